@@ -1,0 +1,121 @@
+# The one Makefile: every folder adds its part in module.mk; output goes only to build/PROFILE/.
+#
+#   make            build everything          make check   all tests
+#   make demo       the first thing to type   make bench   speed, as ratios
+#   make lint       layer rules, clang-tidy   make spec    which requirements are shown
+#   make unit race system examples simulator  one stage of the tests
+#   make install uninstall                    PREFIX=/usr/local DESTDIR=
+#   make deps       install missing packages  make format  apply .clang-format
+#   PROFILE=release (default) debug asan tsan cover;  CC=gcc (default) or clang
+
+PROFILE ?= release
+BUILD   := build
+B       := $(BUILD)/$(PROFILE)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PYTHON  ?= /usr/bin/python3
+
+# All that is needed beyond a bare Debian 12, in this one place. `make DEBS= ...` skips the check,
+# for who builds on something else and has the same things under other names.
+DEBS := gcc clang make pkg-config libuv1-dev libjansson-dev libfyaml-dev libhwloc-dev liburing-dev \
+	check uthash-dev python3-pytest python3-jsonschema clang-tidy clang-format mandoc util-linux \
+	procps
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+CFLAGS_release := -O2 -g
+CFLAGS_debug   := -O0 -g3
+CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_tsan    := -O1 -g -fsanitize=thread
+CFLAGS_cover   := -O0 -g --coverage
+LDFLAGS_asan   := -fsanitize=address,undefined
+LDFLAGS_tsan   := -fsanitize=thread
+LDFLAGS_cover  := --coverage
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -pthread $(WARN) $(CFLAGS_$(PROFILE)) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(LDFLAGS_$(PROFILE)) $(LDFLAGS)
+
+.DEFAULT_GOAL := all
+PROGRAMS :=
+LIBS     :=
+CHECKS   :=
+CLEANUP  :=
+
+# A program: $(call program,name,folder,libraries of ours,pkg-config modules)
+define program
+PROGRAMS += $(B)/$(1)
+$(1)_OBJS := $$(patsubst %.c,$(B)/obj/%.o,$$(wildcard $(2)/*.c))
+$$($(1)_OBJS): PKGS := $(4)
+$(B)/$(1): $$($(1)_OBJS) $(3)
+	@echo "  LD    $$@"
+	@$$(CC) $$(ALL_LDFLAGS) -o $$@ $$($(1)_OBJS) $(3) $$(if $(4),$$(shell pkg-config --libs $(4))) $$(LDLIBS)
+endef
+
+# The packages are looked at once, and again when this file changes: every object waits for it.
+DEPS_STAMP := $(BUILD)/deps.stamp
+$(DEPS_STAMP): Makefile
+	@tests/deps.sh $(DEBS)
+	@mkdir -p $(@D) && touch $@
+
+$(B)/obj/%.o: %.c | $(DEPS_STAMP)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) $(if $(PKGS),$(shell pkg-config --cflags $(PKGS))) -MMD -MP -c -o $@ $<
+
+%.a:
+	@echo "  AR    $@"
+	@rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+include $(sort $(wildcard */module.mk tests/*/module.mk))
+
+.PHONY: all clean deps demo format install uninstall
+all: $(LIBS) $(PROGRAMS)
+
+deps:
+	@tests/deps.sh $(DEBS)
+	@mkdir -p $(BUILD) && touch $(DEPS_STAMP)
+
+demo: $(DEPS_STAMP)
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@APMP_BIN=$(abspath $(B)) examples/01-trio/run.sh
+
+format: | $(DEPS_STAMP)
+	clang-format -i $(wildcard */*.[ch] */*/*.[ch])
+
+clean:
+	rm -rf $(BUILD)
+
+# Where things go: what a person types to bin, what only apmp starts to libexec, contracts to share.
+BINARIES    := apmp
+LIBEXEC     := apmpd apmp-console apmp-instance apmp-chaos
+PAGES       := $(wildcard */*.[158])
+CONTRACTS   := $(wildcard */*.schema.json */*.varlink */*/*.varlink)
+bindir      := $(PREFIX)/bin
+libexecdir  := $(PREFIX)/libexec/apmp
+datadir     := $(PREFIX)/share/apmp
+mandir      := $(PREFIX)/share/man
+page_path    = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+INSTALLED   := $(BINARIES:%=$(bindir)/%) $(LIBEXEC:%=$(libexecdir)/%) \
+	$(foreach f,$(CONTRACTS),$(datadir)/$(notdir $(f))) $(foreach f,$(PAGES),$(call page_path,$(f)))
+
+install: all
+	@install -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
+	@install -m 755 $(BINARIES:%=$(B)/%) $(DESTDIR)$(bindir)
+	@install -m 755 $(LIBEXEC:%=$(B)/%) $(DESTDIR)$(libexecdir)
+	@$(foreach f,$(CONTRACTS),install -m 644 $(f) $(DESTDIR)$(datadir) &&) true
+	@$(foreach f,$(PAGES),install -m 644 $(f) $(DESTDIR)$(call page_path,$(f)) &&) true
+	@printf '  INSTALL %s\n' $(addprefix $(DESTDIR),$(INSTALLED))
+
+uninstall:
+	@rm -fv $(addprefix $(DESTDIR),$(INSTALLED))
+	@rmdir --ignore-fail-on-non-empty $(DESTDIR)$(libexecdir) $(DESTDIR)$(datadir) 2>/dev/null || true
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,1 @@
+$(eval $(call program,apmpd,apmpd,$(LIBWIRE) $(LIBAPMP),libuv jansson hwloc libfyaml))

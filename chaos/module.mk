@@ -1,0 +1,1 @@
+$(eval $(call program,apmp-chaos,chaos,$(LIBWIRE) $(LIBAPMP),libuv jansson))

@@ -1,0 +1,1 @@
+$(eval $(call program,apmp,cli,$(LIBWIRE) $(LIBAPMP),libuv jansson))

@@ -1,0 +1,1 @@
+$(eval $(call program,apmp-console,console,$(LIBWIRE) $(LIBAPMP),libuv jansson))

@@ -1,0 +1,92 @@
+/*
+ * db_lock.c - the lock under which the database is created, joined, left and repaired [0133].
+ *
+ * WHAT      One word with the identity of its holder.  It needs no initialization: whatever stands
+ *           there, if it is not the identity of somebody alive by the tree, the next one takes the
+ *           word over by compare-and-swap.  So garbage, a dead creator and a free lock are alike.
+ * STATES    0 free; identity held; identity | WAITERS held, and release must wake.
+ * ORDERING  Taking it (acquire) pairs with release's swap; taking it over pairs with the release of
+ *           `fenced` in the tree, which is written when the dead holder runs no code any more.
+ * CRASHES   lock_acquired, lock_release: held by the dead until somebody comes, who gets 1 and
+ *           must recover.  lock_wait: nothing is left but a WAITERS bit, which costs one wake.
+ * LIMITS    A waiter looks again at each tick, so a holder's death is seen at the latest one tick
+ *           after its fence, whoever else waits.  No queue: waiters race.
+ */
+#include <errno.h>
+
+#include "shm/assert.h"
+#include "shm/member_internal.h"
+
+#define WAITERS UINT64_C(0x8000)
+
+static_assert((APMP_IDENTITY_ID_MASK & 0x8000u) == 0, "the bit is free in an identity");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the futex word is the first half");
+
+/* The half of the lock that a futex can wait on: partition, WAITERS, low incarnation bits. */
+static const _Atomic uint32_t *futex_half(struct apmp_db *db)
+{
+	return (const _Atomic uint32_t *)&db->header.lock;
+}
+
+uint64_t apmp__db_lock_holder(const struct apmp_db *db)
+{
+	return apmp_load_acquire(&db->header.lock) & ~WAITERS;
+}
+
+/* Waits for a living holder, until it releases, dies or the next tick. */
+static void wait_for(struct apmp_member *m, struct apmp_db *db, uint64_t word)
+{
+	struct apmp_env *env = m->env;
+
+	if (!(word & WAITERS) && !apmp_cas(&db->header.lock, &word, word | WAITERS))
+		return;
+	APMP_POINT_ARG(env, lock_wait, word & ~WAITERS);
+	(void)env->wait(env, futex_half(db), (uint32_t)(word | WAITERS),
+			env->now(env) + m->timing.tick_ns); /* looks again in any case */
+	apmp__fence_dead(m, db); /* the clock may have judged the holder dead */
+}
+
+int apmp__db_lock(struct apmp_member *m)
+{
+	struct apmp_db *db = apmp__db(m);
+	struct apmp_env *env = m->env;
+
+	for (;;) {
+		uint64_t word = apmp_load_acquire(&db->header.lock);
+		uint64_t holder = word & ~WAITERS;
+
+		if (apmp__bugchecked(m, db))
+			return -EOWNERDEAD;
+		apmp_assert(holder != env->self);
+		if (holder && apmp_tree_alive(m->tree, holder)) {
+			wait_for(m, db, word);
+			continue;
+		}
+		if (!apmp_cas(&db->header.lock, &word, env->self | (word & WAITERS)))
+			continue;
+		if (!holder) {
+			APMP_POINT(env, lock_acquired);
+			return 0;
+		}
+		APMP_POINT_ARG(env, lock_broken, holder);
+		env->report(env, APMP_REPORT_LOCK_BROKEN, holder);
+		return 1;
+	}
+}
+
+void apmp__db_unlock(struct apmp_member *m)
+{
+	struct apmp_db *db = apmp__db(m);
+	uint64_t word = apmp_load_relaxed(&db->header.lock);
+
+	APMP_POINT(m->env, lock_release);
+	/* Somebody else's store may stand there: then it is not ours to release. */
+	while ((word & ~WAITERS) == m->env->self) {
+		if (!apmp_cas(&db->header.lock, &word, 0))
+			continue;
+		if (word & WAITERS)
+			m->env->wake(m->env, futex_half(db), INT32_MAX);
+		return;
+	}
+	m->odd_count++;
+}

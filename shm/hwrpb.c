@@ -1,0 +1,81 @@
+/* hwrpb.c - the instance's side of its HWRPB: CPU slots and the operator's mailbox. */
+#include "shm/hwrpb.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shm/shared.h"
+
+int apmp_hwrpb_check(const struct hwrpb *h, uint64_t size)
+{
+	if (size < sizeof(*h))
+		return -ENOSPC;
+	if (apmp_load_acquire(&h->magic) != HWRPB_MAGIC ||
+	    apmp_load_relaxed(&h->fingerprint) != apmp_fingerprint(sizeof(*h)) ||
+	    apmp_load_relaxed(&h->slot_size) != sizeof(h->slot[0]) ||
+	    apmp_load_relaxed(&h->slot_off) != offsetof(struct hwrpb, slot) ||
+	    apmp_load_relaxed(&h->cpu_count) > APMP_MAX_CPUS ||
+	    apmp_load_relaxed(&h->primary) >= apmp_load_relaxed(&h->cpu_count) ||
+	    apmp_load_relaxed(&h->tick_ns) == 0)
+		return -EBADMSG;
+	return 0;
+}
+
+uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx)
+{
+	if (cpu_idx >= APMP_MAX_CPUS || cpu_idx >= apmp_load_relaxed(&h->cpu_count))
+		return 0;
+	return apmp_load_acquire(&h->slot[cpu_idx].flags);
+}
+
+/* Whether a message buffer holds this word. */
+static bool holds(const char *buffer, const char *word)
+{
+	char copy[HWRPB_MSG_SIZE];
+
+	apmp_copy_out(copy, buffer, sizeof(copy));
+	return strncmp(copy, word, sizeof(copy)) == 0;
+}
+
+bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
+{
+	struct hwrpb_slot *slot = &h->slot[cpu_idx];
+
+	/* Acquires what the console stored in TX before it set TXRDY. */
+	if (!apmp_load_acquire(&slot->txrdy) || !holds(slot->tx, HWRPB_MSG_STARTREQ))
+		return false;
+	apmp_store_release(&slot->txrdy, 0);
+	return true;
+}
+
+void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
+{
+	struct hwrpb_slot *slot = &h->slot[cpu_idx];
+	char word[HWRPB_MSG_SIZE] = HWRPB_MSG_START;
+
+	apmp_copy_in(slot->rx, word, sizeof(word));
+	/* Acquired by the CPU, which then reads RX. */
+	apmp_store_release(&slot->rxrdy, 1);
+	env->wake(env, &slot->rxrdy, INT32_MAX);
+}
+
+int apmp_hwrpb_request_get(const struct hwrpb *h, struct apmp_hwrpb_request *ret_request)
+{
+	const struct hwrpb_request *r = &h->request;
+	/* Acquires the arguments that the console stored before seq. */
+	uint32_t seq = apmp_load_acquire(&r->seq);
+
+	if (seq == apmp_load_relaxed(&r->done))
+		return 0;
+	*ret_request = (struct apmp_hwrpb_request){.seq = seq, .op = apmp_load_relaxed(&r->op)};
+	for (uint32_t i = 0; i < 3; i++)
+		ret_request->arg[i] = apmp_load_relaxed(&r->arg[i]);
+	return 1;
+}
+
+void apmp_hwrpb_request_done(struct hwrpb *h, uint32_t seq, int result)
+{
+	apmp_store_relaxed(&h->request.result, result);
+	/* Acquired by the console: done == seq has its result. */
+	apmp_store_release(&h->request.done, seq);
+}

@@ -1,0 +1,112 @@
+/*
+ * hwrpb_write.c - the console's stores into HWRPBs, and the tree's part of a migration.
+ *
+ * CRASHES   pal_2206 to pal_2210: in transit, current_owner null, owner still the last confirmed
+ *           one: the next console lets it arrive there again.  pal_2214, pal_2216: inside an
+ *           update, undone.  con_2302: the message stands, the receiver looks at each tick.
+ */
+#include "shm/hwrpb_write.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shm/intr.h"
+#include "shm/shared.h"
+
+void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec)
+{
+	uint64_t boots = apmp_load_relaxed(&h->boot_count) + 1;
+	_Atomic uint64_t *word = (void *)h;
+
+	apmp_store_relaxed(&h->magic, 0);
+	for (size_t i = 0; i < sizeof(*h) / sizeof(*word); i++)
+		apmp_store_relaxed(&word[i], 0);
+	apmp_store_relaxed(&h->fingerprint, apmp_fingerprint(sizeof(*h)));
+	apmp_store_relaxed(&h->pa, spec->pa);
+	apmp_store_relaxed(&h->unique, spec->unique);
+	apmp_store_relaxed(&h->config, spec->config_pa);
+	apmp_store_relaxed(&h->intr, spec->intr_pa);
+	apmp_store_relaxed(&h->recorder, spec->recorder_pa);
+	apmp_store_relaxed(&h->tick_ns, spec->tick_ns);
+	apmp_store_relaxed(&h->stop_ns, spec->stop_ns);
+	apmp_store_relaxed(&h->suspect, spec->suspect);
+	apmp_store_relaxed(&h->primary, spec->primary);
+	apmp_store_relaxed(&h->cpu_count, spec->cpu_count);
+	apmp_store_relaxed(&h->slot_size, sizeof(h->slot[0]));
+	apmp_store_relaxed(&h->slot_off, offsetof(struct hwrpb, slot));
+	apmp_store_relaxed(&h->boot_count, boots);
+	/* Acquired by apmp_hwrpb_check. */
+	apmp_store_release(&h->magic, HWRPB_MAGIC);
+}
+
+void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t partition_id,
+			  uint32_t cpu_idx, uint64_t clear, uint64_t set)
+{
+	_Atomic uint64_t *flags = &h->slot[cpu_idx].flags;
+
+	apmp_update_store64(up, APMP_OBJECT_HWRPB(partition_id), flags,
+			    (apmp_load_relaxed(flags) & ~clear) | set);
+}
+
+void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
+{
+	struct hwrpb_slot *slot = &h->slot[cpu_idx];
+	char word[HWRPB_MSG_SIZE] = HWRPB_MSG_STARTREQ;
+
+	apmp_copy_in(slot->tx, word, sizeof(word));
+	apmp_fetch_add(&slot->arrivals, 1);
+	/* Acquired by apmp_hwrpb_take_startreq. */
+	apmp_store_release(&slot->txrdy, 1);
+	APMP_POINT_ARG(env, con_2302, cpu_idx);
+	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_TXRDY);
+	APMP_POINT_ARG(env, con_2304, cpu_idx);
+}
+
+int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op, const uint64_t arg[3],
+		       uint32_t *ret_seq)
+{
+	struct hwrpb_request *r = &h->request;
+	uint32_t seq = apmp_load_relaxed(&r->seq);
+
+	if (apmp_load_acquire(&r->done) != seq)
+		return -EBUSY;
+	apmp_store_relaxed(&r->op, op);
+	for (uint32_t i = 0; i < 3; i++)
+		apmp_store_relaxed(&r->arg[i], arg[i]);
+	/* Acquired by apmp_hwrpb_request_get. */
+	apmp_store_release(&r->seq, seq + 1);
+	*ret_seq = seq + 1;
+	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_REQUEST);
+	return 0;
+}
+
+void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
+		     struct hwrpb *from, uint32_t from_id)
+{
+	struct apmp_env *env = tw->up->env;
+
+	apmp_update_begin(tw->up);
+	apmp_tree_set_current_owner(tw, cpu->handle, GCT_NONE);
+	APMP_POINT_ARG(env, pal_2206, cpu->id);
+	apmp_hwrpb_set_flags(tw->up, from, from_id, (uint32_t)cpu->id, HWRPB_PA, 0);
+	APMP_POINT_ARG(env, pal_2208, cpu->id);
+	apmp_update_commit(tw->up);
+	APMP_POINT_ARG(env, pal_2210, cpu->id);
+}
+
+void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
+		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan)
+{
+	struct apmp_env *env = tw->up->env;
+
+	APMP_POINT_ARG(env, pal_2212, cpu->id);
+	apmp_update_begin(tw->up);
+	apmp_hwrpb_set_flags(tw->up, to, to_id, (uint32_t)cpu->id, 0, HWRPB_PA);
+	APMP_POINT_ARG(env, pal_2214, cpu->id);
+	apmp_tree_set_current_owner(tw, cpu->handle, to_handle);
+	if (!loan)
+		apmp_tree_set_owner(tw, cpu->handle, to_handle);
+	APMP_POINT_ARG(env, pal_2216, cpu->id);
+	apmp_update_commit(tw->up);
+	APMP_POINT_ARG(env, migrate_908, cpu->id);
+}

@@ -1,0 +1,154 @@
+/*
+ * layout_db.h - the APMP database: header, node blocks, service segments [0121]-[0124].
+ *
+ * It lies in shared memory of a community, at the page frames that the community node's
+ * APMPDB_INFO names.  Its memory may hold anything when somebody arrives (a dead creator's half
+ * work, garbage), so whatever is read here is checked before use; only two words must mean
+ * something in every state: `lock`, whose holder is compared with the tree, and `state`.
+ */
+#ifndef APMP_SHM_LAYOUT_DB_H
+#define APMP_SHM_LAYOUT_DB_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "shm/layout_common.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+#define APMP_DB_SOFTWARE_VERSION 1u
+#define APMP_DB_MAX_SERVICES	 8u
+#define APMP_DB_MAX_PAGES	 64u /* MAX_APMPDB_PAGES [0278]: well below a granule's 512 */
+
+/* State of the sharing set.  0 is "never made". */
+#define APMP_DB_STATES(X)                                                                          \
+	X(INITIALIZING, 1, "initializing") /* step 702: lock held, nothing below is valid */       \
+	X(JOINING, 2, "joining")	   /* step 804: lock held, the set goes on meanwhile */    \
+	X(OPERATIONAL, 3, "operational")   /* step 716 */                                          \
+	X(RECOVERING, 4, "recovering")	   /* lock held, a dead member is being removed */         \
+	X(EMPTY, 5, "empty")		   /* the last member left in order */
+
+enum apmp_db_state {
+#define X(name, value, text) APMP_DB_##name = value,
+	APMP_DB_STATES(X)
+#undef X
+};
+
+/* State of a node block.  0 is "never used". */
+#define APMP_NODE_STATES(X)                                                                        \
+	X(INITIALIZING, 1, "creating")                                                             \
+	X(JOINING, 2, "joining")                                                                   \
+	X(MEMBER, 3, "member")                                                                     \
+	X(LEAVING, 4, "leaving")                                                                   \
+	X(LEFT, 5, "left")                                                                         \
+	X(REMOVED, 6, "removed")
+
+enum apmp_node_state {
+#define X(name, value, text) APMP_NODE_##name = value,
+	APMP_NODE_STATES(X)
+#undef X
+};
+
+/* Interrupt reasons of a node block [0124]. */
+#define APMP_REASON_BUGCHECK 0x1u /* you were judged dead: touch nothing, end [0143] */
+#define APMP_REASON_MEMBERS  0x2u /* the membership has changed */
+
+/* Where a service's segment lies [0123].  W: creator under lock.  R: members. */
+struct apmp_db_segment {
+	_Atomic uint32_t off;  /* bytes from the database's start, whole pages */
+	_Atomic uint32_t size; /* bytes, whole pages; 0: no such service */
+};
+
+struct apmp_db_header {
+	/* line 0 */
+	_Atomic uint64_t lock; /* W: by compare-and-swap, shm/db_lock.c.  R: all; futex word is its
+				* low half.  The synchronization quadword, item 1 of [0123] */
+	uint64_t lock_fill[7]; /* W: nobody.  R: nobody */
+	/* line 1 */
+	_Atomic uint64_t fingerprint;	   /* W: creator under lock, step 702 0, step 716 set.  R: all */
+	_Atomic uint32_t software_version; /* W: creator under lock.  R: all */
+	_Atomic uint32_t state;		   /* W: lock holder.  R: all; enum apmp_db_state */
+	_Atomic uint64_t actor;	      /* W: lock holder.  R: all; identity that moves state */
+	_Atomic uint64_t creation_ns; /* W: creator under lock.  R: all; CLOCK_MONOTONIC */
+	_Atomic uint64_t incarnation; /* W: creator under lock, +1.  R: all; of this set */
+	_Atomic uint64_t creator;     /* W: creator under lock.  R: all; identity */
+	_Atomic uint32_t members_off; /* W: creator under lock.  R: all; to the membership mask */
+	_Atomic uint32_t page_count;  /* W: creator under lock.  R: all; of the whole database */
+	_Atomic uint64_t first_pfn;   /* W: creator under lock.  R: all; mapping information: the
+				       * pages are contiguous, no PFN list is used [0169] */
+	/* line 2 */
+	_Atomic uint64_t members;	/* W: lock holder.  R: all; bit per partition id: the truth
+					 * that ring and node states are derived from */
+	_Atomic uint64_t crashing;	/* W: lock holder.  R: all; identity being removed */
+	_Atomic uint64_t removed_count; /* W: lock holder.  R: all; members lost so far */
+	_Atomic uint64_t validate;	/* W: lock holder sets, members clear own bit.  R: all;
+					 * members that must still check every page [0143] */
+	_Atomic uint64_t service_mask;	/* W: creator under lock.  R: all; bit per service that is up */
+	uint64_t members_fill[3];	/* W: nobody.  R: nobody */
+	/* line 3 */
+	struct apmp_db_segment segment[APMP_DB_MAX_SERVICES]; /* W: see there.  R: see there */
+};
+
+static_assert(offsetof(struct apmp_db_header, fingerprint) == 64, "lines");
+static_assert(offsetof(struct apmp_db_header, members) == 128, "lines");
+static_assert(sizeof(struct apmp_db_header) == 256, "lines");
+
+/* One per possible partition, by its id [0124]. */
+struct apmp_db_node {
+	/* line 0: what others tell this instance */
+	_Atomic uint64_t reasons;     /* W: anyone sets bits, owner clears.  R: owner */
+	_Atomic uint64_t bugcheck_of; /* W: fencers raise it, by compare-and-swap, before the bit.
+				       * R: owner; the life that BUGCHECK is meant for, so that a
+				       * late fencer can't hit the next one */
+	uint64_t reasons_fill[6];     /* W: nobody.  R: nobody */
+	/* line 1: written at every tick */
+	_Atomic uint64_t heartbeat; /* W: owner, every tick.  R: all */
+	_Atomic uint64_t beat_of;   /* W: owner before it beats.  R: all; identity that beats */
+	uint64_t heartbeat_fill[6]; /* W: nobody.  R: nobody */
+	/* line 2 */
+	_Atomic uint64_t identity;	   /* W: owner under lock.  R: all; member of this life */
+	_Atomic uint32_t software_version; /* W: owner under lock.  R: all */
+	_Atomic uint32_t state;	 /* W: owner; lock holder REMOVED.  R: all; enum apmp_node_state */
+	_Atomic uint64_t since_ns; /* W: owner under lock.  R: all; membership timestamp */
+	_Atomic uint32_t little_brother; /* W: lock holder.  R: all; partition id I watch */
+	_Atomic uint32_t big_brother;	 /* W: lock holder.  R: all; partition id that watches me */
+	_Atomic uint64_t little_inactive_ns; /* W: owner.  R: all; silence of the little brother */
+	_Atomic uint64_t validated;	     /* W: owner.  R: all; removed_count last validated for */
+	uint64_t ring_fill[2];		     /* W: nobody.  R: nobody */
+	/* line 3 and 4 */
+	char name[128]; /* W: owner under lock.  R: all; instance name [0088] */
+};
+
+static_assert(offsetof(struct apmp_db_node, heartbeat) == 64, "lines");
+static_assert(offsetof(struct apmp_db_node, identity) == 128, "lines");
+static_assert(sizeof(struct apmp_db_node) == 320, "lines");
+
+/* The initial piece: what is mapped before the create or join decision [0122, 0127]. */
+struct apmp_db {
+	struct apmp_db_header header;
+	struct apmp_db_node node[APMP_MAX_PARTITIONS];
+};
+
+#define APMP_DB_INITIAL_PAGES                                                                      \
+	((uint32_t)((sizeof(struct apmp_db) + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE))
+
+static_assert(APMP_DB_INITIAL_PAGES < APMP_DB_MAX_PAGES, "room for the services");
+
+/*
+ * Service "cpu": each instance's CPU sets, for the others to read [0150, 0235].
+ * W: the owner of the slot.  R: members.
+ */
+struct apmp_db_cpu_sets {
+	_Atomic uint64_t identity;			 /* W: owner, last.  R: members */
+	_Atomic uint64_t potential[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
+	_Atomic uint64_t configure[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
+	_Atomic uint64_t active[APMP_MAX_CPUS / 64u];	 /* W: owner.  R: members */
+	_Atomic uint64_t autostart[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
+	uint64_t fill[7];				 /* W: nobody.  R: nobody */
+};
+
+static_assert(sizeof(struct apmp_db_cpu_sets) == 192, "lines");
+
+#pragma GCC diagnostic pop
+#endif

@@ -1,0 +1,121 @@
+/*
+ * layout_hwrpb.h - the hardware restart parameter block of one partition [0059, 0065, 0067].
+ *
+ * An instance boots from this and nothing else: CONFIG leads to the tree, the tree to everything.
+ * W and R are the console and the partition it belongs to; each field says which of the two.
+ */
+#ifndef APMP_SHM_LAYOUT_HWRPB_H
+#define APMP_SHM_LAYOUT_HWRPB_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "shm/layout_common.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+#define HWRPB_MAGIC 0x0000004250525748u /* "HWRPB" */
+
+/* Per-CPU state flags [0067].  W: console in an update, as HWRPB slots change in concert with the tree [0189]. */
+#define HWRPB_PP	 0x1u /* processor present in the machine */
+#define HWRPB_PA	 0x2u /* available to this partition: it may be invited to join SMP */
+#define HWRPB_PRIMARY	 0x4u /* the partition's primary */
+#define HWRPB_COMPATIBLE 0x8u /* type and revision allow it to run this partition's instance */
+#define HWRPB_PRIMARY_OK 0x10u /* may become a primary [0090] */
+
+/* What the instance does with a CPU.  W: the partition.  0 is "never seen here". */
+#define HWRPB_CPU_STATES(X)                                                                        \
+	X(AWAY, 1, "away")	       /* its thread is parked; the CPU runs elsewhere or nowhere */\
+	X(STARTING, 2, "starting")     /* in console code, polls RXRDY [0293] */                    \
+	X(CONFIGURED, 3, "configured") /* ours, not in the active set */                            \
+	X(ACTIVE, 4, "active")         /* takes part in SMP */                                      \
+	X(QUIESCED, 5, "quiesced")     /* on its way out [0185] */
+
+enum hwrpb_cpu_state {
+#define X(name, value, text) HWRPB_CPU_##name = value,
+	HWRPB_CPU_STATES(X)
+#undef X
+};
+
+/* Messages of the TX and RX buffers [0293]: short words, as on a serial line. */
+#define HWRPB_MSG_SIZE	   24u
+#define HWRPB_MSG_STARTREQ "STARTREQ"
+#define HWRPB_MSG_START	   "START"
+
+/* One per CPU that is or could be in the machine [0067]. */
+struct hwrpb_slot {
+	_Atomic uint64_t flags;	      /* W: console in an update.  R: both */
+	_Atomic uint32_t state;	      /* W: partition.  R: both; enum hwrpb_cpu_state */
+	_Atomic uint32_t host_cpu;    /* W: console.  R: partition; advisory: steers speed only */
+	_Atomic uint64_t context;     /* W: partition.  R: both; identity whose saved context this is */
+	_Atomic uint64_t reason_for_halt; /* W: console.  R: both */
+	_Atomic uint64_t halt_requested;  /* W: console.  R: partition */
+	_Atomic uint32_t txrdy;	      /* W: console sets, the primary clears.  R: primary */
+	_Atomic uint32_t rxrdy;	      /* W: primary sets, the CPU clears.  R: the CPU; futex word */
+	char tx[HWRPB_MSG_SIZE];      /* W: console before txrdy.  R: primary after it */
+	char rx[HWRPB_MSG_SIZE];      /* W: primary before rxrdy.  R: the CPU after it */
+	_Atomic uint64_t arrivals;    /* W: console, +1 with each STARTREQ.  R: both */
+	_Atomic uint64_t type;	      /* W: console.  R: partition; processor type */
+	_Atomic uint64_t revision;    /* W: console.  R: partition; processor revision */
+	uint64_t reserved;	      /* W: nobody.  R: nobody; zero */
+};
+
+static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
+
+/* What the console asks an instance for.  The instance alone decides [0150, 0178]. */
+#define HWRPB_REQUESTS(X)                                                                          \
+	X(MIGRATE, 1, "migrate") /* arg0 CPU, arg1 destination partition id, arg2 loan */          \
+	X(HALT, 2, "halt")	 /* leave the sharing set and end */                               \
+	X(CRASH, 3, "crash")	 /* bugcheck by instruction */
+
+enum hwrpb_request_op {
+#define X(name, value, text) HWRPB_REQUEST_##name = value,
+	HWRPB_REQUESTS(X)
+#undef X
+};
+
+/* The mailbox: one request at a time.  seq is written last; done == seq says it is answered. */
+struct hwrpb_request {
+	_Atomic uint32_t seq;	/* W: console.  R: partition; rises with each request */
+	_Atomic uint32_t done;	/* W: partition.  R: console */
+	_Atomic uint32_t op;	/* W: console before seq.  R: partition */
+	_Atomic int32_t result; /* W: partition before done.  R: console; 0 or -errno */
+	_Atomic uint64_t arg[3]; /* W: console before seq.  R: partition */
+	uint64_t fill[3];	/* W: nobody.  R: nobody; zero */
+};
+
+static_assert(sizeof(struct hwrpb_request) == APMP_CACHE_LINE, "a line of its own");
+
+struct hwrpb {
+	_Atomic uint64_t magic;	      /* W: console, last.  R: both */
+	_Atomic uint64_t fingerprint; /* W: console.  R: both */
+	_Atomic uint64_t pa;	      /* W: console.  R: both; its own physical address [0088] */
+	_Atomic uint64_t unique;      /* W: console at boot.  R: both; identity [0065] */
+	_Atomic uint64_t config;      /* W: console.  R: both; CONFIG, pa of the tree [0080] */
+	_Atomic uint64_t intr;	      /* W: console.  R: both; pa of the interrupt lines */
+	_Atomic uint64_t recorder;    /* W: console.  R: both; pa of the flight recorder */
+	_Atomic uint64_t tick_ns;     /* W: console.  R: both; clock interrupt period */
+	_Atomic uint64_t stop_ns;     /* W: console.  R: both; silence that ends in a fence */
+	_Atomic uint32_t suspect;     /* W: console.  R: both; missed ticks that make a suspicion */
+	_Atomic uint32_t primary;     /* W: console.  R: both; CPU id */
+	_Atomic uint32_t cpu_count;   /* W: console.  R: both; slots in use: CPU ids are below */
+	_Atomic uint32_t slot_size;   /* W: console.  R: both; sizeof(struct hwrpb_slot) */
+	_Atomic uint64_t slot_off;    /* W: console.  R: both; from here to the slots */
+	_Atomic uint64_t boot_count;  /* W: console.  R: both; times this partition was booted */
+	uint64_t fill[3];	      /* W: nobody.  R: nobody; zero */
+	struct hwrpb_request request; /* W: see there.  R: see there */
+	struct apmp_cpu_bits potential;	/* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits configure;	/* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits active;	/* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits autostart;	/* W: partition.  R: both [0224] */
+	struct hwrpb_slot slot[APMP_MAX_CPUS]; /* W: see there.  R: see there */
+};
+
+static_assert(offsetof(struct hwrpb, request) == 2 * APMP_CACHE_LINE, "lines");
+static_assert(offsetof(struct hwrpb, slot) % APMP_CACHE_LINE == 0, "lines");
+
+#define HWRPB_SIZE ((sizeof(struct hwrpb) + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE)
+
+#pragma GCC diagnostic pop
+#endif

@@ -1,0 +1,40 @@
+/*
+ * layout_intr.h - interrupt lines: one cache line for each CPU of the machine [0056].
+ *
+ * W: everyone.  R: everyone.  Nothing here is trusted: a lost interrupt costs its receiver a tick
+ * (it looks again at each one), a spurious one nothing.  `runner` is the exception that makes the
+ * rule checkable: who really executes on the CPU, taken and given up by compare-and-swap.
+ */
+#ifndef APMP_SHM_LAYOUT_INTR_H
+#define APMP_SHM_LAYOUT_INTR_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "shm/layout_common.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+/* Reasons pending on a line. */
+#define APMP_INTR_TREE	  0x1u /* the configuration tree has changed [0117] */
+#define APMP_INTR_APMP	  0x2u /* look at the node block's interrupt reason mask [0130] */
+#define APMP_INTR_TXRDY	  0x4u /* a CPU slot of the HWRPB has a message for the primary [0293] */
+#define APMP_INTR_REQUEST 0x8u /* the HWRPB's request mailbox has something */
+#define APMP_INTR_WORK	  0x10u /* the instance's own: its clock has work for its primary */
+
+struct apmp_intr_line {
+	_Atomic uint32_t doorbell; /* W: anyone, +1 after pending.  R: the CPU; futex word */
+	uint32_t fill;		   /* W: nobody.  R: nobody; zero */
+	_Atomic uint64_t pending;  /* W: anyone sets bits, the CPU clears.  R: the CPU */
+	_Atomic uint64_t runner;   /* W: who executes, by compare-and-swap.  R: checkers */
+	_Atomic uint64_t taken;	   /* W: who takes runner, +1.  R: checkers; times it was taken */
+	uint64_t reserved[4];	   /* W: nobody.  R: nobody; zero */
+};
+
+static_assert(sizeof(struct apmp_intr_line) == APMP_CACHE_LINE, "one line for each CPU");
+
+#define APMP_INTR_SIZE (APMP_MAX_CPUS * sizeof(struct apmp_intr_line))
+
+#pragma GCC diagnostic pop
+#endif

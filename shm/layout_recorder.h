@@ -1,0 +1,60 @@
+/*
+ * layout_recorder.h - the flight recorder of one party, and the injector's arming of its points.
+ *
+ * It outlives its writer: the box holds the descriptor, tools read it afterwards.
+ */
+#ifndef APMP_SHM_LAYOUT_RECORDER_H
+#define APMP_SHM_LAYOUT_RECORDER_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "shm/layout_common.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+#define APMP_RECORDER_MAGIC   0x44524f434552u /* "RECORD" */
+#define APMP_RECORDER_ENTRIES 4096u	      /* a power of two; older ones are overwritten */
+#define APMP_RECORDER_POINTS  192u	      /* room for shm/points.def */
+#define APMP_PANIC_SIZE	      256u
+
+/* One passing of a point.  W: the party.  R: the box, tools.  seq is 0 while it is written. */
+struct apmp_recorder_entry {
+	_Atomic uint64_t seq;	 /* W: party, last.  R: tools; index + 1 */
+	_Atomic uint64_t t_ns;	 /* W: party.  R: tools; CLOCK_MONOTONIC */
+	_Atomic uint32_t point;	 /* W: party.  R: tools; enum apmp_point */
+	_Atomic uint32_t thread; /* W: party.  R: tools; CPU id, or APMP_THREAD_* */
+	_Atomic uint64_t arg;	 /* W: party.  R: tools; what the point's line says */
+};
+
+static_assert(sizeof(struct apmp_recorder_entry) == 32, "two to a line");
+
+#define APMP_THREAD_CLOCK   0x10000u
+#define APMP_THREAD_CONSOLE 0x10001u
+
+struct apmp_recorder {
+	_Atomic uint64_t magic;	   /* W: box, once.  R: all */
+	_Atomic uint64_t identity; /* W: party at start.  R: tools */
+	_Atomic uint64_t head;	   /* W: party, +1 for each entry.  R: tools */
+	_Atomic uint64_t passed;   /* W: party, +1 for each point while armed.  R: tools */
+	_Atomic uint32_t armed;	   /* W: console arms, party disarms.  R: party; count of points */
+	_Atomic uint32_t step_fill; /* W: nobody.  R: nobody */
+	_Atomic uint32_t died_at;  /* W: party, before an injected end.  R: tools; enum apmp_point */
+	_Atomic uint32_t panicked; /* W: party.  R: tools; 1 when panic is valid */
+	uint64_t fill[2];	   /* W: nobody.  R: nobody */
+	/* countdown of each point: 0 not armed, 1 end at the next passing [chaos inject] */
+	_Atomic uint32_t arm[APMP_RECORDER_POINTS];    /* W: console, party counts down.  R: both */
+	_Atomic uint64_t count[APMP_RECORDER_POINTS];  /* W: party.  R: tools; passings */
+	char panic[APMP_PANIC_SIZE];		       /* W: party, before panicked.  R: tools */
+	struct apmp_recorder_entry entry[APMP_RECORDER_ENTRIES]; /* W: see there.  R: see there */
+};
+
+static_assert(offsetof(struct apmp_recorder, arm) == 64, "lines");
+static_assert(offsetof(struct apmp_recorder, entry) % 64 == 0, "lines");
+
+#define APMP_RECORDER_SIZE                                                                         \
+	((sizeof(struct apmp_recorder) + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE)
+
+#pragma GCC diagnostic pop
+#endif

@@ -1,0 +1,85 @@
+/*
+ * member.h - an instance as a member of a sharing set: enter, tick, watch, fence, recover, leave.
+ *
+ * Two threads of an instance use one struct apmp_member: its clock (apmp_member_tick only) and its
+ * primary CPU (everything else).  They share the atomic fields and nothing else.
+ */
+#ifndef APMP_SHM_MEMBER_H
+#define APMP_SHM_MEMBER_H
+
+#include "shm/env.h"
+#include "shm/layout_db.h"
+#include "shm/tree.h"
+
+struct apmp_timing {
+	uint64_t tick_ns; /* clock interrupt period */
+	uint64_t stop_ns; /* silence after which a live instance is fenced */
+	uint32_t suspect; /* missed ticks that make a little brother inactive */
+};
+
+/* The longest chain of inactive little brothers that one instance watches [0142]. */
+#define APMP_WATCH_MAX 8u
+
+/* What the clock knows of one other instance.  W: clock. */
+struct apmp_watch {
+	uint64_t identity, heartbeat;
+	uint64_t tick_no; /* own tick at which it was last looked at */
+	uint32_t missed;  /* own ticks, not late ones, without a beat */
+};
+
+struct apmp_member {
+	uint64_t magic;
+	struct apmp_env *env;
+	const struct apmp_tree *tree;
+	uint32_t id;	   /* partition id */
+	int32_t community; /* handle */
+	uint32_t community_id;
+	struct apmp_timing timing;
+	char name[128];			/* instance name, unique in the set */
+	const struct apmp_cpu_bits *cpu_sets; /* potential, configure, active, autostart */
+	void *base;	     /* W: primary; what is mapped of the database */
+	uint64_t size, pa;   /* W: primary; bytes mapped, physical address */
+	bool joined;	     /* W: primary; holds membership */
+	_Atomic(struct apmp_db *) cell; /* W: primary; the private cell of step 608 */
+	_Atomic uint32_t in_tick;	/* W: clock; 1 while it uses what cell names */
+	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
+	uint64_t last_tick_ns, tick_no; /* W: clock */
+	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */
+	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* W: clock sets, primary clears; identity */
+	_Atomic uint64_t dead_mask;		    /* W: clock sets, primary clears */
+	uint64_t odd_count; /* W: primary; times shared memory made no sense */
+};
+
+/* What apmp_member_tick found for the primary to do. */
+#define APMP_WORK_FENCE	  0x1
+#define APMP_WORK_RECOVER 0x2
+
+/* -ENOENT: no partition has the HWRPB at this address; -ENODEV: it is in no community;
+ * -EBADMSG: the tree is not one. */
+APMP_CHECK int apmp_member_init(struct apmp_member *m, struct apmp_env *env,
+				const struct apmp_tree *tree, uint64_t hwrpb_pa,
+				const struct apmp_timing *timing,
+				const struct apmp_cpu_bits *cpu_sets);
+
+/* Maps the database, then creates the sharing set or joins it (Figs. 6, 7A-7B, 8A-8B); returns
+ * when this instance is a member.  Waits as long as the lock is held by the living.
+ * -ENOMEM no shared memory for a database; -EEXIST the instance's name is taken by another member;
+ * -EOWNERDEAD this instance was judged dead meanwhile: it must touch nothing and end;
+ * -EALREADY it is a member; what env's map or call said. */
+APMP_CHECK int apmp_member_enter(struct apmp_member *m);
+
+/* Leaves in order [0141].  -EOWNERDEAD; -ENOTCONN: is no member. */
+APMP_CHECK int apmp_member_leave(struct apmp_member *m);
+
+/* The clock interrupt [0139, 0142].  APMP_WORK_ bits; -EOWNERDEAD: the bugcheck bit is set. */
+APMP_CHECK int apmp_member_tick(struct apmp_member *m);
+
+/* The primary's part of it, and of an interrupt: fences whom the clock judged dead, removes
+ * members that are fenced, validates the database after a loss.  -EOWNERDEAD. */
+APMP_CHECK int apmp_member_work(struct apmp_member *m);
+
+/* Copies the primary's CPU sets to the database for others to read [0150]; nothing when it is no
+ * member. */
+void apmp_member_publish_cpus(struct apmp_member *m);
+
+#endif

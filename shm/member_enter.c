@@ -1,0 +1,161 @@
+/*
+ * member_enter.c - becoming a member: the create or join decision, and leaving in order.
+ *
+ * WHAT      Decides under the database lock whether a functioning system is there [0132-0134]:
+ *           a header of ours, a state other than "initializing", and at least one member that the
+ *           tree says is alive.  "In transition" can't be seen with the lock held: whoever moved
+ *           the state is dead then, and is recovered before the decision.
+ * STATES    not mapped -> mapped (Fig. 6) -> locked -> member -> left, unmapped.
+ * CRASHES   See member_create.c, member_join.c.  While leaving: leave_begin, leave_services a dead
+ *           member; leave_mask, leave_ring a ring that is rebuilt; leave_end nothing.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "shm/member_internal.h"
+#include "shm/ring.h"
+#include "shm/service.h"
+
+#define MEMBER_MAGIC UINT64_C(0x4d454d4245525f5f)
+
+int apmp_member_init(struct apmp_member *m, struct apmp_env *env, const struct apmp_tree *tree,
+		     uint64_t hwrpb_pa, const struct apmp_timing *timing,
+		     const struct apmp_cpu_bits *cpu_sets)
+{
+	struct apmp_tree_partition self;
+	struct apmp_tree_node community;
+	int err = apmp_tree_find_self(tree, hwrpb_pa, &self);
+
+	if (err)
+		return err;
+	if (!self.community)
+		return -ENODEV;
+	err = apmp_tree_node(tree, self.community, &community);
+	if (err)
+		return err;
+	*m = (struct apmp_member){.magic = MEMBER_MAGIC,
+				  .env = env,
+				  .tree = tree,
+				  .id = self.id,
+				  .community = self.community,
+				  .community_id = (uint32_t)community.id,
+				  .timing = *timing,
+				  .cpu_sets = cpu_sets};
+	memcpy(m->name, self.instance_name, sizeof(m->name));
+	return 0;
+}
+
+/* Whether there is a system to join. */
+static bool functioning(struct apmp_member *m, struct apmp_db *db)
+{
+	const struct apmp_db_header *h = &db->header;
+	uint32_t state = apmp_load_acquire(&h->state);
+	uint64_t members = apmp_load_acquire(&h->members);
+
+	if (apmp_load_relaxed(&h->fingerprint) != apmp_fingerprint(sizeof(*db)) ||
+	    apmp_load_relaxed(&h->software_version) != APMP_DB_SOFTWARE_VERSION ||
+	    apmp_load_relaxed(&h->first_pfn) != m->pa / APMP_PAGE_SIZE)
+		return false;
+	if (state != APMP_DB_OPERATIONAL && state != APMP_DB_JOINING &&
+	    state != APMP_DB_RECOVERING)
+		return false;
+	for (; members; members &= members - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(members);
+		uint64_t identity = apmp_load_acquire(&db->node[id].identity);
+
+		if (apmp_identity_id(identity) == id && apmp_tree_alive(m->tree, identity))
+			return true;
+	}
+	return false;
+}
+
+/* Removes the dead before we join; their services' slots lie in the variable portion. */
+static int recover_first(struct apmp_member *m)
+{
+	uint32_t pages = apmp_load_relaxed(&apmp__db(m)->header.page_count);
+	int err = pages > APMP_DB_INITIAL_PAGES && pages <= APMP_DB_MAX_PAGES
+		      ? apmp__db_map_whole(m, pages)
+		      : -EBADMSG;
+
+	if (!err)
+		apmp__db_recover(m, apmp__db(m));
+	return err;
+}
+
+/* One try of the decision.  -EAGAIN: start over [step 810]. */
+static int enter_once(struct apmp_member *m)
+{
+	struct apmp_db *db;
+	int err = apmp__db_lock(m);
+
+	if (err < 0)
+		return err;
+	db = apmp__db(m);
+	if (!functioning(m, db)) {
+		err = apmp__db_create(m);
+	} else {
+		err = apmp__db_needs_recovery(m, db) ? recover_first(m) : 0;
+		if (!err)
+			err = apmp__db_join(m);
+	}
+	if (err)
+		apmp__db_unlock(m);
+	return err;
+}
+
+int apmp_member_enter(struct apmp_member *m)
+{
+	int err;
+
+	if (m->joined)
+		return -EALREADY;
+	err = apmp__db_map_initial(m);
+	if (err)
+		return err;
+	err = -EAGAIN;
+	for (uint32_t i = 0; i < APMP_ENTER_TRIES && (err == -EAGAIN || err == -EBADMSG); i++)
+		err = enter_once(m);
+	if (err) {
+		m->env->report(m->env, APMP_REPORT_JOIN_FAILED, (uint64_t)-err);
+		apmp__db_unmap(m);
+	}
+	return err;
+}
+
+int apmp_member_leave(struct apmp_member *m)
+{
+	struct apmp_env *env = m->env;
+	struct apmp_db *db = apmp__db(m);
+	int err;
+
+	if (!m->joined)
+		return -ENOTCONN;
+	err = apmp__db_lock(m);
+	if (err < 0)
+		return err;
+	if (apmp__db_needs_recovery(m, db))
+		apmp__db_recover(m, db);
+	env->report(env, APMP_REPORT_LEAVING, 0);
+	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_LEAVING);
+	APMP_POINT(env, leave_begin);
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
+		void *segment = apmp_service_segment(db, m->size, s);
+
+		if (segment)
+			apmp_services[s]->leave(m, segment);
+	}
+	APMP_POINT(env, leave_services);
+	if (apmp_fetch_and(&db->header.members, ~(UINT64_C(1) << m->id)) == UINT64_C(1) << m->id)
+		apmp_store_release(&db->header.state, APMP_DB_EMPTY);
+	APMP_POINT(env, leave_mask);
+	apmp_ring_remove(db, m->id);
+	APMP_POINT(env, leave_ring);
+	apmp_store_release(&m->watching, 0);
+	m->joined = false;
+	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_LEFT);
+	apmp__db_unlock(m);
+	APMP_POINT(env, leave_end);
+	apmp__db_unmap(m);
+	env->report(env, APMP_REPORT_LEFT, env->self);
+	return 0;
+}

@@ -1,0 +1,53 @@
+/*
+ * member_internal.h - what the member_*.c files and the services share among themselves.
+ */
+#ifndef APMP_SHM_MEMBER_INTERNAL_H
+#define APMP_SHM_MEMBER_INTERNAL_H
+
+#include "shm/member.h"
+#include "shm/shared.h"
+
+/* Times an instance starts the join or create decision over before it gives up. */
+#define APMP_ENTER_TRIES 64u
+
+static inline struct apmp_db_node *apmp__own_node(struct apmp_member *m, struct apmp_db *db)
+{
+	return &db->node[m->id];
+}
+
+static inline struct apmp_db *apmp__db(struct apmp_member *m)
+{
+	return apmp_load_relaxed(&m->cell); /* the primary wrote it itself */
+}
+
+/* member_map.c.  SHMEM_config_APMPDB [0280]: first page frame and page count. */
+APMP_CHECK int apmp__db_config(struct apmp_member *m, uint64_t *ret_pfn, uint32_t *ret_pages);
+APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);	      /* Fig. 6, [0168] */
+APMP_CHECK int apmp__db_map_whole(struct apmp_member *m, uint32_t pages); /* [0169, 0170] */
+void apmp__db_unmap(struct apmp_member *m);
+
+/* db_lock.c.  The database lock [0133].  Returns 0, or 1 when it was taken from the dead.
+ * -EOWNERDEAD. */
+APMP_CHECK int apmp__db_lock(struct apmp_member *m);
+void apmp__db_unlock(struct apmp_member *m);
+/* Identity of the holder, 0 when it is free. */
+uint64_t apmp__db_lock_holder(const struct apmp_db *db);
+
+/* member_recover.c.  All with the lock held. */
+bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db);
+void apmp__db_recover(struct apmp_member *m, struct apmp_db *db);
+
+/* member_fence.c.  Fences whom the clock judged dead; the lock need not be held. */
+void apmp__fence_dead(struct apmp_member *m, struct apmp_db *db);
+/* Sets reasons in a partition's node block and interrupts its primary, or all its CPUs. */
+void apmp__interrupt(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t reasons,
+		     bool all_cpus);
+bool apmp__bugchecked(struct apmp_member *m, struct apmp_db *db);
+
+/* member_create.c, member_join.c: with the lock held.  -EAGAIN: start over. */
+APMP_CHECK int apmp__db_create(struct apmp_member *m);
+APMP_CHECK int apmp__db_join(struct apmp_member *m);
+/* The fields of our own node block that say who we are. */
+void apmp__node_fill(struct apmp_member *m, struct apmp_db *db);
+
+#endif

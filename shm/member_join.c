@@ -1,0 +1,102 @@
+/*
+ * member_join.c - joining a sharing set that functions, Figs. 8A and 8B [0137].
+ *
+ * WHAT      With the lock held and the dead removed, in the order of the figures.
+ * CRASHES   Up to join_810 the joiner is in no mask: whoever takes the lock from the dead sets the
+ *           state back and lets the services forget it.  From join_812 on it is a dead member.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "shm/member_internal.h"
+#include "shm/ring.h"
+#include "shm/service.h"
+
+/* Step 802: whether another member has our instance name. */
+static bool name_taken(struct apmp_member *m, struct apmp_db *db)
+{
+	uint64_t others = apmp_load_relaxed(&db->header.members) & ~(UINT64_C(1) << m->id);
+	char name[sizeof(db->node[0].name)];
+
+	for (; others; others &= others - 1) {
+		apmp_copy_out(name, db->node[__builtin_ctzll(others)].name, sizeof(name));
+		if (strncmp(name, m->name, sizeof(name)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Steps 808 and 810. */
+static int join_services(struct apmp_member *m, struct apmp_db *db)
+{
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
+		void *segment = apmp_service_segment(db, m->size, s);
+		int err = segment ? apmp_services[s]->join(m, segment) : -EBADMSG;
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Gives up before step 812: the set goes on as if we had not come. */
+static int abandon(struct apmp_member *m, struct apmp_db *db, int err)
+{
+	apmp_store_relaxed(&apmp__own_node(m, db)->state, APMP_NODE_LEFT);
+	apmp_store_release(&db->header.state, APMP_DB_OPERATIONAL);
+	return err;
+}
+
+/* The others look at the mask again. */
+static void tell_members(struct apmp_member *m, struct apmp_db *db)
+{
+	uint64_t others = apmp_load_relaxed(&db->header.members) & ~(UINT64_C(1) << m->id);
+
+	for (; others; others &= others - 1)
+		apmp__interrupt(m, db, (uint32_t)__builtin_ctzll(others), APMP_REASON_MEMBERS,
+				false);
+}
+
+int apmp__db_join(struct apmp_member *m)
+{
+	struct apmp_env *env = m->env;
+	struct apmp_db *db = apmp__db(m);
+	uint32_t pages = apmp_load_relaxed(&db->header.page_count);
+	int err;
+
+	if (name_taken(m, db))
+		return -EEXIST;
+	APMP_POINT(env, join_802);
+	env->report(env, APMP_REPORT_JOINING, 0);
+	apmp_store_relaxed(&db->header.actor, env->self);
+	apmp_store_relaxed(&apmp__own_node(m, db)->state, APMP_NODE_JOINING);
+	apmp_store_release(&db->header.state, APMP_DB_JOINING);
+	APMP_POINT(env, join_804);
+	if (pages <= APMP_DB_INITIAL_PAGES || pages > APMP_DB_MAX_PAGES)
+		return -EBADMSG;
+	err = apmp__db_map_whole(m, pages);
+	if (err)
+		return abandon(m, db, err);
+	db = apmp__db(m);
+	APMP_POINT(env, join_806);
+	err = join_services(m, db);
+	if (err)
+		return abandon(m, db, err);
+	APMP_POINT(env, join_808);
+	apmp__node_fill(m, db);
+	APMP_POINT(env, join_810);
+	apmp_fetch_or(&db->header.members, UINT64_C(1) << m->id);
+	APMP_POINT(env, join_812);
+	apmp_ring_add(db, m->id);
+	APMP_POINT(env, join_814);
+	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_MEMBER);
+	apmp_store_release(&db->header.state, APMP_DB_OPERATIONAL);
+	m->joined = true;
+	apmp_store_release(&m->watching, 1);
+	APMP_POINT(env, join_816);
+	apmp__db_unlock(m);
+	APMP_POINT(env, join_818);
+	tell_members(m, db);
+	env->report(env, APMP_REPORT_JOINED, env->self);
+	return 0;
+}

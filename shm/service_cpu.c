@@ -1,0 +1,82 @@
+/* service_cpu.c - service "cpu": a copy of each instance's CPU sets, to read only [0150, 0235]. */
+#include "shm/service_cpu.h"
+
+#include "shm/member_internal.h"
+#include "shm/service.h"
+
+static uint32_t size(void)
+{
+	return (uint32_t)sizeof(struct apmp_db_cpu_sets) * APMP_MAX_PARTITIONS;
+}
+
+static struct apmp_db_cpu_sets *slot_of(void *segment, uint32_t id)
+{
+	return (struct apmp_db_cpu_sets *)segment + id;
+}
+
+static void clear(struct apmp_db_cpu_sets *slot)
+{
+	apmp_store_relaxed(&slot->identity, 0);
+	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++) {
+		apmp_store_relaxed(&slot->potential[w], 0);
+		apmp_store_relaxed(&slot->configure[w], 0);
+		apmp_store_relaxed(&slot->active[w], 0);
+		apmp_store_relaxed(&slot->autostart[w], 0);
+	}
+}
+
+static void create(struct apmp_member *m, void *segment)
+{
+	(void)m;
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		clear(slot_of(segment, id));
+}
+
+static void publish(struct apmp_member *m, void *segment)
+{
+	struct apmp_db_cpu_sets *slot = slot_of(segment, m->id);
+
+	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++) {
+		apmp_store_relaxed(&slot->potential[w], m->cpu_sets[0].word[w]);
+		apmp_store_relaxed(&slot->configure[w], m->cpu_sets[1].word[w]);
+		apmp_store_relaxed(&slot->active[w], m->cpu_sets[2].word[w]);
+		apmp_store_relaxed(&slot->autostart[w], m->cpu_sets[3].word[w]);
+	}
+	/* Acquired by readers: sets with an identity are whole words of that life. */
+	apmp_store_release(&slot->identity, m->env->self);
+}
+
+static int join(struct apmp_member *m, void *segment)
+{
+	publish(m, segment);
+	return 0;
+}
+
+static void leave(struct apmp_member *m, void *segment)
+{
+	clear(slot_of(segment, m->id));
+}
+
+static void recover(struct apmp_member *m, void *segment, uint32_t id)
+{
+	(void)m;
+	clear(slot_of(segment, id));
+}
+
+const struct apmp_service apmp_service_cpu = {
+    .name = "cpu",
+    .size = size,
+    .create = create,
+    .join = join,
+    .leave = leave,
+    .recover = recover,
+};
+
+void apmp_member_publish_cpus(struct apmp_member *m)
+{
+	struct apmp_db *db = apmp__db(m);
+	void *segment = m->joined ? apmp_service_segment(db, m->size, APMP_SERVICE_cpu) : NULL;
+
+	if (segment)
+		publish(m, segment);
+}

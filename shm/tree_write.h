@@ -1,0 +1,81 @@
+/*
+ * tree_write.h - changing the configuration tree: the console's powers alone.
+ *
+ * Before apmp_tree_publish stores are plain; afterwards every function here but those that say
+ * otherwise is called inside an update (shm/update.h).
+ */
+#ifndef APMP_SHM_TREE_WRITE_H
+#define APMP_SHM_TREE_WRITE_H
+
+#include "shm/tree.h"
+#include "shm/update.h"
+
+struct apmp_tree_writer {
+	struct apmp_tree tree; /* to read it with */
+	struct apmp_update *up;
+	unsigned char *root;
+	bool published;
+};
+
+/* What the platform is like [0084]. */
+struct apmp_tree_limits {
+	uint64_t console_req, min_alloc, min_align, base_alloc, base_align;
+	uint64_t max_phys_address, mem_size;
+	uint32_t max_fragments, max_desc;
+	const char *platform; /* its name, shorter than APMP_NAME_SIZE */
+};
+
+/* Bytes of a tree for so many hardware nodes; a multiple of the page. */
+uint64_t apmp_tree_size(uint32_t hardware_nodes, uint32_t max_desc, uint32_t max_fragments);
+
+/* Begins a tree in zeroed memory: header, root, hardware, software and template roots, arrays. */
+void apmp_tree_create(struct apmp_tree_writer *tw, struct apmp_update *up, void *base,
+		      uint64_t size, const struct apmp_tree_limits *limits);
+/* Uses a tree that is there: a restarted console.  -EBADMSG, -ENOSPC. */
+APMP_CHECK int apmp_tree_adopt(struct apmp_tree_writer *tw, struct apmp_update *up, void *base,
+			       uint64_t size);
+/* Checksum, then the fingerprint: from here on everyone may read it. */
+void apmp_tree_publish(struct apmp_tree_writer *tw);
+
+/* The roots' handles [0072]. */
+int32_t apmp_tree_root(const struct apmp_tree_writer *tw, enum gct_node_type type);
+
+struct apmp_tree_spec {
+	int32_t parent;
+	enum gct_node_type type;
+	uint8_t subtype;
+	uint64_t id, flags;
+	int32_t config, affinity; /* 0: the hardware root */
+};
+
+/* Adds a node as the parent's last child.  Its handle, or -ENOSPC: the pool is used up. */
+APMP_CHECK int32_t apmp_tree_add(struct apmp_tree_writer *tw, const struct apmp_tree_spec *spec);
+/* A memory descriptor with one fragment, unowned, that covers it.  Handle or -ENOSPC. */
+APMP_CHECK int32_t apmp_tree_add_memory(struct apmp_tree_writer *tw,
+					const struct apmp_tree_spec *spec, uint64_t pa,
+					uint64_t size);
+/* Dense ids [0071]: the first that is free.  The id, or -ENOSPC. */
+APMP_CHECK int apmp_tree_add_community(struct apmp_tree_writer *tw, const char *name);
+APMP_CHECK int apmp_tree_add_partition(struct apmp_tree_writer *tw, int32_t community,
+				       const char *name, uint64_t hwrpb_pa);
+
+void apmp_tree_set_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
+void apmp_tree_set_current_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
+void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear,
+			 uint64_t set);
+/* Cuts size bytes off an unowned fragment of the descriptor and gives them to owner.
+ * -ENOSPC: no unowned fragment is large enough, or no fragment is left to describe it. */
+APMP_CHECK int apmp_tree_take_memory(struct apmp_tree_writer *tw, int32_t desc, uint64_t size,
+				     int32_t owner, uint32_t flags, uint64_t *ret_pa);
+
+/* A partition begins another life: incarnation + 1, initialized, instance name.  Returns it. */
+uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
+				  const char *instance_name);
+/* Every incarnation up to this one is fenced.  One store, outside of any update: it is the truth. */
+void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
+/* set_APMPDB_info [0278]: -EAGAIN when the field does not hold old_info; -ENOENT.  One
+ * compare-and-swap, outside of any update. */
+APMP_CHECK int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id,
+					 uint64_t old_info, uint64_t new_info);
+
+#endif

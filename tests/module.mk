@@ -1,0 +1,30 @@
+# The tests. tests/check.py runs all of them: it asks make for what each stage needs, runs it with a
+# time limit, counts, and ends with "N passed, N failed". `make check` is all stages in order.
+#
+#   make unit PROFILE=asan    one stage, with the programs of one profile
+#   make system K=join        only the system tests whose name contains "join"
+
+CHECK = $(PYTHON) tests/check.py --make "$(MAKE)" --cc "$(CC)" --build $(BUILD)
+K    ?=
+
+.PHONY: check lint unit race simulator examples system spec bench
+check: | $(DEPS_STAMP)
+	@$(CHECK)
+
+lint: | $(DEPS_STAMP)
+	@$(CHECK) lint
+
+unit race simulator examples system: | $(DEPS_STAMP)
+	@$(CHECK) --profile $(PROFILE) --dir $(B) $(if $(K),-k "$(K)") $@
+
+# Named in tests, passed in the last test run, and what is in neither.
+spec:
+	@$(PYTHON) tests/spec.py --points $(BUILD)/points
+
+# Ratios to a peer measured in the same run; always of the release build.
+bench: | $(DEPS_STAMP)
+	@$(MAKE) --no-print-directory PROFILE=release -j$$(nproc) all bench-programs
+	@for bench in $(BUILD)/release/bench/* tests/bench/*.py; do \
+		[ -f "$$bench" ] && [ -x "$$bench" ] || continue; \
+		echo "== $$bench"; APMP_BIN=$(abspath $(BUILD)/release) $$bench || exit 1; \
+	done
