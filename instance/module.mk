@@ -1,1 +1,1 @@
-$(eval $(call program,apmp-instance,instance,$(LIBAPMP),))
+$(eval $(call program,apmp-instance,instance,$(LIBWIRE) $(LIBAPMP),))

@@ -57,13 +57,15 @@ int apmp__db_lock(struct apmp_member *m)
 
 		if (apmp__bugchecked(m, db))
 			return -EOWNERDEAD;
-		apmp_assert(holder != env->self);
-		if (holder && apmp_tree_alive(m->tree, holder)) {
+		apmp_assert(!m->locked);
+		/* Our own identity, which we did not write there, is somebody's stray store. */
+		if (holder && holder != env->self && apmp_tree_alive(m->tree, holder)) {
 			wait_for(m, db, word);
 			continue;
 		}
 		if (!apmp_cas(&db->header.lock, &word, env->self | (word & WAITERS)))
 			continue;
+		m->locked = true;
 		if (!holder) {
 			APMP_POINT(env, lock_acquired);
 			return 0;
@@ -80,6 +82,7 @@ void apmp__db_unlock(struct apmp_member *m)
 	uint64_t word = apmp_load_relaxed(&db->header.lock);
 
 	APMP_POINT(m->env, lock_release);
+	m->locked = false;
 	/* Somebody else's store may stand there: then it is not ours to release. */
 	while ((word & ~WAITERS) == m->env->self) {
 		if (!apmp_cas(&db->header.lock, &word, 0))

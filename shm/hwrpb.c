@@ -41,11 +41,14 @@ bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
 {
 	struct hwrpb_slot *slot = &h->slot[cpu_idx];
 
+	bool startreq;
+
 	/* Acquires what the console stored in TX before it set TXRDY. */
-	if (!apmp_load_acquire(&slot->txrdy) || !holds(slot->tx, HWRPB_MSG_STARTREQ))
+	if (!apmp_load_acquire(&slot->txrdy))
 		return false;
-	apmp_store_release(&slot->txrdy, 0);
-	return true;
+	startreq = holds(slot->tx, HWRPB_MSG_STARTREQ);
+	apmp_store_release(&slot->txrdy, 0); /* other words are taken too, and mean nothing */
+	return startreq;
 }
 
 void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)

@@ -27,12 +27,15 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 APMP_CHECK int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op,
 				  const uint64_t arg[3], uint32_t *ret_seq);
 
-/* A migration's two halves in the tree and both HWRPBs, each one update [0189].
+/* A migration's two halves in the tree and both HWRPBs, each one update [0189].  transit is the
+ * CPU's word in struct apmp_console_state: the identity that migrates it, 0 once it has arrived.
  * Steps 2206 to 2210: current_owner and available are cleared, the CPU is in transit. */
 void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
-		     struct hwrpb *from, uint32_t from_id);
+		     struct hwrpb *from, uint32_t from_id, _Atomic uint64_t *transit,
+		     uint64_t identity);
 /* Steps 2212 to 2216: available there, current_owner is the receiver; owner too unless a loan. */
 void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
-		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan);
+		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan,
+		     _Atomic uint64_t *transit);
 
 #endif

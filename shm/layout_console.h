@@ -76,6 +76,7 @@ struct apmp_event_slot {
 struct apmp_console_state {
 	_Atomic uint64_t fingerprint; /* written last, when the tree is published too */
 	_Atomic uint64_t restarts;
+	_Atomic uint64_t announced; /* 1: the box was told that power on is complete */
 	_Atomic uint64_t event_seq;	/* of the newest event */
 	_Atomic uint64_t transit[APMP_MAX_CPUS]; /* identity that executes PAL MIGRATE on the CPU */
 	struct apmp_console_partition partition[APMP_MAX_PARTITIONS];

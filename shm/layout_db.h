@@ -66,7 +66,7 @@ struct apmp_db_header {
 				* low half.  The synchronization quadword, item 1 of [0123] */
 	uint64_t lock_fill[7]; /* W: nobody.  R: nobody */
 	/* line 1 */
-	_Atomic uint64_t fingerprint;	   /* W: creator under lock, step 702 0, step 716 set.  R: all */
+	_Atomic uint64_t fingerprint;	   /* W: creator under lock, step 716.  R: all */
 	_Atomic uint32_t software_version; /* W: creator under lock.  R: all */
 	_Atomic uint32_t state;		   /* W: lock holder.  R: all; enum apmp_db_state */
 	_Atomic uint64_t actor;	      /* W: lock holder.  R: all; identity that moves state */

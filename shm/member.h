@@ -40,6 +40,7 @@ struct apmp_member {
 	void *base;	     /* W: primary; what is mapped of the database */
 	uint64_t size, pa;   /* W: primary; bytes mapped, physical address */
 	bool joined;	     /* W: primary; holds membership */
+	bool locked;	     /* W: primary; holds the database lock */
 	_Atomic(struct apmp_db *) cell; /* W: primary; the private cell of step 608 */
 	_Atomic uint32_t in_tick;	/* W: clock; 1 while it uses what cell names */
 	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
@@ -65,7 +66,8 @@ APMP_CHECK int apmp_member_init(struct apmp_member *m, struct apmp_env *env,
  * when this instance is a member.  Waits as long as the lock is held by the living.
  * -ENOMEM no shared memory for a database; -EEXIST the instance's name is taken by another member;
  * -EOWNERDEAD this instance was judged dead meanwhile: it must touch nothing and end;
- * -EALREADY it is a member; what env's map or call said. */
+ * -EALREADY it is a member; -EBADMSG the database of a living set makes no sense; -EAGAIN its pages
+ * were changed by others again and again; what env's map or call said. */
 APMP_CHECK int apmp_member_enter(struct apmp_member *m);
 
 /* Leaves in order [0141].  -EOWNERDEAD; -ENOTCONN: is no member. */

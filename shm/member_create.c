@@ -119,15 +119,22 @@ int apmp__db_create(struct apmp_member *m)
 	APMP_POINT(env, create_706);
 	place_services(db, length);
 	APMP_POINT(env, create_708);
-	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++)
-		apmp_services[s]->create(m, apmp_service_segment(db, m->size, s));
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
+		void *segment = apmp_service_segment(db, m->size, s);
+
+		if (!segment)
+			return -EBADMSG; /* somebody else writes here */
+		apmp_services[s]->create(m, segment);
+	}
 	APMP_POINT(env, create_710);
 	fill_header(m, db, incarnation, pages);
 	APMP_POINT(env, create_712);
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, create_714);
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
-		err = apmp_services[s]->join(m, apmp_service_segment(db, m->size, s));
+		void *segment = apmp_service_segment(db, m->size, s);
+
+		err = segment ? apmp_services[s]->join(m, segment) : -EBADMSG;
 		if (err)
 			return err;
 	}

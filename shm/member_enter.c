@@ -86,15 +86,15 @@ static int recover_first(struct apmp_member *m)
 static int enter_once(struct apmp_member *m)
 {
 	struct apmp_db *db;
-	int err = apmp__db_lock(m);
+	int err, broken = apmp__db_lock(m);
 
-	if (err < 0)
-		return err;
+	if (broken < 0)
+		return broken;
 	db = apmp__db(m);
 	if (!functioning(m, db)) {
 		err = apmp__db_create(m);
 	} else {
-		err = apmp__db_needs_recovery(m, db) ? recover_first(m) : 0;
+		err = broken || apmp__db_needs_recovery(m, db) ? recover_first(m) : 0;
 		if (!err)
 			err = apmp__db_join(m);
 	}
@@ -133,7 +133,7 @@ int apmp_member_leave(struct apmp_member *m)
 	err = apmp__db_lock(m);
 	if (err < 0)
 		return err;
-	if (apmp__db_needs_recovery(m, db))
+	if (err > 0 || apmp__db_needs_recovery(m, db))
 		apmp__db_recover(m, db);
 	env->report(env, APMP_REPORT_LEAVING, 0);
 	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_LEAVING);

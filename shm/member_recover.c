@@ -17,11 +17,23 @@
 
 #include <errno.h>
 
-static bool node_alive(struct apmp_member *m, struct apmp_db *db, uint32_t id)
+enum standing {
+	STANDING_ALIVE = 1,
+	STANDING_DEAD, /* known to run no more: may be removed */
+	STANDING_ODD,  /* its block names nobody of its partition, and the partition lives */
+};
+
+static enum standing node_standing(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 {
 	uint64_t identity = apmp_load_acquire(&db->node[id].identity);
+	uint64_t present = apmp_tree_present(m->tree, id);
 
-	return apmp_identity_id(identity) == id && apmp_tree_alive(m->tree, identity);
+	if (identity == present && present)
+		return STANDING_ALIVE;
+	if (!present || (apmp_identity_id(identity) == id && identity < present &&
+			 !apmp_tree_alive(m->tree, identity)))
+		return STANDING_DEAD;
+	return STANDING_ODD;
 }
 
 bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
@@ -31,7 +43,7 @@ bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 	if (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL)
 		return true;
 	for (; members; members &= members - 1)
-		if (!node_alive(m, db, (uint32_t)__builtin_ctzll(members)))
+		if (node_standing(m, db, (uint32_t)__builtin_ctzll(members)) != STANDING_ALIVE)
 			return true;
 	return false;
 }
@@ -67,6 +79,16 @@ static void remove_dead(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 	APMP_POINT(env, recover_mask);
 }
 
+/* A member whose block somebody has written over can't be watched: it is fenced, then removed. */
+static void quarantine(struct apmp_member *m, uint32_t id)
+{
+	m->odd_count++;
+	if (id == m->id)
+		return; /* the others see it too, and fence us */
+	apmp_store_relaxed(&m->dead[id], apmp_tree_present(m->tree, id));
+	apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
+}
+
 void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 {
 	struct apmp_env *env = m->env;
@@ -80,9 +102,12 @@ void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 		recover_services(m, db, actor_id);
 	for (; members; members &= members - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(members);
+		enum standing standing = node_standing(m, db, id);
 
-		if (!node_alive(m, db, id))
+		if (standing == STANDING_DEAD)
 			remove_dead(m, db, id);
+		else if (standing == STANDING_ODD)
+			quarantine(m, id);
 	}
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, recover_ring);
@@ -129,7 +154,7 @@ int apmp_member_work(struct apmp_member *m)
 		err = apmp__db_lock(m);
 		if (err < 0)
 			return err;
-		if (apmp__db_needs_recovery(m, db))
+		if (err > 0 || apmp__db_needs_recovery(m, db))
 			apmp__db_recover(m, db);
 		apmp__db_unlock(m);
 	}

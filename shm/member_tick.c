@@ -24,6 +24,8 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	uint64_t heartbeat = apmp_load_acquire(&db->node[id].heartbeat);
 	bool again = w->identity == identity && w->tick_no + 1 == m->tick_no;
 
+	if (apmp_identity_id(identity) != id)
+		return false; /* odd: whoever it names is not who beats here; see recovery */
 	w->tick_no = m->tick_no;
 	if (!again || w->heartbeat != heartbeat) {
 		w->identity = identity;
@@ -98,14 +100,15 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		apmp_store_release(&own->beat_of, env->self);
 	apmp_store_release(&own->heartbeat, apmp_load_relaxed(&own->heartbeat) + 1);
 	APMP_POINT(env, tick_beat);
-	watch_lock_holder(m, db, late, &work);
 	if (apmp_load_acquire(&m->watching)) {
 		uint32_t count = watch_brothers(m, db, late, &work);
 
 		APMP_POINT_ARG(env, tick_watch, count);
-		if (apmp_load_relaxed(&own->reasons))
+		if (apmp_load_relaxed(&own->reasons) ||
+		    apmp_load_relaxed(&db->header.validate) >> m->id & 1)
 			work |= APMP_WORK_RECOVER;
 	}
+	watch_lock_holder(m, db, late, &work); /* last: it may have been watched as a brother */
 	return work;
 }
 

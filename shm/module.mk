@@ -1,6 +1,6 @@
 # libapmp: layouts and protocols, pure (no system calls). libapmpwire: messages and Varlink.
-LIBAPMP := $(B)/libapmp.a
-LIBWIRE := $(B)/libapmpwire.a
+
+
 LIBS += $(LIBAPMP) $(LIBWIRE)
 SHM_OBJS  := $(patsubst %.c,$(B)/obj/%.o,$(wildcard shm/*.c))
 WIRE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard shm/wire/*.c))

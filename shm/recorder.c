@@ -4,7 +4,8 @@
  * ORDERING  An entry's seq is 0 while it is written and released last; a reader acquires it,
  *           copies, and looks at it again: an entry overwritten meanwhile is not returned.
  * CRASHES   An entry of a thread that died in the middle has seq 0: readers skip it.
- * LIMITS    APMP_RECORDER_ENTRIES entries; older ones are lost.
+ * LIMITS    APMP_RECORDER_ENTRIES entries; older ones are lost.  A writer kept from running for a
+ *           whole lap writes an old entry over a newer one, which readers then don't find.
  */
 #include "shm/recorder.h"
 
@@ -47,7 +48,8 @@ bool apmp_recorder_pass(struct apmp_recorder *rec, enum apmp_point point, uint32
 	uint64_t idx = apmp_fetch_add(&rec->head, 1);
 	struct apmp_recorder_entry *entry = &rec->entry[idx % APMP_RECORDER_ENTRIES];
 
-	apmp_store_release(&entry->seq, 0);
+	apmp_store_relaxed(&entry->seq, 0);
+	atomic_thread_fence(memory_order_release); /* 0 before any of the new fields */
 	apmp_store_relaxed(&entry->t_ns, t_ns);
 	apmp_store_relaxed(&entry->point, point);
 	apmp_store_relaxed(&entry->thread, thread);

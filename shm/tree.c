@@ -27,7 +27,7 @@ int apmp_tree_init(struct apmp_tree *tree, const void *base, uint64_t size)
 		return -ENOSPC;
 	fingerprint = apmp_load_acquire(&header->fingerprint);
 	pool = apmp_load_relaxed(&header->size);
-	if (pool % APMP_PAGE_SIZE || pool > INT32_MAX || fingerprint != apmp_fingerprint(pool))
+	if (!pool || pool % APMP_PAGE_SIZE || pool > INT32_MAX || fingerprint != apmp_fingerprint(pool))
 		return -EBADMSG;
 	if (pool > size)
 		return -ENOSPC;
@@ -68,8 +68,11 @@ static const struct gct_node *node_at(const struct apmp_tree *tree, int32_t hand
 int apmp_tree_level(const struct apmp_tree *tree, uint64_t *ret_level)
 {
 	const struct gct_root_node *root = root_of(tree);
-	uint64_t current = apmp_load_acquire(&root->current_level);
+	uint64_t current;
 
+	/* As the look afterwards: what was read before it stays before it. */
+	atomic_thread_fence(memory_order_acquire);
+	current = apmp_load_acquire(&root->current_level);
 	if (apmp_load_acquire(&root->transient_level) != current)
 		return -EAGAIN;
 	*ret_level = current;
@@ -141,13 +144,12 @@ int apmp_tree_partition(const struct apmp_tree *tree, uint32_t id,
 	if (err)
 		return err;
 	p = partition_at(tree, handle);
-	if (!p || apmp_load_relaxed(&p->hd.id) != id)
+	if (!p || apmp_load_relaxed(&p->hd.id) != id ||
+	    apmp_tree_node(tree, apmp_load_relaxed(&p->hd.parent), &parent))
 		return -EBADMSG;
 	copy_node(&p->hd, handle, &ret_partition->node);
 	ret_partition->id = id;
-	err = apmp_tree_node(tree, ret_partition->node.parent, &parent);
-	ret_partition->community =
-	    !err && parent.type == GCT_COMMUNITY ? parent.handle : GCT_NONE;
+	ret_partition->community = parent.type == GCT_COMMUNITY ? parent.handle : GCT_NONE;
 	ret_partition->hwrpb = apmp_load_relaxed(&p->hwrpb);
 	ret_partition->incarnation = apmp_load_relaxed(&p->incarnation);
 	ret_partition->fenced = apmp_load_relaxed(&p->fenced);
@@ -179,6 +181,9 @@ int apmp_tree_community(const struct apmp_tree *tree, uint32_t id,
 	return 0;
 }
 
+/* No node has this handle: not a multiple of GCT_ALIGN. */
+#define WALK_END (INT32_MIN + 1)
+
 void apmp_tree_walk_init(struct apmp_tree_walk *walk, int32_t from)
 {
 	*walk = (struct apmp_tree_walk){.next = from, .left = UINT32_MAX};
@@ -190,48 +195,55 @@ int apmp_tree_walk(const struct apmp_tree *tree, struct apmp_tree_walk *walk,
 	struct apmp_tree_node up;
 
 	if (walk->left == UINT32_MAX)
-		walk->left = (uint32_t)(tree->size / GCT_ALIGN);
-	if (walk->next < 0)
+		walk->left = (uint32_t)(2 * tree->size / GCT_ALIGN); /* down and up again */
+	if (walk->next == WALK_END)
 		return 0;
-	if (walk->left-- == 0 || apmp_tree_node(tree, walk->next, ret_node))
+	if (walk->left-- == 0 || apmp_tree_node(tree, walk->next, &up))
 		return -EBADMSG;
-	/* Child first, else sibling, else the nearest ancestor's sibling; -1 is the end. */
-	if (ret_node->child) {
-		walk->next = ret_node->child;
+	*ret_node = up;
+	/* Child first, else sibling, else the nearest ancestor's sibling. */
+	if (up.child) {
+		walk->next = up.child;
 		return 1;
 	}
-	up = *ret_node;
 	while (!up.next_sib && up.handle) {
 		if (walk->left-- == 0 || apmp_tree_node(tree, up.parent, &up))
 			return -EBADMSG;
 	}
-	walk->next = up.handle && up.next_sib ? up.next_sib : -1;
+	walk->next = up.handle && up.next_sib ? up.next_sib : WALK_END;
 	return 1;
 }
 
 int apmp_tree_cpu(const struct apmp_tree *tree, uint32_t id, struct apmp_tree_node *ret_node)
 {
 	struct apmp_tree_walk walk;
+	struct apmp_tree_node node;
 	int more;
 
 	apmp_tree_walk_init(&walk, 0);
-	while ((more = apmp_tree_walk(tree, &walk, ret_node)) > 0)
-		if (ret_node->type == GCT_CPU && ret_node->id == id &&
-		    !(ret_node->flags & NODE_HW_TEMPLATE))
+	while ((more = apmp_tree_walk(tree, &walk, &node)) > 0) {
+		if (node.type == GCT_CPU && node.id == id && !(node.flags & NODE_HW_TEMPLATE)) {
+			*ret_node = node;
 			return 0;
+		}
+	}
 	return more < 0 ? more : -ENOENT;
 }
 
 int apmp_tree_find_self(const struct apmp_tree *tree, uint64_t hwrpb_pa,
 			struct apmp_tree_partition *ret_partition)
 {
+	struct apmp_tree_partition p;
+
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
-		int err = apmp_tree_partition(tree, id, ret_partition);
+		int err = apmp_tree_partition(tree, id, &p);
 
 		if (err == -EBADMSG)
 			return err;
-		if (!err && ret_partition->hwrpb == hwrpb_pa)
+		if (!err && p.hwrpb == hwrpb_pa) {
+			*ret_partition = p;
 			return 0;
+		}
 	}
 	return -ENOENT;
 }
@@ -341,18 +353,32 @@ int apmp_tree_memory_at(const struct apmp_tree *tree, uint64_t pa,
 	return 0;
 }
 
-bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity)
+/* The partition node of this id; NULL when there is none. */
+static const struct gct_partition_node *partition_by_id(const struct apmp_tree *tree, uint32_t id)
 {
-	const struct gct_partition_node *p;
-	uint64_t incarnation = apmp_identity_incarnation(identity);
 	int32_t handle;
 
-	if (apmp_identity_id(identity) == APMP_NO_PARTITION || !incarnation ||
-	    indexed(tree, &root_of(tree)->partitions, apmp_identity_id(identity), &handle))
-		return false;
-	p = partition_at(tree, handle);
-	return p && apmp_load_relaxed(&p->incarnation) == incarnation &&
+	if (id == APMP_NO_PARTITION || indexed(tree, &root_of(tree)->partitions, id, &handle))
+		return NULL;
+	return partition_at(tree, handle);
+}
+
+bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity)
+{
+	const struct gct_partition_node *p = partition_by_id(tree, apmp_identity_id(identity));
+	uint64_t incarnation = apmp_identity_incarnation(identity);
+
+	return p && incarnation && incarnation <= apmp_load_relaxed(&p->incarnation) &&
 	       apmp_load_acquire(&p->fenced) < incarnation;
+}
+
+uint64_t apmp_tree_present(const struct apmp_tree *tree, uint32_t id)
+{
+	const struct gct_partition_node *p = partition_by_id(tree, id);
+	uint64_t incarnation = p ? apmp_load_relaxed(&p->incarnation) : 0;
+
+	return p && apmp_load_acquire(&p->fenced) < incarnation ? apmp_identity(id, incarnation)
+								: 0;
 }
 
 uint32_t apmp_tree_owner_id(const struct apmp_tree *tree, int32_t handle)

@@ -106,9 +106,12 @@ APMP_CHECK int apmp_tree_shared_memory(const struct apmp_tree *tree, int32_t com
 APMP_CHECK int apmp_tree_memory_at(const struct apmp_tree *tree, uint64_t pa,
 				   struct apmp_tree_fragment *ret_fragment);
 
-/* Whether this identity is the partition's present life and not fenced.  One word each, so it
+/* Whether this identity may still run: booted, and not fenced.  One word each, so it
  * may be asked at any time, also in the middle of an update. */
 bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity);
+
+/* The identity of the life that a partition lives now; 0 when it lives none. */
+uint64_t apmp_tree_present(const struct apmp_tree *tree, uint32_t id);
 
 /* The partition id behind a handle; APMP_NO_PARTITION when it is none. */
 uint32_t apmp_tree_owner_id(const struct apmp_tree *tree, int32_t handle);

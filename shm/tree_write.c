@@ -212,6 +212,7 @@ void apmp_tree_create(struct apmp_tree_writer *tw, struct apmp_update *up, void 
 
 	*tw = (struct apmp_tree_writer){
 	    .up = up, .root = (unsigned char *)base + sizeof(*header), .published = false};
+	/* Its writer may read it before it is published. */
 	tw->tree = (struct apmp_tree){
 	    .header = header, .root = tw->root, .size = size - sizeof(*header)};
 	apmp_store_relaxed(&header->size, size);
@@ -388,7 +389,7 @@ int apmp_tree_take_memory(struct apmp_tree_writer *tw, int32_t desc, uint64_t si
 			continue;
 		if (left > size) { /* the rest becomes a fragment of its own, at the end */
 			if (count >= apmp_load_relaxed(&root_of(tw)->max_fragments))
-				return -ENOSPC;
+				continue; /* one of just this size may follow */
 			put64(tw, &f[count].pa, pa + size);
 			put64(tw, &f[count].size, left - size);
 			put_handle(tw, &f[count].mem_owner, GCT_NONE);

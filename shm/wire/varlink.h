@@ -20,15 +20,15 @@
 #define VARLINK_MUST_CHECK __attribute__((warn_unused_result))
 
 /* The interface of a machine, and the standard one that every Varlink service has. */
-#define VARLINK_MACHINE    "org.apmp.machine"
-#define VARLINK_SERVICE    "org.varlink.service"
+#define VARLINK_MACHINE "org.apmp.machine"
+#define VARLINK_SERVICE "org.varlink.service"
 
 enum {
 	VARLINK_MESSAGE_MAX = 1 << 20, /* bytes of a call: a longer one closes its connection */
-	VARLINK_QUEUE_MAX   = 4 << 20, /* bytes waiting for one peer: more of a stream is refused */
-	VARLINK_REPLY_MAX   = 64 << 20, /* bytes of a reply that the client accepts */
-	VARLINK_CONN_MAX    = 128,      /* connections; further ones wait in the listen queue */
-	VARLINK_FDS_MAX     = 8,        /* descriptors that may come with one call */
+	VARLINK_QUEUE_MAX = 4 << 20,   /* bytes waiting for one peer: more of a stream is refused */
+	VARLINK_REPLY_MAX = 64 << 20,  /* bytes of a reply that the client accepts */
+	VARLINK_CONN_MAX = 128,	       /* connections; further ones wait in the listen queue */
+	VARLINK_FDS_MAX = 8,	       /* descriptors that may come with one call */
 };
 
 /* The text of org.apmp.machine.varlink. */
@@ -50,9 +50,9 @@ typedef void varlink_handler(struct varlink_call *call, const json_t *parameters
 
 /*
  * Serves on listen_fd, a listening AF_UNIX SOCK_STREAM socket, from now on the server's. Peers of
- * another uid than ours (but root) are turned away. The process should ignore SIGPIPE or not: no
- * write here raises it.
- * -ENOMEM; or what uv_poll_init says of listen_fd (-EBADF, -EPERM...): then it is still the caller's.
+ * another uid than ours (but root) are turned away. No write raises SIGPIPE.
+ * -ENOMEM; or what uv_poll_init says of listen_fd (-EBADF, -EPERM...): then it is still the
+ * caller's.
  */
 VARLINK_MUST_CHECK int varlink_server_create(uv_loop_t *loop, int listen_fd,
 					     struct varlink_server **ret_server);
@@ -65,8 +65,8 @@ VARLINK_MUST_CHECK int varlink_server_method(struct varlink_server *server, cons
 					     varlink_handler *handler, void *ctx);
 
 /*
- * Open calls see a hangup, listen_fd is closed, every connection too (what is still queued is
- * offered to the socket once). Memory is freed when the loop has run its close callbacks.
+ * Open calls see a hangup, listen_fd is closed, every connection too (what the kernel has not taken
+ * yet is dropped). Memory is freed when the loop has run its close callbacks.
  */
 void varlink_server_destroy(struct varlink_server *server);
 
@@ -93,7 +93,8 @@ bool varlink_call_more(const struct varlink_call *call);
 bool varlink_call_oneway(const struct varlink_call *call);
 bool varlink_call_wants_upgrade(const struct varlink_call *call);
 
-/* Takes up to max descriptors sent along, in their order; returns how many. They are the caller's. */
+/* Takes up to max descriptors sent along, in their order; returns how many. They are the caller's.
+ */
 VARLINK_MUST_CHECK int varlink_call_take_fds(struct varlink_call *call, int *fds, unsigned max);
 
 /*
@@ -104,27 +105,28 @@ VARLINK_MUST_CHECK int varlink_call_take_fds(struct varlink_call *call, int *fds
 void varlink_call_on_hangup(struct varlink_call *call, void (*cb)(void *ctx), void *ctx);
 
 /*
- * Final reply, then the connection leaves Varlink: *ret_fd is the non-blocking socket, the caller's;
- * bytes that the peer sent after the call are still in it.
- * In all cases the call is gone. -EPROTO: the call did not say `upgrade` (it got InvalidParameter);
- * -EPIPE: the peer is gone or didn't take the reply; -ENOMEM.
+ * Final reply, then the connection leaves Varlink: *ret_fd is the non-blocking socket, the
+ * caller's; bytes that the peer sent after the call are still in it. In all cases the call is gone.
+ * -EPROTO: the call did not say `upgrade` (it got InvalidParameter); -EPIPE: the peer is gone or
+ * didn't take the reply; -ENOMEM.
  */
-VARLINK_MUST_CHECK int varlink_call_upgrade(struct varlink_call *call, json_t *parameters, int *ret_fd);
+VARLINK_MUST_CHECK int varlink_call_upgrade(struct varlink_call *call, json_t *parameters,
+					    int *ret_fd);
 
 /* ---- client: blocking, no timeouts but those of the socket (varlink_client_fd) ---- */
 
 struct varlink_client;
 
 enum varlink_flag {
-	VARLINK_MORE    = 1 << 0,
-	VARLINK_ONEWAY  = 1 << 1,
+	VARLINK_MORE = 1 << 0,
+	VARLINK_ONEWAY = 1 << 1,
 	VARLINK_UPGRADE = 1 << 2,
 };
 
 struct varlink_reply {
-	char *error;        /* full name, NULL if it is no error */
+	char *error;	    /* full name, NULL if it is no error */
 	json_t *parameters; /* an object */
-	bool continues;     /* another reply follows */
+	bool continues;	    /* another reply follows */
 };
 
 /* -ENAMETOOLONG: path does not fit sun_path; -ENOMEM; or what socket() and connect() said. */
@@ -136,7 +138,8 @@ int varlink_client_fd(const struct varlink_client *client);
 
 /*
  * Sends one call; method is "Status" or a full name; parameters are stolen, NULL is {}; the peer
- * gets copies of the descriptors. -EINVAL: more than VARLINK_FDS_MAX; -ENOMEM; or what sendmsg() said.
+ * gets copies of the descriptors. -EINVAL: more than VARLINK_FDS_MAX; -ENOMEM; or what sendmsg()
+ * said.
  */
 VARLINK_MUST_CHECK int varlink_client_send(struct varlink_client *client, const char *method,
 					   json_t *parameters, unsigned flags, const int *fds,
@@ -145,12 +148,14 @@ VARLINK_MUST_CHECK int varlink_client_send(struct varlink_client *client, const 
 /*
  * Waits for the next reply. *ret_reply must be given to varlink_reply_fini.
  * -EPIPE: the server ended the connection; -EBADMSG: no JSON or no reply; -EMSGSIZE: longer than
- * VARLINK_REPLY_MAX; -EINTR: a signal came, ask again; -EAGAIN: a timeout set on the socket; -ENOMEM.
+ * VARLINK_REPLY_MAX; -EINTR: a signal came, ask again; -EAGAIN: a timeout set on the socket;
+ * -ENOMEM.
  */
 VARLINK_MUST_CHECK int varlink_client_receive(struct varlink_client *client,
 					      struct varlink_reply *ret_reply);
 
-/* Send, then receive (again after signals). An error reply is success here: see ret_reply->error. */
+/* Send, then receive (again after signals). An error reply is success here: see ret_reply->error.
+ */
 VARLINK_MUST_CHECK int varlink_client_call(struct varlink_client *client, const char *method,
 					   json_t *parameters, struct varlink_reply *ret_reply);
 

@@ -20,7 +20,8 @@ extern const char varlink__service_text[];
 
 /* ---- varlink_message.c ---- */
 
-/* A message on its way in: the bytes up to and with its NUL, and the descriptors that came along. */
+/* A message on its way in: the bytes up to and with its NUL, and the descriptors that came along.
+ */
 struct varlink__message {
 	char *data;
 	size_t size, capacity;
@@ -34,8 +35,8 @@ struct varlink__message {
  * -EAGAIN, -EINTR: call again later; -EMSGSIZE: longer than max; -EBADMSG: more descriptors than
  * VARLINK_FDS_MAX; -ENOMEM; or what recv() said.
  */
-VARLINK_MUST_CHECK int varlink__message_receive(int fd, struct varlink__message *message, size_t max,
-						int flags);
+VARLINK_MUST_CHECK int varlink__message_receive(int fd, struct varlink__message *message,
+						size_t max, int flags);
 /* Ready for the next one; closes the descriptors that nobody took. */
 void varlink__message_reset(struct varlink__message *message);
 void varlink__message_fini(struct varlink__message *message);
@@ -49,7 +50,8 @@ struct varlink__queue {
 	size_t start, size, capacity;
 };
 
-/* Adds one message with its NUL; object is stolen. -ENOMEM (also: object is NULL or can't be text). */
+/* Adds one message with its NUL; object is stolen. -ENOMEM (also: object is NULL or can't be text).
+ */
 VARLINK_MUST_CHECK int varlink__queue_add(struct varlink__queue *queue, json_t *object);
 /*
  * Sends what the socket takes; descriptors go with the first byte. 0: all is sent; -EAGAIN: not all
@@ -73,7 +75,7 @@ bool varlink__method_declared(const char *text, const char *method);
  * Are the parameters what the definition of the method wants? NULL: yes; else the name of the first
  * wrong, missing or undeclared one, in buf if it isn't a constant of the caller's object.
  */
-const char *varlink__parameters_check(const char *text, const char *method, const json_t *parameters,
-				      char *buf, size_t buf_size);
+const char *varlink__parameters_check(const char *text, const char *method,
+				      const json_t *parameters, char *buf, size_t buf_size);
 
 #endif

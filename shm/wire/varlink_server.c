@@ -9,12 +9,12 @@
  *             flushing   something queued            waits for writable (and for the hangup)
  *             open       a call, nothing queued      waits for the hangup
  *             oneway     a oneway call is open       waits for its handler only
- *             gone       a write failed              closes at the next turn of the loop
+ *             gone       the peer went or erred      closes at the next turn of the loop
  *             closing    handed to uv_close
- *           eof (the peer will send no more) is beside them: it ends an idle connection and no
- * other. HANGUP    EPOLLHUP says that both halves are closed; half a close is EPOLLIN and
- * EPOLLRDHUP. libuv has no name for EPOLLHUP, but passes it on as whatever was asked for, so
- * UV_PRIORITIZED is asked for: nothing else raises it on a socket whose peer sends no urgent data.
+ *           That the peer will send no more is seen by reading: it ends an idle connection only.
+ * HANGUP    EPOLLHUP says that both halves are closed; half a close is EPOLLIN and EPOLLRDHUP.
+ *           libuv has no name for EPOLLHUP, but passes it on as whatever was asked for; so
+ *           UV_PRIORITIZED is, which nothing else raises unless the peer sends urgent data.
  * REENTRY   Handlers and hangup callbacks run from the loop only: an answer never starts the next
  *           call inside itself, and a failed write is told to the handler in the next turn.
  * LIMITS    VARLINK_CONN_MAX connections, then accepting pauses; one message of
@@ -64,7 +64,7 @@ struct conn {
 	unsigned magic;
 	int fd;
 	int watched; /* the events of libuv that are asked for; 0: stopped */
-	bool eof, gone, closing, running;
+	bool gone, closing;
 	struct varlink_server *server;
 	struct varlink_call *call; /* the open one */
 	LIST_ENTRY(conn) link;
@@ -218,8 +218,7 @@ static void call_finish(struct varlink_call *call, const char *error, json_t *pa
 	conn->call = NULL;
 	call_free(call);
 	varlink__message_reset(&conn->in);
-	if (!conn->running)
-		conn_watch(conn);
+	conn_watch(conn);
 }
 
 void varlink_call_reply(struct varlink_call *call, json_t *parameters)
@@ -253,8 +252,7 @@ int varlink_call_continue(struct varlink_call *call, json_t *parameters)
 		return call->more ? -ENOBUFS : -EPROTO;
 	}
 	r = call_send(call, NULL, parameters, true);
-	if (!conn->running)
-		conn_watch(conn);
+	conn_watch(conn);
 	return r;
 }
 
@@ -451,13 +449,7 @@ static void conn_serve(struct conn *conn)
 					     MSG_DONTWAIT);
 		if (r == -EAGAIN || r == -EINTR)
 			return;
-		if (r == 0)
-			conn->eof = true;
-		if (r > 0)
-			r = conn_call(conn);
-		else if (r == 0)
-			return;
-		if (r < 0)
+		if (r <= 0 || conn_call(conn) < 0)
 			conn->gone = true;
 	}
 }
@@ -478,14 +470,10 @@ static void on_conn(uv_poll_t *poll, int status, int events)
 		conn->gone = true;
 	if (!conn->gone)
 		conn_flush(conn);
-	conn->running = true;
 	if (!conn->gone)
 		conn_serve(conn);
-	conn->running = false;
 	if (conn->closing)
 		return;
-	if (conn->eof && !conn->call && varlink__queue_bytes(&conn->out) == 0)
-		conn->gone = true;
 	if (conn->gone)
 		conn_close(conn);
 	else

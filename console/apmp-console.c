@@ -1,0 +1,243 @@
+/*
+ * apmp-console.c - the console of every partition: forms the machine, then serves it.
+ *
+ * WHAT      The box starts it with its end of a pair (fd 3) and the listening control socket (fd 4).
+ *           First it hears what the box keeps for it; then it forms the machine or takes it over;
+ *           then the loop serves box, instances and operator.
+ * CRASHES   May end at any instruction: the box starts it again with the same memories.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "console/console.h"
+#include "shm/shared.h"
+#include "shm/wire/linux_env.h"
+
+static struct console the_console; /* too large for a stack */
+
+struct partition *console_partition(struct console *c, const char *name)
+{
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		if (c->partition[i].exists && strcmp(c->partition[i].name, name) == 0)
+			return &c->partition[i];
+	return NULL;
+}
+
+struct partition *console_partition_of(struct console *c, int32_t handle)
+{
+	for (uint32_t i = 0; handle && i < APMP_MAX_PARTITIONS; i++)
+		if (c->partition[i].exists && c->partition[i].handle == handle)
+			return &c->partition[i];
+	return NULL;
+}
+
+enum apmp_partition_state console_state(const struct partition *p)
+{
+	return apmp_load_relaxed(&p->console->state->partition[p->id].state);
+}
+
+void console_set_state(struct partition *p, enum apmp_partition_state state)
+{
+	apmp_store_relaxed(&p->console->state->partition[p->id].state, state);
+}
+
+const char *console_state_name(enum apmp_partition_state state)
+{
+	switch (state) {
+#define X(name, value, text)                                                                       \
+	case APMP_PARTITION_##name:                                                                \
+		return text;
+		APMP_PARTITION_STATES(X)
+#undef X
+	}
+	return "odd";
+}
+
+uint64_t console_identity(const struct partition *p)
+{
+	return apmp_tree_present(&p->console->tw.tree, p->id);
+}
+
+bool console_running(const struct partition *p)
+{
+	return p->pid || p->fencing || console_identity(p);
+}
+
+/* Whether a partition that boots at power on has got as far as it can. */
+static bool settled(struct partition *p, bool *ret_failed)
+{
+	enum apmp_partition_state state = console_state(p);
+	bool in_community = json_is_string(json_object_get(p->config, "community"));
+
+	if (!json_is_true(json_object_get(p->config, "boot")))
+		return true;
+	if (!console_running(p)) {
+		*ret_failed = true;
+		return true;
+	}
+	return state == APMP_PARTITION_MEMBER ||
+	       (!in_community && state == APMP_PARTITION_RUNNING);
+}
+
+static void tell_on(struct console *c, const char *text, bool failed)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_ON, .arg = {failed}};
+
+	c->announced = true;
+	if (c->state)
+		apmp_store_release(&c->state->announced, 1);
+	snprintf(request.text, sizeof(request.text), "%s", text);
+	box_link_post(&c->box, &request, NULL, NULL);
+}
+
+void console_check_on(struct console *c)
+{
+	char text[APMP_BOX_TEXT_SIZE];
+	uint32_t members = 0;
+
+	if (c->announced)
+		return;
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		struct partition *p = &c->partition[i];
+		bool failed = false;
+
+		if (!p->exists)
+			continue;
+		if (!settled(p, &failed))
+			return;
+		if (failed) {
+			snprintf(text, sizeof(text), "partition \"%s\" ended while it booted (%s)",
+				 p->name, console_state_name(console_state(p)));
+			tell_on(c, text, true);
+			return;
+		}
+		members += console_state(p) == APMP_PARTITION_MEMBER;
+	}
+	snprintf(text, sizeof(text), "machine %s is on: %u %s, %s", c->machine, members,
+		 members == 1 ? "member" : "members", c->backend);
+	tell_on(c, text, false);
+}
+
+static void on_box_event(struct box_link *link, const struct apmp_box_event *event, const int *fds,
+			 unsigned fd_count)
+{
+	struct console *c = &the_console;
+	struct partition *p = event->id < APMP_MAX_PARTITIONS ? &c->partition[event->id] : NULL;
+
+	(void)link;
+	switch (event->op) {
+	case APMP_BOX_HELLO:
+		memcpy(c->machine, event->text, sizeof(c->machine) - 1);
+		c->backend = event->arg[2] == 1	  ? "cgroup-v2"
+			     : event->arg[2] == 2 ? "cgroup-v1"
+						  : "affinity";
+		break;
+	case APMP_BOX_OBJECT:
+		console_object_add(c, event->kind, event->id, event->size, fds, fd_count);
+		break;
+	case APMP_BOX_PARTITION:
+		if (p)
+			p->pid = event->arg[1];
+		break;
+	case APMP_BOX_EXITED:
+		if (p && p->exists)
+			console_exited(p, event->arg[0], (int)event->arg[1]);
+		break;
+	case APMP_BOX_PROGRAM:
+		console_program_ended(c, event->arg[0], (int)event->arg[1]);
+		break;
+	case APMP_BOX_PENDING:
+		if (p && p->exists)
+			console_pending(p, event->arg[0], event->arg[1]);
+		break;
+	case APMP_BOX_TERM:
+		console_power_off(c);
+		break;
+	default: /* READY is waited for in main */
+		break;
+	}
+}
+
+static bool ready;
+
+static void on_first_events(struct box_link *link, const struct apmp_box_event *event,
+			    const int *fds, unsigned fd_count)
+{
+	if (event->op == APMP_BOX_READY)
+		ready = true;
+	else
+		on_box_event(link, event, fds, fd_count);
+}
+
+static bool boots_now(const struct partition *p)
+{
+	struct apmp_tree_partition self;
+
+	return p->exists && json_is_true(json_object_get(p->config, "boot")) &&
+	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	       self.incarnation == 0;
+}
+
+/* Steps 508 and 510 for each partition that boots at power on and has not had its turn. */
+static void boot_all(struct console *c)
+{
+	struct boot_refusal refusal;
+	char text[APMP_BOX_TEXT_SIZE];
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS && !c->announced; i++) {
+		struct partition *p = &c->partition[i];
+
+		if (!boots_now(p) || !console_boot(p, &refusal))
+			continue;
+		if (refusal.error == BOOT_NOT_ENOUGH)
+			snprintf(text, sizeof(text),
+				 "partition \"%s\" can't boot: %s wanted %llu, had %llu", p->name,
+				 refusal.what, (unsigned long long)refusal.wanted,
+				 (unsigned long long)refusal.had);
+		else
+			snprintf(text, sizeof(text), "partition \"%.32s\" can't boot: %.180s",
+				 p->name, refusal.text);
+		tell_on(c, text, true);
+	}
+	console_check_on(c);
+}
+
+int main(void)
+{
+	struct console *c = &the_console;
+	int err;
+
+	signal(SIGPIPE, SIG_IGN);
+	console_env_init(c);
+	if (uv_loop_init(&c->loop))
+		return 1;
+	box_link_init(&c->box, APMP_CONSOLE_BOX_FD, on_first_events);
+	while (!ready)
+		box_link_receive(&c->box);
+	c->box.on_event = on_box_event;
+	err = console_form(c);
+	if (err) {
+		char text[APMP_BOX_TEXT_SIZE];
+
+		snprintf(text, sizeof(text), "the machine can't be formed: %s", strerror(-err));
+		fprintf(stderr, "apmp-console: %s\n", text);
+		tell_on(c, text, true);
+		pause(); /* the box powers off */
+		return 1;
+	}
+	apmp_linux_panic_into(c->recorder);
+	c->announced = apmp_load_relaxed(&c->state->announced);
+	err = console_serve(c, APMP_CONSOLE_LISTEN_FD);
+	if (!err)
+		err = box_link_serve(&c->box, &c->loop);
+	if (err) {
+		fprintf(stderr, "apmp-console: %s\n", uv_strerror(err));
+		return 1;
+	}
+	boot_all(c);
+	return uv_run(&c->loop, UV_RUN_DEFAULT);
+}

@@ -1,0 +1,168 @@
+/*
+ * box_link.c - requests to the box, its answers and events.
+ *
+ * WHAT      The box is one thread that does short things at once, so the console waits for those
+ *           (box_link_call): what it does next needs the answer anyway, and a straight function is
+ *           easier to prove than a chain of continuations.  Only KILL takes as long as a process
+ *           takes to die, and is posted.
+ * LIMITS    BOX_LINK_PENDING posted requests; BOX_LINK_QUEUE events during one call.
+ */
+#include "console/box_link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+
+void box_link_init(struct box_link *link, int sock, box_event_handler *on_event)
+{
+	*link = (struct box_link){.sock = sock, .on_event = on_event};
+}
+
+/* One datagram.  Without its box a console is nothing: it ends. */
+static void receive(struct box_link *link, struct apmp_box_event *event, int *fds,
+		    unsigned *fd_count)
+{
+	int n = apmp_datagram_receive(link->sock, event, sizeof(*event), fds, fd_count);
+
+	if (n == (int)sizeof(*event))
+		return;
+	fprintf(stderr, "apmp-console: the box is gone: %s\n", n < 0 ? strerror(-n) : "closed");
+	exit(1);
+}
+
+static void close_all(const int *fds, unsigned from, unsigned count)
+{
+	for (unsigned i = from; i < count; i++)
+		close(fds[i]);
+}
+
+/* Calls the handler of a posted request; false: nobody posted this seq. */
+static bool finish_posted(struct box_link *link, const struct apmp_box_event *event)
+{
+	for (uint32_t i = 0; i < BOX_LINK_PENDING; i++) {
+		box_done_handler *done = link->pending[i].done;
+
+		if (!event->seq || link->pending[i].seq != event->seq)
+			continue;
+		link->pending[i].seq = 0;
+		if (done)
+			done(link->pending[i].ctx, event);
+		return true;
+	}
+	return false;
+}
+
+static void handle(struct box_link *link, const struct apmp_box_event *event, const int *fds,
+		   unsigned fd_count)
+{
+	if (event->op == APMP_BOX_DONE)
+		(void)finish_posted(link, event); /* an answer that nobody waits for is dropped */
+	else
+		link->on_event(link, event, fds, fd_count);
+}
+
+void box_link_receive(struct box_link *link)
+{
+	struct apmp_box_event event;
+	int fds[APMP_DATAGRAM_FDS];
+	unsigned fd_count;
+
+	receive(link, &event, fds, &fd_count);
+	handle(link, &event, fds, fd_count);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+	struct box_link *link = idle->data;
+
+	while (link->queue_count > 0) {
+		struct apmp_box_event event = link->queue[link->queue_head];
+
+		link->queue_head = (link->queue_head + 1) % BOX_LINK_QUEUE;
+		link->queue_count--;
+		handle(link, &event, NULL, 0);
+	}
+	uv_idle_stop(idle);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	box_link_receive(poll->data);
+}
+
+int box_link_serve(struct box_link *link, uv_loop_t *loop)
+{
+	int err = uv_poll_init(loop, &link->poll, link->sock);
+
+	if (!err)
+		err = uv_idle_init(loop, &link->idle);
+	if (err)
+		return err;
+	link->poll.data = link;
+	link->idle.data = link;
+	if (link->queue_count > 0)
+		uv_idle_start(&link->idle, on_idle);
+	return uv_poll_start(&link->poll, UV_READABLE, on_readable);
+}
+
+static void send_request(struct box_link *link, struct apmp_box_request *request, const int *fds,
+			 unsigned fd_count)
+{
+	int err;
+
+	request->seq = ++link->seq ? link->seq : ++link->seq; /* 0 is no seq */
+	err = apmp_datagram_send(link->sock, request, sizeof(*request), fds, fd_count);
+	if (err) {
+		fprintf(stderr, "apmp-console: can't reach the box: %s\n", strerror(-err));
+		exit(1);
+	}
+}
+
+/* Keeps an event for later.  Only answers to our call carry descriptors. */
+static void put_off(struct box_link *link, const struct apmp_box_event *event)
+{
+	apmp_assert(link->queue_count < BOX_LINK_QUEUE);
+	link->queue[(link->queue_head + link->queue_count++) % BOX_LINK_QUEUE] = *event;
+	if (link->idle.data)
+		uv_idle_start(&link->idle, on_idle);
+}
+
+int box_link_call(struct box_link *link, struct apmp_box_request *request, const int *send_fds,
+		  unsigned send_count, struct apmp_box_event *ret_event, int fds[2])
+{
+	int all[APMP_DATAGRAM_FDS];
+	unsigned count;
+
+	send_request(link, request, send_fds, send_count);
+	for (;;) {
+		receive(link, ret_event, all, &count);
+		if (ret_event->op == APMP_BOX_DONE && ret_event->seq == request->seq)
+			break;
+		close_all(all, 0, count);
+		put_off(link, ret_event);
+	}
+	for (unsigned i = 0; i < 2 && fds; i++)
+		fds[i] = i < count ? all[i] : -1;
+	close_all(all, fds ? 2 : 0, count);
+	return ret_event->error;
+}
+
+void box_link_post(struct box_link *link, struct apmp_box_request *request, box_done_handler *done,
+		   void *ctx)
+{
+	uint32_t i = 0;
+
+	while (i < BOX_LINK_PENDING && link->pending[i].seq)
+		i++;
+	apmp_assert(i < BOX_LINK_PENDING);
+	send_request(link, request, NULL, 0);
+	link->pending[i].seq = request->seq;
+	link->pending[i].done = done;
+	link->pending[i].ctx = ctx;
+}

@@ -1,0 +1,373 @@
+/*
+ * callbacks.c - what instances ask of their console [0113-0115, 0143, 0278].
+ *
+ * CRASHES   The record of the last callback that was carried out (seq and answer) is written before
+ *           the answer is sent, so that one which is asked again is answered, not done twice.  Each
+ *           callback is also harmless when it is done twice: MAP and SET_APMPDB_INFO by their
+ *           nature, REMOVE_INSTANCE because a fenced identity stays fenced, MIGRATE_CPU because
+ *           the tree says where the CPU is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "console/console.h"
+#include "shm/shared.h"
+
+static void send_reply(struct partition *p, const struct apmp_call_reply *reply, int fd)
+{
+	struct apmp_console_partition *record = &p->console->state->partition[p->id];
+	int err;
+
+	if (reply->seq) {
+		record->last_reply = *reply;
+		apmp_store_release(&record->last_seq, reply->seq);
+	}
+	err = apmp_datagram_send(p->channel, reply, sizeof(*reply), &fd, fd >= 0);
+	if (err) /* it has ended; the box will say so */
+		fprintf(stderr, "apmp-console: answer to partition %s: %s\n", p->name,
+			strerror(-err));
+}
+
+void console_callback_reply(struct partition *p, uint64_t seq, int error)
+{
+	struct apmp_call_reply reply = {.seq = seq, .error = error};
+
+	send_reply(p, &reply, -1);
+}
+
+/* Firmware memory that this partition may map: its descriptor and where it begins; -ENXIO. */
+static int firmware_at(struct partition *p, uint64_t pa, uint64_t size, int *ret_fd,
+		       uint64_t *ret_base, bool *ret_writable)
+{
+	const struct {
+		uint64_t pa, size;
+		uint32_t kind, id;
+		bool writable;
+	} areas[] = {
+	    {CONSOLE_TREE_PA, p->console->tree_size, APMP_BOX_TREE_RO, 0, false},
+	    {CONSOLE_LINES_PA, APMP_INTR_SIZE, APMP_BOX_LINES, 0, true},
+	    {CONSOLE_HWRPB_PA(p->id), HWRPB_SIZE, APMP_BOX_HWRPB, p->id, true},
+	    {CONSOLE_RECORDER_PA(p->id), APMP_RECORDER_SIZE, APMP_BOX_RECORDER, p->id, true},
+	};
+	int fds[2];
+
+	for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
+		uint64_t end = areas[i].pa +
+			       (areas[i].size + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE;
+
+		if (pa < areas[i].pa || pa >= end || size > end - pa)
+			continue;
+		if (console_object(p->console, areas[i].kind, areas[i].id, 0, fds))
+			return -ENXIO;
+		*ret_fd = fds[0];
+		*ret_base = areas[i].pa;
+		*ret_writable = areas[i].writable;
+		return 0;
+	}
+	return -ENXIO;
+}
+
+/* Memory: a fragment of its own or of its community. */
+static int memory_at(struct partition *p, uint64_t pa, uint64_t size, int *ret_fd,
+		     uint64_t *ret_base)
+{
+	struct apmp_tree *tree = &p->console->tw.tree;
+	struct apmp_tree_partition self;
+	struct apmp_tree_fragment f;
+	int fds[2], err = apmp_tree_memory_at(tree, pa, &f);
+
+	if (err || size > f.size - (pa - f.pa) || apmp_tree_partition(tree, p->id, &self))
+		return -ENXIO;
+	if (!f.owner || (f.owner != p->handle && f.owner != self.community))
+		return -EACCES;
+	err = console_object(p->console, APMP_BOX_RAM, f.pa, f.size, fds);
+	if (err)
+		return -ENXIO;
+	*ret_fd = fds[0];
+	*ret_base = f.pa;
+	return 0;
+}
+
+static void do_map(struct partition *p, const struct apmp_call_request *r)
+{
+	struct apmp_call_reply reply = {.seq = r->seq};
+	uint64_t pa = r->arg[0], size = r->arg[1], base = 0;
+	bool writable = true;
+	int fd = -1;
+
+	if (pa % APMP_PAGE_SIZE || !size || size % APMP_PAGE_SIZE)
+		reply.error = -EINVAL;
+	else
+		reply.error = pa >= CONSOLE_TREE_PA
+				  ? firmware_at(p, pa, size, &fd, &base, &writable)
+				  : memory_at(p, pa, size, &fd, &base);
+	reply.ret[0] = pa - base;
+	reply.ret[1] = writable;
+	send_reply(p, &reply, reply.error ? -1 : fd);
+}
+
+static int do_set_apmpdb_info(struct partition *p, const struct apmp_call_request *r)
+{
+	struct apmp_tree *tree = &p->console->tw.tree;
+	struct apmp_tree_partition self;
+	struct apmp_tree_node community;
+
+	if (apmp_tree_partition(tree, p->id, &self) || !self.community ||
+	    apmp_tree_node(tree, self.community, &community))
+		return -EPERM;
+	return apmp_tree_set_apmpdb_info(&p->console->tw, (uint32_t)community.id, r->arg[0],
+					 r->arg[1]);
+}
+
+/* Answered when it is fenced; by on_killed in lifecycle.c unless that is so already. */
+static void do_remove(struct partition *p, const struct apmp_call_request *r)
+{
+	struct console *c = p->console;
+	uint32_t id = apmp_identity_id(r->arg[0]);
+	struct partition *dead = id == APMP_NO_PARTITION ? NULL : &c->partition[id];
+	struct apmp_tree_partition mine, its;
+
+	if (!dead || !dead->exists || dead == p ||
+	    apmp_tree_partition(&c->tw.tree, p->id, &mine) ||
+	    apmp_tree_partition(&c->tw.tree, id, &its)) {
+		console_callback_reply(p, r->seq, -EINVAL);
+		return;
+	}
+	if (!mine.community || mine.community != its.community) {
+		console_callback_reply(p, r->seq, -EPERM);
+		return;
+	}
+	if (!apmp_tree_alive(&c->tw.tree, r->arg[0])) {
+		console_callback_reply(p, r->seq, 0);
+		return;
+	}
+	if (dead->fence_pending || dead->remove_waiters == CONSOLE_WAITERS) {
+		console_callback_reply(p, r->seq, -EINPROGRESS);
+		return;
+	}
+	dead->remove_waiter[dead->remove_waiters].partition = p->id;
+	dead->remove_waiter[dead->remove_waiters].seq = r->seq;
+	dead->remove_waiter[dead->remove_waiters++].identity = r->identity;
+	console_fence(dead, FENCE_REMOVED);
+}
+
+static void on_joined(struct partition *p)
+{
+	struct console *c = p->console;
+	struct varlink_call *call = p->boot_call;
+
+	console_set_state(p, APMP_PARTITION_MEMBER);
+	console_event(c, "member.joined", p, "{s:I}", "incarnation",
+		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
+	p->boot_call = NULL;
+	if (call)
+		varlink_call_reply(call, NULL);
+	console_check_on(c);
+}
+
+/* What an instance tells of another: by name, and each life's removal once. */
+static void on_about_other(struct partition *p, uint32_t report, uint64_t identity)
+{
+	struct console *c = p->console;
+	uint32_t id = apmp_identity_id(identity);
+	struct partition *other = id == APMP_NO_PARTITION ? NULL : &c->partition[id];
+	json_int_t incarnation = (json_int_t)apmp_identity_incarnation(identity);
+
+	if (!other || !other->exists)
+		return;
+	if (report == APMP_REPORT_SUSPECTED) {
+		console_event(c, "instance.suspected", other, "{s:s,s:I}", "by", p->name,
+			      "incarnation", incarnation);
+	} else if (report == APMP_REPORT_LOCK_BROKEN) {
+		console_event(c, "lock.broken", other, "{s:s,s:s}", "by", p->name, "lock",
+			      "database");
+	} else if (other->removed_told != identity) {
+		other->removed_told = identity;
+		console_event(c, "member.removed", other, "{s:s,s:I}", "by", p->name,
+			      "incarnation", incarnation);
+	}
+}
+
+static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
+{
+	struct console *c = p->console;
+	uint32_t cpu_idx = (uint32_t)about;
+
+	if (cpu_idx >= c->cpu_count)
+		return;
+	if (report == APMP_REPORT_CPU_QUIESCED) {
+		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
+	} else if (report == APMP_REPORT_CPU_ACTIVE) {
+		console_event(c, "cpu.started", p, "{s:i}", "cpu", (int)cpu_idx);
+		console_migration_done(c, cpu_idx, p);
+	} else {
+		console_migration_failed(c, cpu_idx, -(int)(about >> 32), NULL);
+	}
+}
+
+static void on_join_failed(struct partition *p, uint64_t about)
+{
+	struct console *c = p->console;
+	struct varlink_call *call = p->boot_call;
+	const char *why = strerror((int)about);
+
+	console_set_state(p, APMP_PARTITION_RUNNING);
+	port_print(p, "apmp-console: partition %s did not join: %s", p->name, why);
+	p->boot_call = NULL;
+	if (call)
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", why));
+	console_check_on(c);
+}
+
+static void on_report(struct partition *p, uint32_t report, uint64_t about)
+{
+	struct console *c = p->console;
+
+	switch (report) {
+	case APMP_REPORT_BOOTED:
+		console_set_state(p, APMP_PARTITION_RUNNING);
+		console_event(c, "instance.booted", p, "{s:I}", "incarnation",
+			      (json_int_t)apmp_identity_incarnation(console_identity(p)));
+		console_check_on(c);
+		break;
+	case APMP_REPORT_CREATING:
+		console_set_state(p, APMP_PARTITION_CREATING);
+		break;
+	case APMP_REPORT_JOINING:
+		console_set_state(p, APMP_PARTITION_JOINING);
+		break;
+	case APMP_REPORT_LEAVING:
+		console_set_state(p, APMP_PARTITION_LEAVING);
+		break;
+	case APMP_REPORT_CREATED:
+		console_event(c, "set.created", p, "{s:I}", "incarnation", (json_int_t)about);
+		break;
+	case APMP_REPORT_JOINED:
+		on_joined(p);
+		break;
+	case APMP_REPORT_LEFT:
+		console_set_state(p, APMP_PARTITION_RUNNING);
+		console_event(c, "member.left", p, NULL);
+		break;
+	case APMP_REPORT_JOIN_FAILED:
+		on_join_failed(p, about);
+		break;
+	case APMP_REPORT_SUSPECTED:
+	case APMP_REPORT_REMOVED:
+	case APMP_REPORT_LOCK_BROKEN:
+		on_about_other(p, report, about);
+		break;
+	case APMP_REPORT_CPU_ACTIVE:
+	case APMP_REPORT_CPU_QUIESCED:
+	case APMP_REPORT_CPU_REFUSED:
+		on_cpu(p, report, about);
+		break;
+	case APMP_REPORT_PAGE_BAD:
+		console_event(c, "page.bad", p, "{s:I}", "pfn", (json_int_t)about);
+		break;
+	default: /* of a build that knows more: nothing is lost by passing over it */
+		break;
+	}
+}
+
+static void serve(struct partition *p, const struct apmp_call_request *r)
+{
+	struct apmp_console_partition *record = &p->console->state->partition[p->id];
+
+	if (r->identity != console_identity(p)) {
+		if (r->op != APMP_CALL_REPORT)
+			console_callback_reply(p, r->seq, -ESTALE);
+		return;
+	}
+	/* Carried out before a restart; only the answer was lost.  MAP's descriptor is sent anew. */
+	if (r->op != APMP_CALL_REPORT && r->op != APMP_CALL_MAP &&
+	    r->seq == apmp_load_relaxed(&record->last_seq)) {
+		send_reply(p, &record->last_reply, -1);
+		return;
+	}
+	switch (r->op) {
+	case APMP_CALL_MAP:
+		do_map(p, r);
+		break;
+	case APMP_CALL_SET_APMPDB_INFO:
+		console_callback_reply(p, r->seq, do_set_apmpdb_info(p, r));
+		break;
+	case APMP_CALL_REMOVE_INSTANCE:
+		do_remove(p, r);
+		break;
+	case APMP_CALL_MIGRATE_CPU:
+		console_callback_reply(p, r->seq,
+				       r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS
+					   ? console_migrate(p, (uint32_t)r->arg[0],
+							     (uint32_t)r->arg[1], r->arg[2] != 0)
+					   : -ENXIO);
+		break;
+	case APMP_CALL_REPORT:
+		on_report(p, (uint32_t)r->arg[0], r->arg[1]);
+		break;
+	case APMP_CALL_EXIT:
+		apmp_store_relaxed(&record->exit, r->arg[0] == APMP_EXIT_HALT ? APMP_EXIT_HALT
+									      : APMP_EXIT_CRASH);
+		console_callback_reply(p, r->seq, 0);
+		break;
+	default:
+		console_callback_reply(p, r->seq, -EINVAL);
+	}
+}
+
+static void on_channel(uv_poll_t *poll, int status, int events)
+{
+	struct partition *p = poll->data;
+	struct apmp_call_request request;
+	int fds[APMP_DATAGRAM_FDS], n;
+	unsigned count = 0;
+
+	(void)status;
+	(void)events;
+	n = apmp_datagram_receive(p->channel, &request, sizeof(request), fds, &count);
+	while (count > 0)
+		close(fds[--count]);
+	if (n == (int)sizeof(request))
+		serve(p, &request);
+	else if (n <= 0 && n != -EAGAIN)
+		uv_poll_stop(poll); /* the box has closed it: the partition ends */
+	/* Anything else is not a request: an instance that sends it gets no answer. */
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+int console_channel_open(struct partition *p)
+{
+	int fds[2], err = console_object(p->console, APMP_BOX_CHANNEL, p->id, 0, fds);
+
+	if (err)
+		return err;
+	p->channel_poll = calloc(1, sizeof(*p->channel_poll));
+	if (!p->channel_poll)
+		return -ENOMEM;
+	err = uv_poll_init(&p->console->loop, p->channel_poll, fds[0]);
+	if (err) {
+		free(p->channel_poll);
+		p->channel_poll = NULL;
+		return err;
+	}
+	p->channel = fds[0];
+	p->channel_poll->data = p;
+	return uv_poll_start(p->channel_poll, UV_READABLE, on_channel);
+}
+
+void console_channel_close(struct partition *p)
+{
+	if (!p->channel_poll)
+		return;
+	uv_poll_stop(p->channel_poll);
+	uv_close((uv_handle_t *)p->channel_poll, on_poll_closed);
+	p->channel_poll = NULL;
+	p->channel = -1;
+}

@@ -1,0 +1,182 @@
+/*
+ * console.h - the console of every partition: what its files share.
+ *
+ * One thread, one libuv loop.  What must outlive this process lies in memory that the box keeps:
+ * the tree, the HWRPBs, and struct apmp_console_state with journal, partition states and events.
+ * Everything in this struct is derived from those and from what the box says.
+ */
+#ifndef APMP_CONSOLE_CONSOLE_H
+#define APMP_CONSOLE_CONSOLE_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "shm/hwrpb_write.h"
+#include "shm/intr.h"
+#include "shm/layout_console.h"
+#include "shm/recorder.h"
+#include "shm/tree_write.h"
+#include "shm/wire/varlink.h"
+
+#include "console/box_link.h"
+
+struct console;
+struct port;
+
+/* Physical addresses of firmware objects: above all memory that a machine file can describe. */
+#define CONSOLE_TREE_PA		  (UINT64_C(1) << 47)
+#define CONSOLE_LINES_PA	  (CONSOLE_TREE_PA + (UINT64_C(1) << 32))
+#define CONSOLE_HWRPB_PA(id)	  (CONSOLE_TREE_PA + (UINT64_C(2) << 32) + ((uint64_t)(id) << 24))
+#define CONSOLE_RECORDER_PA(id) (CONSOLE_TREE_PA + (UINT64_C(3) << 32) + ((uint64_t)(id) << 24))
+
+/* Why a partition is being fenced. */
+enum fence_reason {
+	FENCE_NONE = 0,
+	FENCE_EXITED,  /* the box saw its instance end */
+	FENCE_REMOVED, /* another instance judged it dead */
+	FENCE_RESET,   /* the operator wants it */
+	FENCE_SPAWN,   /* it could not be started */
+};
+
+#define CONSOLE_WAITERS 64u
+
+struct partition {
+	struct console *console;
+	uint32_t id;
+	bool exists;
+	int32_t handle; /* of its node */
+	char name[APMP_NAME_SIZE];
+	const json_t *config; /* its object in the machine's JSON */
+	struct hwrpb *hwrpb;
+	struct apmp_recorder *recorder;
+	int channel; /* console's end; -1 */
+	uv_poll_t *channel_poll;
+	struct port *port;
+	uint64_t pid;
+	enum fence_reason fencing;
+	bool fence_pending;
+	bool boot_after_fence;
+	int exit_status; /* wait status of its last instance, -1 unknown */
+	/* Callbacks REMOVE_INSTANCE that wait for the fence. */
+	struct {
+		uint32_t partition;
+		uint64_t seq, identity;
+	} remove_waiter[CONSOLE_WAITERS];
+	uint32_t remove_waiters;
+	/* The operator's calls that wait: for membership, for the end. */
+	struct varlink_call *boot_call, *halt_call;
+	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
+};
+
+/* The operator's migration that waits for the CPU to be active. */
+struct migration {
+	struct varlink_call *call;
+	bool active;
+	uint32_t from, to;
+	uint64_t begin_ns;
+};
+
+struct console {
+	struct apmp_env env; /* first: env callbacks find the console by it */
+	uv_loop_t loop;
+	struct box_link box;
+	char machine[APMP_NAME_SIZE];
+	const char *backend;
+	json_t *config;
+	uint32_t host_cpu[APMP_MAX_CPUS]; /* under each CPU of the machine */
+	struct apmp_console_state *state;
+	struct apmp_update update;
+	struct apmp_tree_writer tw;
+	uint64_t tree_size;
+	int tree_ro_fd, lines_fd;
+	struct apmp_recorder *recorder;
+	uint32_t cpu_count; /* ids are below */
+	uint64_t tick_ns, stop_ns;
+	uint32_t suspect;
+	bool fence_kill, notice_exit;
+	struct partition partition[APMP_MAX_PARTITIONS];
+	struct migration migration[APMP_MAX_CPUS];
+	struct varlink_server *server;
+	bool announced; /* the box was told that power on is complete */
+};
+
+/* console.c: partitions by name and handle; states. */
+struct partition *console_partition(struct console *c, const char *name);
+struct partition *console_partition_of(struct console *c, int32_t handle);
+enum apmp_partition_state console_state(const struct partition *p);
+const char *console_state_name(enum apmp_partition_state state);
+void console_set_state(struct partition *p, enum apmp_partition_state state);
+/* Whether a process runs, or is being fenced. */
+bool console_running(const struct partition *p);
+/* The partition's present life; 0 when it has none. */
+uint64_t console_identity(const struct partition *p);
+/* Once every partition that boots at power on is a member, tells the box. */
+void console_check_on(struct console *c);
+
+/* env.c */
+void console_env_init(struct console *c);
+
+/* form.c: makes the machine from its description, or takes over what a dead console left. */
+__attribute__((warn_unused_result)) int console_form(struct console *c);
+
+/* objects.c: descriptors and mappings that the box keeps. */
+__attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
+						       uint64_t id, uint64_t size, int fds[2]);
+void *console_object_map(struct console *c, uint32_t kind, uint64_t id, uint64_t size);
+/* Makes it when it is not there.  -ENOMEM: *ret_event has wanted, had and the limit. */
+__attribute__((warn_unused_result)) int console_object_need(struct console *c, uint32_t kind,
+							    uint64_t id, uint64_t size,
+							    struct apmp_box_event *ret_event);
+void console_object_drop(struct console *c, uint32_t kind, uint64_t id);
+void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
+			const int *fds, unsigned fd_count);
+
+/* lifecycle.c */
+enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
+struct boot_refusal {
+	enum boot_error error;
+	const char *what;
+	uint64_t wanted, had;
+	int err;
+	char text[APMP_BOX_TEXT_SIZE];
+};
+enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal);
+void console_fence(struct partition *p, enum fence_reason reason);
+void console_exited(struct partition *p, uint64_t incarnation, int status);
+void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
+
+/* callbacks.c: serves a partition's channel. */
+__attribute__((warn_unused_result)) int console_channel_open(struct partition *p);
+void console_channel_close(struct partition *p);
+void console_callback_reply(struct partition *p, uint64_t seq, int error);
+
+/* migrate.c */
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
+/* CPUs that a dead partition, or a dead console, left in transit. */
+void console_settle_transit(struct console *c, uint32_t cpu_idx);
+void console_set_cpuset(struct partition *p);
+void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
+void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
+void console_migration_failed(struct console *c, uint32_t cpu_idx, int err,
+			      struct partition *died);
+
+/* events.c.  fields: a jansson pack format and its arguments for the object's members. */
+void console_event(struct console *c, const char *kind, struct partition *p, const char *format,
+		   ...);
+void console_events_serve(struct console *c, struct varlink_call *call, const json_t *parameters);
+
+/* operator.c, show.c, run.c, port.c: Varlink methods. */
+__attribute__((warn_unused_result)) int console_serve(struct console *c, int listen_fd);
+json_t *console_status(struct console *c);
+json_t *console_tree(struct console *c);
+json_t *console_trace(struct console *c, const json_t *who);
+void console_run(struct console *c, struct varlink_call *call, const json_t *parameters);
+void console_program_ended(struct console *c, uint64_t number, int status);
+void console_power_off(struct console *c);
+
+__attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
+__attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format,
+						      ...);
+void port_attach(struct partition *p, struct varlink_call *call);
+
+#endif

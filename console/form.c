@@ -1,0 +1,491 @@
+/*
+ * form.c - the master console forms the machine [0064, 0118-0120], Fig. 5; or a restarted console
+ * takes it over.
+ *
+ * STATES    nothing -> tree made, unpublished -> published, state's fingerprint written.  A console
+ *           that dies before the last drops what there is and forms anew: no partition has run.
+ * CRASHES   form_502 to form_506: formed anew.  Later: console_adopt repairs the open update,
+ *           settles CPUs in transit, and fences whoever has no process any more.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "console/console.h"
+#include "shm/assert.h"
+#include "shm/intr.h"
+#include "shm/shared.h"
+
+#define MAX_DESC      64u
+#define MAX_FRAGMENTS 128u
+#define FIRST_PA      (UINT64_C(1) << 30) /* so that no page frame is 0 */
+#define PA_ALIGN      (UINT64_C(1) << 30)
+#define BASE_ALLOC    (2 * APMP_GRANULE) /* a machine file's least memory that can boot */
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* Takes what every start needs out of the machine's description. */
+static int read_config(struct console *c)
+{
+	const json_t *host, *sbb, *cpu, *timing;
+	size_t i, k, host_count;
+	int fds[2], err = console_object(c, APMP_BOX_CONFIG, 0, 0, fds);
+
+	if (err)
+		return err;
+	c->config = json_loadfd(fds[0], 0, NULL);
+	if (!c->config)
+		return -EBADMSG;
+	timing = json_object_get(c->config, "timing");
+	c->tick_ns = (uint64_t)number(timing, "tick_ns");
+	c->stop_ns = (uint64_t)number(timing, "stop_ns");
+	c->suspect = (uint32_t)number(timing, "suspect");
+	c->fence_kill = strcmp(json_string_value(json_object_get(c->config, "fence")), "kill") == 0;
+	c->notice_exit = json_is_true(json_object_get(c->config, "notice_exit"));
+	host = json_object_get(json_object_get(c->config, "host"), "cpus");
+	host_count = json_array_size(host);
+	if (!host_count || !c->tick_ns)
+		return -EBADMSG;
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) {
+		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu) {
+			uint32_t id = (uint32_t)number(cpu, "id");
+
+			if (id >= APMP_MAX_CPUS)
+				return -EBADMSG;
+			if (id >= c->cpu_count)
+				c->cpu_count = id + 1;
+		}
+	}
+	for (i = 0; i < c->cpu_count; i++)
+		c->host_cpu[i] = (uint32_t)json_integer_value(json_array_get(host, i % host_count));
+	return 0;
+}
+
+/* Adds a node that the pool was sized for. */
+static int32_t add(struct console *c, int32_t parent, enum gct_node_type type, uint8_t subtype,
+		   uint64_t id, int32_t config, int32_t affinity)
+{
+	struct apmp_tree_spec spec = {.parent = parent,
+				      .type = type,
+				      .subtype = subtype,
+				      .id = id,
+				      .flags = NODE_HARDWARE,
+				      .config = config,
+				      .affinity = affinity};
+	int32_t handle = apmp_tree_add(&c->tw, &spec);
+
+	apmp_assert(handle > 0);
+	return handle;
+}
+
+static void add_buses(struct console *c, int32_t sbb_handle, uint64_t sbb_id, const json_t *sbb)
+{
+	const json_t *iop, *bus;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(sbb, "iops"), i, iop) {
+		uint64_t iop_id = sbb_id << 16 | i;
+		int32_t iop_handle =
+		    add(c, sbb_handle, GCT_IOP, 0, iop_id, GCT_NONE, sbb_handle);
+
+		json_array_foreach(json_object_get(iop, "buses"), k, bus) {
+			int32_t at = add(c, iop_handle, GCT_BUS, 0, iop_id << 16 | k, GCT_NONE,
+					 iop_handle);
+			size_t disks = json_array_size(json_object_get(bus, "disks"));
+
+			for (size_t d = 0; d < disks; d++)
+				(void)add(c, at, GCT_IO_CTRL, 0, iop_id << 32 | k << 16 | d, at, at);
+		}
+	}
+}
+
+/* Adds the memory subsystem of a block; returns the first address behind it. */
+static uint64_t add_memory(struct console *c, int32_t sbb_handle, uint64_t sbb_id, uint64_t pa,
+			   uint64_t size)
+{
+	struct apmp_tree_spec spec = {.type = GCT_MEMORY_DESC, .id = pa, .flags = NODE_HARDWARE};
+	int32_t sub = add(c, sbb_handle, GCT_MEMORY_SUB, 0, sbb_id, GCT_NONE, sbb_handle);
+	int32_t desc;
+
+	(void)add(c, sub, GCT_MEMORY_CTRL, 0, sbb_id, sub, sbb_handle);
+	spec.parent = sub;
+	spec.config = sub;
+	spec.affinity = sbb_handle;
+	desc = apmp_tree_add_memory(&c->tw, &spec, pa, size);
+	apmp_assert(desc > 0);
+	return (pa + size + PA_ALIGN - 1) / PA_ALIGN * PA_ALIGN;
+}
+
+static void add_hardware(struct console *c)
+{
+	int32_t hw = apmp_tree_root(&c->tw, GCT_HW_ROOT);
+	uint64_t pa = FIRST_PA;
+	const json_t *sbb, *cpu;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) {
+		uint64_t id = (uint64_t)number(sbb, "sbb"), size = (uint64_t)number(sbb, "memory");
+		int32_t at = add(c, hw, GCT_SBB, 0, id, GCT_NONE, GCT_NONE);
+
+		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu) {
+			bool primary = json_is_true(json_object_get(cpu, "primary"));
+
+			(void)add(c, at, GCT_CPU,
+				  primary ? GCT_CPU_PRIMARY_CAPABLE : GCT_CPU_SECONDARY_ONLY,
+				  (uint64_t)number(cpu, "id"), GCT_NONE, at);
+		}
+		if (size)
+			pa = add_memory(c, at, id, pa, size);
+		add_buses(c, at, id, sbb);
+	}
+}
+
+/* A descriptor that may give to this owner, and has most left; prefers the block `near`. */
+struct source {
+	int32_t desc, sub, desc_owner;
+	uint64_t largest;
+};
+
+static struct source find_source(struct console *c, int32_t community, int32_t owner, int32_t near)
+{
+	struct apmp_tree *tree = &c->tw.tree;
+	struct source best = {0};
+	bool best_near = false;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node node;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(tree, &walk, &node) > 0) {
+		struct source s = {.desc = node.handle, .sub = node.parent,
+				   .desc_owner = node.owner};
+		struct apmp_tree_fragment f;
+		bool is_near = node.affinity == near;
+
+		if (node.type != GCT_MEMORY_DESC || node.flags & NODE_HW_TEMPLATE ||
+		    (node.owner && node.owner != community && node.owner != owner))
+			continue;
+		for (uint32_t i = 0; apmp_tree_fragment(tree, node.handle, i, &f) == 0; i++)
+			if (!f.owner && f.size > s.largest)
+				s.largest = f.size;
+		if (s.largest && (!best.desc || (is_near && !best_near) ||
+				  (is_near == best_near && s.largest > best.largest))) {
+			best = s;
+			best_near = is_near;
+		}
+	}
+	return best;
+}
+
+/* Gives size bytes, in as few fragments as there must be.  -ENOMEM. */
+static int place_memory(struct console *c, int32_t community, int32_t owner, int32_t near,
+			uint64_t size, uint32_t flags, uint64_t first_min)
+{
+	while (size > 0) {
+		struct source s = find_source(c, community, owner, near);
+		uint64_t take = s.largest < size ? s.largest : size, pa;
+		int err;
+
+		if (!take || take < first_min)
+			return -ENOMEM;
+		if (!s.desc_owner) { /* [0096]: what is shared, or split, is the community's */
+			apmp_tree_set_owner(&c->tw, s.desc, community ? community : owner);
+			apmp_tree_set_owner(&c->tw, s.sub, community ? community : owner);
+		}
+		err = apmp_tree_take_memory(&c->tw, s.desc, take, owner, flags, &pa);
+		if (err)
+			return err;
+		size -= take;
+		first_min = 0;
+		flags &= ~GCT_MEM_BASE;
+	}
+	return 0;
+}
+
+/* The community of this name; GCT_NONE. */
+static int32_t community_handle(struct console *c, const char *name)
+{
+	struct apmp_tree_community community;
+
+	for (uint32_t id = 0; name && id < APMP_MAX_PARTITIONS; id++)
+		if (apmp_tree_community(&c->tw.tree, id, &community) == 0 &&
+		    strcmp(community.name, name) == 0)
+			return community.node.handle;
+	return GCT_NONE;
+}
+
+static int add_communities(struct console *c)
+{
+	const json_t *community;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->config, "communities"), i, community) {
+		const char *name = json_string_value(json_object_get(community, "name"));
+		int id = apmp_tree_add_community(&c->tw, name);
+		int32_t handle = community_handle(c, name);
+		int err;
+
+		apmp_assert(id >= 0);
+		err = place_memory(c, handle, handle, GCT_NONE,
+				   (uint64_t)number(community, "shared"), GCT_MEM_SHARED, 0);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Hands a bus "S.I.B" to its partition. */
+static void own_bus(struct console *c, int32_t owner, const char *text)
+{
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node node;
+	unsigned s, i, b;
+
+	apmp_assert(sscanf(text, "%u.%u.%u", &s, &i, &b) == 3);
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&c->tw.tree, &walk, &node) > 0)
+		if (node.type == GCT_BUS && !(node.flags & NODE_HW_TEMPLATE) &&
+		    node.id == ((uint64_t)s << 32 | (uint64_t)i << 16 | b))
+			apmp_tree_set_owner(&c->tw, node.handle, owner);
+}
+
+static int add_partition(struct console *c, const json_t *config)
+{
+	const char *name = json_string_value(json_object_get(config, "name"));
+	int32_t community =
+	    community_handle(c, json_string_value(json_object_get(config, "community")));
+	int next = 0, id;
+	struct apmp_tree_partition p;
+	struct apmp_tree_node cpu = {0};
+	const json_t *item;
+	size_t i;
+
+	while (apmp_tree_partition(&c->tw.tree, (uint32_t)next, &p) == 0)
+		next++;
+	id = apmp_tree_add_partition(&c->tw, community, name, CONSOLE_HWRPB_PA(next));
+	apmp_assert(id == next && apmp_tree_partition(&c->tw.tree, (uint32_t)id, &p) == 0);
+	json_array_foreach(json_object_get(config, "cpus"), i, item) {
+		apmp_assert(apmp_tree_cpu(&c->tw.tree, (uint32_t)json_integer_value(item), &cpu) ==
+			    0);
+		apmp_tree_set_owner(&c->tw, cpu.handle, p.node.handle);
+	}
+	json_array_foreach(json_object_get(config, "buses"), i, item)
+		own_bus(c, p.node.handle, json_string_value(item));
+	return place_memory(c, community, p.node.handle, cpu.affinity,
+			    (uint64_t)number(config, "memory"), GCT_MEM_PRIVATE | GCT_MEM_BASE,
+			    BASE_ALLOC);
+}
+
+static uint64_t memory_size(const struct console *c)
+{
+	const json_t *sbb;
+	uint64_t size = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
+		size += (uint64_t)number(sbb, "memory");
+	return size;
+}
+
+/* Room for every node that the description asks for, and as many again for hot swap. */
+static uint32_t hardware_nodes(const struct console *c)
+{
+	const json_t *sbb, *iop, *bus;
+	uint32_t count = 0;
+	size_t i, k, b;
+
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) {
+		count += 4 + (uint32_t)json_array_size(json_object_get(sbb, "cpus"));
+		json_array_foreach(json_object_get(sbb, "iops"), k, iop) {
+			count++;
+			json_array_foreach(json_object_get(iop, "buses"), b, bus)
+				count += 1 + (uint32_t)json_array_size(
+						 json_object_get(bus, "disks"));
+		}
+	}
+	return count;
+}
+
+/* Memory that the machine can't be without; says what is short when it can't be had. */
+static int need(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
+{
+	struct apmp_box_event event;
+	int err = console_object_need(c, kind, id, size, &event);
+
+	if (err)
+		fprintf(stderr, "apmp-console: %llu bytes of firmware memory: %s %s\n",
+			(unsigned long long)size, strerror(-err), event.text);
+	return err;
+}
+
+static int form_tree(struct console *c)
+{
+	struct apmp_tree_limits limits = {.console_req = APMP_GRANULE,
+					  .min_alloc = APMP_GRANULE,
+					  .min_align = APMP_GRANULE,
+					  .base_alloc = BASE_ALLOC,
+					  .base_align = APMP_GRANULE,
+					  .max_phys_address = CONSOLE_TREE_PA,
+					  .mem_size = memory_size(c),
+					  .max_fragments = MAX_FRAGMENTS,
+					  .max_desc = MAX_DESC,
+					  .platform = "apmp"};
+	const json_t *partition;
+	size_t i;
+	int err;
+
+	c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
+	err = need(c, APMP_BOX_TREE, 0, c->tree_size);
+	if (err)
+		return err;
+	apmp_update_object(&c->update, APMP_OBJECT_TREE,
+			   console_object_map(c, APMP_BOX_TREE, 0, c->tree_size), c->tree_size);
+	apmp_tree_create(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base, c->tree_size,
+			 &limits);
+	add_hardware(c);
+	APMP_POINT(&c->env, form_504);
+	err = add_communities(c);
+	json_array_foreach(json_object_get(c->config, "partitions"), i, partition)
+		if (!err)
+			err = add_partition(c, partition);
+	if (err) {
+		fprintf(stderr, "apmp-console: memory can't be placed: no block has enough left "
+				"in one piece\n");
+		return err;
+	}
+	apmp_tree_publish(&c->tw);
+	APMP_POINT(&c->env, form_506);
+	return 0;
+}
+
+/* Terminal, HWRPB and recorder of each partition; what the tree says of it. */
+static int open_partitions(struct console *c)
+{
+	const json_t *config;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->config, "partitions"), i, config) {
+		struct partition *p = &c->partition[i];
+		struct apmp_tree_partition node;
+		int fds[2];
+
+		apmp_assert(apmp_tree_partition(&c->tw.tree, (uint32_t)i, &node) == 0);
+		*p = (struct partition){.console = c, .id = (uint32_t)i, .exists = true,
+					.handle = node.node.handle, .config = config,
+					.channel = -1, .exit_status = -1, .pid = p->pid};
+		memcpy(p->name, node.name, sizeof(p->name));
+		if (need(c, APMP_BOX_PORT, i, 0) || need(c, APMP_BOX_HWRPB, i, HWRPB_SIZE) ||
+		    need(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE))
+			return -ENOMEM;
+		p->hwrpb = console_object_map(c, APMP_BOX_HWRPB, i, HWRPB_SIZE);
+		p->recorder = console_object_map(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE);
+		apmp_update_object(&c->update, APMP_OBJECT_HWRPB(i), p->hwrpb, HWRPB_SIZE);
+		if (console_object(c, APMP_BOX_PORT, i, 0, fds) || port_open(p, fds[0]))
+			return -EIO;
+		if (console_state(p) == 0)
+			console_set_state(p, APMP_PARTITION_OFF);
+	}
+	return 0;
+}
+
+static int open_common(struct console *c)
+{
+	int fds[2];
+
+	if (need(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER, APMP_RECORDER_SIZE))
+		return -ENOMEM;
+	c->recorder = console_object_map(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER,
+					 APMP_RECORDER_SIZE);
+	if (need(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE))
+		return -ENOMEM;
+	c->env.lines = console_object_map(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE);
+	c->env.line_count = c->cpu_count;
+	if (need(c, APMP_BOX_STATE, 0, APMP_CONSOLE_STATE_SIZE))
+		return -ENOMEM;
+	c->state = console_object_map(c, APMP_BOX_STATE, 0, APMP_CONSOLE_STATE_SIZE);
+	apmp_update_init(&c->update, &c->env, &c->state->journal);
+	apmp_update_object(&c->update, APMP_OBJECT_STATE, c->state, APMP_CONSOLE_STATE_SIZE);
+	if (console_object(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE, fds))
+		return -EIO;
+	c->lines_fd = fds[0];
+	return 0;
+}
+
+/* A restarted console: the tree as before or as after the update that was open. */
+static int adopt(struct console *c)
+{
+	int err = apmp_tree_adopt(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base,
+				  c->tree_size);
+
+	if (!err)
+		err = open_partitions(c);
+	if (!err)
+		err = apmp_update_repair(&c->update);
+	if (err < 0)
+		return err;
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
+		console_settle_transit(c, cpu);
+	return 0;
+}
+
+/* Partitions without a process are fenced; the others are told to ask again. */
+static void take_over(struct console *c)
+{
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		struct partition *p = &c->partition[i];
+
+		if (!p->exists || !console_identity(p))
+			continue;
+		if (!p->pid) {
+			p->boot_after_fence = console_state(p) == APMP_PARTITION_BOOTING;
+			console_fence(p, FENCE_EXITED);
+		} else if (console_channel_open(p) == 0) {
+			console_callback_reply(p, 0, 0);
+		}
+	}
+	apmp_intr_all(&c->env, APMP_INTR_TREE);
+	apmp_fetch_add(&c->state->restarts, 1);
+	console_event(c, "console.restarted", NULL, "{s:I}", "restarts",
+		      (json_int_t)apmp_load_relaxed(&c->state->restarts));
+}
+
+int console_form(struct console *c)
+{
+	int fds[2], err = read_config(c);
+
+	if (!err)
+		err = open_common(c);
+	if (err)
+		return err;
+	APMP_POINT(&c->env, form_502);
+	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {
+		c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
+		apmp_update_object(&c->update, APMP_OBJECT_TREE,
+				   console_object_map(c, APMP_BOX_TREE, 0, c->tree_size),
+				   c->tree_size);
+		err = adopt(c);
+	} else {
+		console_object_drop(c, APMP_BOX_TREE, 0);
+		console_object_drop(c, APMP_BOX_TREE_RO, 0);
+		err = form_tree(c);
+		if (!err)
+			err = open_partitions(c);
+	}
+	if (!err)
+		err = need(c, APMP_BOX_TREE_RO, 0, c->tree_size);
+	if (!err)
+		err = console_object(c, APMP_BOX_TREE_RO, 0, 0, fds);
+	if (err)
+		return err;
+	c->tree_ro_fd = fds[0];
+	if (apmp_load_relaxed(&c->state->fingerprint)) {
+		take_over(c);
+	} else {
+		console_event(c, "machine.on", NULL, NULL);
+		/* From here on a restarted console takes over. */
+		apmp_store_release(&c->state->fingerprint, apmp_fingerprint(sizeof(*c->state)));
+	}
+	return 0;
+}

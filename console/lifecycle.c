@@ -1,0 +1,420 @@
+/*
+ * lifecycle.c - a partition boots, ends, is fenced, boots again.
+ *
+ * STATES    off, console, crashed, dead: no process; present life 0.
+ *           booting: incarnation written, process started.   running, creating, joining, member,
+ *           leaving: as the instance reports.   fence-pending: SIGKILL was not enough yet.
+ * CRASHES   A console that dies while it boots a partition leaves an incarnation without process
+ *           (form_510): the next one fences that incarnation and boots again.  One that dies
+ *           during a fence: the incarnation has no `fenced` yet, so the next one sees a partition
+ *           without process, or with one that the surviving members ask it to remove again.
+ * ORDERING  `fenced` is written when the box has reaped every process of the partition; who
+ *           acquires it (apmp_tree_alive) may take what the dead held.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "console/console.h"
+#include "shm/intr.h"
+#include "shm/shared.h"
+
+static enum boot_error refuse(struct boot_refusal *r, enum boot_error error, const char *what,
+			      uint64_t wanted, uint64_t had)
+{
+	*r = (struct boot_refusal){.error = error, .what = what, .wanted = wanted, .had = had};
+	return error;
+}
+
+/* What the template asks for [0078, 0079], and the CPU that will be primary. */
+static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
+				   struct boot_refusal *r)
+{
+	struct apmp_tree *tree = &p->console->tw.tree;
+	uint32_t primary = APMP_MAX_CPUS, buses = 0;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	uint64_t base = 0;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(tree, &walk, &n) > 0) {
+		struct apmp_tree_fragment f;
+
+		if (n.flags & NODE_HW_TEMPLATE)
+			continue;
+		if (n.type == GCT_CPU && n.owner == p->handle &&
+		    (!n.current_owner || n.current_owner == p->handle) &&
+		    n.subtype == GCT_CPU_PRIMARY_CAPABLE && n.id < primary)
+			primary = (uint32_t)n.id;
+		buses += n.type == GCT_BUS && n.owner == p->handle;
+		if (n.type == GCT_MEMORY_DESC)
+			for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
+				if (f.owner == p->handle && f.flags & GCT_MEM_BASE)
+					base += f.size;
+	}
+	if (primary == APMP_MAX_CPUS)
+		return refuse(r, BOOT_NOT_ENOUGH, "cpus that can be primary", 1, 0);
+	if (!buses)
+		return refuse(r, BOOT_NOT_ENOUGH, "buses", 1, 0);
+	if (base < 2 * APMP_GRANULE)
+		return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory", 2 * APMP_GRANULE, base);
+	*ret_primary = primary;
+	return BOOT_OK;
+}
+
+/* Memory that the partition needs, private and its community's; fresh where it is private. */
+static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
+{
+	struct console *c = p->console;
+	struct apmp_tree_partition self;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	struct apmp_box_event event;
+
+	if (apmp_tree_partition(&c->tw.tree, p->id, &self))
+		return refuse(r, BOOT_HOST, "its node of the tree", 0, 0);
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
+		struct apmp_tree_fragment f;
+
+		if (n.type != GCT_MEMORY_DESC || n.flags & NODE_HW_TEMPLATE)
+			continue;
+		for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, n.handle, i, &f) == 0; i++) {
+			if (!f.owner || (f.owner != p->handle && f.owner != self.community))
+				continue;
+			if (f.owner == p->handle) /* nothing of its last life */
+				console_object_drop(c, APMP_BOX_RAM, f.pa);
+			if (console_object_need(c, APMP_BOX_RAM, f.pa, f.size, &event))
+				return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory",
+					      event.arg[0], event.arg[1]);
+		}
+	}
+	console_object_drop(c, APMP_BOX_CHANNEL, p->id);
+	if (console_object_need(c, APMP_BOX_CHANNEL, p->id, 0, &event)) {
+		(void)refuse(r, BOOT_HOST, "a channel", 0, 0);
+		r->err = -event.error;
+		memcpy(r->text, event.text, sizeof(r->text));
+		return BOOT_HOST;
+	}
+	return BOOT_OK;
+}
+
+static const json_t *cpu_config(const struct console *c, uint32_t id)
+{
+	const json_t *sbb, *cpu;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
+		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu)
+			if (json_integer_value(json_object_get(cpu, "id")) == (json_int_t)id)
+				return cpu;
+	return NULL;
+}
+
+static uint64_t cpu_number(const struct console *c, uint32_t id, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(cpu_config(c, id), key));
+}
+
+/* The slot of each CPU in the machine [0067], in the update that begins the new life. */
+static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uint32_t primary)
+{
+	struct console *c = p->console;
+	uint32_t id = (uint32_t)cpu->id;
+	struct hwrpb_slot *slot = &p->hwrpb->slot[id];
+	uint64_t type = cpu_number(c, id, "type"), revision = cpu_number(c, id, "revision");
+	uint64_t flags = HWRPB_PP;
+
+	apmp_store_relaxed(&slot->type, type);
+	apmp_store_relaxed(&slot->revision, revision);
+	apmp_store_relaxed(&slot->host_cpu, c->host_cpu[id]);
+	if (type == cpu_number(c, primary, "type") &&
+	    revision == cpu_number(c, primary, "revision"))
+		flags |= HWRPB_COMPATIBLE;
+	if (cpu->subtype == GCT_CPU_PRIMARY_CAPABLE)
+		flags |= HWRPB_PRIMARY_OK;
+	if (id == primary)
+		flags |= HWRPB_PRIMARY;
+	if (cpu->owner == p->handle && !cpu->current_owner) /* [0103] */
+		apmp_tree_set_current_owner(&c->tw, cpu->handle, p->handle);
+	if (cpu->current_owner == p->handle ||
+	    (cpu->owner == p->handle && !cpu->current_owner)) {
+		flags |= HWRPB_PA;
+		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
+				    id == primary ? NODE_PRIMARY : 0);
+	}
+	apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, id, UINT64_MAX, flags);
+}
+
+/* Step 508: tree and HWRPB of the new life, all in one update.  Returns its incarnation. */
+static uint64_t begin_life(struct partition *p, uint32_t primary)
+{
+	struct console *c = p->console;
+	struct apmp_tree_partition self;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	char name[128] = {0};
+	uint64_t incarnation;
+	struct apmp_hwrpb_spec spec = {.pa = CONSOLE_HWRPB_PA(p->id),
+				       .config_pa = CONSOLE_TREE_PA,
+				       .intr_pa = CONSOLE_LINES_PA,
+				       .recorder_pa = CONSOLE_RECORDER_PA(p->id),
+				       .tick_ns = c->tick_ns,
+				       .stop_ns = c->stop_ns,
+				       .suspect = c->suspect,
+				       .primary = primary,
+				       .cpu_count = c->cpu_count};
+
+	if (apmp_tree_partition(&c->tw.tree, p->id, &self))
+		return 0;
+	snprintf(name, sizeof(name), "%s", p->name);
+	spec.unique = apmp_identity(p->id, self.incarnation + 1);
+	apmp_hwrpb_prepare(p->hwrpb, &spec);
+	apmp_update_begin(&c->update);
+	incarnation = apmp_tree_partition_boot(&c->tw, p->id, name);
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
+		if (n.flags & NODE_HW_TEMPLATE)
+			continue;
+		if (n.type == GCT_CPU)
+			fill_slot(p, &n, primary);
+		else if (n.type == GCT_BUS && n.owner == p->handle && !n.current_owner)
+			apmp_tree_set_current_owner(&c->tw, n.handle, p->handle);
+	}
+	apmp_update_commit(&c->update);
+	APMP_POINT_ARG(&c->env, form_508, p->id);
+	return incarnation;
+}
+
+static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal *r)
+{
+	struct apmp_box_request request = {
+	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation}};
+	struct apmp_box_event event;
+	int err;
+
+	console_host_cpus(p, request.cpus);
+	snprintf(request.text, sizeof(request.text), "%s", p->name);
+	APMP_POINT_ARG(&p->console->env, form_510, p->id);
+	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
+	if (!err) {
+		p->pid = event.arg[0];
+		return console_channel_open(p);
+	}
+	(void)refuse(r, BOOT_HOST, "start of the instance", 0, 0);
+	r->err = -err;
+	memcpy(r->text, event.text, sizeof(r->text));
+	return err;
+}
+
+enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal)
+{
+	struct console *c = p->console;
+	uint64_t incarnation;
+	uint32_t primary;
+	enum boot_error error;
+
+	if (console_running(p))
+		return refuse(ret_refusal, BOOT_RUNNING, "", 0, 0);
+	error = check_parts(p, &primary, ret_refusal);
+	if (!error)
+		error = make_memory(p, ret_refusal);
+	if (error)
+		return error;
+	apmp_store_relaxed(&c->state->partition[p->id].exit, 0);
+	apmp_store_relaxed(&c->state->partition[p->id].last_seq, 0);
+	console_set_state(p, APMP_PARTITION_BOOTING);
+	p->exit_status = -1;
+	incarnation = begin_life(p, primary);
+	if (spawn(p, incarnation, ret_refusal)) {
+		console_fence(p, FENCE_SPAWN);
+		return BOOT_HOST;
+	}
+	return BOOT_OK;
+}
+
+/* CPUs of the dead: whoever ran on them runs no more; what was in transit is settled. */
+static void release_cpus(struct partition *p, uint64_t identity)
+{
+	struct console *c = p->console;
+
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++) {
+		uint64_t runner = identity;
+
+		/* Only the dead's own: another may run there by now. */
+		(void)apmp_cas(&c->env.lines[cpu].runner, &runner, 0);
+		if (apmp_load_relaxed(&c->state->transit[cpu]) == identity)
+			console_settle_transit(c, cpu);
+		console_migration_failed(c, cpu, 0, p);
+	}
+}
+
+static void uninitialize(struct partition *p)
+{
+	struct console *c = p->console;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+
+	apmp_update_begin(&c->update);
+	apmp_tree_set_flags(&c->tw, p->handle, NODE_INITIALIZED, 0);
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
+		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.current_owner != p->handle)
+			continue;
+		if (n.flags & NODE_PRIMARY)
+			apmp_tree_set_flags(&c->tw, n.handle, NODE_PRIMARY, 0);
+		/* A loan ends with the life that it was made to. */
+		if (n.owner != p->handle)
+			apmp_tree_set_current_owner(&c->tw, n.handle, GCT_NONE);
+		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
+	}
+	apmp_update_commit(&c->update); /* interrupts everyone: members see the fence */
+}
+
+/* What the last life ended as. */
+static enum apmp_partition_state end_state(const struct partition *p)
+{
+	uint32_t announced = apmp_load_relaxed(&p->console->state->partition[p->id].exit);
+
+	if (announced == APMP_EXIT_HALT)
+		return APMP_PARTITION_CONSOLE;
+	if (announced == APMP_EXIT_CRASH)
+		return APMP_PARTITION_CRASHED;
+	if (p->fencing == FENCE_SPAWN)
+		return APMP_PARTITION_OFF;
+	return APMP_PARTITION_DEAD;
+}
+
+/* How the last instance ended, for the operator. */
+static void describe_end(const struct partition *p, char *text, size_t size)
+{
+	if (p->exit_status < 0)
+		snprintf(text, size, "unknown");
+	else if (WIFSIGNALED(p->exit_status))
+		snprintf(text, size, "signal %d", WTERMSIG(p->exit_status));
+	else
+		snprintf(text, size, "exit %d", WEXITSTATUS(p->exit_status));
+}
+
+static void answer_waiters(struct partition *p, int error)
+{
+	for (uint32_t i = 0; i < p->remove_waiters; i++) {
+		struct partition *asker = &p->console->partition[p->remove_waiter[i].partition];
+
+		if (console_identity(asker) == p->remove_waiter[i].identity)
+			console_callback_reply(asker, p->remove_waiter[i].seq, error);
+	}
+	p->remove_waiters = 0;
+}
+
+static void tell_end(struct partition *p, enum apmp_partition_state state)
+{
+	struct console *c = p->console;
+	char how[32];
+
+	describe_end(p, how, sizeof(how));
+	port_print(p, "apmp-console: partition %s: %s (%s)", p->name, console_state_name(state),
+		   how);
+	if (state == APMP_PARTITION_CONSOLE)
+		console_event(c, "instance.halted", p, NULL);
+	if (state == APMP_PARTITION_CRASHED)
+		console_event(c, "instance.crashed", p, NULL);
+}
+
+/* The operator's calls that waited for this partition. */
+static void answer_operator(struct partition *p, enum apmp_partition_state state)
+{
+	struct varlink_call *halt = p->halt_call, *boot = p->boot_call;
+
+	p->halt_call = NULL;
+	p->boot_call = NULL;
+	if (halt && (state == APMP_PARTITION_CONSOLE || state == APMP_PARTITION_CRASHED ||
+		     p->boot_after_fence))
+		varlink_call_reply(halt, NULL);
+	else if (halt)
+		varlink_call_error(halt, "PartitionDied",
+				   json_pack("{s:s,s:s}", "partition", p->name, "during", "halt"));
+	if (boot)
+		varlink_call_error(boot, "PartitionDied",
+				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
+}
+
+/* Every process of the partition is gone. */
+static void fenced(struct partition *p)
+{
+	struct console *c = p->console;
+	uint64_t identity = console_identity(p);
+	enum apmp_partition_state state = end_state(p);
+
+	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
+	release_cpus(p, identity);
+	uninitialize(p);
+	console_event(c, "instance.fenced", p, "{s:I}", "incarnation",
+		      (json_int_t)apmp_identity_incarnation(identity));
+	console_channel_close(p);
+	p->pid = 0;
+	p->fencing = FENCE_NONE;
+	p->fence_pending = false;
+	console_set_state(p, state);
+	tell_end(p, state);
+	answer_waiters(p, 0);
+	answer_operator(p, state);
+	if (p->boot_after_fence) {
+		struct boot_refusal refusal;
+
+		p->boot_after_fence = false;
+		if (console_boot(p, &refusal))
+			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
+	}
+	console_check_on(c);
+}
+
+static void on_killed(void *ctx, const struct apmp_box_event *event)
+{
+	(void)event;
+	fenced(ctx);
+}
+
+void console_fence(struct partition *p, enum fence_reason reason)
+{
+	struct console *c = p->console;
+	struct apmp_box_request request = {.op = APMP_BOX_OP_KILL, .id = p->id};
+
+	if (p->fencing || !console_identity(p))
+		return;
+	p->fencing = reason;
+	/* `fence: bugcheck`: the instance itself must see the bit and end. */
+	request.arg[0] = reason == FENCE_REMOVED && !c->fence_kill;
+	box_link_post(&c->box, &request, on_killed, p);
+}
+
+void console_exited(struct partition *p, uint64_t incarnation, int status)
+{
+	struct console *c = p->console;
+	enum apmp_partition_state state = console_state(p);
+	bool in_set = state == APMP_PARTITION_MEMBER || state == APMP_PARTITION_LEAVING ||
+		      state == APMP_PARTITION_JOINING || state == APMP_PARTITION_CREATING;
+
+	if (apmp_identity_incarnation(console_identity(p)) != incarnation)
+		return;
+	p->exit_status = status;
+	/* Without notice the others' heartbeats must find it; one that nobody watches never would
+	 * be found. */
+	if (!c->notice_exit && in_set && !apmp_load_relaxed(&c->state->partition[p->id].exit))
+		return;
+	if (!p->fencing && !apmp_load_relaxed(&c->state->partition[p->id].exit))
+		console_event(c, "instance.suspected", p, "{s:s}", "by", "box");
+	console_fence(p, FENCE_EXITED);
+}
+
+void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes)
+{
+	if (apmp_identity_incarnation(console_identity(p)) != incarnation || p->fence_pending)
+		return;
+	p->fence_pending = true;
+	console_set_state(p, APMP_PARTITION_FENCE_PENDING);
+	console_event(p->console, "instance.fence-pending", p, "{s:I}", "processes",
+		      (json_int_t)processes);
+	answer_waiters(p, -EINPROGRESS);
+}

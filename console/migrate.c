@@ -1,0 +1,203 @@
+/*
+ * migrate.c - the console's part of a CPU's migration: Figs. 9 and 22A to 23.
+ *
+ * WHAT      MIGRATE_CPU comes from the CPU itself, which has saved its state and given up the
+ *           execution word.  Two updates of tree and HWRPBs: the CPU departs (in transit, null
+ *           current_owner, owner still the source), the cpusets are rewritten, the CPU arrives.
+ * STATES    state->transit[cpu] is the source's identity from departure to arrival; both updates
+ *           write it, so tree and word agree after a repair.
+ * CRASHES   In transit: the next console lets the CPU arrive where its owner says, which is the
+ *           last confirmed owner; the source, told to ask again, then asks again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "console/console.h"
+#include "shm/pal.h"
+#include "shm/shared.h"
+
+void console_host_cpus(const struct partition *p, uint64_t cpus[16])
+{
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+
+	memset(cpus, 0, 16 * sizeof(cpus[0]));
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&p->console->tw.tree, &walk, &n) > 0) {
+		uint32_t host;
+
+		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.current_owner != p->handle)
+			continue;
+		host = p->console->host_cpu[n.id % APMP_MAX_CPUS];
+		if (host < 1024)
+			cpus[host / 64] |= UINT64_C(1) << host % 64;
+	}
+}
+
+static int set_cpuset(struct partition *p, const uint64_t cpus[16])
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_CPUSET, .id = p->id};
+	struct apmp_box_event event;
+	int err;
+
+	memcpy(request.cpus, cpus, sizeof(request.cpus));
+	snprintf(request.text, sizeof(request.text), "%s", p->name);
+	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
+	if (err)
+		fprintf(stderr, "apmp-console: host CPUs of partition %s: %s\n", p->name,
+			event.text);
+	return err;
+}
+
+void console_set_cpuset(struct partition *p)
+{
+	uint64_t cpus[16];
+
+	console_host_cpus(p, cpus);
+	/* A set that is refused stays as it was: larger than it should be, never empty. */
+	if (p->pid)
+		(void)!set_cpuset(p, cpus);
+}
+
+/* The errors that the console's rules give; 0 when the CPU may go. */
+static int validate(struct partition *from, struct partition *to, uint32_t cpu_idx)
+{
+	struct console *c = from->console;
+	int err = apmp_pal_validate(&c->tw.tree, from->id, cpu_idx, to->id);
+
+	if (err)
+		return err;
+	if (!to->exists || !to->pid || to->fencing || from->fencing)
+		return -EHOSTDOWN;
+	if (!(apmp_hwrpb_flags(to->hwrpb, cpu_idx) & HWRPB_COMPATIBLE))
+		return -ENOEXEC;
+	return 0;
+}
+
+/* The receiver's set grows before the CPU is there, the sender's shrinks once it is gone. */
+static int grow_cpuset(struct partition *to, uint32_t cpu_idx)
+{
+	uint64_t cpus[16];
+	uint32_t host = to->console->host_cpu[cpu_idx];
+
+	console_host_cpus(to, cpus);
+	if (cpus[host / 64] >> host % 64 & 1)
+		return 0;
+	cpus[host / 64] |= UINT64_C(1) << host % 64;
+	return set_cpuset(to, cpus);
+}
+
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan)
+{
+	struct console *c = from->console;
+	_Atomic uint64_t *transit;
+	struct partition *to;
+	struct apmp_tree_node cpu;
+	int err;
+
+	if (cpu_idx >= c->cpu_count || to_id >= APMP_MAX_PARTITIONS ||
+	    apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
+		return -ENXIO;
+	to = &c->partition[to_id];
+	/* Asked again after a restart of the console, and done already: the CPU is not theirs. */
+	if (cpu.current_owner && cpu.current_owner != from->handle &&
+	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_AWAY)
+		return 0;
+	err = validate(from, to, cpu_idx);
+	if (err)
+		return err;
+	transit = &c->state->transit[cpu_idx];
+	apmp_cpu_depart(&c->tw, &cpu, from->hwrpb, from->id, transit, console_identity(from));
+	err = grow_cpuset(to, cpu_idx);
+	if (err) {
+		apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, from->id, from->handle, true, transit);
+		return err;
+	}
+	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, to->id, to->handle, loan, transit);
+	console_set_cpuset(from);
+	apmp_hwrpb_startreq(&c->env, to->hwrpb, cpu_idx);
+	return 0;
+}
+
+void console_settle_transit(struct console *c, uint32_t cpu_idx)
+{
+	_Atomic uint64_t *transit = &c->state->transit[cpu_idx];
+	uint64_t identity = apmp_load_relaxed(transit);
+	struct partition *from;
+	struct apmp_tree_node cpu;
+	uint32_t id = apmp_identity_id(identity);
+
+	if (!identity || id == APMP_NO_PARTITION || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
+		return;
+	from = &c->partition[id];
+	/* The source alone could have moved it: it is the last confirmed user. */
+	apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, id, from->handle, true, transit);
+}
+
+void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at)
+{
+	struct migration *m = &c->migration[cpu_idx];
+	uint64_t elapsed = c->env.now(&c->env) - m->begin_ns;
+
+	if (!m->active || m->to != at->id)
+		return;
+	m->active = false;
+	console_event(c, "cpu.migrated", at, "{s:i,s:s,s:I}", "cpu", (int)cpu_idx, "from",
+		      c->partition[m->from].name, "elapsed_ns", (json_int_t)elapsed);
+	if (m->call)
+		varlink_call_reply(m->call,
+				   json_pack("{s:s,s:s,s:I}", "from", c->partition[m->from].name,
+					     "to", at->name, "elapsed_ns", (json_int_t)elapsed));
+	m->call = NULL;
+}
+
+static void answer_error(struct varlink_call *call, uint32_t cpu_idx, const struct partition *from,
+			 const struct partition *to, int err)
+{
+	json_t *cpu_and_partition =
+	    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", from->name);
+
+	if (err == -EBUSY) {
+		varlink_call_error(call, "PrimaryCpu", cpu_and_partition);
+		return;
+	}
+	if (err == -ENOEXEC) {
+		json_object_set_new(cpu_and_partition, "partition", json_string(to->name));
+		varlink_call_error(call, "Incompatible", cpu_and_partition);
+		return;
+	}
+	json_decref(cpu_and_partition);
+	if (err == -EHOSTDOWN)
+		varlink_call_error(call, "NotRunning",
+				   json_pack("{s:s,s:s}", "partition", to->name, "state",
+					     console_state_name(console_state(to))));
+	else if (err == -EXDEV)
+		varlink_call_error(call, "Refused",
+				   json_pack("{s:s+}", "reason",
+					     "the partitions are in different communities",
+					     ": only partitions of one community trade CPUs"));
+	else
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", strerror(-err)));
+}
+
+void console_migration_failed(struct console *c, uint32_t cpu_idx, int err,
+			      struct partition *died)
+{
+	struct migration *m = &c->migration[cpu_idx];
+	struct partition *from = &c->partition[m->from], *to = &c->partition[m->to];
+
+	if (!m->active || (died && died != from && died != to))
+		return;
+	m->active = false;
+	if (!died)
+		console_event(c, "cpu.refused", from, "{s:i,s:s}", "cpu", (int)cpu_idx, "reason",
+			      strerror(-err));
+	if (m->call && died)
+		varlink_call_error(m->call, "PartitionDied",
+				   json_pack("{s:s,s:s}", "partition", died->name, "during",
+					     "migration"));
+	else if (m->call)
+		answer_error(m->call, cpu_idx, from, to, err);
+	m->call = NULL;
+}

@@ -1,0 +1,412 @@
+/*
+ * operator.c - the operator's commands: the Varlink methods of org.apmp.machine.
+ *
+ * Each handler checks what it was given, does or begins it, and answers; what takes an instance's
+ * doing is answered by lifecycle.c and migrate.c when it is done.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "console/console.h"
+#include "shm/pal.h"
+#include "shm/shared.h"
+
+static const char *text_of(const json_t *parameters, const char *key)
+{
+	return json_string_value(json_object_get(parameters, key));
+}
+
+static void no_such_partition(struct varlink_call *call, const char *name)
+{
+	varlink_call_error(call, "NoSuchPartition", json_pack("{s:s}", "partition", name));
+}
+
+static void wrong_state(struct varlink_call *call, const char *error, const struct partition *p)
+{
+	varlink_call_error(call, error,
+			   json_pack("{s:s,s:s}", "partition", p->name, "state",
+				     console_state_name(console_state(p))));
+}
+
+static void on_status(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	varlink_call_reply(call, json_pack("{s:o}", "status", console_status(ctx)));
+}
+
+static void on_tree(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	varlink_call_reply(call, console_tree(ctx));
+}
+
+static void on_events(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	console_events_serve(ctx, call, parameters);
+}
+
+static void on_trace(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const json_t *who = json_object_get(parameters, "who"), *name;
+	size_t i;
+
+	json_array_foreach(who, i, name) {
+		if (strcmp(json_string_value(name), "console") != 0 &&
+		    !console_partition(ctx, json_string_value(name))) {
+			no_such_partition(call, json_string_value(name));
+			return;
+		}
+	}
+	varlink_call_reply(call, json_pack("{s:o}", "entries", console_trace(ctx, who)));
+}
+
+static void boot_gone(void *ctx)
+{
+	struct partition *p = ctx;
+
+	p->boot_call = NULL;
+}
+
+static void answer_refusal(struct varlink_call *call, const struct partition *p,
+			   const struct boot_refusal *r)
+{
+	if (r->error == BOOT_RUNNING)
+		wrong_state(call, "AlreadyRunning", p);
+	else if (r->error == BOOT_NOT_ENOUGH)
+		varlink_call_error(call, "NotEnough",
+				   json_pack("{s:s,s:s,s:I,s:I}", "partition", p->name, "what",
+					     r->what, "wanted", (json_int_t)r->wanted, "had",
+					     (json_int_t)r->had));
+	else
+		varlink_call_error(call, "Host",
+				   json_pack("{s:s,s:i,s:s}", "what", r->what, "errno", r->err,
+					     "reason", r->text));
+}
+
+static void on_boot(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const char *name = text_of(parameters, "name");
+	struct partition *p = console_partition(ctx, name);
+	struct boot_refusal refusal;
+
+	if (!p) {
+		no_such_partition(call, name);
+	} else if (console_boot(p, &refusal)) {
+		answer_refusal(call, p, &refusal);
+	} else if (json_is_true(json_object_get(parameters, "wait"))) {
+		p->boot_call = call;
+		varlink_call_on_hangup(call, boot_gone, p);
+	} else {
+		varlink_call_reply(call, NULL);
+	}
+}
+
+static void halt_gone(void *ctx)
+{
+	struct partition *p = ctx;
+
+	p->halt_call = NULL;
+}
+
+/* Halt and crash: asked of the instance; answered when it has ended. */
+static void ask_instance(struct varlink_call *call, const json_t *parameters, struct console *c,
+			 uint32_t op)
+{
+	const char *name = text_of(parameters, "name");
+	struct partition *p = console_partition(c, name);
+	const uint64_t arg[3] = {0};
+	uint32_t seq;
+
+	if (!p) {
+		no_such_partition(call, name);
+	} else if (!p->pid || p->fencing) {
+		wrong_state(call, "NotRunning", p);
+	} else if (p->halt_call ||
+		   apmp_hwrpb_request(&c->env, p->hwrpb, op, arg, &seq)) {
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s}", "what", "another request to the partition"));
+	} else {
+		p->halt_call = call;
+		varlink_call_on_hangup(call, halt_gone, p);
+	}
+}
+
+static void on_halt(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	ask_instance(call, parameters, ctx, HWRPB_REQUEST_HALT);
+}
+
+static void on_crash(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	ask_instance(call, parameters, ctx, HWRPB_REQUEST_CRASH);
+}
+
+/* Takes the partition away from its instance without asking, and boots it again. */
+static void on_reset(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const char *name = text_of(parameters, "name");
+	struct partition *p = console_partition(ctx, name);
+
+	if (!p) {
+		no_such_partition(call, name);
+	} else if (!console_identity(p)) {
+		wrong_state(call, "NotRunning", p);
+	} else if (p->halt_call) {
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s}", "what", "another request to the partition"));
+	} else {
+		p->boot_after_fence = true;
+		p->halt_call = call;
+		varlink_call_on_hangup(call, halt_gone, p);
+		console_fence(p, FENCE_RESET);
+	}
+}
+
+static void migration_gone(void *ctx)
+{
+	struct migration *m = ctx;
+
+	m->call = NULL;
+}
+
+static void not_owner(struct varlink_call *call, int cpu, const char *to, const char *owner)
+{
+	varlink_call_error(call, "NotOwner",
+			   json_pack("{s:i,s:s,s:s?}", "cpu", cpu, "partition", to, "owner",
+				     owner));
+}
+
+/* Figs. 9 and 22A, as they will be gone through. */
+static json_t *migration_steps(int cpu, const struct partition *from, const struct partition *to)
+{
+	json_t *steps = json_array();
+	const char *const form[] = {
+	    "902: ask instance %s for CPU %d",
+	    "904: instance %s quiesces CPU %d",
+	    "906, 2202, 2204: instance %s tells the console that CPU %d goes",
+	};
+	char line[160];
+
+	for (size_t i = 0; i < sizeof(form) / sizeof(form[0]); i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(line, sizeof(line), form[i], from->name, cpu);
+#pragma GCC diagnostic pop
+		json_array_append_new(steps, json_string(line));
+	}
+	snprintf(line, sizeof(line), "908, 2206 to 2216: tree and HWRPBs: CPU %d from %s to %s",
+		 cpu, from->name, to->name);
+	json_array_append_new(steps, json_string(line));
+	snprintf(line, sizeof(line), "910, 2302 to 2306: instance %s starts CPU %d", to->name, cpu);
+	json_array_append_new(steps, json_string(line));
+	return steps;
+}
+
+/* Refuses what the tree already rules out; true when the instance may be asked. */
+static bool may_ask(struct varlink_call *call, struct console *c, int cpu_idx,
+		    struct partition *from, struct partition *to)
+{
+	struct migration *m = &c->migration[cpu_idx];
+
+	if (m->active) {
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s}", "what", "another migration of the CPU"));
+		return false;
+	}
+	if (!from->pid || from->fencing || !to->pid || to->fencing) {
+		wrong_state(call, "NotRunning", from->pid && !from->fencing ? to : from);
+		return false;
+	}
+	*m = (struct migration){.call = call,
+				.active = true,
+				.from = from->id,
+				.to = to->id,
+				.begin_ns = c->env.now(&c->env)};
+	return true;
+}
+
+static void ask_migration(struct varlink_call *call, struct console *c, int cpu_idx,
+			  struct partition *from, struct partition *to, bool loan)
+{
+	struct migration *m = &c->migration[cpu_idx];
+	const uint64_t arg[3] = {(uint64_t)cpu_idx, to->id, loan};
+	uint32_t seq;
+	int err;
+
+	if (!may_ask(call, c, cpu_idx, from, to))
+		return;
+	varlink_call_on_hangup(call, migration_gone, m);
+	err = apmp_pal_validate(&c->tw.tree, from->id, (uint32_t)cpu_idx, to->id);
+	if (!err &&
+	    !(apmp_hwrpb_flags(to->hwrpb, (uint32_t)cpu_idx) & HWRPB_COMPATIBLE))
+		err = -ENOEXEC;
+	if (err) {
+		console_migration_failed(c, (uint32_t)cpu_idx, err, NULL);
+		return;
+	}
+	if (apmp_hwrpb_request(&c->env, from->hwrpb, HWRPB_REQUEST_MIGRATE, arg, &seq)) {
+		m->active = false;
+		m->call = NULL;
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s}", "what", "another request to the partition"));
+	}
+}
+
+static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	struct console *c = ctx;
+	json_int_t cpu_idx = json_integer_value(json_object_get(parameters, "cpu"));
+	struct partition *to = console_partition(c, text_of(parameters, "to")), *from;
+	struct apmp_tree_node cpu;
+
+	if (!to) {
+		no_such_partition(call, text_of(parameters, "to"));
+		return;
+	}
+	if (cpu_idx < 0 || cpu_idx >= (json_int_t)c->cpu_count ||
+	    apmp_tree_cpu(&c->tw.tree, (uint32_t)cpu_idx, &cpu)) {
+		varlink_call_error(call, "NoSuchCpu", json_pack("{s:I}", "cpu", cpu_idx));
+		return;
+	}
+	from = console_partition_of(c, cpu.current_owner);
+	if (!from || from == to)
+		not_owner(call, (int)cpu_idx, to->name, from ? from->name : NULL);
+	else if (json_is_true(json_object_get(parameters, "dry_run")))
+		varlink_call_reply(
+		    call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to", to->name,
+				    "elapsed_ns", 0, "steps",
+				    migration_steps((int)cpu_idx, from, to)));
+	else
+		ask_migration(call, c, (int)cpu_idx, from, to,
+			      json_is_true(json_object_get(parameters, "loan")));
+}
+
+static void on_run(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	console_run(ctx, call, parameters);
+}
+
+static void on_console_port(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	struct partition *p = console_partition(ctx, text_of(parameters, "partition"));
+
+	if (!p)
+		no_such_partition(call, text_of(parameters, "partition"));
+	else
+		port_attach(p, call);
+}
+
+/* A fault that strikes at once, by signal: the box sends it to the instance alone. */
+static void strike(struct varlink_call *call, struct partition *p, const char *fault, int signal)
+{
+	struct apmp_box_request request = {
+	    .op = APMP_BOX_OP_SIGNAL, .id = p->id, .arg = {(uint64_t)signal}};
+	struct apmp_box_event event;
+
+	if (!p->pid) {
+		wrong_state(call, "NotRunning", p);
+		return;
+	}
+	console_event(p->console, "fault.injected", p, "{s:s}", "fault", fault);
+	if (box_link_call(&p->console->box, &request, NULL, 0, &event, NULL))
+		wrong_state(call, "NotRunning", p);
+	else
+		varlink_call_reply(call, NULL);
+}
+
+static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	struct console *c = ctx;
+	const char *fault = text_of(parameters, "fault"), *point = text_of(parameters, "point");
+	const char *name = text_of(parameters, "partition");
+	struct partition *p = console_partition(c, name);
+	const json_t *count = json_object_get(parameters, "count");
+	json_int_t nth = count ? json_integer_value(count) : 1;
+	struct apmp_recorder *rec = p ? p->recorder : c->recorder;
+	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
+		     : strcmp(fault, "stop") == 0 ? SIGSTOP
+		     : strcmp(fault, "cont") == 0 ? SIGCONT
+						  : 0;
+
+	if (!p && strcmp(name, "console") != 0)
+		no_such_partition(call, name);
+	else if (!signal || (point && signal != SIGKILL))
+		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
+	else if (point && apmp_point_find(point) == APMP_P_NONE)
+		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
+	else if (nth < 1 || nth > INT32_MAX)
+		varlink_call_invalid(call, "count");
+	else if (point) {
+		apmp_recorder_arm(rec, apmp_point_find(point), (uint32_t)nth);
+		console_event(c, "fault.injected", p, "{s:s,s:s,s:I}", "fault", fault, "point",
+			      point, "count", nth);
+		varlink_call_reply(call, NULL);
+	} else if (p) {
+		strike(call, p, fault, signal);
+	} else {
+		varlink_call_reply(call, NULL);
+		raise(signal);
+	}
+}
+
+static void on_points(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	json_t *points = json_array();
+
+	(void)parameters;
+	(void)ctx;
+	for (uint32_t i = 1; i < APMP_P_COUNT; i++) {
+		const struct apmp_point_info *info = apmp_point_info(i);
+
+		json_array_append_new(
+		    points, json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", info->name, "figure",
+				      info->figure, "about", info->about, "survivors",
+				      info->survivors, "repairer", info->repairer));
+	}
+	varlink_call_reply(call, json_pack("{s:o}", "points", points));
+}
+
+void console_power_off(struct console *c)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_OFF};
+
+	console_event(c, "machine.off", NULL, NULL);
+	box_link_post(&c->box, &request, NULL, NULL);
+}
+
+static void on_power_off(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	varlink_call_reply(call, NULL);
+	console_power_off(ctx);
+}
+
+int console_serve(struct console *c, int listen_fd)
+{
+	static const struct {
+		const char *name;
+		varlink_handler *handler;
+	} methods[] = {
+	    {"Status", on_status},
+	    {"Tree", on_tree},
+	    {"Events", on_events},
+	    {"Trace", on_trace},
+	    {"PartitionBoot", on_boot},
+	    {"PartitionHalt", on_halt},
+	    {"PartitionCrash", on_crash},
+	    {"PartitionReset", on_reset},
+	    {"CpuMigrate", on_cpu_migrate},
+	    {"Run", on_run},
+	    {"ConsolePort", on_console_port},
+	    {"Inject", on_inject},
+	    {"Points", on_points},
+	    {"PowerOff", on_power_off},
+	};
+	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
+
+	for (size_t i = 0; !err && i < sizeof(methods) / sizeof(methods[0]); i++)
+		err = varlink_server_method(c->server, methods[i].name, methods[i].handler, c);
+	return err;
+}

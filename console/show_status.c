@@ -1,0 +1,243 @@
+/*
+ * show_status.c - the machine as `apmp status --json` prints it (a contract).
+ *
+ * What the tree and the HWRPBs say is the console's own; the APMP database is its members', so it is
+ * mapped read-only, copied out, and shown as it is found.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "console/console.h"
+#include "shm/layout_db.h"
+#include "shm/shared.h"
+
+/* The database of a community, read-only; NULL when it has none. */
+static const struct apmp_db *map_db(struct console *c, const struct apmp_tree_community *community)
+{
+	uint64_t pa = (community->apmpdb_info & UINT32_MAX) * APMP_PAGE_SIZE;
+	uint64_t size = (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
+	struct apmp_tree_fragment f;
+	int fds[2];
+	void *base;
+
+	if (!community->apmpdb_info || apmp_tree_memory_at(&c->tw.tree, pa, &f) ||
+	    f.size - (pa - f.pa) < size || console_object(c, APMP_BOX_RAM, f.pa, f.size, fds))
+		return NULL;
+	base = mmap(NULL, size, PROT_READ, MAP_SHARED, fds[0], (off_t)(pa - f.pa));
+	return base == MAP_FAILED ? NULL : base;
+}
+
+static void unmap_db(const struct apmp_db *db)
+{
+	if (db)
+		munmap((void *)(uintptr_t)db, (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
+}
+
+static const char *set_state(uint32_t state)
+{
+	static const char *const names[] = {
+	    [0] = "none",
+#define X(name, value, text) [value] = text,
+	    APMP_DB_STATES(X)
+#undef X
+	};
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "odd";
+}
+
+static json_t *bits_json(const struct console *c, const struct apmp_cpu_bits *shared)
+{
+	json_t *list = json_array();
+	struct apmp_cpu_bits bits;
+
+	apmp_copy_out(&bits, shared, sizeof(bits));
+	for (uint32_t i = 0; i < c->cpu_count; i++)
+		if (apmp_cpu_bits_test(&bits, i))
+			json_array_append_new(list, json_integer(i));
+	return list;
+}
+
+static json_t *instance_json(struct partition *p, const struct apmp_db *db)
+{
+	uint64_t identity = console_identity(p);
+	json_t *o = json_pack("{s:s,s:I}", "state", console_state_name(console_state(p)),
+			      "incarnation",
+			      (json_int_t)apmp_identity_incarnation(identity));
+
+	if (p->pid)
+		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
+	if (db && identity && apmp_load_acquire(&db->node[p->id].identity) == identity &&
+	    apmp_load_relaxed(&db->header.members) >> p->id & 1) {
+		const struct apmp_db_node *node = &db->node[p->id];
+
+		json_object_set_new(o, "big_brother",
+				    json_integer(apmp_load_relaxed(&node->big_brother)));
+		json_object_set_new(o, "little_brother",
+				    json_integer(apmp_load_relaxed(&node->little_brother)));
+		json_object_set_new(o, "heartbeat",
+				    json_integer((json_int_t)apmp_load_relaxed(&node->heartbeat)));
+	}
+	return o;
+}
+
+/* CPUs that it has now, as a list and as host CPUs "0-1,3". */
+static void add_cpus(struct partition *p, json_t *o)
+{
+	json_t *cpus = json_array();
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	uint64_t host[16];
+	char text[1024] = "";
+	size_t used = 0;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&p->console->tw.tree, &walk, &n) > 0)
+		if (n.type == GCT_CPU && !(n.flags & NODE_HW_TEMPLATE) &&
+		    n.current_owner == p->handle) {
+			json_array_append_new(cpus, json_integer((json_int_t)n.id));
+			if (n.flags & NODE_PRIMARY)
+				json_object_set_new(o, "primary", json_integer((json_int_t)n.id));
+		}
+	json_object_set_new(o, "cpus", cpus);
+	console_host_cpus(p, host);
+	for (uint32_t i = 0; i < 1024 && used < sizeof(text) - 16; i++) {
+		uint32_t last = i;
+
+		if (!(host[i / 64] >> i % 64 & 1))
+			continue;
+		while (last + 1 < 1024 && host[(last + 1) / 64] >> (last + 1) % 64 & 1)
+			last++;
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 last > i ? "%s%u-%u" : "%s%u", used ? "," : "", i, last);
+		i = last;
+	}
+	json_object_set_new(o, "host_cpus", json_string(text));
+}
+
+static uint64_t private_memory(struct partition *p)
+{
+	struct apmp_tree *tree = &p->console->tw.tree;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	struct apmp_tree_fragment f;
+	uint64_t size = 0;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(tree, &walk, &n) > 0)
+		if (n.type == GCT_MEMORY_DESC && !(n.flags & NODE_HW_TEMPLATE))
+			for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
+				size += f.owner == p->handle ? f.size : 0;
+	return size;
+}
+
+static json_t *partition_json(struct partition *p, const struct apmp_db *db, const char *community)
+{
+	struct apmp_tree_node node;
+	bool initialized = apmp_tree_node(&p->console->tw.tree, p->handle, &node) == 0 &&
+			   node.flags & NODE_INITIALIZED;
+	json_t *o = json_pack("{s:i,s:s,s:s?,s:s,s:o}", "id", (int)p->id, "name", p->name,
+			      "community", community, "state",
+			      initialized ? "initialized" : "uninitialized", "instance",
+			      instance_json(p, db));
+
+	add_cpus(p, o);
+	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
+	json_object_set_new(o, "configure", bits_json(p->console, &p->hwrpb->configure));
+	json_object_set_new(o, "active", bits_json(p->console, &p->hwrpb->active));
+	json_object_set_new(o, "autostart", bits_json(p->console, &p->hwrpb->autostart));
+	json_object_set_new(o, "memory", json_integer((json_int_t)private_memory(p)));
+	return o;
+}
+
+static json_t *community_json(struct console *c, const struct apmp_tree_community *community,
+			      const struct apmp_db *db)
+{
+	json_t *members = json_array();
+	uint64_t mask = db ? apmp_load_relaxed(&db->header.members) : 0;
+	uint64_t info = community->apmpdb_info;
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		if (mask >> i & 1 && c->partition[i].exists)
+			json_array_append_new(members, json_string(c->partition[i].name));
+	return json_pack(
+	    "{s:I,s:s,s:o,s:{s:s,s:I,s:I,s:I}}", "id", (json_int_t)community->id, "name",
+	    community->name, "members", members, "sharing_set", "state",
+	    db ? set_state(apmp_load_relaxed(&db->header.state)) : "none", "incarnation",
+	    (json_int_t)(db ? apmp_load_relaxed(&db->header.incarnation) : 0), "apmpdb_pfn",
+	    (json_int_t)(info & UINT32_MAX), "apmpdb_pages", (json_int_t)(info >> 32));
+}
+
+/* CPU states of the contract; where a CPU is, its instance says what it does. */
+static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu,
+			     struct partition *at)
+{
+	uint32_t state;
+
+	if (apmp_load_relaxed(&c->state->transit[cpu->id]))
+		return "transit";
+	if (!at)
+		return cpu->owner ? "console" : "unassigned";
+	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
+	if (!at->pid)
+		return "console";
+	return state == HWRPB_CPU_ACTIVE || state == HWRPB_CPU_QUIESCED ? "active" : "configured";
+}
+
+static json_t *cpus_json(struct console *c)
+{
+	json_t *list = json_array();
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
+		struct partition *owner, *at;
+
+		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.id >= c->cpu_count)
+			continue;
+		owner = console_partition_of(c, n.owner);
+		at = console_partition_of(c, n.current_owner);
+		json_array_append_new(
+		    list, json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i}", "id", (json_int_t)n.id, "owner",
+				    owner ? owner->name : NULL, "current_owner",
+				    at ? at->name : NULL, "state", cpu_state(c, &n, at), "primary",
+				    (n.flags & NODE_PRIMARY) != 0, "host_cpu",
+				    (int)c->host_cpu[n.id]));
+	}
+	return list;
+}
+
+json_t *console_status(struct console *c)
+{
+	json_t *partitions = json_array(), *communities = json_array();
+	const struct apmp_db *db[APMP_MAX_PARTITIONS] = {NULL};
+	struct apmp_tree_community community[APMP_MAX_PARTITIONS];
+	bool there[APMP_MAX_PARTITIONS];
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		there[i] = apmp_tree_community(&c->tw.tree, i, &community[i]) == 0;
+		if (!there[i])
+			continue;
+		db[i] = map_db(c, &community[i]);
+		json_array_append_new(communities, community_json(c, &community[i], db[i]));
+	}
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		struct partition *p = &c->partition[i];
+		struct apmp_tree_partition self;
+		uint32_t k = APMP_MAX_PARTITIONS;
+
+		if (!p->exists || apmp_tree_partition(&c->tw.tree, i, &self))
+			continue;
+		for (k = 0; k < APMP_MAX_PARTITIONS; k++)
+			if (there[k] && community[k].node.handle == self.community)
+				break;
+		json_array_append_new(
+		    partitions, partition_json(p, k < APMP_MAX_PARTITIONS ? db[k] : NULL,
+					       k < APMP_MAX_PARTITIONS ? community[k].name : NULL));
+	}
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		unmap_db(db[i]);
+	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "machine", c->machine, "state",
+			 c->announced ? "on" : "starting", "backend", c->backend, "partitions",
+			 partitions, "cpus", cpus_json(c), "communities", communities);
+}

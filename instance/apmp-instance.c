@@ -1,0 +1,130 @@
+/*
+ * apmp-instance.c - an operating system instance boots from its HWRPB, and from nothing else.
+ *
+ * WHAT      The box starts it with two descriptors: its channel to the console and the memory of
+ *           its HWRPB.  The HWRPB's CONFIG leads to the tree, the tree to its own partition node,
+ *           memory and community; each is mapped by asking the console for its physical address.
+ * LIMITS    A partition without base memory can't boot: CPUs need stacks.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "instance/instance.h"
+#include "shm/shared.h"
+#include "shm/wire/linux_env.h"
+
+#define CHANNEL_FD 3
+#define HWRPB_FD   4
+#define PAGE_UP(n) (((n) + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE)
+
+#define INSTANCE_MAGIC UINT64_C(0x494e5354414e4345)
+
+static struct instance the_one; /* too large for a stack */
+
+__attribute__((noreturn)) static void cannot_boot(const char *what, int err)
+{
+	dprintf(STDERR_FILENO, "apmp-instance: can't boot: %s: %s\n", what, strerror(-err));
+	_exit(INSTANCE_EXIT_BOOT);
+}
+
+static void map_hwrpb(struct instance *in)
+{
+	void *base = mmap(NULL, HWRPB_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, HWRPB_FD, 0);
+	int err;
+
+	if (base == MAP_FAILED)
+		cannot_boot("mapping the HWRPB", -errno);
+	err = apmp_hwrpb_check(base, HWRPB_SIZE);
+	if (err)
+		cannot_boot("the HWRPB", err);
+	in->hwrpb = base;
+	in->primary = apmp_load_relaxed(&in->hwrpb->primary);
+	in->env.self = apmp_load_relaxed(&in->hwrpb->unique);
+	in->timing = (struct apmp_timing){.tick_ns = apmp_load_relaxed(&in->hwrpb->tick_ns),
+					  .stop_ns = apmp_load_relaxed(&in->hwrpb->stop_ns),
+					  .suspect = apmp_load_relaxed(&in->hwrpb->suspect)};
+}
+
+static void *map(struct instance *in, const char *what, uint64_t pa, uint64_t size)
+{
+	void *base;
+	int err = in->env.map(&in->env, pa, PAGE_UP(size), &base);
+
+	if (err)
+		cannot_boot(what, err);
+	return base;
+}
+
+/* Maps the first page, learns the size, maps the whole [0081]. */
+static void map_tree(struct instance *in)
+{
+	uint64_t pa = apmp_load_relaxed(&in->hwrpb->config), size;
+	struct gct_header *header = map(in, "the configuration tree", pa, APMP_PAGE_SIZE);
+	int err;
+
+	size = apmp_load_relaxed(&header->size);
+	in->env.unmap(&in->env, header, APMP_PAGE_SIZE);
+	err = apmp_tree_init(&in->tree, map(in, "the configuration tree", pa, size), size);
+	if (err)
+		cannot_boot("the configuration tree", err);
+}
+
+/* The base fragment of our private memory holds the stacks of CPUs and clock. */
+static void map_private(struct instance *in, int32_t self)
+{
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node node;
+	struct apmp_tree_fragment f;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&in->tree, &walk, &node) > 0) {
+		if (node.type != GCT_MEMORY_DESC)
+			continue;
+		for (uint32_t i = 0; apmp_tree_fragment(&in->tree, node.handle, i, &f) == 0; i++) {
+			if (f.owner != self || !(f.flags & GCT_MEM_BASE))
+				continue;
+			in->stacks = map(in, "private memory", f.pa, f.size);
+			in->stacks_size = f.size;
+			return;
+		}
+	}
+	cannot_boot("no base memory in the configuration tree", -ENOMEM);
+}
+
+int main(void)
+{
+	struct instance *in = &the_one;
+	struct apmp_tree_partition self;
+	uint64_t pa;
+	int err;
+
+	in->magic = INSTANCE_MAGIC;
+	channel_init(&in->channel, CHANNEL_FD);
+	instance_env_init(in);
+	map_hwrpb(in);
+	in->recorder = map(in, "the flight recorder", apmp_load_relaxed(&in->hwrpb->recorder),
+			   APMP_RECORDER_SIZE);
+	apmp_store_relaxed(&in->recorder->identity, in->env.self);
+	apmp_linux_panic_into(in->recorder);
+	map_tree(in);
+	in->env.lines =
+	    map(in, "the interrupt lines", apmp_load_relaxed(&in->hwrpb->intr), APMP_INTR_SIZE);
+	in->env.line_count = apmp_load_relaxed(&in->hwrpb->cpu_count);
+	pa = apmp_load_relaxed(&in->hwrpb->pa);
+	err = apmp_tree_find_self(&in->tree, pa, &self);
+	if (err)
+		cannot_boot("no partition has this HWRPB", err);
+	in->id = self.id;
+	map_private(in, self.node.handle);
+	err = apmp_member_init(&in->member, &in->env, &in->tree, pa, &in->timing,
+			       &in->hwrpb->potential);
+	if (err && err != -ENODEV)
+		cannot_boot("the community", err);
+	in->in_community = !err;
+	if (err)
+		memcpy(in->member.name, self.instance_name, sizeof(in->member.name));
+	instance_primary(in);
+}

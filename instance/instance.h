@@ -1,0 +1,79 @@
+/*
+ * instance.h - one operating system instance: what its threads share in private memory.
+ *
+ * Threads: the primary CPU (the main thread), one for each other CPU that ever ran here, the clock.
+ */
+#ifndef APMP_INSTANCE_INSTANCE_H
+#define APMP_INSTANCE_INSTANCE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "shm/hwrpb.h"
+#include "shm/intr.h"
+#include "shm/member.h"
+#include "shm/recorder.h"
+
+#include "instance/channel.h"
+
+/* What the primary wants of another CPU.  W: primary, before the interrupt. */
+enum cpu_order { CPU_ORDER_NONE = 0, CPU_ORDER_MIGRATE = 1 };
+
+struct cpu {
+	struct instance *instance;
+	uint32_t idx;
+	bool has_thread;	     /* W: primary */
+	pthread_t thread;	     /* W: primary */
+	_Atomic uint32_t order;	     /* W: primary sets, CPU clears; enum cpu_order */
+	uint32_t to_id;		     /* W: primary before order */
+	bool loan;		     /* W: primary before order */
+};
+
+struct instance {
+	struct apmp_env env; /* first: env callbacks find the instance by it */
+	uint64_t magic;
+	struct channel channel;
+	struct hwrpb *hwrpb;
+	struct apmp_tree tree;
+	struct apmp_recorder *recorder;
+	struct apmp_member member;
+	bool in_community;
+	uint32_t id, primary;
+	struct apmp_timing timing;
+	unsigned char *stacks; /* in private memory; NULL when there is none */
+	uint64_t stacks_size, stacks_used;
+	_Atomic uint64_t reports_lost; /* to a console that was away */
+	struct cpu cpu[APMP_MAX_CPUS];
+};
+
+#define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
+
+/* Exit statuses that the console shows. */
+#define INSTANCE_EXIT_BUGCHECK 70 /* was judged dead and found the bugcheck bit */
+#define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
+
+/* env.c: fills in instance->env for Linux.  The identity and interrupt lines come later. */
+void instance_env_init(struct instance *in);
+/* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
+void instance_thread_is(uint32_t thread);
+/* Prints a line on the console port; never waits: what doesn't fit is lost. */
+__attribute__((format(printf, 2, 3))) void instance_say(struct instance *in, const char *format,
+							...);
+
+/* clock.c: starts the clock.  -errno of pthread_create. */
+__attribute__((warn_unused_result)) int instance_clock_start(struct instance *in);
+
+/* cpu.c: a CPU that has been given to us begins to run here.  -ENOMEM: no stack for it. */
+__attribute__((warn_unused_result)) int instance_cpu_start(struct instance *in, uint32_t cpu_idx);
+/* Orders an active CPU to migrate; the errors of apmp_pal_validate. */
+__attribute__((warn_unused_result)) int instance_cpu_migrate(struct instance *in, uint32_t cpu_idx,
+							     uint32_t to_id, bool loan);
+/* Pins the calling thread to the host CPU under a CPU; only steers speed. */
+void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
+/* A thread's stack in private memory; -ENOMEM. */
+__attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
+
+/* primary.c: boots, and runs until the instance ends. */
+__attribute__((noreturn)) void instance_primary(struct instance *in);
+
+#endif

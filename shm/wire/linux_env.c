@@ -1,0 +1,74 @@
+/* linux_env.c - clock, futex, points and panics on Linux. */
+#include "shm/wire/linux_env.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/shared.h"
+
+#define NS 1000000000u
+
+static struct apmp_recorder *panic_recorder; /* a panic gets no argument */
+
+uint64_t apmp_linux_now(struct apmp_env *env)
+{
+	struct timespec now;
+
+	(void)env;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS + (uint64_t)now.tv_nsec;
+}
+
+int apmp_linux_wait(struct apmp_env *env, const _Atomic uint32_t *word, uint32_t seen,
+		    uint64_t deadline_ns)
+{
+	struct timespec until = {.tv_sec = (time_t)(deadline_ns / NS),
+				 .tv_nsec = (long)(deadline_ns % NS)};
+	long r;
+
+	(void)env;
+	/* Not FUTEX_PRIVATE: the word lies in memory that other processes map. */
+	r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen,
+		    deadline_ns == APMP_NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+	return r < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+}
+
+void apmp_linux_wake(struct apmp_env *env, const _Atomic uint32_t *word, int count)
+{
+	(void)env;
+	(void)syscall(SYS_futex, word, FUTEX_WAKE, count); /* nobody waiting is no error */
+}
+
+void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
+		     uint64_t arg)
+{
+	if (!apmp_recorder_pass(rec, point, thread, arg, apmp_linux_now(NULL)))
+		return;
+	for (;;) /* the signal ends this thread before kill returns, or very soon */
+		kill(getpid(), SIGKILL);
+}
+
+void apmp_linux_panic_into(struct apmp_recorder *rec)
+{
+	panic_recorder = rec;
+}
+
+void apmp_panic(const char *file, int line, const char *what)
+{
+	char text[APMP_PANIC_SIZE] = {0};
+
+	snprintf(text, sizeof(text), "%s:%d: %s", file, line, what);
+	fprintf(stderr, "%s: assertion failed: %s\n", program_invocation_short_name, text);
+	if (panic_recorder) {
+		apmp_copy_in(panic_recorder->panic, text, sizeof(text));
+		apmp_store_release(&panic_recorder->panicked, 1);
+	}
+	abort();
+}

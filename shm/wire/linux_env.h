@@ -1,0 +1,23 @@
+/*
+ * linux_env.h - the host's part of struct apmp_env: clock, futex, points; and what a panic does.
+ */
+#ifndef APMP_SHM_WIRE_LINUX_ENV_H
+#define APMP_SHM_WIRE_LINUX_ENV_H
+
+#include "shm/env.h"
+#include "shm/recorder.h"
+
+/* For env->now, ->wait and ->wake: CLOCK_MONOTONIC and futexes that work between processes. */
+uint64_t apmp_linux_now(struct apmp_env *env);
+int apmp_linux_wait(struct apmp_env *env, const _Atomic uint32_t *word, uint32_t seen,
+		    uint64_t deadline_ns);
+void apmp_linux_wake(struct apmp_env *env, const _Atomic uint32_t *word, int count);
+
+/* Records a point; ends the process on the spot, without any handler, when it was armed. */
+void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
+		     uint64_t arg);
+
+/* Where apmp_panic writes its record; until then only to standard error. */
+void apmp_linux_panic_into(struct apmp_recorder *rec);
+
+#endif
