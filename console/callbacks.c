@@ -277,7 +277,8 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 {
 	struct apmp_console_partition *record = &p->console->state->partition[p->id];
 
-	if (r->identity != console_identity(p)) {
+	/* Two that judge each other dead: only the first is heard. */
+	if (r->identity != console_identity(p) || p->fencing) {
 		if (r->op != APMP_CALL_REPORT)
 			console_callback_reply(p, r->seq, -ESTALE);
 		return;

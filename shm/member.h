@@ -46,8 +46,9 @@ struct apmp_member {
 	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
 	uint64_t last_tick_ns, tick_no; /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */
-	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* W: clock sets, primary clears; identity */
-	_Atomic uint64_t dead_mask;		    /* W: clock sets, primary clears */
+	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
+	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* identity */
+	_Atomic uint64_t dead_mask;
 	uint64_t odd_count; /* W: primary; times shared memory made no sense */
 };
 
@@ -73,7 +74,8 @@ APMP_CHECK int apmp_member_enter(struct apmp_member *m);
 /* Leaves in order [0141].  -EOWNERDEAD; -ENOTCONN: is no member. */
 APMP_CHECK int apmp_member_leave(struct apmp_member *m);
 
-/* The clock interrupt [0139, 0142].  APMP_WORK_ bits; -EOWNERDEAD: the bugcheck bit is set. */
+/* The clock interrupt [0139, 0142].  APMP_WORK_ bits; -EOWNERDEAD: the bugcheck bit is set, or the
+ * set was made anew without us: touch nothing shared and end. */
 APMP_CHECK int apmp_member_tick(struct apmp_member *m);
 
 /* The primary's part of it, and of an interrupt: fences whom the clock judged dead, removes

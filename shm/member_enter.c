@@ -6,6 +6,9 @@
  *           tree says is alive.  "In transition" can't be seen with the lock held: whoever moved
  *           the state is dead then, and is recovered before the decision.
  * STATES    not mapped -> mapped (Fig. 6) -> locked -> member -> left, unmapped.
+ * LIMITS    A spoilt header around living members can't be told from garbage: the set is made anew,
+ *           and the members find that out at their next tick and end.  Builds that differ are
+ *           refused before, at the HWRPB.
  * CRASHES   See member_create.c, member_join.c.  While leaving: leave_begin, leave_services a dead
  *           member; leave_mask, leave_ring a ring that is rebuilt; leave_end nothing.
  */

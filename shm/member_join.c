@@ -42,6 +42,12 @@ static int join_services(struct apmp_member *m, struct apmp_db *db)
 /* Gives up before step 812: the set goes on as if we had not come. */
 static int abandon(struct apmp_member *m, struct apmp_db *db, int err)
 {
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
+		void *segment = apmp_service_segment(db, m->size, s);
+
+		if (segment)
+			apmp_services[s]->leave(m, segment);
+	}
 	apmp_store_relaxed(&apmp__own_node(m, db)->state, APMP_NODE_LEFT);
 	apmp_store_release(&db->header.state, APMP_DB_OPERATIONAL);
 	return err;

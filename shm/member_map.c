@@ -159,6 +159,7 @@ void apmp__db_unmap(struct apmp_member *m)
 	void *base = m->base;
 
 	set_cell(m, NULL);
+	apmp_store_relaxed(&m->dead_mask, 0); /* judgements of a life as a member that is over */
 	m->base = NULL;
 	if (base)
 		m->env->unmap(m->env, base, m->size);

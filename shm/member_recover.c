@@ -73,7 +73,7 @@ static void remove_dead(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 	/* At least once: before the mask forgets it; the console tells one life once. */
 	env->report(env, APMP_REPORT_REMOVED, identity);
 	apmp_store_relaxed(&db->node[id].state, APMP_NODE_REMOVED);
-	apmp_fetch_add(&h->removed_count, 1);
+	apmp_fetch_add(&h->removed_count, 1); /* at least: twice when we die before the mask */
 	apmp_store_relaxed(&h->validate, apmp_fetch_and(&h->members, ~(UINT64_C(1) << id)) &
 					     ~(UINT64_C(1) << id));
 	APMP_POINT(env, recover_mask);
@@ -124,14 +124,15 @@ static void validate(struct apmp_member *m, struct apmp_db *db)
 	const _Atomic uint64_t *word = (const _Atomic uint64_t *)(const void *)db;
 	uint64_t bit = UINT64_C(1) << m->id;
 
-	if (!(apmp_load_acquire(&db->header.validate) & bit))
-		return;
-	for (uint64_t off = 0; off < m->size; off += APMP_PAGE_SIZE)
-		(void)apmp_load_relaxed(&word[off / sizeof(*word)]);
-	apmp_store_relaxed(&apmp__own_node(m, db)->validated,
-			   apmp_load_relaxed(&db->header.removed_count));
-	apmp_fetch_and(&db->header.validate, ~bit);
-	APMP_POINT(m->env, validate_pages);
+	/* The bit goes first: a loss during the reading sets it again, and all is read again. */
+	while (apmp_fetch_and(&db->header.validate, ~bit) & bit) {
+		uint64_t removed = apmp_load_acquire(&db->header.removed_count);
+
+		for (uint64_t off = 0; off < m->size; off += APMP_PAGE_SIZE)
+			(void)apmp_load_relaxed(&word[off / sizeof(*word)]);
+		apmp_store_relaxed(&apmp__own_node(m, db)->validated, removed);
+		APMP_POINT(m->env, validate_pages);
+	}
 }
 
 int apmp_member_work(struct apmp_member *m)

@@ -6,7 +6,8 @@
  *           watched too, up to APMP_WATCH_MAX; after `stop` it is judged dead and left to the
  *           primary to fence.  Silence only suspects: nothing is recovered here.
  *           Whoever holds the database lock is watched by all, since a joiner has no big brother.
- * WRITERS   The clock thread alone; dead[] and dead_mask are handed to the primary.
+ * WRITERS   The clock thread alone; dead[] and dead_mask are handed to the primary, which adds to
+ *           them only whom it quarantines.
  * ORDERING  beat_of before heartbeat (release); dead[] before dead_mask (release), acquired by
  *           apmp__fence_dead.
  * LIMITS    Time is counted in own ticks that were not late: who was itself kept from running, or
@@ -24,10 +25,12 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	uint64_t heartbeat = apmp_load_acquire(&db->node[id].heartbeat);
 	bool again = w->identity == identity && w->tick_no + 1 == m->tick_no;
 
-	if (apmp_identity_id(identity) != id)
-		return false; /* odd: whoever it names is not who beats here; see recovery */
+	if (w->tick_no == m->tick_no && w->identity == identity)
+		return w->missed >= m->timing.suspect; /* looked at already in this tick */
 	w->tick_no = m->tick_no;
 	if (!again || w->heartbeat != heartbeat) {
+		/* It beats: what was judged and not yet acted on is taken back. */
+		apmp_fetch_and(&m->dead_mask, ~(UINT64_C(1) << id));
 		w->identity = identity;
 		w->heartbeat = heartbeat;
 		w->missed = 0;
@@ -56,13 +59,17 @@ static uint32_t watch_brothers(struct apmp_member *m, struct apmp_db *db, bool l
 
 	while (count < APMP_WATCH_MAX && id != m->id && id < APMP_MAX_PARTITIONS) {
 		uint64_t identity = apmp_load_acquire(&db->node[id].identity);
-		bool inactive = watch(m, db, id, identity, late, work);
+		bool inactive;
 
+		/* Odd, or fenced already: for the primary to find out under the lock. */
+		if (apmp_identity_id(identity) != id || !apmp_tree_alive(m->tree, identity)) {
+			*work |= APMP_WORK_RECOVER;
+			return count;
+		}
+		inactive = watch(m, db, id, identity, late, work);
 		if (count++ == 0)
 			apmp_store_relaxed(&own->little_inactive_ns,
 					   m->watch[id].missed * m->timing.tick_ns);
-		if (!apmp_tree_alive(m->tree, identity))
-			*work |= APMP_WORK_RECOVER;
 		if (!inactive)
 			break;
 		id = apmp_load_acquire(&db->node[id].little_brother);
@@ -94,6 +101,9 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 
 	if (apmp__bugchecked(m, db))
 		return -EOWNERDEAD;
+	/* A member writes its own identity and nobody else does: the set was made anew without us. */
+	if (apmp_load_acquire(&m->watching) && apmp_load_acquire(&own->identity) != env->self)
+		return -EOWNERDEAD;
 	m->last_tick_ns = now;
 	m->tick_no++;
 	if (apmp_load_relaxed(&own->beat_of) != env->self)
@@ -104,7 +114,8 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		uint32_t count = watch_brothers(m, db, late, &work);
 
 		APMP_POINT_ARG(env, tick_watch, count);
-		if (apmp_load_relaxed(&own->reasons) ||
+		/* A bugcheck bit that is still there was for an earlier life. */
+		if (apmp_load_relaxed(&own->reasons) & ~(uint64_t)APMP_REASON_BUGCHECK ||
 		    apmp_load_relaxed(&db->header.validate) >> m->id & 1)
 			work |= APMP_WORK_RECOVER;
 	}
