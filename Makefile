@@ -74,6 +74,8 @@ $(B)/obj/%.o: %.c | $(DEPS_STAMP)
 	@echo "  AR    $@"
 	@rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
+LIBAPMP := $(B)/libapmp.a
+LIBWIRE := $(B)/libapmpwire.a
 include $(sort $(wildcard */module.mk tests/*/module.mk))
 
 .PHONY: all clean deps demo format install uninstall
@@ -95,7 +97,7 @@ clean:
 
 # Where things go: what a person types to bin, what only apmp starts to libexec, contracts to share.
 BINARIES    := apmp
-LIBEXEC     := apmpd apmp-console apmp-instance apmp-chaos
+LIBEXEC     := $(filter-out $(BINARIES),$(notdir $(PROGRAMS)))
 PAGES       := $(wildcard */*.[158])
 CONTRACTS   := $(wildcard */*.schema.json */*.varlink */*/*.varlink)
 bindir      := $(PREFIX)/bin

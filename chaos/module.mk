@@ -1,1 +1,23 @@
 $(eval $(call program,apmp-chaos,chaos,$(LIBWIRE) $(LIBAPMP),libuv jansson))
+
+# The simulator.  It has the shm/ sources a second time, instrumented at each access; the calls go to
+# chaos/sim/access.c in place of the sanitizer's runtime.  The tsan profile builds it without: two
+# can't answer the same calls.
+SIM_OBJS   := $(patsubst %.c,$(B)/obj/%.o,$(wildcard chaos/sim/*.c))
+SIM_SHARED := $(patsubst %.c,$(B)/simobj/%.o,$(wildcard shm/*.c))
+PROGRAMS   += $(B)/apmp-sim
+$(SIM_OBJS): CFLAGS_tsan := -O2 -g
+$(B)/apmp-sim: LDFLAGS_tsan :=
+$(B)/apmp-sim: $(SIM_OBJS) $(SIM_SHARED)
+	@echo "  LD    $@"
+	@$(CC) $(ALL_LDFLAGS) -rdynamic -o $@ $^ $(LDLIBS)
+
+# The runtime would also have replaced these functions.
+SIM_RENAME := $(foreach f,memcpy memmove memset memcmp strncmp strnlen,--redefine-sym $(f)=__tsan_$(f))
+$(B)/simobj/%.o: %.c | $(DEPS_STAMP)
+	@mkdir -p $(@D)
+	@echo "  SIMCC $<"
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -O1 -g -fsanitize=thread -MMD -MP -c -o $@ $<
+	@objcopy $(SIM_RENAME) $@
+
+-include $(shell find $(B)/simobj -name '*.d' 2>/dev/null)

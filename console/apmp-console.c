@@ -223,7 +223,8 @@ int main(void)
 	if (err) {
 		char text[APMP_BOX_TEXT_SIZE];
 
-		snprintf(text, sizeof(text), "the machine can't be formed: %s", strerror(-err));
+		snprintf(text, sizeof(text), "the machine can't be formed: %.200s",
+			 c->why[0] ? c->why : strerror(-err));
 		fprintf(stderr, "apmp-console: %s\n", text);
 		tell_on(c, text, true);
 		pause(); /* the box powers off */

@@ -10,6 +10,7 @@
 #include "console/box_link.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,13 @@ void box_link_init(struct box_link *link, int sock, box_event_handler *on_event)
 static void receive(struct box_link *link, struct apmp_box_event *event, int *fds,
 		    unsigned *fd_count)
 {
-	int n = apmp_datagram_receive(link->sock, event, sizeof(*event), fds, fd_count);
+	struct pollfd readable = {.fd = link->sock, .events = POLLIN};
+	int n;
 
+	/* libuv makes what it polls non-blocking. */
+	while ((n = apmp_datagram_receive(link->sock, event, sizeof(*event), fds, fd_count)) ==
+	       -EAGAIN)
+		(void)poll(&readable, 1, -1);
 	if (n == (int)sizeof(*event))
 		return;
 	fprintf(stderr, "apmp-console: the box is gone: %s\n", n < 0 ? strerror(-n) : "closed");
@@ -114,10 +120,13 @@ int box_link_serve(struct box_link *link, uv_loop_t *loop)
 static void send_request(struct box_link *link, struct apmp_box_request *request, const int *fds,
 			 unsigned fd_count)
 {
+	struct pollfd writable = {.fd = link->sock, .events = POLLOUT};
 	int err;
 
 	request->seq = ++link->seq ? link->seq : ++link->seq; /* 0 is no seq */
-	err = apmp_datagram_send(link->sock, request, sizeof(*request), fds, fd_count);
+	while ((err = apmp_datagram_send(link->sock, request, sizeof(*request), fds, fd_count)) ==
+	       -EAGAIN)
+		(void)poll(&writable, 1, -1);
 	if (err) {
 		fprintf(stderr, "apmp-console: can't reach the box: %s\n", strerror(-err));
 		exit(1);

@@ -98,6 +98,7 @@ struct console {
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
 	bool announced; /* the box was told that power on is complete */
+	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
 /* console.c: partitions by name and handle; states. */
@@ -122,7 +123,7 @@ __attribute__((warn_unused_result)) int console_form(struct console *c);
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
 						       uint64_t id, uint64_t size, int fds[2]);
-void *console_object_map(struct console *c, uint32_t kind, uint64_t id, uint64_t size);
+void *console_object_map(struct console *c, uint32_t kind, uint64_t id);
 /* Makes it when it is not there.  -ENOMEM: *ret_event has wanted, had and the limit. */
 __attribute__((warn_unused_result)) int console_object_need(struct console *c, uint32_t kind,
 							    uint64_t id, uint64_t size,

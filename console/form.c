@@ -32,11 +32,12 @@ static int read_config(struct console *c)
 {
 	const json_t *host, *sbb, *cpu, *timing;
 	size_t i, k, host_count;
-	int fds[2], err = console_object(c, APMP_BOX_CONFIG, 0, 0, fds);
+	int fds[2], err = console_object(c, APMP_BOX_CONFIG, 0, 1, fds);
 
 	if (err)
 		return err;
-	c->config = json_loadfd(fds[0], 0, NULL);
+	/* A memfd of whole pages: the text ends with NUL. */
+	c->config = json_loads(console_object_map(c, APMP_BOX_CONFIG, 0), 0, NULL);
 	if (!c->config)
 		return -EBADMSG;
 	timing = json_object_get(c->config, "timing");
@@ -143,17 +144,19 @@ static void add_hardware(struct console *c)
 	}
 }
 
-/* A descriptor that may give to this owner, and has most left; prefers the block `near`. */
+/* A descriptor that may give at_least bytes to this owner: rather one that its community or itself
+ * has already (the others stay free for owners of another kind), rather near, rather large. */
 struct source {
 	int32_t desc, sub, desc_owner;
 	uint64_t largest;
 };
 
-static struct source find_source(struct console *c, int32_t community, int32_t owner, int32_t near)
+static struct source find_source(struct console *c, int32_t community, int32_t owner, int32_t near,
+				 uint64_t at_least)
 {
 	struct apmp_tree *tree = &c->tw.tree;
 	struct source best = {0};
-	bool best_near = false;
+	int best_score = 0, score;
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node node;
 
@@ -170,26 +173,43 @@ static struct source find_source(struct console *c, int32_t community, int32_t o
 		for (uint32_t i = 0; apmp_tree_fragment(tree, node.handle, i, &f) == 0; i++)
 			if (!f.owner && f.size > s.largest)
 				s.largest = f.size;
-		if (s.largest && (!best.desc || (is_near && !best_near) ||
-				  (is_near == best_near && s.largest > best.largest))) {
-			best = s;
-			best_near = is_near;
-		}
+		score = (s.desc_owner ? 4 : 0) + (is_near ? 2 : 0) + 1;
+		if (s.largest < at_least ||
+		    score < best_score || (score == best_score && s.largest <= best.largest))
+			continue;
+		best = s;
+		best_score = score;
 	}
 	return best;
 }
 
-/* Gives size bytes, in as few fragments as there must be.  -ENOMEM. */
-static int place_memory(struct console *c, int32_t community, int32_t owner, int32_t near,
-			uint64_t size, uint32_t flags, uint64_t first_min)
+static int no_place(struct console *c, const char *what, uint64_t wanted, uint64_t missing)
 {
+	snprintf(c->why, sizeof(c->why),
+		 "%s: %llu bytes of memory wanted, %llu of them find no place: a memory subsystem "
+		 "that a community uses can't also serve partitions outside of it",
+		 what, (unsigned long long)wanted, (unsigned long long)missing);
+	return -ENOMEM;
+}
+
+/* Gives size bytes, in as few fragments as there must be; what is for whom, for people.
+ * -ENOMEM, with a sentence in c->why. */
+static int place_memory(struct console *c, const char *what, int32_t community, int32_t owner,
+			int32_t near, uint64_t size, uint32_t flags, uint64_t first_min)
+{
+	const uint64_t wanted = size;
+
 	while (size > 0) {
-		struct source s = find_source(c, community, owner, near);
-		uint64_t take = s.largest < size ? s.largest : size, pa;
+		struct source s = find_source(c, community, owner, near, size);
+		uint64_t take, pa;
 		int err;
 
-		if (!take || take < first_min)
-			return -ENOMEM;
+		if (!s.desc) /* not in one piece */
+			s = find_source(c, community, owner, near,
+					first_min ? first_min : APMP_GRANULE);
+		if (!s.desc)
+			return no_place(c, what, wanted, size);
+		take = s.largest < size ? s.largest : size;
 		if (!s.desc_owner) { /* [0096]: what is shared, or split, is the community's */
 			apmp_tree_set_owner(&c->tw, s.desc, community ? community : owner);
 			apmp_tree_set_owner(&c->tw, s.sub, community ? community : owner);
@@ -219,6 +239,7 @@ static int32_t community_handle(struct console *c, const char *name)
 static int add_communities(struct console *c)
 {
 	const json_t *community;
+	char what[64];
 	size_t i;
 
 	json_array_foreach(json_object_get(c->config, "communities"), i, community) {
@@ -228,7 +249,8 @@ static int add_communities(struct console *c)
 		int err;
 
 		apmp_assert(id >= 0);
-		err = place_memory(c, handle, handle, GCT_NONE,
+		snprintf(what, sizeof(what), "community \"%s\"", name);
+		err = place_memory(c, what, handle, handle, GCT_NONE,
 				   (uint64_t)number(community, "shared"), GCT_MEM_SHARED, 0);
 		if (err)
 			return err;
@@ -260,6 +282,7 @@ static int add_partition(struct console *c, const json_t *config)
 	struct apmp_tree_partition p;
 	struct apmp_tree_node cpu = {0};
 	const json_t *item;
+	char what[64];
 	size_t i;
 
 	while (apmp_tree_partition(&c->tw.tree, (uint32_t)next, &p) == 0)
@@ -273,7 +296,8 @@ static int add_partition(struct console *c, const json_t *config)
 	}
 	json_array_foreach(json_object_get(config, "buses"), i, item)
 		own_bus(c, p.node.handle, json_string_value(item));
-	return place_memory(c, community, p.node.handle, cpu.affinity,
+	snprintf(what, sizeof(what), "partition \"%s\"", name);
+	return place_memory(c, what, community, p.node.handle, cpu.affinity,
 			    (uint64_t)number(config, "memory"), GCT_MEM_PRIVATE | GCT_MEM_BASE,
 			    BASE_ALLOC);
 }
@@ -315,8 +339,8 @@ static int need(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
 	int err = console_object_need(c, kind, id, size, &event);
 
 	if (err)
-		fprintf(stderr, "apmp-console: %llu bytes of firmware memory: %s %s\n",
-			(unsigned long long)size, strerror(-err), event.text);
+		snprintf(c->why, sizeof(c->why), "firmware memory of %llu bytes: %s %.160s",
+			 (unsigned long long)size, strerror(-err), event.text);
 	return err;
 }
 
@@ -341,7 +365,7 @@ static int form_tree(struct console *c)
 	if (err)
 		return err;
 	apmp_update_object(&c->update, APMP_OBJECT_TREE,
-			   console_object_map(c, APMP_BOX_TREE, 0, c->tree_size), c->tree_size);
+			   console_object_map(c, APMP_BOX_TREE, 0), c->tree_size);
 	apmp_tree_create(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base, c->tree_size,
 			 &limits);
 	add_hardware(c);
@@ -350,11 +374,8 @@ static int form_tree(struct console *c)
 	json_array_foreach(json_object_get(c->config, "partitions"), i, partition)
 		if (!err)
 			err = add_partition(c, partition);
-	if (err) {
-		fprintf(stderr, "apmp-console: memory can't be placed: no block has enough left "
-				"in one piece\n");
+	if (err)
 		return err;
-	}
 	apmp_tree_publish(&c->tw);
 	APMP_POINT(&c->env, form_506);
 	return 0;
@@ -379,8 +400,8 @@ static int open_partitions(struct console *c)
 		if (need(c, APMP_BOX_PORT, i, 0) || need(c, APMP_BOX_HWRPB, i, HWRPB_SIZE) ||
 		    need(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE))
 			return -ENOMEM;
-		p->hwrpb = console_object_map(c, APMP_BOX_HWRPB, i, HWRPB_SIZE);
-		p->recorder = console_object_map(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE);
+		p->hwrpb = console_object_map(c, APMP_BOX_HWRPB, i);
+		p->recorder = console_object_map(c, APMP_BOX_RECORDER, i);
 		apmp_update_object(&c->update, APMP_OBJECT_HWRPB(i), p->hwrpb, HWRPB_SIZE);
 		if (console_object(c, APMP_BOX_PORT, i, 0, fds) || port_open(p, fds[0]))
 			return -EIO;
@@ -396,15 +417,14 @@ static int open_common(struct console *c)
 
 	if (need(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER, APMP_RECORDER_SIZE))
 		return -ENOMEM;
-	c->recorder = console_object_map(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER,
-					 APMP_RECORDER_SIZE);
+	c->recorder = console_object_map(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER);
 	if (need(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE))
 		return -ENOMEM;
-	c->env.lines = console_object_map(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE);
+	c->env.lines = console_object_map(c, APMP_BOX_LINES, 0);
 	c->env.line_count = c->cpu_count;
 	if (need(c, APMP_BOX_STATE, 0, APMP_CONSOLE_STATE_SIZE))
 		return -ENOMEM;
-	c->state = console_object_map(c, APMP_BOX_STATE, 0, APMP_CONSOLE_STATE_SIZE);
+	c->state = console_object_map(c, APMP_BOX_STATE, 0);
 	apmp_update_init(&c->update, &c->env, &c->state->journal);
 	apmp_update_object(&c->update, APMP_OBJECT_STATE, c->state, APMP_CONSOLE_STATE_SIZE);
 	if (console_object(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE, fds))
@@ -463,7 +483,7 @@ int console_form(struct console *c)
 	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {
 		c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
 		apmp_update_object(&c->update, APMP_OBJECT_TREE,
-				   console_object_map(c, APMP_BOX_TREE, 0, c->tree_size),
+				   console_object_map(c, APMP_BOX_TREE, 0),
 				   c->tree_size);
 		err = adopt(c);
 	} else {

@@ -346,12 +346,15 @@ static void fenced(struct partition *p)
 	struct console *c = p->console;
 	uint64_t identity = console_identity(p);
 	enum apmp_partition_state state = end_state(p);
+	const struct apmp_point_info *died_at; /* where the injector ended it */
 
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
 	release_cpus(p, identity);
 	uninitialize(p);
-	console_event(c, "instance.fenced", p, "{s:I}", "incarnation",
-		      (json_int_t)apmp_identity_incarnation(identity));
+	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
+	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
+		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
+		      died_at ? died_at->name : NULL);
 	console_channel_close(p);
 	p->pid = 0;
 	p->fencing = FENCE_NONE;

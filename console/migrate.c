@@ -168,7 +168,10 @@ static void answer_error(struct varlink_call *call, uint32_t cpu_idx, const stru
 		return;
 	}
 	json_decref(cpu_and_partition);
-	if (err == -EHOSTDOWN)
+	if (err == -EAGAIN)
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s}", "what", "the CPU is on its way in or out"));
+	else if (err == -EHOSTDOWN)
 		varlink_call_error(call, "NotRunning",
 				   json_pack("{s:s,s:s}", "partition", to->name, "state",
 					     console_state_name(console_state(to))));

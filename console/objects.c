@@ -71,7 +71,7 @@ int console_object_need(struct console *c, uint32_t kind, uint64_t id, uint64_t 
 	return err;
 }
 
-void *console_object_map(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
+void *console_object_map(struct console *c, uint32_t kind, uint64_t id)
 {
 	struct object *o = find(kind, id);
 	void *base;
@@ -80,9 +80,9 @@ void *console_object_map(struct console *c, uint32_t kind, uint64_t id, uint64_t
 	apmp_assert(o);
 	if (o->base)
 		return o->base;
-	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, o->fds[0], 0);
+	base = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_SHARED, o->fds[0], 0);
 	if (base == MAP_FAILED) {
-		fprintf(stderr, "apmp-console: mapping %llu bytes: %s\n", (unsigned long long)size,
+		fprintf(stderr, "apmp-console: mapping %llu bytes: %s\n", (unsigned long long)o->size,
 			strerror(errno));
 		exit(1);
 	}

@@ -336,9 +336,12 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
 	else if (point && apmp_point_find(point) == APMP_P_NONE)
 		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
-	else if (nth < 1 || nth > INT32_MAX)
+	else if (nth < 0 || nth > INT32_MAX || (!nth && !point))
 		varlink_call_invalid(call, "count");
-	else if (point) {
+	else if (point && !nth) {
+		apmp_recorder_arm(rec, apmp_point_find(point), 0);
+		varlink_call_reply(call, NULL);
+	} else if (point) {
 		apmp_recorder_arm(rec, apmp_point_find(point), (uint32_t)nth);
 		console_event(c, "fault.injected", p, "{s:s,s:s,s:I}", "fault", fault, "point",
 			      point, "count", nth);
@@ -351,19 +354,30 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	}
 }
 
+/* How often a point was passed since power on, by all parties. */
+static uint64_t passed(const struct console *c, uint32_t point)
+{
+	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]);
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		if (c->partition[i].exists)
+			count += apmp_load_relaxed(&c->partition[i].recorder->count[point]);
+	return count;
+}
+
 static void on_points(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	json_t *points = json_array();
 
 	(void)parameters;
-	(void)ctx;
 	for (uint32_t i = 1; i < APMP_P_COUNT; i++) {
 		const struct apmp_point_info *info = apmp_point_info(i);
 
 		json_array_append_new(
-		    points, json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", info->name, "figure",
+		    points, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "name", info->name, "figure",
 				      info->figure, "about", info->about, "survivors",
-				      info->survivors, "repairer", info->repairer));
+				      info->survivors, "repairer", info->repairer, "passed",
+				      (json_int_t)passed(ctx, i)));
 	}
 	varlink_call_reply(call, json_pack("{s:o}", "points", points));
 }

@@ -191,18 +191,22 @@ static json_t *cpus_json(struct console *c)
 
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
-		struct partition *owner, *at;
+		struct partition *owner, *at, *runner;
+		uint32_t runner_id;
 
 		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.id >= c->cpu_count)
 			continue;
 		owner = console_partition_of(c, n.owner);
 		at = console_partition_of(c, n.current_owner);
+		runner_id = apmp_identity_id(apmp_load_acquire(&c->env.lines[n.id].runner));
+		runner = runner_id < APMP_MAX_PARTITIONS ? &c->partition[runner_id] : NULL;
 		json_array_append_new(
-		    list, json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i}", "id", (json_int_t)n.id, "owner",
+		    list, json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i,s:s?}", "id", (json_int_t)n.id, "owner",
 				    owner ? owner->name : NULL, "current_owner",
 				    at ? at->name : NULL, "state", cpu_state(c, &n, at), "primary",
 				    (n.flags & NODE_PRIMARY) != 0, "host_cpu",
-				    (int)c->host_cpu[n.id]));
+				    (int)c->host_cpu[n.id], "runner",
+				    runner ? runner->name : NULL));
 	}
 	return list;
 }

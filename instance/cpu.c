@@ -127,9 +127,11 @@ int instance_cpu_migrate(struct instance *in, uint32_t cpu_idx, uint32_t to_id, 
 
 	if (cpu_idx == in->primary)
 		return -EBUSY;
-	if (!(apmp_hwrpb_flags(in->hwrpb, cpu_idx) & HWRPB_PA) || !cpu->has_thread ||
-	    apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) != HWRPB_CPU_ACTIVE)
+	if (!(apmp_hwrpb_flags(in->hwrpb, cpu_idx) & HWRPB_PA))
 		return -EPERM;
+	if (!cpu->has_thread ||
+	    apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) != HWRPB_CPU_ACTIVE)
+		return -EAGAIN;
 	cpu->to_id = to_id;
 	cpu->loan = loan;
 	/* Acquired by the CPU, which then reads where to go. */

@@ -65,7 +65,8 @@ __attribute__((warn_unused_result)) int instance_clock_start(struct instance *in
 
 /* cpu.c: a CPU that has been given to us begins to run here.  -ENOMEM: no stack for it. */
 __attribute__((warn_unused_result)) int instance_cpu_start(struct instance *in, uint32_t cpu_idx);
-/* Orders an active CPU to migrate; the errors of apmp_pal_validate. */
+/* Orders an active CPU to migrate.  -EBUSY it is the primary; -EPERM not ours; -EAGAIN it is on its
+ * way in or out. */
 __attribute__((warn_unused_result)) int instance_cpu_migrate(struct instance *in, uint32_t cpu_idx,
 							     uint32_t to_id, bool loan);
 /* Pins the calling thread to the host CPU under a CPU; only steers speed. */

@@ -357,14 +357,47 @@ int apmp_tree_add_partition(struct apmp_tree_writer *tw, int32_t community, cons
 	return id;
 }
 
+/* Whether node goes where the node at handle goes [0101]; a memory controller needs an instance and
+ * is never a community's [0092]. */
+static bool is_bound(const struct apmp_tree_writer *tw, const struct apmp_tree_node *node,
+		     int32_t handle, int32_t owner)
+{
+	struct apmp_tree_node owner_node;
+
+	if (node->handle == handle || node->config != handle)
+		return false;
+	return node->type != GCT_MEMORY_CTRL || !owner ||
+	       apmp_tree_node(&tw->tree, owner, &owner_node) ||
+	       owner_node.type != GCT_COMMUNITY;
+}
+
+/* Stores into a node and into every one that is bound to it; current says which field. */
+static void put_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner, bool current)
+{
+	struct gct_node *node = node_of(tw, handle);
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+
+	put_handle(tw, current ? &node->current_owner : &node->owner, owner);
+	if (!apmp_load_relaxed(&node->child)) /* nothing below: the usual case, a CPU */
+		return;
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk(&tw->tree, &walk, &n) > 0) {
+		if (!is_bound(tw, &n, handle, owner))
+			continue;
+		node = node_of(tw, n.handle);
+		put_handle(tw, current ? &node->current_owner : &node->owner, owner);
+	}
+}
+
 void apmp_tree_set_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner)
 {
-	put_handle(tw, &node_of(tw, handle)->owner, owner);
+	put_owner(tw, handle, owner, false);
 }
 
 void apmp_tree_set_current_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner)
 {
-	put_handle(tw, &node_of(tw, handle)->current_owner, owner);
+	put_owner(tw, handle, owner, true);
 }
 
 void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear, uint64_t set)

@@ -59,6 +59,7 @@ APMP_CHECK int apmp_tree_add_community(struct apmp_tree_writer *tw, const char *
 APMP_CHECK int apmp_tree_add_partition(struct apmp_tree_writer *tw, int32_t community,
 				       const char *name, uint64_t hwrpb_pa);
 
+/* Both set the node and all that is bound to it by its config handle [0101]. */
 void apmp_tree_set_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
 void apmp_tree_set_current_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
 void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear,

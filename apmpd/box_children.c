@@ -1,0 +1,195 @@
+/* The processes of the box: started, known until they are reaped, reaped at once.
+ *
+ * WHAT     The box is the subreaper of all that it started: a process whose parent has ended is
+ *          the box's to reap.  So it waits for "any child" and looks up what that was.
+ * STATES   starting (held back, entered into its group, let go, exec) -> running -> reaped
+ *          starting -> refused (exec failed; told as an error of the request, when it is reaped)
+ * ORDERING "It was started" is told before "it has ended", also when both are there at once.
+ * LIMITS   Until it is reaped a pid means this very process: signals go to children of the table
+ *          only.
+ */
+#include "apmpd/box_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void on_status_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* A child that is out of the table; its handle is closed by the loop, a little later. */
+static void child_free(struct apmp_child *child)
+{
+	uv_close((uv_handle_t *)&child->status_poll, on_status_closed);
+}
+
+static void started(struct apmp_child *child)
+{
+	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .id = child->partition};
+
+	answer.arg[0] = (uint64_t)child->pid;
+	apmp__box_done(child->box, child->asked, &answer, NULL, 0);
+}
+
+static void refused(struct apmp_child *child)
+{
+	static const char *const objects[] = {
+	    [APMP_SPAWN_DONE] = "it",
+	    [APMP_SPAWN_FDS_STEP] = "its descriptors",
+	    [APMP_SPAWN_CWD] = "its directory",
+	    [APMP_SPAWN_EXEC] = "the program",
+	};
+	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .error = child->error};
+
+	answer.id = child->partition;
+	snprintf(answer.text, sizeof(answer.text), "cannot start %s: %s: %s", child->name,
+		 objects[child->step], strerror(-child->error));
+	apmp_log_line(&child->box->log, "%s", answer.text);
+	apmp__box_done(child->box, child->asked, &answer, NULL, 0);
+}
+
+/* Looks whether exec worked; a refusal is kept until the child is reaped. */
+static void look_at_status(struct apmp_child *child)
+{
+	int error = apmp_spawn_status(child->status_fd, &child->step);
+
+	if (error == -EAGAIN)
+		return;
+	uv_poll_stop(&child->status_poll);
+	close(child->status_fd);
+	child->starting = false;
+	child->error = error;
+	if (!error)
+		started(child);
+}
+
+static void on_status(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	look_at_status(poll->data);
+}
+
+static void child_add(struct apmp_box *box, const struct apmp_child_order *order,
+		      const struct apmp_spawned *spawned, struct apmp_child *child)
+{
+	child->box = box;
+	child->pid = spawned->pid;
+	child->role = order->role;
+	child->partition = order->partition;
+	child->number = order->number;
+	child->asked = order->asked;
+	snprintf(child->name, sizeof(child->name), "%s", order->name);
+	child->starting = true;
+	child->status_fd = spawned->status_fd;
+	child->status_poll.data = child;
+	HASH_ADD_INT(box->children, pid, child);
+	uv_poll_start(&child->status_poll, UV_READABLE | UV_DISCONNECT, on_status);
+}
+
+static int enter_group(struct apmp_box *box, const struct apmp_child_order *order, pid_t pid)
+{
+	if (order->role == APMP_CHILD_CONSOLE)
+		return 0;
+	return apmp_cpuset_enter(
+	    box->cpuset, box->partitions[order->partition].name,
+	    order->role == APMP_CHILD_INSTANCE ? APMP_CPUSET_INSTANCE : APMP_CPUSET_PROGRAMS, pid);
+}
+
+int apmp__child_start(struct apmp_box *box, const struct apmp_child_order *order, char *ret_text,
+		      pid_t *ret_pid)
+{
+	struct apmp_child *child = calloc(1, sizeof(*child));
+	struct apmp_spawned spawned;
+	int error = child ? apmp_spawn_start(&order->spawn, &spawned) : -ENOBUFS;
+
+	if (error) {
+		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot start %s: %s", order->name,
+			 strerror(-error));
+		free(child);
+		return error;
+	}
+	error = enter_group(box, order, spawned.pid);
+	if (error)
+		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "%s", apmp_cpuset_error(box->cpuset));
+	if (!error) {
+		error = uv_poll_init(&box->loop, &child->status_poll, spawned.status_fd);
+		if (error)
+			snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot watch %s: %s", order->name,
+				 uv_strerror(error));
+	}
+	if (error) {
+		apmp_spawn_abandon(&spawned);
+		free(child);
+		return error;
+	}
+	child_add(box, order, &spawned, child);
+	apmp_spawn_release(&spawned);
+	*ret_pid = spawned.pid;
+	return 0;
+}
+
+struct apmp_child *apmp__child_of_partition(const struct apmp_box *box, uint32_t partition)
+{
+	struct apmp_child *child, *next;
+
+	HASH_ITER(hh, box->children, child, next)
+	if (child->role != APMP_CHILD_CONSOLE && child->partition == partition)
+		return child;
+	return NULL;
+}
+
+void apmp__children_kill(const struct apmp_box *box, uint32_t partition)
+{
+	struct apmp_child *child, *next;
+
+	HASH_ITER(hh, box->children, child, next)
+	if (child->role != APMP_CHILD_CONSOLE && child->partition == partition)
+		kill(child->pid, SIGKILL); /* not yet reaped: it is this very process */
+}
+
+static void child_ended(struct apmp_box *box, struct apmp_child *child, int status)
+{
+	if (child->starting)
+		look_at_status(child); /* all it could say, it has said */
+	HASH_DEL(box->children, child);
+	if (child->error)
+		refused(child);
+	switch (child->role) {
+	case APMP_CHILD_CONSOLE:
+		apmp__console_ended(box, child, status);
+		break;
+	case APMP_CHILD_INSTANCE:
+		apmp__instance_ended(box, child, status);
+		break;
+	case APMP_CHILD_PROGRAM:
+		apmp__program_ended(box, child, status);
+		break;
+	}
+	child_free(child);
+}
+
+void apmp__children_reap(struct apmp_box *box)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct apmp_child *child;
+
+		HASH_FIND_INT(box->children, &pid, child);
+		if (child)
+			child_ended(box, child, status);
+		else if (pid == box->guard_pid)
+			apmp__guard_ended(box);
+		/* else an orphan, that nobody asks for */
+	}
+	apmp__kills_look(box);
+	apmp__power_step(box);
+}

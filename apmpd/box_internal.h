@@ -1,0 +1,263 @@
+/* The box from within: what its files share.  Nobody but apmpd/box*.c includes this. */
+#ifndef APMPD_BOX_INTERNAL_H
+#define APMPD_BOX_INTERNAL_H
+
+#include "apmpd/rundir.h"
+/* Both define APMP_NAME_SIZE, once as 32 and once as 32u. */
+#pragma push_macro("APMP_NAME_SIZE")
+#undef APMP_NAME_SIZE
+#include "shm/wire/box.h"
+#pragma pop_macro("APMP_NAME_SIZE")
+
+#include "apmpd/box_log.h"
+#include "apmpd/console_link.h"
+#include "apmpd/cpuset.h"
+#include "apmpd/host.h"
+#include "apmpd/leftover.h"
+#include "apmpd/machine_file.h"
+#include "apmpd/box_objects.h"
+#include "apmpd/spawn.h"
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <uthash.h>
+#include <uv.h>
+
+#define APMP__BOX_MAGIC 0x61426f78u
+
+/* A request that is answered later: its number, and in which life of the console it was asked.
+ * life 0: nobody asked. */
+struct apmp_asked {
+	uint32_t seq;
+	uint32_t life;
+};
+
+/* box_word.c: what the box says to who typed `up`. */
+
+enum apmp_word_kind {
+	APMP_WORD_LOG = 1, /* comes with the descriptor of the box's log */
+	APMP_WORD_ON,	   /* power on is complete: a sentence */
+	APMP_WORD_FAILED,  /* it is not: a sentence, with what was said last */
+};
+
+struct apmp_word {
+	uint32_t kind;
+	char text[APMP_LOG_TAIL_SIZE + 1024];
+};
+
+/* A process that the box started and has not reaped yet. */
+enum apmp_child_role {
+	APMP_CHILD_CONSOLE = 1,
+	APMP_CHILD_INSTANCE,
+	APMP_CHILD_PROGRAM,
+};
+
+struct apmp_child {
+	struct apmp_box *box;
+	pid_t pid;
+	enum apmp_child_role role;
+	uint32_t partition; /* id; of an instance or program */
+	uint64_t number;    /* incarnation of an instance, the console's number of a program */
+	char name[64];	    /* for people */
+
+	/* Until it is known whether exec worked. */
+	bool starting;
+	int status_fd;
+	uv_poll_t status_poll;
+	struct apmp_asked asked;
+	int error;		   /* why it could not be started, */
+	enum apmp_spawn_step step; /* and at what */
+
+	UT_hash_handle hh; /* by pid */
+};
+
+#define APMP__KILL_ASKED 8u
+
+/* The end of all processes of a partition, on its way. */
+struct apmp_kill {
+	bool active;
+	bool lethal; /* else it only waits */
+	bool told;   /* PENDING was said to this console */
+	uint64_t since_ms;
+	unsigned asked_count;
+	struct apmp_asked asked[APMP__KILL_ASKED];
+};
+
+struct apmp_exit {
+	uint64_t number; /* as in struct apmp_child */
+	int status;
+};
+
+struct apmp_partition {
+	char name[APMP_NAME_SIZE]; /* "": it has no groups */
+	pid_t pid;		   /* of its instance; 0: none */
+	uint64_t incarnation;
+	struct apmp_kill kill;
+	bool has_exited;       /* an instance did, */
+	struct apmp_exit last; /* the last one like this */
+};
+
+enum apmp_power {
+	APMP_POWER_ON = 1,
+	APMP_POWER_ENDING_PARTITIONS,
+	APMP_POWER_ENDING_CONSOLE,
+	APMP_POWER_OFF,
+};
+
+struct apmp_console {
+	pid_t pid;	 /* 0: none lives */
+	uint32_t life;	 /* how many were started */
+	uint32_t deaths; /* in a row, each soon after its start */
+	uint64_t started_ms;
+	struct apmp_link *link;
+	uv_timer_t restart;
+	int words[2]; /* a pipe: what it says on standard output and error */
+	uv_poll_t words_poll;
+	struct apmp_log log;
+};
+
+/* Exits of programs that are told again to a new console: the old one may not have read them. */
+#define APMP__PROGRAM_EXITS 64u
+
+struct apmp_box {
+	uint32_t magic;
+	const struct machine *machine;
+	bool foreground;
+	int word_fd;  /* -1: the word was said, or it is said on the terminal */
+	bool said_on; /* the word was said, whatever it was */
+	bool was_on;
+
+	struct apmp_rundir rundir;
+	struct apmp_log log;
+	char mark[sizeof(APMP_MARK_VARIABLE) + APMP_MARK_SIZE]; /* "APMP_BOX=..." */
+	char machine_variable[32 + APMP_NAME_SIZE];
+	int guard_fd;
+	pid_t guard_pid;
+	struct rlimit nofile; /* as it was when the box was started */
+
+	struct apmp_host *host;
+	struct apmp_cpuset *cpuset;
+	int listen_fd;
+	int null_fd;
+
+	uv_loop_t loop;
+	uv_signal_t child_signal, term_signal, int_signal, hup_signal;
+	uv_timer_t kill_timer, power_timer;
+
+	enum apmp_power power;
+	bool term_seen;
+	struct apmp_asked off_asked;
+
+	struct apmp_objects objects;
+	struct apmp_console console;
+	struct apmp_child *children;
+	struct apmp_partition partitions[APMP_MAX_PARTITIONS];
+	struct apmp_exit exits[APMP__PROGRAM_EXITS];
+	uint64_t exit_count;
+};
+
+/* box_word.c */
+
+/* Says the first word to who typed `up`; later ones are only logged. */
+__attribute__((format(printf, 3, 4))) void
+apmp__box_word(struct apmp_box *box, enum apmp_word_kind kind, const char *format, ...);
+/* For the side that typed `up`: waits for the word, prints it.  Returns the exit code. */
+int apmp__box_word_wait(int word_fd, pid_t box_pid);
+
+/* box_children.c */
+
+struct apmp_child_order {
+	struct apmp_spawn spawn;
+	enum apmp_child_role role;
+	uint32_t partition;
+	uint64_t number;
+	const char *name;
+	struct apmp_asked asked; /* who hears whether it could be started */
+};
+
+/* Starts a process; that of a partition in its group.  asked is answered later.
+ * ret_text (256 bytes) is a sentence for every error: of apmp_spawn_start() and
+ * apmp_cpuset_enter(), -ENOBUFS: no memory. */
+__attribute__((warn_unused_result)) int apmp__child_start(struct apmp_box *box,
+							  const struct apmp_child_order *order,
+							  char *ret_text, pid_t *ret_pid);
+struct apmp_child *apmp__child_of_partition(const struct apmp_box *box, uint32_t partition);
+/* SIGKILL to each child of the partition, wherever it has moved itself. */
+void apmp__children_kill(const struct apmp_box *box, uint32_t partition);
+/* Reaps all that have ended, also orphans. */
+void apmp__children_reap(struct apmp_box *box);
+
+/* box_partition.c: requests about partitions.  Each returns what goes into DONE, or
+ * APMP__BOX_LATER. */
+
+#define APMP__BOX_LATER 1
+
+struct apmp_call {
+	const struct apmp_box_request *request;
+	const int *fds;
+	unsigned fd_count;
+	struct apmp_asked asked;
+	struct apmp_box_event answer; /* arg and text are the request's to fill */
+	int answer_fds[APMP_OBJECT_FDS];
+	unsigned answer_fd_count;
+};
+
+/* A negative errno with its sentence. */
+__attribute__((format(printf, 3, 4))) int apmp__call_fail(struct apmp_call *call, int error,
+							  const char *format, ...);
+
+int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_remove(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_run_kill(struct apmp_box *box, struct apmp_call *call);
+void apmp__instance_ended(struct apmp_box *box, const struct apmp_child *child, int status);
+void apmp__program_ended(struct apmp_box *box, const struct apmp_child *child, int status);
+
+/* box_kill.c */
+
+int apmp__box_kill(struct apmp_box *box, struct apmp_call *call);
+/* For power off: nobody is answered. */
+void apmp__kill_partition(struct apmp_box *box, uint32_t id);
+/* Looks at every kill that is on its way; after each reaping, and from a timer. */
+void apmp__kills_look(struct apmp_box *box);
+/* A new console: those who waited are gone, and what is pending is news to it. */
+void apmp__kills_forget_asked(struct apmp_box *box);
+
+/* box_console.c */
+
+/* -errno with a sentence in ret_text (256 bytes): it can't be started at all. */
+__attribute__((warn_unused_result)) int apmp__console_start(struct apmp_box *box, char *ret_text);
+void apmp__console_ended(struct apmp_box *box, const struct apmp_child *child, int status);
+/* What it said until now goes into its log. */
+void apmp__console_drain_words(struct apmp_box *box);
+/* An event to the console that lives; to none if none does. */
+void apmp__console_tell(struct apmp_box *box, const struct apmp_box_event *event);
+void apmp__console_tell_exit(struct apmp_box *box, uint32_t partition,
+			     const struct apmp_exit *exit);
+void apmp__console_tell_program_exit(struct apmp_box *box, const struct apmp_exit *exit);
+/* The answer to a request, if the console that asked it still lives. */
+void apmp__box_done(struct apmp_box *box, struct apmp_asked asked,
+		    const struct apmp_box_event *answer, const int *fds, unsigned fd_count);
+
+/* box_request.c */
+
+void apmp__box_request(void *owner, const struct apmp_box_request *request, const int *fds,
+		       unsigned fd_count);
+
+/* box_power.c */
+
+/* Begins power off.  why is for the log, and for who typed `up` if he waits still. */
+void apmp__power_off(struct apmp_box *box, const char *why);
+/* Takes power off further, when something has ended. */
+void apmp__power_step(struct apmp_box *box);
+void apmp__power_signal(struct apmp_box *box, int number);
+
+/* box.c */
+
+/* The exit status of a process for people: "exit code 3", "signal 9 (Killed)". */
+const char *apmp__exit_text(int status, char ret_text[64]);
+void apmp__guard_ended(struct apmp_box *box);
+
+#endif

@@ -1,0 +1,134 @@
+/* The end of all processes of a partition: the fence.
+ *
+ * WHAT     SIGKILL to everything that is in the partition's groups, and to the children that the
+ *          box started for it, again until nothing is left.  Nothing here waits: it is looked at
+ *          after each reaping, which is when something has ended, and every 10 ms for what was
+ *          forked meanwhile by a process that was not listed yet.
+ * STATES   none -> active -> done (everybody who asked is answered)
+ *          active and not done within a second: PENDING is told, once; it stays active.
+ * CRASHES  A console that dies meanwhile changes nothing: what was asked goes on.  The next one
+ *          hears PENDING, or asks again and is answered with the others.
+ * LIMITS   A grandchild that ended counts as gone when it has left its group, which is after it
+ *          let go of its memory; it is reaped a moment later.
+ */
+#include "apmpd/box_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOOK_MS	   10u
+#define PENDING_MS 1000u
+
+/* Answers all who asked. */
+static void done(struct apmp_box *box, uint32_t id, int error, const char *text)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+	struct apmp_box_event answer = {.error = error, .id = id};
+
+	if (error)
+		strncpy(answer.text, text, sizeof(answer.text) - 1);
+	for (unsigned i = 0; i < end->asked_count; i++)
+		apmp__box_done(box, end->asked[i], &answer, NULL, 0);
+	*end = (struct apmp_kill){0};
+}
+
+/* Kills what is there, or only counts it.  Returns how many have not ended. */
+static int round_of(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_partition *partition = &box->partitions[id];
+	int left = 0;
+
+	if (partition->kill.lethal)
+		apmp__children_kill(box, id);
+	if (partition->name[0] && partition->kill.lethal)
+		left = apmp_cpuset_partition_kill(box->cpuset, partition->name, 0);
+	else if (partition->name[0])
+		left = apmp_cpuset_partition_pids(box->cpuset, partition->name, NULL, 0);
+	/* Also one that is not in its group, or a zombie that is about to be reaped. */
+	return left == 0 && apmp__child_of_partition(box, id) ? 1 : left;
+}
+
+static void look(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_partition *partition = &box->partitions[id];
+	struct apmp_kill *end = &partition->kill;
+	struct apmp_box_event event = {.op = APMP_BOX_PENDING, .id = id};
+	int left = round_of(box, id);
+
+	if (left <= 0) {
+		done(box, id, left, apmp_cpuset_error(box->cpuset));
+		return;
+	}
+	if (!end->lethal || end->told || uv_now(&box->loop) - end->since_ms < PENDING_MS)
+		return;
+	end->told = true;
+	event.arg[0] = partition->incarnation;
+	event.arg[1] = (uint64_t)left;
+	apmp_log_line(&box->log, "partition \"%s\": %d processes do not end by SIGKILL",
+		      partition->name, left);
+	apmp__console_tell(box, &event);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	apmp__children_reap(timer->data);
+}
+
+/* The timer runs while something is killed; who only waits is woken by what ends. */
+static void set_timer(struct apmp_box *box)
+{
+	bool lethal = false;
+
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		lethal |= box->partitions[id].kill.active && box->partitions[id].kill.lethal;
+	if (!lethal)
+		uv_timer_stop(&box->kill_timer);
+	else if (!uv_is_active((uv_handle_t *)&box->kill_timer))
+		uv_timer_start(&box->kill_timer, on_timer, LOOK_MS, LOOK_MS);
+}
+
+void apmp__kills_look(struct apmp_box *box)
+{
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (box->partitions[id].kill.active)
+			look(box, id);
+	set_timer(box);
+}
+
+static void begin(struct apmp_box *box, uint32_t id, bool lethal)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+
+	if (lethal && !end->lethal)
+		end->since_ms = uv_now(&box->loop);
+	end->lethal |= lethal;
+	end->active = true;
+	look(box, id);
+	set_timer(box);
+}
+
+int apmp__box_kill(struct apmp_box *box, struct apmp_call *call)
+{
+	uint32_t id = (uint32_t)call->request->id;
+	struct apmp_kill *end = &box->partitions[id].kill;
+
+	if (end->asked_count == APMP__KILL_ASKED)
+		return apmp__call_fail(call, -EBUSY, "%u requests wait for this already",
+				       APMP__KILL_ASKED);
+	end->asked[end->asked_count++] = call->asked;
+	begin(box, id, call->request->arg[0] == 0);
+	return APMP__BOX_LATER;
+}
+
+void apmp__kill_partition(struct apmp_box *box, uint32_t id)
+{
+	begin(box, id, true);
+}
+
+void apmp__kills_forget_asked(struct apmp_box *box)
+{
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		box->partitions[id].kill.asked_count = 0;
+		box->partitions[id].kill.told = false;
+	}
+}

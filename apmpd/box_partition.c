@@ -1,0 +1,179 @@
+/* Requests about a partition's instance and its host CPUs.
+ *
+ * STATES   of a partition here: nothing -> has groups (CPUSET, SPAWN) -> has an instance (SPAWN)
+ *          -> has groups (reaped) -> nothing (REMOVE).  What it is besides that, only the console
+ *          knows.
+ * LIMITS   Instances run as the user of the box (see spawn.c).
+ */
+#include "apmpd/box_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Of the box's environment an instance gets what these begin with, and nothing of the person's. */
+static const char *const instance_keeps[] = {"PATH=",	      "LANG=",
+					     "LC_",	      "TZ=",
+					     "APMP_", /* our own switches */
+					     "ASAN_OPTIONS=", "LSAN_OPTIONS=",
+					     "TSAN_OPTIONS=", "UBSAN_OPTIONS=",
+					     "GCOV_PREFIX",   NULL};
+
+static void cpus_of(const struct apmp_box_request *request, cpu_set_t *ret_cpus)
+{
+	const unsigned count = sizeof(request->cpus) / sizeof(request->cpus[0]) * 64u;
+
+	CPU_ZERO(ret_cpus);
+	for (unsigned cpu = 0; cpu < count && cpu < CPU_SETSIZE; cpu++)
+		if (request->cpus[cpu / 64] >> cpu % 64 & 1)
+			CPU_SET(cpu, ret_cpus);
+}
+
+/* Gives the partition these host CPUs, and groups if it has none yet. */
+static int set_cpus(struct apmp_box *box, struct apmp_call *call)
+{
+	struct apmp_partition *partition = &box->partitions[call->request->id];
+	const char *name = call->request->text;
+	cpu_set_t cpus;
+	int error;
+
+	if (partition->name[0] && strcmp(partition->name, name) != 0)
+		return apmp__call_fail(call, -EEXIST, "partition %" PRIu64 " is \"%s\", not \"%s\"",
+				       call->request->id, partition->name, name);
+	cpus_of(call->request, &cpus);
+	error = partition->name[0] ? apmp_cpuset_partition_set(box->cpuset, name, &cpus)
+				   : apmp_cpuset_partition_create(box->cpuset, name, &cpus);
+	if (error)
+		return apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset));
+	/* It is a name that the back end has taken: it fits. */
+	snprintf(partition->name, sizeof(partition->name), "%.*s", APMP_NAME_SIZE - 1, name);
+	return 0;
+}
+
+int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call)
+{
+	return set_cpus(box, call);
+}
+
+int apmp__box_remove(struct apmp_box *box, struct apmp_call *call)
+{
+	struct apmp_partition *partition = &box->partitions[call->request->id];
+	int error;
+
+	if (!partition->name[0])
+		return 0;
+	error = apmp_cpuset_partition_remove(box->cpuset, partition->name);
+	if (error)
+		return apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset));
+	partition->name[0] = '\0';
+	return 0;
+}
+
+/* The descriptors of an instance: its port three times, its channel, its HWRPB. */
+static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fds[5])
+{
+	static const uint32_t kinds[] = {APMP_BOX_PORT, APMP_BOX_CHANNEL, APMP_BOX_HWRPB};
+	const struct apmp_object *objects[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		objects[i] = apmp_objects_find(&box->objects, kinds[i], call->request->id);
+		if (!objects[i])
+			return apmp__call_fail(call, -ENOENT, "partition \"%s\" has no %s",
+					       call->request->text,
+					       apmp_object_kind_name(kinds[i]));
+	}
+	ret_fds[0] = ret_fds[1] = ret_fds[2] = objects[0]->fds[1];
+	ret_fds[APMP_INSTANCE_CHANNEL_FD] = objects[1]->fds[1];
+	ret_fds[APMP_INSTANCE_HWRPB_FD] = objects[2]->fds[0];
+	return 0;
+}
+
+static int start_instance(struct apmp_box *box, struct apmp_call *call, const int fds[5])
+{
+	static char name[] = "apmp-instance";
+	struct apmp_partition *partition = &box->partitions[call->request->id];
+	char variable[sizeof("APMP_PARTITION=") + APMP_NAME_SIZE], program[PATH_MAX];
+	char title[sizeof("partition \"\"") + APMP_NAME_SIZE], **env;
+	char *const set[] = {box->mark, box->machine_variable, variable, NULL};
+	char *const argv[] = {name, NULL};
+	struct apmp_child_order order = {.role = APMP_CHILD_INSTANCE,
+					 .partition = (uint32_t)call->request->id,
+					 .number = call->request->arg[0],
+					 .name = title,
+					 .asked = call->asked};
+	int error = apmp_spawn_find(name, program, sizeof(program));
+
+	if (error)
+		return apmp__call_fail(call, error, "cannot start %.160s: %s", program,
+				       strerror(-error));
+	snprintf(title, sizeof(title), "partition \"%s\"", partition->name);
+	snprintf(variable, sizeof(variable), "APMP_PARTITION=%s", partition->name);
+	env = apmp_spawn_env(environ, instance_keeps, set);
+	if (!env)
+		return apmp__call_fail(call, -ENOBUFS, "no memory to start %s", title);
+	order.spawn = (struct apmp_spawn){.program = program,
+					  .argv = argv,
+					  .env = env,
+					  .fds = fds,
+					  .fd_count = 5,
+					  .terminal = true};
+	error = apmp__child_start(box, &order, call->answer.text, &partition->pid);
+	free(env);
+	return error;
+}
+
+int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call)
+{
+	struct apmp_partition *partition = &box->partitions[call->request->id];
+	int fds[5], error;
+
+	if (partition->pid)
+		return apmp__call_fail(call, -EEXIST, "partition \"%s\" has process %d",
+				       call->request->text, partition->pid);
+	if (partition->kill.active)
+		return apmp__call_fail(call, -EBUSY, "partition \"%s\" is being ended",
+				       call->request->text);
+	error = instance_fds(box, call, fds);
+	if (!error)
+		error = set_cpus(box, call);
+	if (!error)
+		error = start_instance(box, call, fds);
+	if (error)
+		return error;
+	partition->incarnation = call->request->arg[0];
+	apmp_log_line(&box->log, "partition \"%s\" started (process %d, incarnation %" PRIu64 ")",
+		      partition->name, partition->pid, partition->incarnation);
+	return APMP__BOX_LATER;
+}
+
+void apmp__instance_ended(struct apmp_box *box, const struct apmp_child *child, int status)
+{
+	struct apmp_partition *partition = &box->partitions[child->partition];
+	char how[64];
+
+	partition->pid = 0;
+	if (child->error)
+		return; /* it never was one: SPAWN was refused */
+	apmp_log_line(&box->log, "%s (process %d, incarnation %" PRIu64 ") ended: %s", child->name,
+		      child->pid, child->number, apmp__exit_text(status, how));
+	partition->has_exited = true;
+	partition->last = (struct apmp_exit){.number = child->number, .status = status};
+	apmp__console_tell_exit(box, child->partition, &partition->last);
+}
+
+int apmp__box_signal(struct apmp_box *box, struct apmp_call *call)
+{
+	struct apmp_partition *partition = &box->partitions[call->request->id];
+
+	if (!partition->pid)
+		return apmp__call_fail(call, -ESRCH, "partition %" PRIu64 " has no instance",
+				       call->request->id);
+	if (kill(partition->pid, (int)call->request->arg[0]) < 0)
+		return apmp__call_fail(call, -errno, "cannot signal process %d: %s", partition->pid,
+				       strerror(errno));
+	return 0;
+}

@@ -1,0 +1,95 @@
+/* Between cpuset.c and its back ends; nobody else includes this. */
+#ifndef APMPD_CPUSET_OPS_H
+#define APMPD_CPUSET_OPS_H
+
+#include "apmpd/cpuset.h"
+#include "apmpd/rundir.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define APMP__CPUSET_MAGIC 0x61437073u
+#define APMP__WHY_SIZE	   (PATH_MAX + 512)
+
+struct apmp__cpuset_partition {
+	struct apmp__cpuset_partition *next;
+	char name[APMP_NAME_SIZE];
+	cpu_set_t host_cpus; /* as set last */
+
+	/* cgroup back ends; kept open, because partition_set() is on the path of a migration */
+	int dir_fd;	/* P-NAME */
+	int cpus_fd[3]; /* cpuset.cpus of P-NAME, instance, programs; v2 has only the first */
+	int procs_fd[2];
+	int effective_fd;
+
+	/* affinity back end */
+	struct apmp__cpuset_member *members;
+	size_t member_count;
+};
+
+struct apmp__cpuset_ops {
+	enum apmp_cpuset_kind kind;
+	/* Makes the machine's group.  On error the sentence is in set->error. */
+	int (*open)(struct apmp_cpuset *set);
+	void (*close)(struct apmp_cpuset *set);
+	int (*create)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p);
+	int (*set)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p,
+		   const cpu_set_t *host_cpus);
+	int (*get)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p, cpu_set_t *ret_cpus);
+	int (*enter)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p,
+		     enum apmp_cpuset_group group, pid_t pid);
+	/* Lists both groups into a new array (free() it).  Returns how many. */
+	int (*pids)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p, pid_t **ret_pids);
+	/* Kills everything in both groups at once; NULL where there is no such thing. */
+	void (*kill)(struct apmp__cpuset_partition *p);
+	/* Releases the partition's groups and what p holds of them (not p itself). */
+	int (*remove)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p);
+	void (*forget)(struct apmp__cpuset_partition *p);
+	int (*machine_remove)(struct apmp_cpuset *set);
+};
+
+struct apmp_cpuset {
+	uint32_t magic;
+	const struct apmp__cpuset_ops *ops;
+	struct apmp__cpuset_partition *partitions;
+	char machine[APMP_NAME_SIZE];
+	char why_not[APMP_CPUSET_KIND_END][APMP__WHY_SIZE];
+	char error[APMP__WHY_SIZE];
+	char path[PATH_MAX]; /* of the machine's group; "" for affinity */
+	int dir_fd;	     /* that group, locked; -1 for affinity */
+	cpu_set_t base_cpus; /* no partition can have others */
+};
+
+extern const struct apmp__cpuset_ops apmp__cpuset_cgroup_v2;
+extern const struct apmp__cpuset_ops apmp__cpuset_cgroup_v1;
+extern const struct apmp__cpuset_ops apmp__cpuset_affinity;
+
+/* Puts a sentence into set->error and returns error. */
+__attribute__((format(printf, 3, 4))) int apmp__cpuset_fail(struct apmp_cpuset *set, int error,
+							    const char *format, ...);
+
+/* cpuset_base.c: finds where our groups can be made.
+ *
+ * controller  "cpuset" or "memory" for a v1 hierarchy, NULL for v2
+ * ret_mount   where it is mounted; ret_base: our own group in it (a path below ret_mount)
+ * -ENOENT: not mounted, or we have no group in it; -ENAMETOOLONG; -errno: /proc can't be read. */
+__attribute__((warn_unused_result)) int apmp_cgroup_own(const char *controller, char *ret_mount,
+							char *ret_base, size_t path_size);
+
+/* The group of v2 to make ours in: our own one, prepared for that, or the nearest one above that
+ * hands on the cpuset controller and is writable.  The sentence of a refusal is in ret_why. */
+__attribute__((warn_unused_result)) int apmp__cpuset_v2_base(char *ret_base, size_t path_size,
+							     char *ret_why, size_t why_size);
+
+/* Reads a small file of a group whole, NUL at the end.  Returns its length; -errno. */
+__attribute__((warn_unused_result)) int apmp__cgroup_read(int dir_fd, const char *name,
+							  char *ret_text, size_t text_size);
+__attribute__((warn_unused_result)) int apmp__cgroup_write(int dir_fd, const char *name,
+							   const char *text);
+
+/* cpuset_tree.c: groups below an open group, however deep programs have nested them. */
+__attribute__((warn_unused_result)) int apmp__cgroup_pids(int dir_fd, pid_t **pids, size_t *count);
+__attribute__((warn_unused_result)) int apmp__cgroup_remove_below(int dir_fd);
+
+#endif

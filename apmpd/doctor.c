@@ -1,0 +1,261 @@
+/* `apmpd doctor`: what this host offers and why.
+ *
+ * Each thing is one line: ok, limited (a machine runs, something is worse than it could be) or bad
+ * (a machine can't run); what was found; what to change for better.
+ */
+#include "apmpd/doctor.h"
+
+#include "apmpd/cpuset.h"
+#include "apmpd/host.h"
+#include "apmpd/host_memory.h"
+#include "apmpd/leftover.h"
+#include "apmpd/rundir.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define WHY_SIZE (PATH_MAX + 512)
+/* Descriptors of a box with 64 partitions: 8 of each one's groups, sockets, wires and memory. */
+#define NOFILE_NEEDED 2048
+/* The smallest machine that makes sense: two partitions of 24 MiB and some to share. */
+#define MEMORY_NEEDED (64ull << 20)
+
+enum state {
+	OK,
+	LIMITED,
+	BAD,
+};
+
+static const char *const state_names[] = {"ok", "limited", "bad"};
+
+struct report {
+	json_t *lines;
+	enum state worst;
+};
+
+/* change: what would make it better, or NULL. */
+static void __attribute__((format(printf, 5, 6)))
+add(struct report *report, const char *what, enum state state, const char *change,
+    const char *format, ...)
+{
+	char found[WHY_SIZE];
+	va_list args;
+	json_t *line;
+
+	va_start(args, format);
+	vsnprintf(found, sizeof(found), format, args);
+	va_end(args);
+	line =
+	    json_pack("{s:s, s:s, s:s}", "what", what, "state", state_names[state], "found", found);
+	if (line && state != OK && change)
+		json_object_set_new(line, "change", json_string(change));
+	json_array_append_new(report->lines, line);
+	if (state > report->worst)
+		report->worst = state;
+}
+
+static const char *cpuset_change(enum apmp_cpuset_kind kind, int error)
+{
+	if (error == -ENOENT)
+		return NULL; /* not mounted: this host has the other version */
+	if (kind == APMP_CPUSET_CGROUP_V1)
+		return "run as root, or start in a cpuset group that is yours: as root, mkdir "
+		       "/sys/fs/cgroup/cpuset/USER, set its cpuset.cpus and cpuset.mems, and "
+		       "chown -R USER it";
+	if (error == -EBUSY)
+		return "start in a group of its own: systemd-run --user --scope -p "
+		       "Delegate=yes apmpd ...";
+	return "have cpuset handed down: systemctl edit user@.service with [Service] "
+	       "Delegate=cpu cpuset io memory pids, then log in anew (as root: echo +cpuset > "
+	       "cgroup.subtree_control of the top group)";
+}
+
+/* The first back end that works is the one a machine gets.  Those before it limit a machine only
+ * if that is affinity: the two versions of cgroups do the same. */
+static void check_cpuset(struct report *report)
+{
+	char why[APMP_CPUSET_KIND_END][WHY_SIZE], what[64];
+	int errors[APMP_CPUSET_KIND_END], used = APMP_CPUSET_AUTO + 1;
+
+	for (; used < APMP_CPUSET_KIND_END; used++) {
+		errors[used] = apmp_cpuset_probe(used, why[used], sizeof(why[used]));
+		if (!errors[used])
+			break;
+	}
+	for (int kind = APMP_CPUSET_AUTO + 1; kind < used; kind++) {
+		const char *change = cpuset_change(kind, errors[kind]);
+
+		snprintf(what, sizeof(what), "cpuset %s", apmp_cpuset_kind_name(kind));
+		add(report, what, used < APMP_CPUSET_AFFINITY || !change ? OK : LIMITED, change,
+		    "not used: %s", why[kind]);
+	}
+	if (used == APMP_CPUSET_KIND_END) {
+		add(report, "cpuset", BAD, NULL, "no back end works");
+		return;
+	}
+	snprintf(what, sizeof(what), "cpuset %s", apmp_cpuset_kind_name(used));
+	add(report, what, used == APMP_CPUSET_AFFINITY ? LIMITED : OK,
+	    "a program can change its own affinity; in a group it could not", "used: %s",
+	    why[used]);
+}
+
+static void check_cpus(struct report *report, const struct apmp_host *host)
+{
+	char text[APMP_CPUSET_TEXT_SIZE];
+
+	if (apmp_cpuset_format(&host->allowed, text, sizeof(text)) < 0)
+		return;
+	add(report, "host CPUs", host->cpu_count > 1 ? OK : LIMITED,
+	    "more host CPUs: emulated CPUs take turns on one",
+	    "%u (%s) on %u cores, %u NUMA nodes; %s", host->cpu_count, text, host->core_count,
+	    host->numa_count, host->cpu_model);
+}
+
+static void check_class(struct report *report, const struct apmp_host *host)
+{
+	static const char change[] =
+	    "let it: ulimit -r 1 (LimitRTPRIO=1; limits.conf: USER - rtprio 1), or setcap "
+	    "cap_sys_nice+ep on the programs; until then a busy host may look like a dead one";
+
+	if (host->heartbeat_class == APMP_HOST_CLASS_FIFO)
+		add(report, "scheduling", OK, NULL, "heartbeats and the box can have SCHED_FIFO");
+	else
+		add(report, "scheduling", LIMITED, change, "%s at nice %d; SCHED_FIFO: %s",
+		    apmp_host_class_name(host->heartbeat_class), host->nice_best,
+		    strerror(-host->fifo_error));
+}
+
+static void check_memory(struct report *report)
+{
+	struct apmp_host_memory_limit limits[APMP_HOST_MEMORY_LIMIT_MAX];
+	char which[sizeof(limits[0].name)];
+	uint64_t had;
+	int error = apmp_host_memory_check(MEMORY_NEEDED, &had, which, sizeof(which));
+	int count = apmp_host_memory_limits(limits, APMP_HOST_MEMORY_LIMIT_MAX);
+
+	if ((error && error != -ENOMEM) || count < 0) {
+		add(report, "memory", BAD, "mount /proc", "cannot be told: %s",
+		    strerror(error ? -error : -count));
+		return;
+	}
+	for (int i = 0; i < count; i++)
+		add(report, "memory limit", OK, NULL, "%" PRIu64 " MiB free: %s",
+		    limits[i].free >> 20, limits[i].name);
+	add(report, "memory", error ? BAD : OK, "free memory, or raise that limit",
+	    "%" PRIu64 " MiB for machines, by %s", had >> 20, which);
+}
+
+static void check_features(struct report *report, const struct apmp_host *host)
+{
+	add(report, "kernel", OK, NULL, "Linux %s", host->kernel);
+#define X(name, text)                                                                              \
+	add(report, #name, !host->name ? OK : BAD,                                                 \
+	    "a newer kernel, or a seccomp profile "                                                \
+	    "that lets it through",                                                                \
+	    "%s: %s", host->name ? strerror(-host->name) : "available", text);
+	APMP_HOST_FEATURES(X)
+#undef X
+}
+
+static void check_nofile(struct report *report)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	add(report, "descriptors", limit.rlim_cur >= NOFILE_NEEDED ? OK : LIMITED, "ulimit -n 4096",
+	    "%ju allowed, up to %ju on request; the largest machine needs %d",
+	    (uintmax_t)limit.rlim_cur, (uintmax_t)limit.rlim_max, NOFILE_NEEDED);
+}
+
+static void check_rundir(struct report *report)
+{
+	char base[PATH_MAX], parent[PATH_MAX];
+	int error = apmp_rundir_base(base, sizeof(base));
+
+	if (error) {
+		add(report, "run directory", BAD, "set XDG_RUNTIME_DIR to an absolute path",
+		    "XDG_RUNTIME_DIR: %s", strerror(-error));
+		return;
+	}
+	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(base, '/') - base), base);
+	if (access(*parent ? parent : "/", W_OK) < 0 && access(base, W_OK) < 0)
+		add(report, "run directory", BAD, "set XDG_RUNTIME_DIR to a folder of your own",
+		    "%s: %s", parent, strerror(errno));
+	else
+		add(report, "run directory", OK, NULL, "%s", base);
+}
+
+static void check_leftovers(struct report *report)
+{
+	json_t *said = json_array(), *sentence;
+	size_t i;
+	int found = apmp_leftover_look(said);
+
+	if (found == 0)
+		add(report, "leftovers", OK, NULL, "none");
+	else if (found < 0)
+		add(report, "leftovers", LIMITED, NULL, "cannot be told: %s", strerror(-found));
+	json_array_foreach(said, i, sentence)
+	    add(report, "leftovers", LIMITED, "apmp clean", "%s", json_string_value(sentence));
+	json_decref(said);
+}
+
+static void print_text(const struct report *report, FILE *out)
+{
+	json_t *line;
+	size_t i;
+
+	json_array_foreach(report->lines, i, line)
+	{
+		const char *change = json_string_value(json_object_get(line, "change"));
+
+		fprintf(out, "%-8s%-18s %s\n", json_string_value(json_object_get(line, "state")),
+			json_string_value(json_object_get(line, "what")),
+			json_string_value(json_object_get(line, "found")));
+		if (change)
+			fprintf(out, "%-8s%-18s -> %s\n", "", "", change);
+	}
+	fprintf(out, "%s\n",
+		report->worst == BAD ? "A machine cannot run here." : "A machine can run here.");
+}
+
+int apmp_doctor(FILE *out, bool json)
+{
+	struct report report = {.lines = json_array()};
+	struct apmp_host *host;
+	json_t *document;
+	int error = apmp_host_probe(&host);
+
+	if (error) {
+		add(&report, "host", BAD, NULL, "cannot be looked at: %s", strerror(-error));
+	} else {
+		check_features(&report, host);
+		check_cpus(&report, host);
+		check_class(&report, host);
+		apmp_host_destroy(host);
+	}
+	check_cpuset(&report);
+	check_memory(&report);
+	check_nofile(&report);
+	check_rundir(&report);
+	check_leftovers(&report);
+	if (json) {
+		document =
+		    json_pack("{s:b, s:O}", "ok", report.worst != BAD, "checks", report.lines);
+		json_dumpf(document, out, JSON_INDENT(2));
+		fputc('\n', out);
+		json_decref(document);
+	} else {
+		print_text(&report, out);
+	}
+	json_decref(report.lines);
+	return report.worst == BAD;
+}

@@ -1,0 +1,20 @@
+/* Power on: from a checked machine file to a running box. */
+#ifndef APMPD_POWER_H
+#define APMPD_POWER_H
+
+#include "apmpd/machine_file.h"
+
+#include <stdbool.h>
+
+/* `apmpd up`: checks that there is enough memory, removes what a dead machine of this name left,
+ * starts the box and waits for its word, which it prints.  Everything inherited but standard
+ * input, output and error is closed.
+ * foreground: the caller becomes the box.
+ * Returns the exit code: 0 it is on (foreground: it was), 1 refused, with a sentence. */
+int apmp_power_on(const struct machine *machine, bool foreground);
+
+/* Between power.c and box.c: becomes the box and returns when it is off: the exit code.
+ * word_fd: where the word goes; -1: standard output and error. */
+int apmp_box_main(const struct machine *machine, bool foreground, int word_fd);
+
+#endif

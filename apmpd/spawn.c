@@ -1,0 +1,250 @@
+/* Starting a program.
+ *
+ * WHAT     fork(), wait for a byte, exec().  Two pipes: `go` holds the child back, `status` tells
+ *          how far it came.  status closes by itself at exec (close-on-exec), so its end of file
+ *          means "it runs"; what the child writes into it instead is the step and the errno.
+ * STATES   held (go_fd open) -> released -> running | refused (reaped with exit code 127)
+ *          held -> abandoned
+ * CRASHES  If the box dies while the child is held, `go` ends without a byte and the child ends.
+ *          After that the guard finds the program by its mark.
+ * SIGNALS  libuv's handlers write into a pipe that the child shares with the box until exec, so
+ *          every signal is blocked from before fork until the child has none of them any more.
+ * LIMITS   The program runs as the user of the box.
+ */
+#include "apmpd/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct refusal {
+	int step;
+	int error;
+};
+
+static void __attribute__((noreturn)) refuse(int status_fd, enum apmp_spawn_step step)
+{
+	struct refusal refusal = {.step = step, .error = -errno};
+	ssize_t n = write(status_fd, &refusal, sizeof(refusal));
+
+	(void)n; /* only a dead box does not take it */
+	_exit(127);
+}
+
+/* Puts fds[i] to i.  Each is first moved above all targets: a target may be another's source. */
+static int place_fds(const int *fds, unsigned count)
+{
+	int high[APMP_SPAWN_FDS];
+
+	for (unsigned i = 0; i < count; i++) {
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, APMP_SPAWN_FDS);
+		if (high[i] < 0)
+			return -errno;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (dup2(high[i], (int)i) < 0)
+			return -errno;
+	return 0;
+}
+
+static void default_signals(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL); /* refused for SIGKILL and SIGSTOP, which is fine */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The child, from fork to exec.
+ *
+ * This is the place where a partition's own uid is put on: after the descriptors are in place
+ * (they are the program's whole access to the machine), before anything of the caller's is used. */
+static void __attribute__((noreturn))
+be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
+{
+	char byte;
+
+	default_signals();
+	setsid();
+	if (read(go_fd, &byte, 1) != 1)
+		_exit(127);
+	/* Neither of the pipes may stand where a descriptor of the program goes. */
+	status_fd = fcntl(status_fd, F_DUPFD_CLOEXEC, APMP_SPAWN_FDS);
+	if (status_fd < 0)
+		_exit(127);
+	if (place_fds(what->fds, what->fd_count) < 0)
+		refuse(status_fd, APMP_SPAWN_FDS_STEP);
+	if (what->terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+		refuse(status_fd, APMP_SPAWN_FDS_STEP);
+	if (what->nofile && setrlimit(RLIMIT_NOFILE, what->nofile) < 0)
+		refuse(status_fd, APMP_SPAWN_FDS_STEP);
+	if (what->cwd && chdir(what->cwd) < 0)
+		refuse(status_fd, APMP_SPAWN_CWD);
+	execvpe(what->program, what->argv, what->env);
+	refuse(status_fd, APMP_SPAWN_EXEC);
+}
+
+/* Both pipes, the box's ends in ret, the child's in ret_child. */
+static int make_pipes(struct apmp_spawned *ret, int ret_child[2])
+{
+	int go[2], status[2], error;
+
+	if (pipe2(go, O_CLOEXEC) < 0)
+		return -errno;
+	if (pipe2(status, O_CLOEXEC) < 0 || fcntl(status[0], F_SETFL, O_NONBLOCK) < 0) {
+		error = -errno;
+		close(go[0]);
+		close(go[1]);
+		return error;
+	}
+	ret->go_fd = go[1];
+	ret->status_fd = status[0];
+	ret_child[0] = go[0];
+	ret_child[1] = status[1];
+	return 0;
+}
+
+int apmp_spawn_start(const struct apmp_spawn *what, struct apmp_spawned *ret)
+{
+	struct apmp_spawned spawned = {0};
+	sigset_t all, before;
+	int child[2] = {-1, -1}, error;
+
+	if (what->fd_count > APMP_SPAWN_FDS)
+		return -EINVAL;
+	error = make_pipes(&spawned, child);
+	if (error)
+		return error;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	spawned.pid = fork();
+	if (spawned.pid == 0) {
+		close(spawned.go_fd); /* or it would hold itself back when the box dies */
+		be_the_program(what, child[0], child[1]);
+	}
+	error = spawned.pid < 0 ? -errno : 0;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	close(child[0]);
+	close(child[1]);
+	if (error) {
+		close(spawned.go_fd);
+		close(spawned.status_fd);
+		return error;
+	}
+	*ret = spawned;
+	return 0;
+}
+
+void apmp_spawn_release(struct apmp_spawned *spawned)
+{
+	ssize_t n = write(spawned->go_fd, "", 1);
+
+	(void)n; /* EPIPE: it was killed already, which its reaping tells */
+	close(spawned->go_fd);
+	spawned->go_fd = -1;
+}
+
+void apmp_spawn_abandon(struct apmp_spawned *spawned)
+{
+	close(spawned->go_fd);
+	close(spawned->status_fd);
+	kill(spawned->pid, SIGKILL);
+	while (waitpid(spawned->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+int apmp_spawn_status(int status_fd, enum apmp_spawn_step *ret_step)
+{
+	struct refusal refusal;
+	ssize_t n = read(status_fd, &refusal, sizeof(refusal));
+
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	/* So few bytes are written whole. */
+	if (n != (ssize_t)sizeof(refusal))
+		return 0;
+	*ret_step = (enum apmp_spawn_step)refusal.step;
+	return refusal.error;
+}
+
+static bool begins_with_any(const char *entry, const char *const *prefixes)
+{
+	for (; *prefixes; prefixes++)
+		if (strncmp(entry, *prefixes, strlen(*prefixes)) == 0)
+			return true;
+	return false;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+	size_t length = strcspn(a, "=");
+
+	return length == strcspn(b, "=") && memcmp(a, b, length) == 0;
+}
+
+static bool is_set_by(const char *entry, char *const *set)
+{
+	for (; *set; set++)
+		if (same_name(entry, *set))
+			return true;
+	return false;
+}
+
+static size_t length_of(char *const *list)
+{
+	size_t count = 0;
+
+	while (list[count])
+		count++;
+	return count;
+}
+
+char **apmp_spawn_env(char *const *from, const char *const *keep, char *const *set)
+{
+	char **env = calloc(length_of(from) + length_of(set) + 1, sizeof(*env));
+	size_t count = 0;
+
+	if (!env)
+		return NULL;
+	for (; *from; from++)
+		if ((!keep || begins_with_any(*from, keep)) && !is_set_by(*from, set))
+			env[count++] = *from;
+	for (; *set; set++)
+		env[count++] = *set;
+	return env;
+}
+
+static int try_path(char *ret_path, size_t path_size, const char *dir, const char *below,
+		    const char *name)
+{
+	if ((size_t)snprintf(ret_path, path_size, "%s%s/%s", dir, below, name) >= path_size)
+		return -ENAMETOOLONG;
+	return access(ret_path, X_OK) == 0 ? 0 : -ENOENT;
+}
+
+int apmp_spawn_find(const char *name, char *ret_path, size_t path_size)
+{
+	const char *chosen = getenv("APMP_LIBEXEC");
+	char self[PATH_MAX];
+	ssize_t n;
+
+	if (chosen && *chosen && try_path(ret_path, path_size, chosen, "", name) == 0)
+		return 0;
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0)
+		return -errno;
+	self[n] = '\0';
+	*strrchr(self, '/') = '\0';
+	if (try_path(ret_path, path_size, self, "", name) == 0)
+		return 0;
+	return try_path(ret_path, path_size, self, "/../libexec/apmp", name);
+}

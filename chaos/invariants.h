@@ -1,0 +1,16 @@
+/*
+ * invariants.h - what must hold of a machine at rest, whatever was done to it.
+ */
+#ifndef APMP_CHAOS_INVARIANTS_H
+#define APMP_CHAOS_INVARIANTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+/* Checks a status (INTERFACES: `status --json`).  True when all holds; otherwise *ret_what, of size
+ * bytes, says in a sentence what does not.  all_members: every partition must be a member. */
+bool invariants_hold(const json_t *status, bool all_members, char *ret_what, size_t size);
+
+#endif

@@ -1,0 +1,169 @@
+/* machine.c - calls and events of a running machine, for campaigns. */
+#include "chaos/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* No measure of anything: longer than this, and the campaign says that nothing goes on. */
+#define HANG_GUARD_S 60
+
+static int connect_to(const char *path, struct varlink_client **ret_client)
+{
+	struct timeval guard = {.tv_sec = HANG_GUARD_S};
+	int err = varlink_client_connect(path, ret_client);
+
+	if (!err)
+		(void)setsockopt(varlink_client_fd(*ret_client), SOL_SOCKET, SO_RCVTIMEO, &guard,
+				 sizeof(guard));
+	return err;
+}
+
+/* The number of the newest event. */
+static json_int_t newest_event(struct machine *machine)
+{
+	struct varlink_client *client;
+	struct varlink_reply reply;
+	json_int_t newest = 0;
+	bool more = true;
+
+	if (connect_to(machine->control, &client))
+		return 0;
+	if (varlink_client_send(client, "Events", NULL, VARLINK_MORE, NULL, 0))
+		more = false;
+	while (more && varlink_client_receive(client, &reply) == 0) {
+		const json_t *event = json_object_get(reply.parameters, "event");
+		json_int_t seq = json_integer_value(json_object_get(event, "seq"));
+
+		newest = seq > newest ? seq : newest;
+		more = reply.continues;
+		varlink_reply_fini(&reply);
+	}
+	varlink_client_close(client);
+	return newest;
+}
+
+int machine_open(struct machine *machine, const char *name)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int err;
+
+	*machine = (struct machine){0};
+	name = name ? name : getenv("APMP_MACHINE");
+	if (!name) {
+		fprintf(stderr, "apmp-chaos: which machine? --name NAME, or APMP_MACHINE\n");
+		return -EINVAL;
+	}
+	if (runtime)
+		snprintf(machine->control, sizeof(machine->control), "%s/apmp/%s/control", runtime,
+			 name);
+	else
+		snprintf(machine->control, sizeof(machine->control), "/tmp/apmp-%u/%s/control",
+			 (unsigned)getuid(), name);
+	err = connect_to(machine->control, &machine->client);
+	if (!err)
+		err = connect_to(machine->control, &machine->events);
+	if (!err)
+		err = varlink_client_send(machine->events, "Events",
+					  json_pack("{s:I,s:b}", "since",
+						    newest_event(machine) + 1, "follow", 1),
+					  VARLINK_MORE, NULL, 0);
+	if (err)
+		fprintf(stderr, "apmp-chaos: no machine \"%s\": %s: %s\n", name, machine->control,
+			strerror(-err));
+	return err;
+}
+
+void machine_close(struct machine *machine)
+{
+	varlink_client_close(machine->client);
+	varlink_client_close(machine->events);
+}
+
+/* The parameters of a good reply; otherwise NULL, and the error's last name. */
+static json_t *take_answer(int err, struct varlink_reply *reply, char *error)
+{
+	json_t *answer = NULL;
+
+	snprintf(error, 64, "%s", err ? "silent" : "");
+	if (err)
+		return NULL;
+	if (reply->error) {
+		const char *dot = strrchr(reply->error, '.');
+
+		snprintf(error, 64, "%s", dot ? dot + 1 : reply->error);
+	} else {
+		answer = json_incref(reply->parameters);
+	}
+	varlink_reply_fini(reply);
+	return answer;
+}
+
+json_t *machine_call(struct machine *machine, const char *method, json_t *parameters, char *error)
+{
+	struct varlink_reply reply;
+	int err = varlink_client_call(machine->client, method, parameters, &reply);
+
+	return take_answer(err, &reply, error);
+}
+
+struct varlink_client *machine_begin(struct machine *machine, const char *method,
+				     json_t *parameters)
+{
+	struct varlink_client *client;
+
+	if (connect_to(machine->control, &client)) {
+		json_decref(parameters);
+		return NULL;
+	}
+	if (varlink_client_send(client, method, parameters, 0, NULL, 0)) {
+		varlink_client_close(client);
+		return NULL;
+	}
+	return client;
+}
+
+json_t *machine_end(struct varlink_client *client, char *error)
+{
+	struct varlink_reply reply;
+	int err = varlink_client_receive(client, &reply);
+	json_t *answer = take_answer(err, &reply, error);
+
+	varlink_client_close(client);
+	return answer;
+}
+
+static bool is_event(const json_t *event, const struct machine_wanted *wanted)
+{
+	const char *kind = json_string_value(json_object_get(event, "kind"));
+	const char *partition = json_string_value(json_object_get(event, "partition"));
+
+	return kind && strcmp(kind, wanted->kind) == 0 &&
+	       (!wanted->partition || (partition && strcmp(partition, wanted->partition) == 0));
+}
+
+json_t *machine_event(struct machine *machine, const struct machine_wanted *wanted, size_t count)
+{
+	time_t guard = time(NULL) + HANG_GUARD_S;
+	struct varlink_reply reply;
+
+	while (time(NULL) < guard && varlink_client_receive(machine->events, &reply) == 0) {
+		json_t *event = json_object_get(reply.parameters, "event");
+		bool found = false;
+
+		for (size_t i = 0; i < count; i++)
+			found = found || is_event(event, &wanted[i]);
+
+		if (found)
+			json_incref(event);
+		varlink_reply_fini(&reply);
+		if (found)
+			return event;
+	}
+	return NULL;
+}

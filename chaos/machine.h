@@ -1,0 +1,42 @@
+/*
+ * machine.h - a running machine as a campaign sees it: its console's methods and its events.
+ */
+#ifndef APMP_CHAOS_MACHINE_H
+#define APMP_CHAOS_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "shm/wire/varlink.h"
+
+struct machine {
+	struct varlink_client *client; /* calls */
+	struct varlink_client *events; /* a stream from when the machine was opened */
+	char control[108];
+};
+
+/* Opens the machine of this name (NULL: APMP_MACHINE).  0, or -errno after saying why. */
+__attribute__((warn_unused_result)) int machine_open(struct machine *machine, const char *name);
+void machine_close(struct machine *machine);
+
+/* Calls a method; parameters are stolen.  NULL: it was refused, and error (at least 64 bytes) has
+ * the name of the error without its interface; or the machine is silent, and error is "silent". */
+json_t *machine_call(struct machine *machine, const char *method, json_t *parameters, char *error);
+
+/* Begins a call whose answer comes later, on a connection of its own; NULL: can't. */
+struct varlink_client *machine_begin(struct machine *machine, const char *method,
+				     json_t *parameters);
+/* Its answer: as machine_call.  Ends the connection. */
+json_t *machine_end(struct varlink_client *client, char *error);
+
+struct machine_wanted {
+	const char *kind, *partition; /* partition NULL: any */
+};
+
+/* The next event that is one of the wanted; others are passed over.  NULL: none has come for longer
+ * than a hang guard. */
+json_t *machine_event(struct machine *machine, const struct machine_wanted *wanted, size_t count);
+
+#endif

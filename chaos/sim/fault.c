@@ -1,0 +1,169 @@
+/*
+ * fault.c - who dies or stands still, and where.
+ *
+ * KINDS     An instance dies at an access, seen by the box or by nobody; it stands still for less
+ *           or more than `stop` (as under SIGSTOP); the whole host pauses; the console dies and is
+ *           started again.  A death is instead of the access: what was stored before is there.
+ *           Half of the deaths wait in ambush until somebody takes the database lock, since that is
+ *           where they hurt, and few accesses are made with the lock held.
+ *           A process has two threads, and where one is killed the other may still make a few
+ *           accesses, until it is killed too or the console fences.
+ */
+#include <stdlib.h>
+
+#include "chaos/sim/sim.h"
+
+#define LINGER_MAX 40u
+#define AMBUSH_MAX 400u /* accesses that create, join, leave or recover make with the lock held */
+
+void sim_fault_plan_next(void)
+{
+	sim.next_fault = APMP_NEVER;
+	if (sim.plan.kill_access > sim.accesses)
+		sim.next_fault = sim.plan.kill_access;
+	else if (!sim.quiet && sim.plan.kill_rate > 0)
+		sim.next_fault =
+		    sim.accesses + 1 +
+		    sim_chance((uint64_t)(2 * SIM_RATE_ACCESSES / sim.plan.kill_rate) + 1);
+}
+
+void sim_fault_lock_taken(void)
+{
+	if (!sim.ambush)
+		return;
+	sim.ambush = false;
+	sim.next_fault = sim.accesses + 1 + sim_chance(sim_chance(AMBUSH_MAX) + 1);
+	sim.ambushed = sim.current;
+	sim_look_up_soon();
+}
+
+static void begin_notice(struct sim_instance *in, bool noticed)
+{
+	in->life = SIM_DEAD;
+	in->ended = in->identity;
+	in->notice_at_ns = noticed ? sim.now_ns + sim_chance(2 * SIM_MS) : APMP_NEVER;
+	if (sim.plan.reboots && !sim.quiet)
+		in->boot_at_ns =
+		    sim.now_ns + sim_random_range(&sim.random, 2 * SIM_MS, 80 * SIM_MS);
+	if (in->notice_at_ns < sim.next_event_ns)
+		sim.next_event_ns = in->notice_at_ns;
+}
+
+void sim_instance_stop(struct sim_instance *in)
+{
+	in->life = SIM_DEAD;
+	sim_participant_end(&sim.participant[2 * in->id]);
+	sim_participant_end(&sim.participant[2 * in->id + 1]);
+}
+
+void sim_exit(struct sim_instance *in)
+{
+	begin_notice(in, true);
+	sim_participant_end(&sim.participant[sim.current == &sim.participant[2 * in->id]
+						 ? 2 * in->id + 1
+						 : 2 * in->id]);
+	sim_participant_end(sim.current);
+	abort(); /* a participant that ended does not come back */
+}
+
+/* A thread that is not where the kill came from. */
+static void kill_other(struct sim_instance *in, struct sim_participant *p)
+{
+	if (p->state != SIM_READY || sim_chance(2)) {
+		sim_participant_end(p);
+		return;
+	}
+	in->life = SIM_DYING;
+	p->linger = 1 + sim_chance(LINGER_MAX);
+}
+
+void sim_kill(struct sim_instance *in, bool noticed)
+{
+	struct sim_participant *self = sim.current, *thread = &sim.participant[2 * in->id];
+	enum apmp_point last = thread[self == &thread[1]].last_point;
+
+	sim.kills++;
+	totals.kills_after[last]++;
+	sim_say("fault: %s dies after %s%s", in->member->name,
+		last ? apmp_point_info(last)->name : "no point", noticed ? "" : ", silently");
+	begin_notice(in, noticed);
+	for (uint32_t i = 0; i < 2; i++)
+		if (&thread[i] != self)
+			kill_other(in, &thread[i]);
+	if (self && self->in == in)
+		sim_participant_end(self);
+}
+
+static void stall(struct sim_instance *in)
+{
+	uint64_t stop = sim.plan.timing.stop_ns;
+
+	in->stalled_until_ns = sim.now_ns + sim_random_range(&sim.random, stop / 4, 3 * stop);
+	sim.stalls++;
+	sim_say("fault: %s stands still for %.1f ms", in->member->name,
+		(double)(in->stalled_until_ns - sim.now_ns) / SIM_MS);
+}
+
+static void kill_console(void)
+{
+	sim.console_kills++;
+	sim.console_back_ns = sim.now_ns + sim_chance(sim_chance(4) ? 5 * SIM_MS : 80 * SIM_MS);
+	sim_say("fault: the console dies");
+	if (sim.console_back_ns < sim.next_event_ns)
+		sim.next_event_ns = sim.console_back_ns;
+	sim_participant_end(&sim.participant[SIM_CONSOLE]);
+}
+
+void sim_fault_due(void)
+{
+	struct sim_instance *in = sim.current->in;
+	bool chosen = sim.accesses == sim.plan.kill_access;
+
+	if (!chosen && sim.current->linger)
+		return;
+	sim_fault_plan_next();
+	if (chosen) {
+		if (in && in->life == SIM_ALIVE)
+			sim_kill(in, sim.plan.kill_noticed);
+		return;
+	}
+	if (sim.quiet)
+		return;
+	if (sim.ambushed) { /* whoever it is that runs now, it is meant for who has the lock */
+		in = sim.ambushed->in;
+		sim.ambushed = NULL;
+	} else if (in && sim_chance(2)) {
+		sim.ambush = true;
+		return;
+	}
+	if (!in) {
+		if (sim_chance(2))
+			kill_console();
+		return;
+	}
+	if (in->life != SIM_ALIVE)
+		return;
+	switch (sim_chance(8)) {
+	case 0:
+		stall(in);
+		break;
+	case 1:
+		sim.now_ns += sim_random_range(&sim.random, SIM_MS, 500 * SIM_MS);
+		sim_say("fault: the host pauses");
+		break;
+	default:
+		sim_kill(in, sim_chance(2));
+	}
+}
+
+void sim_fault_at_point(enum apmp_point point)
+{
+	struct sim_instance *in = sim.current ? sim.current->in : NULL;
+
+	if (!sim.plan.at || point != sim.plan.at || ++sim.at_passed != sim.plan.at_nth)
+		return;
+	if (in && in->life == SIM_ALIVE)
+		sim_kill(in, sim.plan.seed & 1);
+	else if (sim.current && !in)
+		kill_console();
+}

@@ -1,0 +1,262 @@
+/*
+ * scenario.c - one run: power on, faults, quiet, and what must hold then.
+ *
+ * STATES    chaos (faults, boots, leaving) -> settling (no more faults; survivors must repair by
+ *           themselves, nobody is booted) -> refill (everybody is booted again, until for some
+ *           ticks all is as it must be) -> over.  Each has a bound in virtual time; an access costs
+ *           time, so it is a bound on accesses too.
+ */
+#include <string.h>
+
+#include "chaos/sim/sim.h"
+#include "shm/intr.h"
+
+#define STILL_TICKS 6u
+#define SCRIPT_NS   (20 * SIM_MS) /* by then those who boot first are members */
+
+static enum { PHASE_CHAOS, PHASE_SETTLING, PHASE_REFILL } phase;
+static uint64_t phase_end_ns, still_since_ns, next_leave_ns;
+static bool scripted; /* the scenario of an operation has done its one thing */
+
+struct sim_totals totals;
+
+void sim_plan_random(struct sim_plan *plan, uint64_t seed)
+{
+	static const uint64_t costs[] = {50, 200, 500, 1000, 2000}, slices[] = {2, 10, 50, 500};
+	struct sim_random r = {sim_mix(seed ^ 0x706c616e)};
+
+	*plan = (struct sim_plan){
+	    .seed = seed,
+	    .instances = (uint32_t)sim_random_range(&r, 2, SIM_MAX_INSTANCES),
+	    .kill_rate = 2.0,
+	    .policy = sim_random_once_in(&r, 3) ? SIM_POLICY_PCT : SIM_POLICY_RANDOM,
+	    .slice = slices[sim_random_below(&r, 4)],
+	    .cost_ns = costs[sim_random_below(&r, 5)],
+	    .weak = sim_random_once_in(&r, 3),
+	    .garbage = sim_random_once_in(&r, 2),
+	    .lossy = sim_random_once_in(&r, 4),
+	    .leaves = !sim_random_once_in(&r, 3),
+	    .reboots = !sim_random_once_in(&r, 4),
+	    .timing = {.tick_ns = 2 * SIM_MS, .suspect = 3},
+	    .chaos_ns = sim_random_range(&r, 20, 200) * SIM_MS,
+	};
+	plan->timing.stop_ns = sim_random_range(&r, 8, 20) * plan->timing.tick_ns;
+}
+
+/* --- the operator --- */
+
+static void ask_boot(struct sim_instance *in)
+{
+	in->boot_at_ns = APMP_NEVER;
+	in->boot_wanted = true;
+	sim_wake(SIM_CONSOLE_KEY, 1);
+}
+
+static void ask_leave(struct sim_instance *in)
+{
+	if (in->life != SIM_ALIVE || in->start || !in->member->joined)
+		return;
+	in->leave_wanted = true;
+	apmp_intr_send(&sim.console_env, in->id, APMP_INTR_REQUEST);
+}
+
+/* Of four, one is no member yet and comes to the lock while the operation is under way. */
+static bool newcomer(uint32_t id)
+{
+	return sim.plan.instances == 4 && id == 3 && sim.plan.op != SIM_OP_TICK;
+}
+
+/* When each partition is powered on. */
+static uint64_t first_boot(uint32_t id)
+{
+	switch (sim.plan.op) {
+	case SIM_OP_NONE:
+		return sim_chance(20 * SIM_MS);
+	case SIM_OP_CREATE:
+		return id ? 2 * SIM_MS : 0;
+	case SIM_OP_JOIN: /* of four, one more waits behind who joins */
+		return id == sim.plan.instances - 1 || id == 2 ? 15 * SIM_MS : sim_chance(SIM_MS);
+	default:
+		return newcomer(id) ? SCRIPT_NS - SIM_MS / 2 : sim_chance(SIM_MS);
+	}
+}
+
+/* The one thing that makes the operation happen. */
+static void script(void)
+{
+	uint32_t last = sim.plan.instances - 1;
+
+	scripted = true;
+	if (sim.plan.op == SIM_OP_LEAVE)
+		ask_leave(&sim.instance[1]);
+	if (sim.plan.op == SIM_OP_RECOVER)
+		sim_kill(&sim.instance[newcomer(last) ? last - 1 : last], true);
+}
+
+static void random_leave(void)
+{
+	struct sim_instance *in = &sim.instance[sim_chance(sim.plan.instances)];
+
+	next_leave_ns = sim.now_ns + sim_chance(30 * SIM_MS);
+	ask_leave(in);
+	if (in->leave_wanted && sim.plan.reboots)
+		in->boot_at_ns = sim.now_ns + sim_random_range(&sim.random, SIM_MS, 60 * SIM_MS);
+}
+
+/* --- phases --- */
+
+static void enter_phase(int next, uint64_t length_ns)
+{
+	phase = next;
+	phase_end_ns = sim.now_ns + length_ns;
+}
+
+/* Long enough for a chain of deaths, each found only after `stop`, and a few callbacks. */
+static uint64_t settle_bound(void)
+{
+	return 4 * (uint64_t)sim.plan.instances * sim.plan.timing.stop_ns + 400 * SIM_MS;
+}
+
+static void begin_quiet(void)
+{
+	sim.quiet = true;
+	sim_fault_plan_next();
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		sim.instance[id].boot_at_ns = APMP_NEVER;
+	sim_say("no more faults");
+	still_since_ns = sim.now_ns;
+	enter_phase(PHASE_SETTLING, settle_bound());
+}
+
+static void refill(void)
+{
+	sim_say("survivors have settled; everybody is booted again");
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		if (sim.instance[id].life != SIM_ALIVE)
+			ask_boot(&sim.instance[id]);
+	still_since_ns = sim.now_ns;
+	enter_phase(PHASE_REFILL, settle_bound());
+}
+
+static void look_for_quiet(void)
+{
+	const char *why = sim_unsettled();
+
+	if (why)
+		still_since_ns = sim.now_ns;
+	if (phase == PHASE_SETTLING && !why) {
+		refill();
+	} else if (sim.now_ns - still_since_ns > STILL_TICKS * sim.plan.timing.tick_ns) {
+		sim_check_end();
+		sim.over = true;
+	} else if (why && sim.now_ns >= phase_end_ns) {
+		sim_finding("after %.0f ms without a fault %s%s",
+			    (double)settle_bound() / SIM_MS, why,
+			    phase == PHASE_REFILL ? " (everybody was booted again)" : "");
+		sim.over = true;
+	}
+}
+
+/* One look at whether the phase is over. */
+static void look(void)
+{
+	if (phase != PHASE_CHAOS)
+		look_for_quiet();
+	else if (sim.now_ns >= phase_end_ns)
+		begin_quiet();
+}
+
+static void instance_events(struct sim_instance *in, uint64_t *next)
+{
+	if (in->start)
+		sim_instance_begin(in);
+	if (in->notice_at_ns <= sim.now_ns) {
+		in->notice_at_ns = APMP_NEVER;
+		in->exit_noticed = in->ended;
+		sim_wake(SIM_CONSOLE_KEY, 1);
+	}
+	if (in->boot_at_ns <= sim.now_ns && in->life != SIM_ALIVE)
+		ask_boot(in);
+	if (in->notice_at_ns < *next)
+		*next = in->notice_at_ns;
+	if (in->boot_at_ns > sim.now_ns && in->boot_at_ns < *next)
+		*next = in->boot_at_ns;
+}
+
+void sim_scenario_event(void)
+{
+	uint64_t next = sim.now_ns + sim.plan.timing.tick_ns / 2;
+
+	if (sim.console_back_ns <= sim.now_ns) {
+		sim.console_back_ns = APMP_NEVER;
+		sim_console_begin();
+	}
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		instance_events(&sim.instance[id], &next);
+	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= next_leave_ns)
+		random_leave();
+	if (sim.plan.op && !scripted && sim.now_ns >= SCRIPT_NS)
+		script();
+	look();
+	sim.next_event_ns = next < sim.console_back_ns ? next : sim.console_back_ns;
+}
+
+/* --- a run --- */
+
+/* All anew but the stacks of the participants. */
+static void reset(const struct sim_plan *plan)
+{
+	struct coroutine stacks[SIM_MAX_PARTICIPANTS];
+
+	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
+		stacks[i] = sim.participant[i].co;
+	memset(&sim, 0, sizeof(sim));
+	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
+		sim.participant[i].co = stacks[i];
+		sim.participant[i].idx = i;
+		sim.participant[i].state = SIM_ENDED;
+		sim.participant[i].in =
+		    i == SIM_CONSOLE ? NULL : &sim.instance[i / 2];
+	}
+	sim.plan = *plan;
+	sim.random.state = sim_mix(plan->seed);
+	sim.now_ns = SIM_MS; /* 0 means "never" to some */
+	sim.console_back_ns = APMP_NEVER;
+	scripted = false;
+	next_leave_ns = 10 * SIM_MS;
+	enter_phase(PHASE_CHAOS, plan->chaos_ns);
+	for (uint32_t id = 0; id < plan->instances; id++) {
+		sim.instance[id].id = id;
+		sim.instance[id].notice_at_ns = APMP_NEVER;
+		sim.instance[id].boot_at_ns = sim.now_ns + first_boot(id);
+	}
+}
+
+static void add_up(void)
+{
+	totals.runs++;
+	totals.accesses += sim.accesses;
+	totals.switches += sim.switches;
+	totals.virtual_ns += sim.now_ns;
+	totals.kills += sim.kills;
+	totals.stalls += sim.stalls;
+	totals.console_kills += sim.console_kills;
+	totals.hash = sim_mix(totals.hash ^ sim.hash);
+	if (sim.findings)
+		totals.failed++;
+}
+
+void sim_run(const struct sim_plan *plan)
+{
+	reset(plan);
+	sim_arena_reset(plan->garbage);
+	sim_console_power_on();
+	sim_fault_plan_next();
+	sim_console_begin();
+	sim_schedule();
+	sim_say("seed %llu: %llu accesses, %llu switches, %llu kills, hash %016llx",
+		(unsigned long long)plan->seed, (unsigned long long)sim.accesses,
+		(unsigned long long)sim.switches, (unsigned long long)sim.kills,
+		(unsigned long long)sim.hash);
+	add_up();
+}

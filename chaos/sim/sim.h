@@ -1,0 +1,318 @@
+/*
+ * sim.h - a simulated machine: instances, their console, one scheduler, one clock.
+ *
+ * WHAT      Two to four instances run the very same shm/ sources as real ones, in one process, as
+ *           coroutines.  Those sources are compiled with the thread sanitizer's instrumentation and
+ *           linked with access.c in place of its runtime, so that every access to shared memory
+ *           is a place where another participant may go on, or an instance may end.
+ * FILES     arena.c     physical memory, and mappings of it at many addresses
+ *           access.c    what the compiler calls at each access
+ *           scheduler.c who runs next, what time it is, who waits
+ *           fault.c     who dies or stops, where
+ *           sim_console.c, sim_instance.c  the participants
+ *           invariant.c what must hold at each store, and when all is quiet
+ *           scenario.c  one run from power on to quiet
+ *           exhaust.c   one run for each access of an operation
+ *           apmp_sim.c  command line, sums
+ * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
+ *           sim.hash proves it.
+ * LIMITS    Loads are not reordered, stores only by --memory weak.  No CPU migration, no HWRPB,
+ *           no applications.  At most SIM_MAX_INSTANCES partitions with one CPU each.
+ */
+#ifndef APMP_CHAOS_SIM_SIM_H
+#define APMP_CHAOS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "chaos/sim/coroutine.h"
+#include "chaos/sim/random.h"
+#include "shm/call.h"
+#include "shm/env.h"
+#include "shm/layout_console.h"
+#include "shm/layout_db.h"
+#include "shm/member.h"
+#include "shm/tree_write.h"
+
+#define SIM_MAX_INSTANCES    4u
+#define SIM_MAX_PARTICIPANTS (2u * SIM_MAX_INSTANCES + 1u)
+#define SIM_CONSOLE	     (2u * SIM_MAX_INSTANCES) /* its participant; instance i has 2i, 2i+1 */
+#define SIM_STORES	     8u			      /* stores that a CPU may hold back */
+#define SIM_LIVES	     256u		      /* of one partition in one run */
+
+#define SIM_RATE_ACCESSES 10000.0
+
+#define SIM_US 1000u
+#define SIM_MS 1000000u
+
+enum sim_op { SIM_LOAD = 1, SIM_STORE, SIM_RMW };
+
+/* A store that was made and is not yet seen by others (--memory weak). */
+struct sim_store {
+	void *to;
+	uint64_t value;
+	uint32_t size;
+	bool release; /* not before those that were made earlier */
+};
+
+enum sim_participant_state { SIM_ENDED, SIM_READY, SIM_WAITING };
+
+struct sim_participant {
+	struct coroutine co;
+	struct sim_instance *in; /* NULL: the console */
+	uint32_t idx;
+	enum sim_participant_state state;
+	uint64_t key;		/* waits for a wake of this word; 0 none */
+	uint64_t deadline_ns;	/* or until then */
+	uint64_t ready_since_ns; /* wants to run since then */
+	uint64_t priority;	/* policy pct: the highest runs */
+	uint64_t linger;	/* accesses that it still makes after its process was killed; 0: no end */
+	bool timed_out;		/* the last wait ended by its deadline */
+	enum apmp_point last_point;
+	struct sim_store stores[SIM_STORES];
+	uint32_t store_count;
+	/* exhaust.c: accesses of the operation under way */
+	bool in_operation, recovered;
+	uint32_t noted_from;
+};
+
+enum sim_life {
+	SIM_OFF,    /* never booted */
+	SIM_ALIVE,  /* runs, or stands still for a while */
+	SIM_DYING,  /* its process was killed; one thread may still make a few accesses */
+	SIM_DEAD,   /* runs no more; the console doesn't know */
+	SIM_FENCED, /* the tree says so */
+};
+
+/* A partition and its present life. */
+struct sim_instance {
+	struct apmp_env env; /* first: apmp_env is the way back to here */
+	struct apmp_member *member; /* private memory of this life, in the arena */
+	struct apmp_tree tree;
+	uint32_t id;
+	enum sim_life life;
+	uint64_t identity;
+	bool start;	   /* booted, its participants are to begin */
+	bool leave_wanted; /* its primary leaves at its next interrupt */
+	bool boot_wanted;  /* the operator has asked the console to boot it */
+	bool leaving;	   /* in apmp_member_leave */
+	uint64_t ended;	       /* the life whose process ended last */
+	uint64_t exit_noticed; /* the box has told the console that this life's process ended */
+	uint64_t notice_at_ns; /* when the box will notice, APMP_NEVER: it doesn't */
+	uint64_t boot_at_ns;   /* when the operator will ask; APMP_NEVER */
+	uint64_t stalled_until_ns; /* stands still */
+	uint64_t last_beat_ns, last_silence_end_ns;
+	uint64_t judged; /* the life that others have taken for dead */
+	struct apmp_cpu_bits cpu_sets[4];
+	/* a callback that is on its way */
+	struct {
+		bool pending, done;
+		uint64_t identity; /* whose: a request may outlive its sender */
+		struct apmp_call call;
+	} request;
+	bool reported[SIM_LIVES]; /* removals by incarnation */
+	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
+};
+
+enum sim_policy { SIM_POLICY_RANDOM, SIM_POLICY_PCT };
+enum sim_operation { SIM_OP_NONE, SIM_OP_CREATE, SIM_OP_JOIN, SIM_OP_LEAVE, SIM_OP_TICK,
+		     SIM_OP_RECOVER };
+
+/* What a run is made of; all of it follows from the seed and the command line. */
+struct sim_plan {
+	uint64_t seed;
+	uint32_t instances;
+	double kill_rate; /* faults in SIM_RATE_ACCESSES accesses; 0: none */
+	enum sim_policy policy;
+	uint64_t slice;	  /* mean accesses between two switches */
+	uint64_t cost_ns; /* of an access */
+	bool weak, garbage, lossy, leaves, reboots;
+	struct apmp_timing timing;
+	uint64_t chaos_ns;     /* then faults cease */
+	enum sim_operation op; /* exhaust.c: what is killed access by access */
+	uint64_t kill_access;  /* the number of the access in place of which an instance dies */
+	bool kill_noticed;     /* the box sees it; no: heartbeats find it */
+	enum apmp_point at;    /* an instance dies here, */
+	uint64_t at_nth;       /* at this passing */
+};
+
+/* One run. */
+struct sim {
+	struct sim_plan plan;
+	struct sim_random random;
+	struct sim_instance instance[SIM_MAX_INSTANCES];
+	struct sim_participant participant[SIM_MAX_PARTICIPANTS];
+	struct sim_participant *current; /* NULL: the main stack */
+	uint64_t now_ns, accesses, switches, hash;
+	uint64_t attention;  /* the access at which sim_step must look up */
+	uint64_t slice_end, next_fault; /* as access numbers */
+	uint64_t next_event_ns;	/* scenario.c wants to look */
+	bool quiet;   /* no more faults */
+	bool over;    /* the run is ending: nobody goes on */
+	bool ambush;  /* the next to take the lock dies soon */
+	struct sim_participant *ambushed; /* that one; NULL: none */
+	bool reap;    /* some participant was ended by another */
+	uint32_t findings;
+	uint64_t kills, stalls, console_kills, at_passed, creations;
+	/* the console's */
+	struct apmp_env console_env;
+	struct apmp_tree_writer writer;
+	struct apmp_update update;
+	struct apmp_journal *journal;
+	void *console_tree;
+	uint64_t tree_size;
+	uint64_t console_back_ns; /* killed: starts again then */
+	/* invariant.c */
+	uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
+};
+
+extern struct sim sim;
+
+/* Sums over all runs of this process. */
+struct sim_totals {
+	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls, console_kills, hash;
+	uint64_t passed[APMP_P_COUNT];	   /* points */
+	uint64_t kills_after[APMP_P_COUNT]; /* by the last point of who died; 0: none passed yet */
+};
+
+extern struct sim_totals totals;
+extern const char *const sim_operation_names[];
+extern bool sim_verbose, sim_trace;
+/* Makes the command line that replays the present run. */
+extern void (*sim_print_replay)(FILE *out);
+
+/* --- arena.c: memory --- */
+
+#define SIM_ARENA_SIZE	 (UINT64_C(512) << 20)
+#define SIM_SLOT_SIZE	 (UINT64_C(512) << 10)
+#define SIM_TREE_PA	 0u
+#define SIM_LINES_PA	 SIM_SLOT_SIZE
+#define SIM_SHARED_PA	 (2 * APMP_GRANULE)
+#define SIM_SHARED_COUNT 2u /* ranges of one granule each */
+#define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
+#define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
+/* Keys of private memory lie above all physical addresses. */
+#define SIM_PRIVATE_KEY(id) (UINT64_C(1) << 40 | (uint64_t)(id) << 32)
+
+extern unsigned char *sim_arena, *sim_physical;
+
+static inline bool sim_in_arena(const volatile void *p)
+{
+	return (uintptr_t)p - (uintptr_t)sim_arena < SIM_ARENA_SIZE;
+}
+
+void sim_arena_open(void);
+/* All mappings away, physical memory zero, or garbage where the database will be. */
+void sim_arena_reset(bool garbage);
+/* Maps physical memory at an address that nobody has; id is for whom. */
+void *sim_arena_map(uint64_t pa, uint64_t size, bool writable);
+/* Zeroed memory of one life. */
+void *sim_arena_private(uint32_t id, uint64_t size);
+void sim_arena_unmap(void *base);
+/* One name for a word whatever the address it is seen at: its physical address or private key. */
+uint64_t sim_arena_key(const volatile void *p);
+bool sim_arena_is_private(const volatile void *p);
+/* What a finding calls it. */
+const char *sim_key_name(uint64_t key, char *buffer, size_t size);
+
+/* --- access.c --- */
+
+/* Makes visible what a participant holds back. */
+void sim_stores_drain(struct sim_participant *p);
+/* One of them, if it may go now. */
+void sim_stores_drain_one(struct sim_participant *p);
+/* From here on both threads of a life may use its private memory: what was before is forgotten. */
+void sim_access_forget(uint32_t id);
+
+/* --- scheduler.c --- */
+
+/* Before each shared access of the current participant; may switch, may not return. */
+void sim_step_slow(void);
+/* The current participant waits for a wake of key, or the deadline.  0 or -ETIMEDOUT. */
+int sim_wait(uint64_t key, uint64_t deadline_ns);
+void sim_wake(uint64_t key, uint32_t count);
+void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), void *arg);
+/* Ends it; returns, unless it is the current one. */
+void sim_participant_end(struct sim_participant *p);
+/* Lets participants go on until sim.over. */
+void sim_schedule(void);
+void sim_look_up_soon(void);
+
+static inline uint64_t sim_chance(uint64_t n)
+{
+	return sim_random_below(&sim.random, n);
+}
+
+/* --- fault.c --- */
+
+/* The fault that is due at this access of the current participant; may not return. */
+void sim_fault_due(void);
+void sim_fault_plan_next(void);
+/* The current participant has taken the database lock. */
+void sim_fault_lock_taken(void);
+/* Kills the process of an instance: at once where the current thread is its, or nearly so. */
+void sim_kill(struct sim_instance *in, bool noticed);
+/* The process of the current participant ends by itself. */
+__attribute__((noreturn)) void sim_exit(struct sim_instance *in);
+/* Point passed: kills where the command line wants it. */
+void sim_fault_at_point(enum apmp_point point);
+
+/* --- sim_console.c --- */
+
+#define SIM_CONSOLE_KEY 1u /* what the console waits on */
+
+void sim_console_power_on(void); /* builds the tree; main stack */
+void sim_console_begin(void);	 /* its participant; again after it was killed */
+/* A kill that nobody can miss: no thread of it makes another access. */
+void sim_instance_stop(struct sim_instance *in);
+
+/* --- sim_instance.c --- */
+
+void sim_instance_begin(struct sim_instance *in);
+void sim_env_init(struct apmp_env *env);
+
+/* --- invariant.c --- */
+
+void sim_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A store or read-modify-write of the current participant, before it is made. */
+void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value);
+/* A read-modify-write that changed a word. */
+void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value);
+/* A life is over for certain: was it a member? */
+void sim_check_lost(struct sim_instance *in);
+/* Its clock beats. */
+void sim_check_beat(struct sim_instance *in);
+/* It ends because it was told that it was judged dead. */
+void sim_check_bugcheck(struct sim_instance *in);
+void sim_check_fence(struct sim_instance *in, uint64_t by);
+void sim_check_report(struct sim_instance *by, uint32_t report, uint64_t about);
+/* The tree as it is now comes back when the console dies before it commits. */
+void sim_check_update_begins(void);
+/* The next console has repaired the tree; an update was open. */
+void sim_check_repaired(bool was_open);
+/* NULL, or what is not yet as it must be in the end. */
+const char *sim_unsettled(void);
+void sim_check_end(void);
+struct apmp_db *sim_db(void);
+
+/* --- scenario.c --- */
+
+void sim_plan_random(struct sim_plan *plan, uint64_t seed);
+void sim_run(const struct sim_plan *plan);
+/* What the main stack looks at between two participants. */
+void sim_scenario_event(void);
+
+/* --- exhaust.c --- */
+
+/* The primary or the clock begins and ends an operation. */
+void sim_operation_begin(enum sim_operation op, struct sim_instance *in);
+void sim_operation_end(void);
+void sim_operation_note(void);
+extern bool sim_noting;
+extern uint64_t sim_exhaust_number; /* of the kill that is under way, from 1 */
+/* Kills at every access of an operation, or only at number `only` when it is not 0. */
+void sim_exhaust(struct sim_plan *plan, enum sim_operation op, uint64_t only);
+
+#endif

@@ -1,0 +1,106 @@
+/* The commands that the box program (apmpd) or the injector (apmp-chaos) does itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/find_machine.h"
+#include "cli/table.h"
+
+enum { WORDS_MAX = 16 };
+
+/* Beside our own program, then where `make install` puts it, then PATH. Returns -errno. */
+static int exec_program(const char *program, char **argv)
+{
+	char self[4096];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash, *path;
+
+	self[length > 0 ? length : 0] = 0;
+	slash = strrchr(self, '/');
+	if (slash) {
+		*slash = 0;
+		path = cli_text("%s/%s", self, program);
+		execv(path, argv);
+		free(path);
+		path = cli_text("%s/../libexec/apmp/%s", self, program);
+		execv(path, argv);
+		free(path);
+	}
+	execvp(program, argv);
+	return -errno;
+}
+
+static int start(const struct cli *cli, char **argv)
+{
+	const char *program = argv[0];
+	int r;
+
+	fflush(stdout);
+	r = exec_program(program, argv);
+	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoProgram",
+			  json_pack("{s:s, s:s}", "program", program, "reason", strerror(-r)));
+}
+
+/* apmpd VERB ARGS... with the options that it knows for that verb. */
+static int start_box(const struct cli *cli, const char *verb, const struct cli_args *args,
+		     const char *flag, bool named, bool json)
+{
+	char *argv[WORDS_MAX];
+	int count = 0;
+
+	argv[count++] = cli_text("apmpd");
+	argv[count++] = cli_text("%s", verb);
+	for (int i = 0; i < args->count && i < 2; i++)
+		argv[count++] = args->args[i];
+	if (flag && cli_option(args, flag))
+		argv[count++] = cli_text("--%s", flag);
+	if (named && cli->name) {
+		argv[count++] = cli_text("--name");
+		argv[count++] = cli_text("%s", cli->name);
+	}
+	if (json && cli->json)
+		argv[count++] = cli_text("--json");
+	argv[count] = NULL;
+	return start(cli, argv);
+}
+
+int cli_up(struct cli *cli, const struct cli_args *args)
+{
+	return start_box(cli, "up", args, "foreground", true, false);
+}
+
+int cli_check(struct cli *cli, const struct cli_args *args)
+{
+	return start_box(cli, "check", args, NULL, false, true);
+}
+
+int cli_doctor(struct cli *cli, const struct cli_args *args)
+{
+	return start_box(cli, "doctor", args, "fix", false, true);
+}
+
+int cli_clean(struct cli *cli, const struct cli_args *args)
+{
+	return start_box(cli, "clean", args, NULL, true, true);
+}
+
+int cli_chaos(struct cli *cli, const struct cli_args *args)
+{
+	char **argv = args->args - 1; /* "chaos" stands in front of its arguments */
+
+	if (args->count == 0)
+		return cli_usage(args, "chaos wants to know what");
+	if (strcmp(args->args[0], "sim") != 0) { /* a campaign is about a machine that runs */
+		struct machine machine;
+		int code = cli_choose(cli, &machine);
+
+		if (code != CLI_DONE)
+			return code;
+		if (setenv("APMP_MACHINE", machine.name, 1) < 0)
+			cli_out_of_memory();
+	}
+	argv[0] = cli_text("apmp-chaos");
+	return start(cli, argv);
+}

@@ -1,0 +1,45 @@
+#ifndef APMP_CLI_FIND_MACHINE_H
+#define APMP_CLI_FIND_MACHINE_H
+
+/* Machines are directories of this user: which there are, which is meant, and calling its console.
+ */
+
+#include <sys/types.h>
+
+#include "cli/command.h"
+#include "shm/wire/varlink.h"
+
+enum { CLI_MACHINES_MAX = 256, CLI_NAME_MAX = 64 };
+
+struct machine {
+	char name[CLI_NAME_MAX];
+	bool on; /* its box holds the lock of the pid file */
+	pid_t box;
+	unsigned long long box_start; /* field 22 of /proc/PID/stat: that very process */
+};
+
+/* "$XDG_RUNTIME_DIR/apmp", or "/tmp/apmp-UID"; the caller frees it. */
+char *cli_machines_directory(void);
+
+/* All machines, by name: their count. *ret_machines is the caller's. Exits when memory runs out. */
+int cli_machines(struct machine **ret_machines);
+
+/* The one that is meant: 0, or an exit code after saying why there is none. */
+int cli_choose(struct cli *cli, struct machine *ret_machine);
+
+/* Its box as a pidfd, or -errno: -ESRCH: it is not running any more. */
+int cli_box_open(const struct machine *machine);
+
+/* A connection to the console of a machine: 0 or -errno, nothing is printed. */
+int cli_machine_connect(const struct machine *machine, struct varlink_client **ret_client);
+
+/* Chooses the machine and connects: 0, or an exit code after saying why not. */
+int cli_connect(struct cli *cli, struct machine *ret_machine, struct varlink_client **ret_client);
+
+/* Chooses, connects, calls: 0 with the answer, or an exit code after saying why not. */
+int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret_answer);
+
+/* Says that the console did not answer: CLI_REFUSED. */
+int cli_no_answer(const struct cli *cli, const struct machine *machine, int error);
+
+#endif

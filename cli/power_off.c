@@ -1,0 +1,148 @@
+/* `apmp down` and `apmp list`: the life of whole machines. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cli/find_machine.h"
+#include "cli/table.h"
+
+/* A living console answers in microseconds; it may be restarted once in between (some 100 ms). */
+enum { ANSWER_S = 10 };
+
+/* Asks the console with a time limit. 0: an answer, see reply; or -errno. */
+static int ask(const struct machine *machine, const char *method, struct varlink_reply *reply)
+{
+	const struct timeval limit = {.tv_sec = ANSWER_S};
+	struct varlink_client *client;
+	int r = cli_machine_connect(machine, &client);
+
+	if (r < 0)
+		return r;
+	if (setsockopt(varlink_client_fd(client), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) <
+	    0)
+		r = -errno;
+	else
+		r = varlink_client_call(client, method, NULL, reply);
+	varlink_client_close(client);
+	return r == -EAGAIN ? -ETIMEDOUT : r;
+}
+
+/* The console is asked to; if it can't, and only with --force, the box is told itself. */
+static int ask_power_off(struct cli *cli, const struct machine *machine, int box, bool force)
+{
+	struct varlink_reply reply = {0};
+	int r = ask(machine, "PowerOff", &reply);
+	int code = CLI_DONE;
+
+	if (r == 0 && reply.error)
+		code = cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters));
+	varlink_reply_fini(&reply);
+	if (r == 0)
+		return code;
+	if (!force)
+		return cli_refuse(
+		    cli, CLI_REFUSED, "org.apmp.cli.StillOn",
+		    json_pack("{s:s, s:s}", "machine", machine->name, "reason", strerror(-r)));
+	/* -ESRCH: it ended meanwhile, which is what was wanted. */
+	if (syscall(SYS_pidfd_send_signal, box, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
+		return cli_refuse(
+		    cli, CLI_REFUSED, "org.apmp.cli.Host",
+		    json_pack("{s:s, s:s}", "what", "ending the box", "reason", strerror(errno)));
+	return CLI_DONE;
+}
+
+int cli_down(struct cli *cli, const struct cli_args *args)
+{
+	struct machine machine;
+	struct pollfd end = {.events = POLLIN};
+	int code = cli_choose(cli, &machine);
+
+	if (code != CLI_DONE)
+		return code;
+	end.fd = cli_box_open(&machine);
+	if (end.fd < 0)
+		return cli_refuse(cli, CLI_NO_MACHINE, "org.apmp.cli.DeadMachine",
+				  json_pack("{s:s}", "machine", machine.name));
+	code = ask_power_off(cli, &machine, end.fd, cli_option(args, "force"));
+	/* A pidfd is readable when its process has ended. */
+	while (code == CLI_DONE && poll(&end, 1, -1) < 0 && errno == EINTR)
+		continue;
+	close(end.fd);
+	if (code == CLI_DONE && cli->json) {
+		json_t *answer = json_pack("{s:s, s:s}", "machine", machine.name, "state", "off");
+
+		cli_print_json(answer);
+		json_decref(answer);
+	} else if (code == CLI_DONE) {
+		printf("machine \"%s\" is off\n", machine.name);
+	}
+	return code;
+}
+
+/* What one machine is; a console that doesn't answer leaves the number of partitions out. */
+static json_t *describe(const struct machine *machine)
+{
+	json_t *entry =
+	    json_pack("{s:s, s:s}", "name", machine->name, "state", machine->on ? "on" : "dead");
+	struct varlink_reply reply = {0};
+
+	if (machine->on && ask(machine, "Status", &reply) == 0 && !reply.error) {
+		const json_t *status = json_object_get(reply.parameters, "status");
+		size_t count = json_array_size(json_object_get(status, "partitions"));
+
+		json_object_set_new(entry, "partitions", json_integer((json_int_t)count));
+	}
+	varlink_reply_fini(&reply);
+	if (machine->on)
+		json_object_set_new(entry, "pid", json_integer(machine->box));
+	return entry;
+}
+
+static char *number_or_dash(const json_t *object, const char *key)
+{
+	const json_t *number = json_object_get(object, key);
+
+	return number ? cli_text("%lld", (long long)json_integer_value(number)) : cli_text("-");
+}
+
+static void print_list(const struct cli *cli, const json_t *list)
+{
+	struct table *table = table_create("MACHINE STATE >PARTITIONS >BOX-PID");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *entry = json_array_get(list, i);
+		const char *state = cli_string(entry, "state");
+
+		table_string(table, NULL, cli_string(entry, "name"));
+		table_string(table, cli_state_color(state), state);
+		table_cell(table, NULL, number_or_dash(entry, "partitions"));
+		table_cell(table, NULL, number_or_dash(entry, "pid"));
+	}
+	table_print(table, cli);
+}
+
+int cli_list(struct cli *cli, const struct cli_args *args)
+{
+	struct machine *machines;
+	int count = cli_machines(&machines);
+	json_t *list = json_array();
+
+	(void)args;
+	for (int i = 0; i < count; i++)
+		json_array_append_new(list, describe(&machines[i]));
+	free(machines);
+	if (cli->json)
+		cli_print_json(list);
+	else if (count == 0)
+		printf("no machines; `apmp up FILE` starts one\n");
+	else
+		print_list(cli, list);
+	json_decref(list);
+	return CLI_DONE;
+}

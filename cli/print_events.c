@@ -1,0 +1,156 @@
+/* `apmp events` and `apmp trace`: what happened. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/find_machine.h"
+#include "cli/table.h"
+
+/* ---- events ---- */
+
+static bool is_heading(const char *key)
+{
+	return strcmp(key, "seq") == 0 || strcmp(key, "t_ns") == 0 || strcmp(key, "kind") == 0;
+}
+
+/* "17  123.456789  member.removed      partition=beta by=alpha" */
+static void print_event(const json_t *event)
+{
+	const json_t *missed = json_object_get(event, "missed");
+	json_int_t t_ns = json_integer_value(json_object_get(event, "t_ns"));
+	const char *key;
+	json_t *value;
+
+	if (missed) {
+		printf("(%lld events missed: too slow)\n", (long long)json_integer_value(missed));
+		return;
+	}
+	printf("%6lld %8lld.%06lld  %-22s",
+	       (long long)json_integer_value(json_object_get(event, "seq")),
+	       (long long)t_ns / 1000000000, (long long)t_ns / 1000 % 1000000,
+	       cli_string(event, "kind"));
+	/* jansson's iteration wants an object that it could change; it doesn't. */
+	json_object_foreach((json_t *)(uintptr_t)event, key, value)
+	{
+		char *text;
+
+		if (is_heading(key))
+			continue;
+		text = json_is_string(value) ? cli_text("%s", json_string_value(value))
+					     : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+		printf(" %s=%s", key, text ? text : "?");
+		free(text);
+	}
+	putchar('\n');
+}
+
+/* Prints the events of one reply; whether more will come. */
+static bool take_event(const struct cli *cli, const struct varlink_reply *reply)
+{
+	const json_t *event = json_object_get(reply->parameters, "event");
+
+	if (json_object_size(event) > 0 && cli->json)
+		cli_print_json(event);
+	else if (json_object_size(event) > 0)
+		print_event(event);
+	/* Whoever reads the other end of a pipe wants each event when it happens. */
+	fflush(stdout);
+	return reply->continues && !ferror(stdout);
+}
+
+int cli_events(struct cli *cli, const struct cli_args *args)
+{
+	json_t *parameters = json_object();
+	struct varlink_client *client;
+	struct machine machine;
+	bool more = true;
+	int r = CLI_DONE;
+
+	if (cli_option(args, "since")) {
+		json_int_t since;
+
+		r = cli_number(args, "--since", cli_option(args, "since"), &since);
+		json_object_set_new(parameters, "since", json_integer(since));
+	}
+	if (cli_option(args, "follow"))
+		json_object_set_new(parameters, "follow", json_true());
+	if (r == CLI_DONE)
+		r = cli_connect(cli, &machine, &client);
+	if (r != CLI_DONE) {
+		json_decref(parameters);
+		return r;
+	}
+	r = varlink_client_send(client, "Events", parameters, VARLINK_MORE, NULL, 0);
+	while (r == 0 && more) {
+		struct varlink_reply reply = {0};
+
+		r = varlink_client_receive(client, &reply);
+		if (r == -EINTR)
+			r = 0;
+		else if (r == 0 && reply.error)
+			r = cli_refuse(cli, CLI_REFUSED, reply.error,
+				       json_incref(reply.parameters));
+		else if (r == 0)
+			more = take_event(cli, &reply);
+		varlink_reply_fini(&reply);
+	}
+	varlink_client_close(client);
+	/* The power going off ends every stream: for one that follows, that is its end. */
+	if (r == -EPIPE && cli_option(args, "follow"))
+		return CLI_DONE;
+	return r < 0 ? cli_no_answer(cli, &machine, r) : r;
+}
+
+/* ---- trace ---- */
+
+static void print_trace(const struct cli *cli, const json_t *entries)
+{
+	struct table *table = table_create(">TIME WHO >THREAD POINT FIGURE >ARG");
+	json_int_t first = 0;
+
+	for (size_t i = 0; i < json_array_size(entries); i++) {
+		const json_t *entry = json_array_get(entries, i);
+		json_int_t t_ns = json_integer_value(json_object_get(entry, "t_ns"));
+		const json_t *thread = json_object_get(entry, "thread");
+		const json_t *arg = json_object_get(entry, "arg");
+
+		if (i == 0)
+			first = t_ns;
+		table_cell(table, NULL, cli_text("%.3f us", (double)(t_ns - first) / 1e3));
+		table_string(table, NULL, cli_string(entry, "who"));
+		table_cell(table, NULL,
+			   json_is_string(thread)
+			       ? cli_text("%s", json_string_value(thread))
+			       : cli_text("%lld", (long long)json_integer_value(thread)));
+		table_string(table, NULL, cli_string(entry, "point"));
+		table_string(table, NULL, cli_string(entry, "figure"));
+		table_cell(table, NULL,
+			   cli_text("%#llx", (unsigned long long)json_integer_value(arg)));
+	}
+	table_print(table, cli);
+}
+
+int cli_trace(struct cli *cli, const struct cli_args *args)
+{
+	json_t *parameters = json_object();
+	json_t *who = args->count > 0 ? json_array() : NULL;
+	const json_t *entries;
+	json_t *answer;
+	int code;
+
+	for (int i = 0; i < args->count; i++)
+		json_array_append_new(who, json_string(args->args[i]));
+	if (who)
+		json_object_set_new(parameters, "who", who);
+	code = cli_call(cli, "Trace", parameters, &answer);
+	if (code != CLI_DONE)
+		return code;
+	entries = json_object_get(answer, "entries");
+	for (size_t i = 0; cli->json && i < json_array_size(entries); i++)
+		cli_print_json(json_array_get(entries, i));
+	if (!cli->json)
+		print_trace(cli, entries);
+	json_decref(answer);
+	return CLI_DONE;
+}

@@ -1,0 +1,141 @@
+/* `apmp status` and `apmp cpu list`: the machine as it is now. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/find_machine.h"
+#include "cli/table.h"
+
+/* A number of an object, "-" without one. */
+static char *number(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value))
+		return cli_text("-");
+	return cli_text("%lld", (long long)json_integer_value(value));
+}
+
+static char *size(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value))
+		return cli_text("-");
+	return cli_size_text((unsigned long long)json_integer_value(value));
+}
+
+static void state(struct table *table, const char *text)
+{
+	table_string(table, cli_state_color(text), text);
+}
+
+static void print_partitions(const struct cli *cli, const json_t *partitions)
+{
+	struct table *table =
+	    table_create(">ID PARTITION STATE INSTANCE >INCARNATION >PRIMARY CPUS "
+			 "HOST-CPUS >MEMORY COMMUNITY");
+
+	for (size_t i = 0; i < json_array_size(partitions); i++) {
+		const json_t *partition = json_array_get(partitions, i);
+		const json_t *instance = json_object_get(partition, "instance");
+
+		table_cell(table, NULL, number(partition, "id"));
+		table_string(table, NULL, cli_string(partition, "name"));
+		table_string(table, NULL, cli_string(partition, "state"));
+		state(table, cli_string(instance, "state"));
+		table_cell(table, NULL, number(instance, "incarnation"));
+		table_cell(table, NULL, number(partition, "primary"));
+		table_cell(table, NULL, cli_numbers_text(json_object_get(partition, "cpus")));
+		table_string(table, NULL, cli_string(partition, "host_cpus"));
+		table_cell(table, NULL, size(partition, "memory"));
+		table_string(table, NULL, cli_string(partition, "community"));
+	}
+	table_print(table, cli);
+}
+
+static void print_cpus(const struct cli *cli, const json_t *cpus)
+{
+	struct table *table = table_create(">CPU OWNER CURRENT-OWNER STATE PRIMARY >HOST-CPU");
+
+	for (size_t i = 0; i < json_array_size(cpus); i++) {
+		const json_t *cpu = json_array_get(cpus, i);
+		bool primary = json_is_true(json_object_get(cpu, "primary"));
+
+		table_cell(table, NULL, number(cpu, "id"));
+		table_string(table, NULL, cli_string(cpu, "owner"));
+		table_string(table, NULL, cli_string(cpu, "current_owner"));
+		state(table, cli_string(cpu, "state"));
+		table_string(table, NULL, primary ? "primary" : "-");
+		table_cell(table, NULL, number(cpu, "host_cpu"));
+	}
+	table_print(table, cli);
+}
+
+static void print_communities(const struct cli *cli, const json_t *communities)
+{
+	struct table *table =
+	    table_create(">ID COMMUNITY SHARING-SET >INCARNATION >DB-PFN >DB-PAGES MEMBERS");
+
+	for (size_t i = 0; i < json_array_size(communities); i++) {
+		const json_t *community = json_array_get(communities, i);
+		const json_t *set = json_object_get(community, "sharing_set");
+
+		table_cell(table, NULL, number(community, "id"));
+		table_string(table, NULL, cli_string(community, "name"));
+		state(table, cli_string(set, "state"));
+		table_cell(table, NULL, number(set, "incarnation"));
+		table_cell(table, NULL, number(set, "apmpdb_pfn"));
+		table_cell(table, NULL, number(set, "apmpdb_pages"));
+		table_cell(table, NULL, cli_names_text(json_object_get(community, "members")));
+	}
+	table_print(table, cli);
+}
+
+static void print_status(const struct cli *cli, const json_t *status)
+{
+	printf("machine %s is %s, partitions are kept apart by %s\n\n",
+	       cli_string(status, "machine"), cli_string(status, "state"),
+	       cli_string(status, "backend"));
+	print_partitions(cli, json_object_get(status, "partitions"));
+	putchar('\n');
+	print_cpus(cli, json_object_get(status, "cpus"));
+	putchar('\n');
+	print_communities(cli, json_object_get(status, "communities"));
+}
+
+int cli_status(struct cli *cli, const struct cli_args *args)
+{
+	json_t *answer;
+	const json_t *status;
+	int code = cli_call(cli, "Status", NULL, &answer);
+
+	(void)args;
+	if (code != CLI_DONE)
+		return code;
+	status = json_object_get(answer, "status");
+	if (cli->json)
+		cli_print_json(status);
+	else
+		print_status(cli, status);
+	json_decref(answer);
+	return CLI_DONE;
+}
+
+int cli_cpu_list(struct cli *cli, const struct cli_args *args)
+{
+	json_t *answer;
+	const json_t *cpus;
+	int code = cli_call(cli, "Status", NULL, &answer);
+
+	(void)args;
+	if (code != CLI_DONE)
+		return code;
+	cpus = json_object_get(json_object_get(answer, "status"), "cpus");
+	if (cli->json)
+		cli_print_json(cpus);
+	else
+		print_cpus(cli, cpus);
+	json_decref(answer);
+	return CLI_DONE;
+}

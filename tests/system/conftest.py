@@ -1,0 +1,111 @@
+"""Fixtures of the system tests.
+
+`machine` is a trio that is up; `make_machine` makes machines from any text, not yet up. Both end
+with everything powered off, and fail the test for anything left behind. `shared` is a machine for
+the tests of a module that leave it as they found it; the text is MACHINE of the module or the trio.
+"""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # leftovers.py
+sys.path.insert(0, str(Path(__file__).resolve().parent))         # apmp.py
+
+import apmp  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Lets the fixtures below know whether the test itself has failed."""
+    report = (yield).get_result()
+    setattr(item, f"report_{report.when}", report)
+
+
+def _failed(request):
+    return any(getattr(request.node, f"report_{when}", None) is not None
+               and getattr(request.node, f"report_{when}").failed for when in ("setup", "call"))
+
+
+@pytest.fixture
+def make_machine(request):
+    """make_machine(text) gives a Machine that is not yet up; {name} in the text is its name."""
+    machines = []
+
+    def make(text=apmp.TRIO, name=None):
+        machines.append(apmp.Machine(text, name))
+        return machines[-1]
+
+    yield make
+    wrong = []
+    for machine in machines:
+        if _failed(request):
+            print(f"kept for a look: {machine.save_failure(request.node.name)}")
+        said = machine.close()
+        if said and not _failed(request):
+            said.append(f"kept for a look: {machine.save_failure(request.node.name)}")
+        machine.remove()
+        wrong += said
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+@pytest.fixture
+def machine(make_machine, request):
+    """A machine that is up; the marker machine_file(text) gives another one than the trio."""
+    marker = request.node.get_closest_marker("machine_file")
+    made = make_machine(marker.args[0] if marker else apmp.TRIO)
+    try:
+        made.up()
+    except BaseException:
+        print(f"kept for a look: {made.save_failure(request.node.name)}")
+        raise
+    return made
+
+
+class Shared:
+    """The machine of a module: made when it is first wanted, and anew after a test that failed."""
+
+    def __init__(self, text):
+        self.text = text
+        self.machine = None
+
+    def get(self):
+        if self.machine is None:
+            self.machine = apmp.Machine(self.text)
+            try:
+                self.machine.up()
+            except BaseException:
+                print(f"kept for a look: {self.machine.save_failure(self.machine.name)}")
+                self.close()
+                raise
+        return self.machine
+
+    def close(self):
+        machine, self.machine = self.machine, None
+        if machine is None:
+            return []
+        wrong = machine.close()
+        machine.remove()
+        return wrong
+
+
+@pytest.fixture(scope="module")
+def _shared_of_module(request):
+    shared = Shared(getattr(request.module, "MACHINE", apmp.TRIO))
+    yield shared
+    wrong = shared.close()
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+@pytest.fixture
+def shared(_shared_of_module, request):
+    yield _shared_of_module.get()
+    if _failed(request):
+        print(f"kept for a look: {_shared_of_module.machine.save_failure(request.node.name)}")
+        print("\n".join(_shared_of_module.close()))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "machine_file(text): what the fixture machine runs")

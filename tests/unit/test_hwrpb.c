@@ -1,0 +1,183 @@
+/* test_hwrpb.c - the HWRPB, from the console's side and from the instance's. */
+#include <errno.h>
+#include <string.h>
+
+#include "shm/shared.h"
+#include "tests/unit/suite.h"
+#include "tests/unit/world.h"
+
+static struct world w;
+static struct party *alpha;
+static struct hwrpb *h;
+
+static void setup(void)
+{
+	world_init(&w);
+	alpha = world_boot(&w, ALPHA);
+	h = alpha->hwrpb;
+}
+
+static void teardown(void)
+{
+	world_fini(&w);
+}
+
+/* shows: HWRPB-01, HWRPB-02, HWRPB-03 */
+START_TEST(prepared_for_a_life)
+{
+	ck_assert_int_eq(apmp_hwrpb_check(h, sizeof(*h)), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->unique), party_identity(alpha));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->pa), WORLD_HWRPB_PA(ALPHA));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->boot_count), 1);
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		ck_assert_uint_eq(apmp_hwrpb_flags(h, cpu), HWRPB_PP | (cpu < 2 ? HWRPB_PA : 0));
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
+	apmp_store_relaxed(&h->request.done, 9);
+	(void)world_boot(&w, ALPHA);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->boot_count), 2);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->unique), party_identity(alpha));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].state), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->request.done), 0);
+}
+END_TEST
+
+static void spoil(int kind)
+{
+	switch (kind) {
+	case 0:
+		apmp_store_relaxed(&h->magic, 0);
+		break;
+	case 1:
+		apmp_store_relaxed(&h->fingerprint, apmp_fingerprint(sizeof(*h) + 8));
+		break;
+	case 2:
+		apmp_store_relaxed(&h->slot_size, 64);
+		break;
+	case 3:
+		apmp_store_relaxed(&h->slot_off, 0);
+		break;
+	case 4:
+		apmp_store_relaxed(&h->cpu_count, APMP_MAX_CPUS + 1);
+		break;
+	case 5:
+		apmp_store_relaxed(&h->primary, WORLD_CPUS);
+		break;
+	case 6:
+		apmp_store_relaxed(&h->cpu_count, 0);
+		break;
+	default:
+		apmp_store_relaxed(&h->tick_ns, 0);
+		break;
+	}
+}
+
+START_TEST(check_refuses)
+{
+	ck_assert_int_eq(apmp_hwrpb_check(h, sizeof(*h) - 1), -ENOSPC);
+	spoil(_i);
+	ck_assert_int_eq(apmp_hwrpb_check(h, sizeof(*h)), -EBADMSG);
+}
+END_TEST
+
+START_TEST(flags_of_no_cpu)
+{
+	ck_assert_uint_eq(apmp_hwrpb_flags(h, WORLD_CPUS), 0);
+	ck_assert_uint_eq(apmp_hwrpb_flags(h, UINT32_MAX), 0);
+	apmp_store_relaxed(&h->cpu_count, UINT32_MAX);
+	ck_assert_uint_eq(apmp_hwrpb_flags(h, APMP_MAX_CPUS), 0);
+}
+END_TEST
+
+START_TEST(flags_change_in_an_update)
+{
+	apmp_update_begin(&w.up);
+	apmp_hwrpb_set_flags(&w.up, h, ALPHA, 1, HWRPB_PA, HWRPB_COMPATIBLE);
+	ck_assert_uint_eq(apmp_hwrpb_flags(h, 1), HWRPB_PP | HWRPB_COMPATIBLE);
+	apmp_update_abort(&w.up);
+	ck_assert_uint_eq(apmp_hwrpb_flags(h, 1), HWRPB_PP | HWRPB_PA);
+}
+END_TEST
+
+/* shows: CPU-05 */
+START_TEST(startreq_and_start)
+{
+	char word[HWRPB_MSG_SIZE];
+
+	apmp_store_relaxed(&w.line[0].pending, 0);
+	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_TXRDY);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].arrivals), 1);
+	ck_assert(!apmp_hwrpb_take_startreq(h, 2));
+	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	apmp_hwrpb_send_start(&alpha->env, h, 3);
+	ck_assert_uint_eq(alpha->wakes, 1);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].rxrdy), 1);
+	memcpy(word, h->slot[3].rx, sizeof(word));
+	ck_assert_str_eq(word, HWRPB_MSG_START);
+}
+END_TEST
+
+static const char *const other_words[] = {"", "START", "STARTREQUEST", "startreq",
+					  "STARTREQ.NOENDNOENDNOEND"};
+
+/* Another word is no STARTREQ, and does not keep the next one out. */
+START_TEST(other_words_mean_nothing)
+{
+	char word[HWRPB_MSG_SIZE] = "";
+
+	memcpy(word, other_words[_i], strnlen(other_words[_i], sizeof(word)));
+	memcpy(h->slot[3].tx, word, sizeof(word));
+	apmp_store_relaxed(&h->slot[3].txrdy, 1);
+	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+}
+END_TEST
+
+START_TEST(one_request_at_a_time)
+{
+	static const uint64_t arg[3] = {1, BETA, 1};
+	struct apmp_hwrpb_request got = {.seq = 77};
+	uint32_t seq = 0, next = 88;
+
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 0);
+	ck_assert_uint_eq(got.seq, 77);
+	apmp_store_relaxed(&w.line[0].pending, 0);
+	ck_assert_int_eq(apmp_hwrpb_request(&w.console.env, h, HWRPB_REQUEST_MIGRATE, arg, &seq),
+			 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_REQUEST);
+	ck_assert_int_eq(apmp_hwrpb_request(&w.console.env, h, HWRPB_REQUEST_HALT, arg, &next),
+			 -EBUSY);
+	ck_assert_uint_eq(next, 88);
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1);
+	ck_assert_uint_eq(got.seq, seq);
+	ck_assert_uint_eq(got.op, HWRPB_REQUEST_MIGRATE);
+	ck_assert_mem_eq(got.arg, arg, sizeof(arg));
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1); /* until it is answered */
+	apmp_hwrpb_request_done(h, got.seq, -EPERM);
+	ck_assert_int_eq(apmp_load_relaxed(&h->request.result), -EPERM);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->request.done), seq);
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 0);
+	ck_assert_int_eq(apmp_hwrpb_request(&w.console.env, h, HWRPB_REQUEST_HALT, arg, &next), 0);
+	ck_assert_uint_eq(next, seq + 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("hwrpb");
+	TCase *tc = suite_case(suite, "hwrpb");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, prepared_for_a_life);
+	tcase_add_loop_test(tc, check_refuses, 0, 8);
+	tcase_add_test(tc, flags_of_no_cpu);
+	tcase_add_test(tc, flags_change_in_an_update);
+	tcase_add_test(tc, startreq_and_start);
+	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
+	tcase_add_test(tc, one_request_at_a_time);
+	return suite_run(suite);
+}
