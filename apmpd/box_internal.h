@@ -3,11 +3,7 @@
 #define APMPD_BOX_INTERNAL_H
 
 #include "apmpd/rundir.h"
-/* Both define APMP_NAME_SIZE, once as 32 and once as 32u. */
-#pragma push_macro("APMP_NAME_SIZE")
-#undef APMP_NAME_SIZE
 #include "shm/wire/box.h"
-#pragma pop_macro("APMP_NAME_SIZE")
 
 #include "apmpd/box_log.h"
 #include "apmpd/console_link.h"

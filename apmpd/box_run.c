@@ -1,10 +1,9 @@
 /* Programs in a partition: `apmp run`.
  *
- * WHAT     What is to run comes as a memfd: the strings of argv, an empty one, those of the
- *          environment, an empty one, the directory.  A program is in a session of its own, in its
+ * WHAT     What is to run comes as a memfd: as many arguments as the request says, the strings of
+ *          the environment, an empty one, the directory.  A program is in a session of its own, in its
  *          partition's group for programs, and ends with the partition.
- * LIMITS   A program runs as the user of the box.  An argument can't be the empty string, which
- *          ends the list.  Its umask and limits are those that the box was started with.
+ * LIMITS   A program runs as the user of the box.  Its umask and limits are those that the box was started with.
  */
 #include "apmpd/box_internal.h"
 
@@ -59,34 +58,38 @@ static int read_text(int fd, char **ret_text, size_t *ret_size)
 	return 0;
 }
 
-/* Splits the strings: two lists, each ended by an empty one, then the directory. */
-static int split(struct description *description, size_t size)
+/* Splits the strings: argc arguments, the environment up to an empty one, then the directory. */
+static int split(struct description *description, size_t size, uint64_t argc)
 {
 	char *at = description->text, *end = at + size;
-	size_t count = 0, lists = 0;
+	size_t count = 0;
+	bool ended = false;
 
 	/* Each string has at least its NUL. */
 	description->strings = calloc(size + 2, sizeof(char *));
 	if (!description->strings)
 		return -ENOBUFS;
-	while (lists < 2 && at < end) {
-		description->strings[count++] = *at ? at : NULL;
-		if (!*at && ++lists == 1)
-			description->env = &description->strings[count];
-		at += strlen(at) + 1;
+	for (; argc > 0 && at < end; argc--, at += strlen(at) + 1)
+		description->strings[count++] = at;
+	if (argc > 0 || !count || !*description->strings[0])
+		return -EINVAL;
+	description->env = &description->strings[++count]; /* a NULL between the two */
+	for (; !ended && at < end; at += strlen(at) + 1) {
+		ended = !*at;
+		description->strings[count++] = ended ? NULL : at;
 	}
-	if (lists < 2 || at >= end || !*at || !description->strings[0])
+	if (!ended || at >= end || !*at)
 		return -EINVAL;
 	description->cwd = at;
 	return 0;
 }
 
-static int description_init(struct description *ret, int fd)
+static int description_init(struct description *ret, int fd, uint64_t argc)
 {
 	size_t size = 0;
 	int error = read_text(fd, &ret->text, &size);
 
-	return error ? error : split(ret, size);
+	return error ? error : split(ret, size, argc);
 }
 
 static int check(struct apmp_box *box, struct apmp_call *call)
@@ -148,7 +151,7 @@ int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call)
 
 	if (result)
 		return result;
-	result = description_init(&description, call->fds[0]);
+	result = description_init(&description, call->fds[0], call->request->arg[1]);
 	if (result)
 		apmp__call_fail(call, result, "what to run can't be read: %s", strerror(-result));
 	else

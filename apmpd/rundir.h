@@ -9,13 +9,13 @@
 #ifndef APMPD_RUNDIR_H
 #define APMPD_RUNDIR_H
 
+#include "shm/layout_common.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define APMP_NAME_SIZE	  32 /* of a machine or partition, with the final NUL */
 #define APMP_RUNDIR_MAGIC 0x61526e44u
 
 struct apmp_rundir {

@@ -74,7 +74,7 @@ static const struct cli_command commands[] = {
 	 "apmp chaos inject kill beta --at join_812:2", 2, 2, 0,
 	 {{"at", "POINT[:N]", "when the partition passes POINT for the N-th time"}},
 	 cli_chaos_inject},
-	{"chaos", "run|campaign|replay|shrink ...", "fault plans and campaigns: see apmp-chaos",
+	{"chaos", "kills|sim ...", "fault plans and campaigns: see apmp-chaos",
 	 "apmp chaos run plan.yaml --seed 7", 0, CLI_REST, -1, {{0}}, cli_chaos},
 };
 

@@ -211,8 +211,8 @@ static int place_memory(struct console *c, const char *what, int32_t community, 
 			return no_place(c, what, wanted, size);
 		take = s.largest < size ? s.largest : size;
 		if (!s.desc_owner) { /* [0096]: what is shared, or split, is the community's */
-			apmp_tree_set_owner(&c->tw, s.desc, community ? community : owner);
 			apmp_tree_set_owner(&c->tw, s.sub, community ? community : owner);
+			apmp_tree_set_current_owner(&c->tw, s.sub, community ? community : owner);
 		}
 		err = apmp_tree_take_memory(&c->tw, s.desc, take, owner, flags, &pa);
 		if (err)

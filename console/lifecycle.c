@@ -375,8 +375,16 @@ static void fenced(struct partition *p)
 
 static void on_killed(void *ctx, const struct apmp_box_event *event)
 {
-	(void)event;
-	fenced(ctx);
+	struct partition *p = ctx;
+
+	if (!event->error) {
+		fenced(p);
+		return;
+	}
+	/* Nothing is recovered on a guess: whoever suspects it, or the operator, fences it again. */
+	fprintf(stderr, "apmp-console: fence of partition %s: %s\n", p->name, event->text);
+	p->fencing = FENCE_NONE;
+	answer_waiters(p, -EINPROGRESS);
 }
 
 void console_fence(struct partition *p, enum fence_reason reason)
@@ -384,11 +392,21 @@ void console_fence(struct partition *p, enum fence_reason reason)
 	struct console *c = p->console;
 	struct apmp_box_request request = {.op = APMP_BOX_OP_KILL, .id = p->id};
 
-	if (p->fencing || !console_identity(p))
+	if (!console_identity(p))
 		return;
+	if (p->fencing) {
+		/* One that only waits for the bugcheck bit to be seen can be made a kill. */
+		if (p->fencing == FENCE_REMOVED && !c->fence_kill && reason != FENCE_REMOVED)
+			box_link_post(&c->box, &request, NULL, NULL);
+		return;
+	}
 	p->fencing = reason;
-	/* `fence: bugcheck`: the instance itself must see the bit and end. */
+	/* `fence: bugcheck`: the instance itself must see the bit and end; who asked goes on. */
 	request.arg[0] = reason == FENCE_REMOVED && !c->fence_kill;
+	if (request.arg[0]) {
+		p->fence_pending = true;
+		answer_waiters(p, -EINPROGRESS);
+	}
 	box_link_post(&c->box, &request, on_killed, p);
 }
 

@@ -15,6 +15,7 @@
 
 #include "console/console.h"
 #include "shm/assert.h"
+#include "shm/shared.h"
 
 struct program {
 	struct program *next;
@@ -26,9 +27,15 @@ struct program {
 };
 
 static struct program *programs;
-static uint64_t last_number;
+static uint32_t last_number; /* of this console's life */
 
-/* One argument vector as the box wants it: each string with its NUL, an empty one at the end. */
+/* Programs of an earlier console may still run: its life is part of the number. */
+static uint64_t next_number(const struct console *c)
+{
+	return apmp_load_relaxed(&c->state->restarts) << 32 | ++last_number;
+}
+
+/* Strings as the box wants them, each with its NUL. */
 static void put_strings(FILE *out, const json_t *strings)
 {
 	const json_t *s;
@@ -36,7 +43,6 @@ static void put_strings(FILE *out, const json_t *strings)
 
 	json_array_foreach(strings, i, s)
 		fwrite(json_string_value(s), 1, json_string_length(s) + 1, out);
-	fputc('\0', out);
 }
 
 /* A memfd with argv, environment and directory; -errno. */
@@ -56,6 +62,7 @@ static int describe(const json_t *parameters)
 	}
 	put_strings(out, json_object_get(parameters, "argv"));
 	put_strings(out, json_object_get(parameters, "env"));
+	fputc('\0', out);
 	fwrite(cwd, 1, strlen(cwd) + 1, out);
 	if (fclose(out)) {
 		close(fd);
@@ -80,7 +87,9 @@ static int start(struct partition *p, uint64_t number, const json_t *parameters,
 		 struct varlink_call *call, struct apmp_box_event *event)
 {
 	struct apmp_box_request request = {
-	    .op = APMP_BOX_OP_RUN, .id = p->id, .arg = {number}};
+	    .op = APMP_BOX_OP_RUN,
+	    .id = p->id,
+	    .arg = {number, json_array_size(json_object_get(parameters, "argv"))}};
 	int fds[4], count, err;
 
 	fds[0] = describe(parameters);
@@ -122,6 +131,7 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 	const char *name = json_string_value(json_object_get(parameters, "partition"));
 	struct partition *p = console_partition(c, name);
 	struct apmp_box_event event = {.text = ""};
+	uint64_t number;
 	int pid;
 
 	if (!p) {
@@ -138,13 +148,14 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 		varlink_call_invalid(call, "argv");
 		return;
 	}
-	pid = start(p, ++last_number, parameters, call, &event);
+	number = next_number(c);
+	pid = start(p, number, parameters, call, &event);
 	if (pid < 0)
 		varlink_call_error(call, "Host",
 				   json_pack("{s:s,s:i,s:s}", "what", "exec", "errno", -pid,
 					     "reason", event.text[0] ? event.text : strerror(-pid)));
 	else
-		follow(p, last_number, pid, call,
+		follow(p, number, pid, call,
 		       json_is_true(json_object_get(parameters, "detach")));
 }
 

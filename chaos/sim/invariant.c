@@ -242,11 +242,42 @@ static void check_lock(struct sim_instance *in, uint64_t old, uint64_t value)
 		sim_fault_lock_taken();
 }
 
-static void check_judgement(struct sim_instance *by, uint64_t identity);
-
-static uint64_t node_off(uint32_t id)
+/* Whether an instance has been silent long enough to be taken for dead, or was just now. */
+static bool silent(const struct sim_instance *in)
 {
-	return sizeof(struct apmp_db_header) + (uint64_t)id * sizeof(struct apmp_db_node);
+	return sim.now_ns - in->last_beat_ns >= SILENCE_MIN(sim.plan.timing.stop_ns) ||
+	       in->last_silence_end_ns + JUDGEMENT_TICKS * sim.plan.timing.tick_ns > sim.now_ns;
+}
+
+void sim_check_beat(struct sim_instance *in)
+{
+	if (sim.now_ns - in->last_beat_ns >= SILENCE_MIN(sim.plan.timing.stop_ns))
+		in->last_silence_end_ns = sim.now_ns;
+	in->last_beat_ns = sim.now_ns;
+	/* One beat may be under way when it is told. */
+	if (in->told == in->identity && ++in->beats_since_told == 2)
+		sim_finding("%s was told that it was judged dead, and goes on", name_of(in));
+}
+
+/* Whom the bugcheck word names is judged; whom word and bit name is told, and must end. */
+static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t value)
+{
+	struct apmp_db_node *node = &sim_db()->node[off / sizeof(*node)];
+	struct sim_instance *in = living(node->bugcheck_of);
+
+	if (!in)
+		return;
+	if (node->reasons & APMP_REASON_BUGCHECK)
+		in->told = in->identity;
+	if (off % sizeof(*node) != offsetof(struct apmp_db_node, bugcheck_of) ||
+	    value != in->identity)
+		return;
+	sim_say("%s judges %s dead, silent for %.1f ms", name_of(by), name_of(in),
+		(double)(sim.now_ns - in->last_beat_ns) / SIM_MS);
+	if (in->life == SIM_ALIVE && !silent(in))
+		sim_finding("%s judges %s dead, who beat %.1f ms ago", name_of(by), name_of(in),
+			    (double)(sim.now_ns - in->last_beat_ns) / SIM_MS);
+	in->judged = value;
 }
 
 void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
@@ -258,8 +289,8 @@ void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
 		return;
 	if (off == offsetof(struct apmp_db_header, lock))
 		check_lock(in, old, value);
-	if (off == node_off(apmp_identity_id(value)) + offsetof(struct apmp_db_node, bugcheck_of))
-		check_judgement(in, value);
+	if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
+		check_judgement(in, off - sizeof(struct apmp_db_header), value);
 	if (off != offsetof(struct apmp_db_header, members))
 		return;
 	for (uint64_t gone = old & ~value; gone; gone &= gone - 1) {
@@ -273,35 +304,6 @@ void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
 }
 
 /* --- at a fence, at a report --- */
-
-/* Whether an instance has been silent long enough to be taken for dead, or was just now. */
-static bool silent(const struct sim_instance *in)
-{
-	return sim.now_ns - in->last_beat_ns >= SILENCE_MIN(sim.plan.timing.stop_ns) ||
-	       in->last_silence_end_ns + JUDGEMENT_TICKS * sim.plan.timing.tick_ns > sim.now_ns;
-}
-
-void sim_check_beat(struct sim_instance *in)
-{
-	if (sim.now_ns - in->last_beat_ns >= SILENCE_MIN(sim.plan.timing.stop_ns))
-		in->last_silence_end_ns = sim.now_ns;
-	in->last_beat_ns = sim.now_ns;
-}
-
-/* The judgement, after which there is no way back: the one that was judged must end. */
-static void check_judgement(struct sim_instance *by, uint64_t identity)
-{
-	struct sim_instance *in = living(identity);
-
-	if (!in)
-		return;
-	sim_say("%s judges %s dead, silent for %.1f ms", name_of(by), name_of(in),
-		(double)(sim.now_ns - in->last_beat_ns) / SIM_MS);
-	if (in->life == SIM_ALIVE && !silent(in))
-		sim_finding("%s judges %s dead, who beat %.1f ms ago", name_of(by), name_of(in),
-			    (double)(sim.now_ns - in->last_beat_ns) / SIM_MS);
-	in->judged = identity;
-}
 
 void sim_check_fence(struct sim_instance *in, uint64_t by)
 {

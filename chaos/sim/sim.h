@@ -103,7 +103,8 @@ struct sim_instance {
 	uint64_t boot_at_ns;   /* when the operator will ask; APMP_NEVER */
 	uint64_t stalled_until_ns; /* stands still */
 	uint64_t last_beat_ns, last_silence_end_ns;
-	uint64_t judged; /* the life that others have taken for dead */
+	uint64_t judged, told; /* lives that others have taken for dead, and that can know it */
+	uint32_t beats_since_told;
 	struct apmp_cpu_bits cpu_sets[4];
 	/* a callback that is on its way */
 	struct {

@@ -243,6 +243,7 @@ void sim_instance_begin(struct sim_instance *in)
 	in->boot_at_ns = APMP_NEVER;
 	in->last_beat_ns = sim.now_ns;
 	in->last_silence_end_ns = 0;
+	in->beats_since_told = 0;
 	in->stalled_until_ns = 0;
 	sim_env_init(&in->env);
 	sim_access_forget(in->id);

@@ -286,6 +286,27 @@ class Machine:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not so within {WATCHDOG:.0f} s: {answer}")
 
+    def at_rest(self, wanted, community="lab"):
+        """The status, as soon as just these are members, their ring is right, and each CPU of a
+        member is active there."""
+        status = self.until(
+            lambda now: members(now, community) == set(wanted) and ring_is_right(now, community)
+            and all(partition["active"] == partition["configure"]
+                    for partition in now["partitions"] if partition["name"] in wanted))
+        check_cpus(status)
+        return status
+
+    def boots_and_joins(self, name):
+        """It boots with the next incarnation and is a member."""
+        before = next(node["detail"]["incarnation"]
+                      for node in self.apmp("tree", json=True)["nodes"]
+                      if node["type"] == "partition" and node["name"] == name)
+        mark = self.events.mark()
+        self.apmp("partition", "boot", name)
+        self.events.wait_for("member.joined", partition=name, incarnation=before + 1, after=mark)
+        instance = self.partition(name)["instance"]
+        assert (instance["state"], instance["incarnation"]) == ("member", before + 1)
+
     def pid(self, partition):
         return self.partition(partition)["instance"]["pid"]
 
@@ -450,6 +471,14 @@ class Program:
         return self.process.wait(WATCHDOG)
 
 
+def points(prefix):
+    """Names of the points of an operation, from shm/points.def."""
+    text = (TOP / "shm/points.def").read_text()
+    names = [line.split("(")[1].split(",")[0] for line in text.splitlines()
+             if line.startswith("APMP_POINT_DEF(")]
+    return [name for name in names if name.startswith(prefix)]
+
+
 def set_of(text):
     """{0, 1, 2, 5} of "0-2,5"."""
     numbers = set()
@@ -502,7 +531,8 @@ def check_cpus(status):
                  if cpu["id"] in partition["cpus"]]
         assert where == ([cpu["current_owner"]] if cpu["current_owner"] else []), cpu
         assert cpu["state"] != "transit", cpu
-    for partition in status["partitions"]:
+    running = [partition for partition in status["partitions"] if partition["instance"].get("pid")]
+    for partition in running:
         assert set_of(partition["host_cpus"]) == cpus_of(status, partition["name"]), partition
         assert set(partition["active"]) <= set(partition["configure"]), partition
         assert set(partition["configure"]) <= set(partition["potential"]), partition

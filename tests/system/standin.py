@@ -286,7 +286,7 @@ def description(argv, env=(), cwd="/"):
     """The memfd that goes with RUN."""
     fd = os.memfd_create("program")
     lists = ["".join(f"{string}\0" for string in strings) for strings in (argv, env)]
-    os.write(fd, f"{lists[0]}\0{lists[1]}\0{cwd}\0".encode())
+    os.write(fd, f"{lists[0]}{lists[1]}\0{cwd}\0".encode())
     return fd
 
 
@@ -305,6 +305,6 @@ def run(wire, number, argv, env=(f"PATH={os.environ['PATH']}",), cwd="/", output
     if output is not None:
         fds += [os.open("/dev/null", os.O_RDONLY), os.dup(output), os.dup(output)]
     try:
-        return wire.ask("RUN", where, arg=(number, 0), text=argv[0], fds=fds)
+        return wire.ask("RUN", where, arg=(number, len(argv)), text=argv[0], fds=fds)
     finally:
         close_all(fds)

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 import apmp
+from apmp import points
 
 ALL = {"alpha", "beta", "gamma"}
 MACHINE = apmp.TRIO.replace("\npartitions:", """
@@ -15,36 +16,12 @@ SILENT = apmp.TRIO + "notice_exit: no\n"
 BUGCHECK = apmp.TRIO + "fence: bugcheck\n"
 
 
-def points(prefix):
-    """Names of the points of an operation, from shm/points.def."""
-    text = (apmp.TOP / "shm/points.def").read_text()
-    names = [line.split("(")[1].split(",")[0] for line in text.splitlines()
-             if line.startswith("APMP_POINT_DEF(")]
-    return [name for name in names if name.startswith(prefix)]
-
-
 def at_rest(machine, wanted=ALL):
-    """The status, as soon as just these are members and their ring is right."""
-    status = machine.until(lambda now: apmp.members(now) == set(wanted)
-                           and apmp.ring_is_right(now))
-    apmp.check_cpus(status)
-    return status
-
-
-def incarnation(machine, name):
-    return machine.apmp("tree", json=True) and next(
-        node["detail"]["incarnation"] for node in machine.apmp("tree", json=True)["nodes"]
-        if node["type"] == "partition" and node["name"] == name)
+    return machine.at_rest(wanted)
 
 
 def boots_and_joins(machine, name):
-    """It boots with the next incarnation and is a member."""
-    before = incarnation(machine, name)
-    mark = machine.events.mark()
-    machine.apmp("partition", "boot", name)
-    machine.events.wait_for("member.joined", partition=name, incarnation=before + 1, after=mark)
-    assert machine.partition(name)["instance"]["incarnation"] == before + 1
-    assert machine.partition(name)["instance"]["state"] == "member"
+    machine.boots_and_joins(name)
 
 
 def comes_back(machine, name):
@@ -260,8 +237,7 @@ def test_who_removes_the_dead_dies(shared, point):
     shared.arm("alpha", point)
     while "alpha" in apmp.members(shared.status()):
         shared.kill_partition("gamma")
-        status = shared.until(lambda now: apmp.ring_is_right(now)
-                              and "gamma" not in apmp.members(now))
+        shared.until(lambda now: apmp.ring_is_right(now) and "gamma" not in apmp.members(now))
         boots_and_joins(shared, "gamma")
     shared.events.wait_for("member.removed", partition="alpha", after=mark)
     status = at_rest(shared, {"beta", "gamma"})

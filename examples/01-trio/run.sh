@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The first thing to type: a whole machine boots, agrees, trades a CPU, loses a member and goes on.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+PATH=${APMP_BIN:-$here/../../build/release}:$PATH
+export APMP_MACHINE=trio NO_COLOR=1
+
+say() { printf '\n== %s\n' "$*"; }
+# One figure out of the machine's status.
+status() { apmp --json status | jq -r "$@"; }
+# The newest event that a jq condition is true of.
+newest() { apmp --json events | jq -cs "map(select($1)) | last"; }
+ms() { jq -nr "(($2 - $1) / 10000 | round) / 100"; }
+cleanup() { apmp down >/dev/null 2>&1 || true; }
+trap cleanup EXIT
+
+say "Power on: 6 CPUs, 192M and 3 partitions on $(nproc) host CPUs"
+began=$(date +%s%N)
+apmp up "$here/machine.yaml"
+printf 'It took %s ms until all three were members of one sharing set.\n' \
+	$(( ($(date +%s%N) - began) / 1000000 ))
+
+say "The configuration tree, which the console alone may write"
+apmp tree
+
+say "The members: each instance watches its little brother"
+status '.partitions[] | "\(.name): process \(.instance.pid), CPUs \(.cpus | join(" ")), watches partition \(.instance.little_brother), \(.instance.heartbeat) heartbeats so far"'
+
+say "A program of yours, unchanged, in partition gamma"
+program=$(apmp --json run gamma --detach -- sleep 600 | jq .pid)
+allowed() { awk '/^Cpus_allowed_list/ {print $2}' "/proc/$program/status"; }
+before=$(allowed)
+printf 'sleep is process %s; gamma has CPU 5, so it may use host CPUs %s.\n' "$program" "$before"
+
+say "CPU 2 migrates from alpha to gamma: alpha must agree, nobody takes it away"
+apmp cpu migrate 2 --to gamma
+printf 'The program may use host CPUs %s now, and was not told.\n' "$(allowed)"
+[ "$(nproc)" -eq 1 ] || [ "$(allowed)" != "$before" ]
+apmp cpu list
+
+say "kill -9 of partition beta's instance"
+last=$(newest true | jq .seq)
+exec {events}< <(exec apmp --json events --follow --since "$((last + 1))")
+follower=$!
+kill -9 "$(status '.partitions[] | select(.name == "beta").instance.pid')"
+while read -r -u "$events" event; do
+	[ "$(jq -r .kind <<<"$event")" != member.removed ] || break
+done
+kill "$follower"
+saw=$(newest '.kind == "instance.suspected" and .partition == "beta" and .by == "box"' | jq .t_ns)
+fenced=$(newest '.kind == "instance.fenced" and .partition == "beta"' | jq .t_ns)
+removed=$(jq .t_ns <<<"$event")
+printf 'The box saw it end; %s ms later every process of it was gone for certain (the fence);\n' \
+	"$(ms "$saw" "$fenced")"
+printf '%s ms after that %s had removed it from the sharing set. Members now: %s.\n' \
+	"$(ms "$fenced" "$removed")" "$(jq -r .by <<<"$event")" \
+	"$(status '.communities[0].members | join(", ")')"
+
+say "beta boots again and joins, as another incarnation"
+apmp partition boot beta
+status '.communities[0].members | "Members now: " + join(", ") + "."'
+status '.partitions[] | select(.name == "beta") | "beta is incarnation \(.instance.incarnation), with CPUs \(.cpus | join(" "))."'
+
+say "Power off"
+apmp down
+left=$(find /sys/fs/cgroup -maxdepth 4 -name apmp-trio 2>/dev/null | wc -l)
+printf 'Processes, groups and files left behind: %s.\n' "$left"
+[ "$left" -eq 0 ]
