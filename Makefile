@@ -19,7 +19,7 @@ PYTHON  ?= /usr/bin/python3
 # for who builds on something else and has the same things under other names.
 DEBS := gcc clang make pkg-config libuv1-dev libjansson-dev libfyaml-dev libhwloc-dev liburing-dev \
 	check uthash-dev python3-pytest python3-jsonschema clang-tidy clang-format mandoc util-linux \
-	procps
+	procps jq
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:

@@ -18,7 +18,7 @@ import lint
 PACKAGES = ("libuv", "jansson", "hwloc", "libfyaml", "check")
 FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-I.", "-pthread",
          *lint.output("pkg-config", "--cflags", *PACKAGES).stdout.split()]
-ERRNO = "tests/lint/errno_positive.h"
+FACTS = "tests/lint/analyzer_facts.h"
 STAMPS = lint.BUILD / "tidy"
 FINDING = re.compile(r"^\S+:\d+:\d+: (error|warning): ")
 
@@ -26,7 +26,7 @@ FINDING = re.compile(r"^\S+:\d+:\d+: (error|warning): ")
 def stamp(path):
     text = subprocess.run(["gcc", "-E", "-CC", *FLAGS, str(path)], cwd=lint.TOP, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    ours = b"".join((lint.TOP / name).read_bytes() for name in (".clang-tidy", ERRNO))
+    ours = b"".join((lint.TOP / name).read_bytes() for name in (".clang-tidy", FACTS))
     return STAMPS / f"{path.name}-{hashlib.sha256(ours + text).hexdigest()[:24]}"
 
 
@@ -36,7 +36,7 @@ def tidy(path):
     if content.exists():
         return []
     result = lint.output("clang-tidy", "--quiet", "--warnings-as-errors=*", str(path), "--",
-                         *FLAGS, "-include", ERRNO)
+                         *FLAGS, "-include", FACTS)
     if result.returncode == 0:
         for old in STAMPS.glob(f"{path.name}-*"):
             old.unlink(missing_ok=True)

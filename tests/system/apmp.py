@@ -444,8 +444,8 @@ class Program:
     """A program in a partition that says a line for each line that it is told."""
 
     # Says on which host CPUs it may run.
-    ALLOWED = ("sh", "-c", 'while read -r _; do while read -r key value; do [ "$key" = '
-               'Cpus_allowed_list: ] && echo "$value"; done < /proc/$$/status; done')
+    ALLOWED = ("sh", "-c", 'while read -r _; do while read -r key value; do case "$key" in '
+               'Cpus_allowed_list:) echo "$value";; esac; done < /proc/$$/status; done')
 
     def __init__(self, machine, partition, *command):
         self.process = machine.start("run", partition, "--", *(command or self.ALLOWED),
