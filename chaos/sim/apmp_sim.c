@@ -32,9 +32,11 @@ static const char usage[] =
     "  --instances N          2 to 4 (as the seed wants)\n"
     "  --kill-rate X          faults in 10000 shared accesses, 0 none (2)\n"
     "  --policy random|pct    who runs next (as the seed wants)\n"
-    "  --memory sc|weak       whether stores may be seen late and out of order (as the seed wants)\n"
+    "  --memory sc|weak       whether stores may be seen late and out of order (as the seed "
+    "wants)\n"
     "  --at POINT[:N]         an instance dies at the Nth passing of a point, and nothing else\n"
-    "  --exhaust-kills OP[:K] one run for each access of create, join, leave, tick or recover, with\n"
+    "  --exhaust-kills OP[:K] one run for each access of create, join, leave, tick or recover, "
+    "with\n"
     "                         a death in its place; or only the Kth\n"
     "  --twice                each run a second time: the same trace or a finding\n"
     "  --verbose              tell faults, boots and fences; --trace tells points and reports;\n"
@@ -72,9 +74,8 @@ void apmp_panic(const char *file, int line, const char *what)
 {
 	struct sim_instance *in = sim.current ? sim.current->in : NULL;
 
-	sim_finding("%s: assertion failed at %s:%d: %s", in && in->member ? in->member->name
-									  : "the console",
-		    file, line, what);
+	sim_finding("%s: assertion failed at %s:%d: %s",
+		    in && in->member ? in->member->name : "the console", file, line, what);
 	sim.over = true;
 	if (sim.current)
 		coroutine_leave();
@@ -208,12 +209,19 @@ static void parse_rate(const char *text)
 
 static void parse(int argc, char **argv)
 {
-	static const struct option known[] = {
-	    {"seed", 1, NULL, 's'},	     {"instances", 1, NULL, 'i'}, {"kill-rate", 1, NULL, 'k'},
-	    {"policy", 1, NULL, 'p'},	     {"memory", 1, NULL, 'm'},	  {"at", 1, NULL, 'a'},
-	    {"exhaust-kills", 1, NULL, 'e'}, {"verbose", 0, NULL, 'v'},	  {"trace", 0, NULL, 't'},
-	    {"twice", 0, NULL, '2'},
-	    {"json", 0, NULL, 'j'},	     {"help", 0, NULL, 'h'},	  {0}};
+	static const struct option known[] = {{"seed", 1, NULL, 's'},
+					      {"instances", 1, NULL, 'i'},
+					      {"kill-rate", 1, NULL, 'k'},
+					      {"policy", 1, NULL, 'p'},
+					      {"memory", 1, NULL, 'm'},
+					      {"at", 1, NULL, 'a'},
+					      {"exhaust-kills", 1, NULL, 'e'},
+					      {"verbose", 0, NULL, 'v'},
+					      {"trace", 0, NULL, 't'},
+					      {"twice", 0, NULL, '2'},
+					      {"json", 0, NULL, 'j'},
+					      {"help", 0, NULL, 'h'},
+					      {0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -367,14 +375,15 @@ static void print_json(double seconds)
 {
 	const char *comma = "";
 
-	printf("{\"runs\": %llu, \"failed\": %llu, \"findings\": %llu, \"accesses\": %llu, "
-	       "\"switches\": %llu, \"virtual_ns\": %llu, \"seconds\": %.3f, \"kills\": %llu, "
-	       "\"stalls\": %llu, \"console_kills\": %llu, \"hash\": \"%016llx\", \"kills_after\": {",
-	       (unsigned long long)totals.runs, (unsigned long long)totals.failed,
-	       (unsigned long long)totals.findings, (unsigned long long)totals.accesses,
-	       (unsigned long long)totals.switches, (unsigned long long)totals.virtual_ns, seconds,
-	       (unsigned long long)totals.kills, (unsigned long long)totals.stalls,
-	       (unsigned long long)totals.console_kills, (unsigned long long)totals.hash);
+	printf(
+	    "{\"runs\": %llu, \"failed\": %llu, \"findings\": %llu, \"accesses\": %llu, "
+	    "\"switches\": %llu, \"virtual_ns\": %llu, \"seconds\": %.3f, \"kills\": %llu, "
+	    "\"stalls\": %llu, \"console_kills\": %llu, \"hash\": \"%016llx\", \"kills_after\": {",
+	    (unsigned long long)totals.runs, (unsigned long long)totals.failed,
+	    (unsigned long long)totals.findings, (unsigned long long)totals.accesses,
+	    (unsigned long long)totals.switches, (unsigned long long)totals.virtual_ns, seconds,
+	    (unsigned long long)totals.kills, (unsigned long long)totals.stalls,
+	    (unsigned long long)totals.console_kills, (unsigned long long)totals.hash);
 	for (uint32_t p = 0; p < APMP_P_COUNT; p++) {
 		if (!totals.kills_after[p])
 			continue;

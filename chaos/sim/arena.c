@@ -139,29 +139,46 @@ bool sim_arena_is_private(const volatile void *p)
 }
 
 /* Names of database words, for people. */
-#define FIELD(type, name) {offsetof(struct type, name), sizeof(((struct type *)0)->name), #name}
+#define FIELD(type, name)                                                                          \
+	{                                                                                          \
+		offsetof(struct type, name), sizeof(((struct type *)0)->name), #name               \
+	}
 
 static const struct field {
 	size_t off, size;
 	const char *name;
-} header_fields[] = {
-    FIELD(apmp_db_header, lock),	FIELD(apmp_db_header, fingerprint),
-    FIELD(apmp_db_header, software_version), FIELD(apmp_db_header, state),
-    FIELD(apmp_db_header, actor),	FIELD(apmp_db_header, creation_ns),
-    FIELD(apmp_db_header, incarnation), FIELD(apmp_db_header, creator),
-    FIELD(apmp_db_header, members_off), FIELD(apmp_db_header, page_count),
-    FIELD(apmp_db_header, first_pfn),	FIELD(apmp_db_header, members),
-    FIELD(apmp_db_header, crashing),	FIELD(apmp_db_header, removed_count),
-    FIELD(apmp_db_header, validate),	FIELD(apmp_db_header, service_mask),
-    FIELD(apmp_db_header, segment),	{0, 0, NULL}},
-  node_fields[] = {
-    FIELD(apmp_db_node, reasons),	FIELD(apmp_db_node, bugcheck_of),
-    FIELD(apmp_db_node, heartbeat),	FIELD(apmp_db_node, beat_of),
-    FIELD(apmp_db_node, identity),	FIELD(apmp_db_node, software_version),
-    FIELD(apmp_db_node, state),		FIELD(apmp_db_node, since_ns),
-    FIELD(apmp_db_node, little_brother), FIELD(apmp_db_node, big_brother),
-    FIELD(apmp_db_node, little_inactive_ns), FIELD(apmp_db_node, validated),
-    FIELD(apmp_db_node, name),		{0, 0, NULL}};
+} header_fields[] = {FIELD(apmp_db_header, lock),
+		     FIELD(apmp_db_header, fingerprint),
+		     FIELD(apmp_db_header, software_version),
+		     FIELD(apmp_db_header, state),
+		     FIELD(apmp_db_header, actor),
+		     FIELD(apmp_db_header, creation_ns),
+		     FIELD(apmp_db_header, incarnation),
+		     FIELD(apmp_db_header, creator),
+		     FIELD(apmp_db_header, members_off),
+		     FIELD(apmp_db_header, page_count),
+		     FIELD(apmp_db_header, first_pfn),
+		     FIELD(apmp_db_header, members),
+		     FIELD(apmp_db_header, crashing),
+		     FIELD(apmp_db_header, removed_count),
+		     FIELD(apmp_db_header, validate),
+		     FIELD(apmp_db_header, service_mask),
+		     FIELD(apmp_db_header, segment),
+		     {0, 0, NULL}},
+  node_fields[] = {FIELD(apmp_db_node, reasons),
+		   FIELD(apmp_db_node, bugcheck_of),
+		   FIELD(apmp_db_node, heartbeat),
+		   FIELD(apmp_db_node, beat_of),
+		   FIELD(apmp_db_node, identity),
+		   FIELD(apmp_db_node, software_version),
+		   FIELD(apmp_db_node, state),
+		   FIELD(apmp_db_node, since_ns),
+		   FIELD(apmp_db_node, little_brother),
+		   FIELD(apmp_db_node, big_brother),
+		   FIELD(apmp_db_node, little_inactive_ns),
+		   FIELD(apmp_db_node, validated),
+		   FIELD(apmp_db_node, name),
+		   {0, 0, NULL}};
 
 static const char *field_name(const struct field *fields, uint64_t off)
 {

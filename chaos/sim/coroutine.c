@@ -23,12 +23,12 @@
 #define STACK_SIZE (256u << 10)
 #else
 /* The same names, without a sanitizer that must be told. */
-#define __sanitizer_start_switch_fiber(save, bottom, size) \
+#define __sanitizer_start_switch_fiber(save, bottom, size)                                         \
 	((void)(save), (void)(bottom), (void)(size))
-#define __sanitizer_finish_switch_fiber(fake, bottom, size) \
+#define __sanitizer_finish_switch_fiber(fake, bottom, size)                                        \
 	((void)(fake), (void)(bottom), (void)(size))
 #define __asan_unpoison_memory_region(base, size) ((void)(base), (void)(size))
-#define STACK_SIZE (64u << 10)
+#define STACK_SIZE				  (64u << 10)
 #endif
 
 static struct coroutine *current;

@@ -45,9 +45,9 @@ void sim_operation_begin(enum sim_operation op, struct sim_instance *in)
 
 	self->recovered = false;
 	self->noted_from = note_count;
-	self->in_operation = sim_noting && !sim.quiet && is_victim(in) &&
-			     (op == sim.plan.op ||
-			      (op == SIM_OP_JOIN && sim.plan.op == SIM_OP_CREATE));
+	self->in_operation =
+	    sim_noting && !sim.quiet && is_victim(in) &&
+	    (op == sim.plan.op || (op == SIM_OP_JOIN && sim.plan.op == SIM_OP_CREATE));
 }
 
 void sim_operation_end(void)

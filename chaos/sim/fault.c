@@ -59,9 +59,9 @@ void sim_instance_stop(struct sim_instance *in)
 void sim_exit(struct sim_instance *in)
 {
 	begin_notice(in, true);
-	sim_participant_end(&sim.participant[sim.current == &sim.participant[2 * in->id]
-						 ? 2 * in->id + 1
-						 : 2 * in->id]);
+	sim_participant_end(
+	    &sim.participant[sim.current == &sim.participant[2 * in->id] ? 2 * in->id + 1
+									 : 2 * in->id]);
 	sim_participant_end(sim.current);
 	abort(); /* a participant that ended does not come back */
 }

@@ -4,8 +4,8 @@
  * ALWAYS    Each word is written by whom its W: in shm/layout_db.h allows; one holder of the lock,
  *           taken over only from the fenced; a fenced instance writes nothing; no living member is
  *           taken out of the mask but by itself; no set is created over living members; the set's
- *           incarnation rises; at each release of the lock the ring is that of the mask, and services
- *           know members only; nobody is fenced who beat less than `stop` ago; no host pointer is
+ *           incarnation rises; at each release of the lock the ring is that of the mask, and
+ * services know members only; nobody is fenced who beat less than `stop` ago; no host pointer is
  *           stored; an update of the tree that a dead console left open is taken back wholly.
  * QUIET     Without faults, within a bounded time: members are exactly who lives, the lock is free,
  *           state operational, everybody validated, nothing asked is unanswered; each member that
@@ -47,9 +47,8 @@ void sim_finding(const char *format, ...)
 	va_start(args, format);
 	vprintf(format, args);
 	va_end(args);
-	printf("\n  seed %llu, access %llu, %.3f ms; replay: ",
-	       (unsigned long long)sim.plan.seed, (unsigned long long)sim.accesses,
-	       (double)sim.now_ns / SIM_MS);
+	printf("\n  seed %llu, access %llu, %.3f ms; replay: ", (unsigned long long)sim.plan.seed,
+	       (unsigned long long)sim.accesses, (double)sim.now_ns / SIM_MS);
 	sim_print_replay(stdout);
 	printf("\n");
 	fflush(stdout);
@@ -176,8 +175,7 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 		return;
 	if (!in || !allowed(in, off, op))
 		sim_finding("%s must not write %s: lock holder is %#llx",
-			    in ? name_of(in) : "the console",
-			    sim_key_name(key, name, sizeof(name)),
+			    in ? name_of(in) : "the console", sim_key_name(key, name, sizeof(name)),
 			    (unsigned long long)sim.lock_holder);
 	else
 		check_creation(in, off, value);
@@ -205,8 +203,9 @@ static void check_released(const struct sim_instance *in)
 			    (unsigned long long)members, state);
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		if (!(members >> id & 1) && service_identity(id))
-			sim_finding("%s releases the lock, p%u is no member, but service cpu has it",
-				    name_of(in), id);
+			sim_finding(
+			    "%s releases the lock, p%u is no member, but service cpu has it",
+			    name_of(in), id);
 	for (uint64_t left = members; left; left &= left - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(left);
 

@@ -150,9 +150,8 @@ static void look_for_quiet(void)
 		sim_check_end();
 		sim.over = true;
 	} else if (why && sim.now_ns >= phase_end_ns) {
-		sim_finding("after %.0f ms without a fault %s%s",
-			    (double)settle_bound() / SIM_MS, why,
-			    phase == PHASE_REFILL ? " (everybody was booted again)" : "");
+		sim_finding("after %.0f ms without a fault %s%s", (double)settle_bound() / SIM_MS,
+			    why, phase == PHASE_REFILL ? " (everybody was booted again)" : "");
 		sim.over = true;
 	}
 }
@@ -215,8 +214,7 @@ static void reset(const struct sim_plan *plan)
 		sim.participant[i].co = stacks[i];
 		sim.participant[i].idx = i;
 		sim.participant[i].state = SIM_ENDED;
-		sim.participant[i].in =
-		    i == SIM_CONSOLE ? NULL : &sim.instance[i / 2];
+		sim.participant[i].in = i == SIM_CONSOLE ? NULL : &sim.instance[i / 2];
 	}
 	sim.plan = *plan;
 	sim.random.state = sim_mix(plan->seed);

@@ -63,12 +63,12 @@ struct sim_participant {
 	struct sim_instance *in; /* NULL: the console */
 	uint32_t idx;
 	enum sim_participant_state state;
-	uint64_t key;		/* waits for a wake of this word; 0 none */
-	uint64_t deadline_ns;	/* or until then */
+	uint64_t key;		 /* waits for a wake of this word; 0 none */
+	uint64_t deadline_ns;	 /* or until then */
 	uint64_t ready_since_ns; /* wants to run since then */
-	uint64_t priority;	/* policy pct: the highest runs */
-	uint64_t linger;	/* accesses that it still makes after its process was killed; 0: no end */
-	bool timed_out;		/* the last wait ended by its deadline */
+	uint64_t priority;	 /* policy pct: the highest runs */
+	uint64_t linger; /* accesses that it still makes after its process was killed; 0: no end */
+	bool timed_out;	 /* the last wait ended by its deadline */
 	enum apmp_point last_point;
 	struct sim_store stores[SIM_STORES];
 	uint32_t store_count;
@@ -87,20 +87,20 @@ enum sim_life {
 
 /* A partition and its present life. */
 struct sim_instance {
-	struct apmp_env env; /* first: apmp_env is the way back to here */
+	struct apmp_env env;	    /* first: apmp_env is the way back to here */
 	struct apmp_member *member; /* private memory of this life, in the arena */
 	struct apmp_tree tree;
 	uint32_t id;
 	enum sim_life life;
 	uint64_t identity;
-	bool start;	   /* booted, its participants are to begin */
-	bool leave_wanted; /* its primary leaves at its next interrupt */
-	bool boot_wanted;  /* the operator has asked the console to boot it */
-	bool leaving;	   /* in apmp_member_leave */
-	uint64_t ended;	       /* the life whose process ended last */
-	uint64_t exit_noticed; /* the box has told the console that this life's process ended */
-	uint64_t notice_at_ns; /* when the box will notice, APMP_NEVER: it doesn't */
-	uint64_t boot_at_ns;   /* when the operator will ask; APMP_NEVER */
+	bool start;		   /* booted, its participants are to begin */
+	bool leave_wanted;	   /* its primary leaves at its next interrupt */
+	bool boot_wanted;	   /* the operator has asked the console to boot it */
+	bool leaving;		   /* in apmp_member_leave */
+	uint64_t ended;		   /* the life whose process ended last */
+	uint64_t exit_noticed;	   /* the box has told the console that this life's process ended */
+	uint64_t notice_at_ns;	   /* when the box will notice, APMP_NEVER: it doesn't */
+	uint64_t boot_at_ns;	   /* when the operator will ask; APMP_NEVER */
 	uint64_t stalled_until_ns; /* stands still */
 	uint64_t last_beat_ns, last_silence_end_ns;
 	uint64_t judged, told; /* lives that others have taken for dead, and that can know it */
@@ -112,13 +112,19 @@ struct sim_instance {
 		uint64_t identity; /* whose: a request may outlive its sender */
 		struct apmp_call call;
 	} request;
-	bool reported[SIM_LIVES]; /* removals by incarnation */
+	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
 
 enum sim_policy { SIM_POLICY_RANDOM, SIM_POLICY_PCT };
-enum sim_operation { SIM_OP_NONE, SIM_OP_CREATE, SIM_OP_JOIN, SIM_OP_LEAVE, SIM_OP_TICK,
-		     SIM_OP_RECOVER };
+enum sim_operation {
+	SIM_OP_NONE,
+	SIM_OP_CREATE,
+	SIM_OP_JOIN,
+	SIM_OP_LEAVE,
+	SIM_OP_TICK,
+	SIM_OP_RECOVER
+};
 
 /* What a run is made of; all of it follows from the seed and the command line. */
 struct sim_plan {
@@ -146,14 +152,14 @@ struct sim {
 	struct sim_participant participant[SIM_MAX_PARTICIPANTS];
 	struct sim_participant *current; /* NULL: the main stack */
 	uint64_t now_ns, accesses, switches, hash;
-	uint64_t attention;  /* the access at which sim_step must look up */
-	uint64_t slice_end, next_fault; /* as access numbers */
-	uint64_t next_event_ns;	/* scenario.c wants to look */
-	bool quiet;   /* no more faults */
-	bool over;    /* the run is ending: nobody goes on */
-	bool ambush;  /* the next to take the lock dies soon */
+	uint64_t attention;		  /* the access at which sim_step must look up */
+	uint64_t slice_end, next_fault;	  /* as access numbers */
+	uint64_t next_event_ns;		  /* scenario.c wants to look */
+	bool quiet;			  /* no more faults */
+	bool over;			  /* the run is ending: nobody goes on */
+	bool ambush;			  /* the next to take the lock dies soon */
 	struct sim_participant *ambushed; /* that one; NULL: none */
-	bool reap;    /* some participant was ended by another */
+	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
 	uint64_t kills, stalls, console_kills, at_passed, creations;
 	/* the console's */
@@ -172,8 +178,9 @@ extern struct sim sim;
 
 /* Sums over all runs of this process. */
 struct sim_totals {
-	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls, console_kills, hash;
-	uint64_t passed[APMP_P_COUNT];	   /* points */
+	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
+	    console_kills, hash;
+	uint64_t passed[APMP_P_COUNT];	    /* points */
 	uint64_t kills_after[APMP_P_COUNT]; /* by the last point of who died; 0: none passed yet */
 };
 

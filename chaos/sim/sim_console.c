@@ -21,10 +21,9 @@
 
 static int32_t add(enum gct_node_type type, int32_t parent, uint64_t id, uint64_t flags)
 {
-	int32_t at = apmp_tree_add(&sim.writer, &(struct apmp_tree_spec){.parent = parent,
-									  .type = type,
-									  .id = id,
-									  .flags = flags});
+	int32_t at = apmp_tree_add(
+	    &sim.writer,
+	    &(struct apmp_tree_spec){.parent = parent, .type = type, .id = id, .flags = flags});
 
 	apmp_assert(at > 0);
 	return at;

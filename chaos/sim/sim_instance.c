@@ -195,7 +195,8 @@ static void leave(struct sim_instance *in)
 static void open_machine(struct sim_instance *in)
 {
 	uint64_t tree_size = sim.tree_size;
-	int err = apmp_tree_init(&in->tree, sim_arena_map(SIM_TREE_PA, tree_size, false), tree_size);
+	int err =
+	    apmp_tree_init(&in->tree, sim_arena_map(SIM_TREE_PA, tree_size, false), tree_size);
 
 	apmp_assert(!err);
 	in->env.lines = sim_arena_map(SIM_LINES_PA, APMP_INTR_SIZE, true);

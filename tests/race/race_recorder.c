@@ -51,25 +51,31 @@ static bool whole(const struct apmp_recorder_view *v)
 	       v->thread == v->arg % WRITERS;
 }
 
-static void reader(void)
+/* Reads the newest entries, which are being written, and the oldest, being overwritten. */
+static void read_some(void)
 {
+	uint64_t newest = apmp_recorder_newest(&rec);
+	uint64_t oldest = newest > APMP_RECORDER_ENTRIES ? newest - APMP_RECORDER_ENTRIES + 1 : 1;
 	struct apmp_recorder_view view;
 
+	for (uint64_t i = 0; i < 128 && i < newest; i++) {
+		int err = apmp_recorder_read(&rec, i & 1 ? oldest + i / 2 : newest - i / 2, &view);
+
+		if (err == -EBADMSG || (!err && !whole(&view)))
+			apmp_fetch_add(&torn, 1);
+		if (!err)
+			apmp_fetch_add(&reads, 1);
+	}
+}
+
+static void reader(void)
+{
+	bool last;
+
 	do {
-		uint64_t newest = apmp_recorder_newest(&rec);
-
-		/* The newest, which are being written, and the oldest, being overwritten. */
-		for (uint64_t back = 0; back < 128 && newest > APMP_RECORDER_ENTRIES; back++) {
-			uint64_t lap = back & 1 ? APMP_RECORDER_ENTRIES - 1 : 0;
-			int err =
-			    apmp_recorder_read(&rec, newest - (lap ? lap - back : back), &view);
-
-			if (err == -EBADMSG || (!err && !whole(&view)))
-				apmp_fetch_add(&torn, 1);
-			if (!err)
-				apmp_fetch_add(&reads, 1);
-		}
-	} while (apmp_load_acquire(&done) < WRITERS);
+		last = apmp_load_acquire(&done) == WRITERS;
+		read_some();
+	} while (!last);
 }
 
 static void writer_or_reader(uint32_t idx)

@@ -71,9 +71,11 @@ START_TEST(first_creates)
 
 	apmp_store_relaxed(&node->reasons, ~(uint64_t)APMP_REASON_BUGCHECK);
 	apmp_store_relaxed(&node->heartbeat, 77);
+	apmp_store_relaxed(&node->bugcheck_of, UINT64_MAX); /* would keep fencers from naming it */
 	alpha = world_member(&w, ALPHA);
 	ck_assert_uint_eq(apmp_load_relaxed(&node->reasons), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&node->heartbeat), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&node->bugcheck_of), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&node->beat_of), party_identity(alpha));
 	world_check_set(&w, BIT(ALPHA));
 	check_steps(alpha, APMP_P_map_602, APMP_P_map_608);
