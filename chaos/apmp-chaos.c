@@ -46,12 +46,10 @@ static int exec_sim(char **argv)
 
 static int kills(int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-						{"count", required_argument, NULL, 'c'},
-						{"seed", required_argument, NULL, 's'},
-						{"json", no_argument, NULL, 'j'},
-						{"help", no_argument, NULL, 'h'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'}, {"count", required_argument, NULL, 'c'},
+	    {"seed", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+	    {"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0}};
 	uint64_t count = 100, seed = (uint64_t)time(NULL);
 	const char *name = NULL;
 	bool json = false;

@@ -35,9 +35,8 @@ static const json_t *partition_named(const json_t *status, const char *name)
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "partitions"), i, p)
-		if (strcmp(text(p, "name"), name) == 0)
-			return p;
+	json_array_foreach(json_object_get(status, "partitions"), i,
+			   p) if (strcmp(text(p, "name"), name) == 0) return p;
 	return NULL;
 }
 
@@ -72,7 +71,8 @@ static bool primaries_hold(const json_t *status, const json_t *p, char *what, si
 	const json_t *cpu;
 	size_t i, primaries = 0;
 
-	json_array_foreach(json_object_get(status, "cpus"), i, cpu) {
+	json_array_foreach(json_object_get(status, "cpus"), i, cpu)
+	{
 		const char *current = text(cpu, "current_owner");
 
 		if (current && strcmp(current, text(p, "name")) == 0 &&
@@ -92,7 +92,8 @@ static uint64_t member_mask(const json_t *status, const json_t *community)
 	uint64_t mask = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(community, "members"), i, name) {
+	json_array_foreach(json_object_get(community, "members"), i, name)
+	{
 		const json_t *p = partition_named(status, json_string_value(name));
 
 		if (!p)
@@ -117,7 +118,8 @@ static bool community_holds(const json_t *status, const json_t *community, char 
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "partitions"), i, p) {
+	json_array_foreach(json_object_get(status, "partitions"), i, p)
+	{
 		int id = (int)json_integer_value(json_object_get(p, "id"));
 		const json_t *instance = json_object_get(p, "instance");
 		const char *its = text(p, "community");
@@ -133,8 +135,8 @@ static bool community_holds(const json_t *status, const json_t *community, char 
 			return fails(what, size, "partition %s watches %d, the next member is %d",
 				     text(p, "name"), (int)little, next_member(mask, id));
 	}
-	if (mask && strcmp(text(json_object_get(community, "sharing_set"), "state"),
-			   "operational") != 0)
+	if (mask &&
+	    strcmp(text(json_object_get(community, "sharing_set"), "state"), "operational") != 0)
 		return fails(what, size, "the set of %s is %s", name,
 			     text(json_object_get(community, "sharing_set"), "state"));
 	return true;
@@ -145,10 +147,10 @@ bool invariants_hold(const json_t *status, bool all_members, char *ret_what, siz
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "cpus"), i, item)
-		if (!cpu_holds(status, item, ret_what, size))
-			return false;
-	json_array_foreach(json_object_get(status, "partitions"), i, item) {
+	json_array_foreach(json_object_get(status, "cpus"), i,
+			   item) if (!cpu_holds(status, item, ret_what, size)) return false;
+	json_array_foreach(json_object_get(status, "partitions"), i, item)
+	{
 		if (!primaries_hold(status, item, ret_what, size))
 			return false;
 		if (all_members && !is_member(item))
@@ -156,8 +158,8 @@ bool invariants_hold(const json_t *status, bool all_members, char *ret_what, siz
 				     text(item, "name"));
 	}
 	if (all_members)
-		json_array_foreach(json_object_get(status, "communities"), i, item)
-			if (!community_holds(status, item, ret_what, size))
-				return false;
+		json_array_foreach(
+		    json_object_get(status, "communities"), i,
+		    item) if (!community_holds(status, item, ret_what, size)) return false;
 	return true;
 }

@@ -155,9 +155,8 @@ static bool await_end(struct campaign *c, const char *name, const char *point)
 static bool await_migration(struct campaign *c, const char *victim, const char *from,
 			    const char *to, const char *point, bool *ret_died)
 {
-	const struct machine_wanted ends[] = {{"instance.fenced", victim},
-					      {"cpu.migrated", to},
-					      {"cpu.refused", from}};
+	const struct machine_wanted ends[] = {
+	    {"instance.fenced", victim}, {"cpu.migrated", to}, {"cpu.refused", from}};
 	json_t *event = machine_event(&c->machine, ends, 3), *answer;
 	char error[64];
 
@@ -272,8 +271,8 @@ static bool kill_migrator(struct campaign *c, size_t point_idx)
 	victim = point_idx < FIRST_RECEIVER_POINT ? from : to;
 	if (!arm(c, victim, point, 1))
 		return false;
-	migration = machine_begin(&c->machine, "CpuMigrate",
-				  json_pack("{s:i,s:s}", "cpu", cpu, "to", to));
+	migration =
+	    machine_begin(&c->machine, "CpuMigrate", json_pack("{s:i,s:s}", "cpu", cpu, "to", to));
 	if (!migration || !await_migration(c, victim, from, to, point, &died))
 		return violated(c, "migration with a kill at", point);
 	json_decref(machine_end(migration, error));
@@ -324,10 +323,10 @@ static bool learn_partitions(struct campaign *c)
 	json_t *status = status_of(c), *p;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "partitions"), i, p)
-		if (c->partition_count < MAX_NAMES)
-			snprintf(c->partition[c->partition_count++], sizeof(c->partition[0]), "%s",
-				 json_string_value(json_object_get(p, "name")));
+	json_array_foreach(json_object_get(status, "partitions"), i,
+			   p) if (c->partition_count < MAX_NAMES)
+	    snprintf(c->partition[c->partition_count++], sizeof(c->partition[0]), "%s",
+		     json_string_value(json_object_get(p, "name")));
 	json_decref(status);
 	return c->partition_count >= 2 || violated(c, "at least two partitions are needed", "");
 }
@@ -352,10 +351,10 @@ static void print_histogram(const struct campaign *c, bool json)
 			       info->figure);
 	}
 	if (json) {
-		json_t *all = json_pack("{s:I,s:I,s:I,s:o,s:s}", "seed", (json_int_t)c->seed,
-					"kills", (json_int_t)c->kills, "inside",
-					(json_int_t)c->inside, "points", points, "violation",
-					c->what);
+		json_t *all =
+		    json_pack("{s:I,s:I,s:I,s:o,s:s}", "seed", (json_int_t)c->seed, "kills",
+			      (json_int_t)c->kills, "inside", (json_int_t)c->inside, "points",
+			      points, "violation", c->what);
 
 		json_dumpf(all, stdout, JSON_COMPACT);
 		putchar('\n');

@@ -69,10 +69,10 @@ int machine_open(struct machine *machine, const char *name)
 	if (!err)
 		err = connect_to(machine->control, &machine->events);
 	if (!err)
-		err = varlink_client_send(machine->events, "Events",
-					  json_pack("{s:I,s:b}", "since",
-						    newest_event(machine) + 1, "follow", 1),
-					  VARLINK_MORE, NULL, 0);
+		err = varlink_client_send(
+		    machine->events, "Events",
+		    json_pack("{s:I,s:b}", "since", newest_event(machine) + 1, "follow", 1),
+		    VARLINK_MORE, NULL, 0);
 	if (err)
 		fprintf(stderr, "apmp-chaos: no machine \"%s\": %s: %s\n", name, machine->control,
 			strerror(-err));

@@ -7,6 +7,8 @@ SIM_OBJS   := $(patsubst %.c,$(B)/obj/%.o,$(wildcard chaos/sim/*.c))
 SIM_SHARED := $(patsubst %.c,$(B)/simobj/%.o,$(wildcard shm/*.c))
 PROGRAMS   += $(B)/apmp-sim
 $(SIM_OBJS): CFLAGS_tsan := -O2 -g
+# gcc with any sanitizer has built-in declarations of what this file defines.
+$(B)/obj/chaos/sim/access.o: CFLAGS_asan := -O2 -g
 $(B)/apmp-sim: LDFLAGS_tsan :=
 $(B)/apmp-sim: $(SIM_OBJS) $(SIM_SHARED)
 	@echo "  LD    $@"

@@ -1,10 +1,10 @@
 /*
  * apmp-console.c - the console of every partition: forms the machine, then serves it.
  *
- * WHAT      The box starts it with its end of a pair (fd 3) and the listening control socket (fd 4).
- *           First it hears what the box keeps for it; then it forms the machine or takes it over;
- *           then the loop serves box, instances and operator.
- * CRASHES   May end at any instruction: the box starts it again with the same memories.
+ * WHAT      The box starts it with its end of a pair (fd 3) and the listening control socket (fd
+ * 4). First it hears what the box keeps for it; then it forms the machine or takes it over; then
+ * the loop serves box, instances and operator. CRASHES   May end at any instruction: the box starts
+ * it again with the same memories.
  */
 #include <errno.h>
 #include <signal.h>
@@ -79,8 +79,7 @@ static bool settled(struct partition *p, bool *ret_failed)
 		*ret_failed = true;
 		return true;
 	}
-	return state == APMP_PARTITION_MEMBER ||
-	       (!in_community && state == APMP_PARTITION_RUNNING);
+	return state == APMP_PARTITION_MEMBER || (!in_community && state == APMP_PARTITION_RUNNING);
 }
 
 static void tell_on(struct console *c, const char *text, bool failed)

@@ -55,8 +55,8 @@ static int firmware_at(struct partition *p, uint64_t pa, uint64_t size, int *ret
 	int fds[2];
 
 	for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
-		uint64_t end = areas[i].pa +
-			       (areas[i].size + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE;
+		uint64_t end = areas[i].pa + (areas[i].size + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE *
+						 APMP_PAGE_SIZE;
 
 		if (pa < areas[i].pa || pa >= end || size > end - pa)
 			continue;
@@ -130,8 +130,7 @@ static void do_remove(struct partition *p, const struct apmp_call_request *r)
 	struct partition *dead = id == APMP_NO_PARTITION ? NULL : &c->partition[id];
 	struct apmp_tree_partition mine, its;
 
-	if (!dead || !dead->exists || dead == p ||
-	    apmp_tree_partition(&c->tw.tree, p->id, &mine) ||
+	if (!dead || !dead->exists || dead == p || apmp_tree_partition(&c->tw.tree, p->id, &mine) ||
 	    apmp_tree_partition(&c->tw.tree, id, &its)) {
 		console_callback_reply(p, r->seq, -EINVAL);
 		return;
@@ -186,8 +185,8 @@ static void on_about_other(struct partition *p, uint32_t report, uint64_t identi
 			      "database");
 	} else if (other->removed_told != identity) {
 		other->removed_told = identity;
-		console_event(c, "member.removed", other, "{s:s,s:I}", "by", p->name,
-			      "incarnation", incarnation);
+		console_event(c, "member.removed", other, "{s:s,s:I}", "by", p->name, "incarnation",
+			      incarnation);
 	}
 }
 
@@ -283,7 +282,8 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 			console_callback_reply(p, r->seq, -ESTALE);
 		return;
 	}
-	/* Carried out before a restart; only the answer was lost.  MAP's descriptor is sent anew. */
+	/* Carried out before a restart; only the answer was lost.  MAP's descriptor is sent anew.
+	 */
 	if (r->op != APMP_CALL_REPORT && r->op != APMP_CALL_MAP &&
 	    r->seq == apmp_load_relaxed(&record->last_seq)) {
 		send_reply(p, &record->last_reply, -1);
@@ -310,8 +310,8 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 		on_report(p, (uint32_t)r->arg[0], r->arg[1]);
 		break;
 	case APMP_CALL_EXIT:
-		apmp_store_relaxed(&record->exit, r->arg[0] == APMP_EXIT_HALT ? APMP_EXIT_HALT
-									      : APMP_EXIT_CRASH);
+		apmp_store_relaxed(&record->exit,
+				   r->arg[0] == APMP_EXIT_HALT ? APMP_EXIT_HALT : APMP_EXIT_CRASH);
 		console_callback_reply(p, r->seq, 0);
 		break;
 	default:

@@ -24,9 +24,9 @@ struct console;
 struct port;
 
 /* Physical addresses of firmware objects: above all memory that a machine file can describe. */
-#define CONSOLE_TREE_PA		  (UINT64_C(1) << 47)
-#define CONSOLE_LINES_PA	  (CONSOLE_TREE_PA + (UINT64_C(1) << 32))
-#define CONSOLE_HWRPB_PA(id)	  (CONSOLE_TREE_PA + (UINT64_C(2) << 32) + ((uint64_t)(id) << 24))
+#define CONSOLE_TREE_PA		(UINT64_C(1) << 47)
+#define CONSOLE_LINES_PA	(CONSOLE_TREE_PA + (UINT64_C(1) << 32))
+#define CONSOLE_HWRPB_PA(id)	(CONSOLE_TREE_PA + (UINT64_C(2) << 32) + ((uint64_t)(id) << 24))
 #define CONSOLE_RECORDER_PA(id) (CONSOLE_TREE_PA + (UINT64_C(3) << 32) + ((uint64_t)(id) << 24))
 
 /* Why a partition is being fenced. */
@@ -97,7 +97,7 @@ struct console {
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
-	bool announced; /* the box was told that power on is complete */
+	bool announced;		      /* the box was told that power on is complete */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -114,7 +114,7 @@ uint64_t console_identity(const struct partition *p);
 /* Once every partition that boots at power on is a member, tells the box. */
 void console_check_on(struct console *c);
 
-/* env.c */
+/* console_env.c */
 void console_env_init(struct console *c);
 
 /* form.c: makes the machine from its description, or takes over what a dead console left. */
@@ -158,8 +158,7 @@ void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
-void console_migration_failed(struct console *c, uint32_t cpu_idx, int err,
-			      struct partition *died);
+void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
 
 /* events.c.  fields: a jansson pack format and its arguments for the object's members. */
 void console_event(struct console *c, const char *kind, struct partition *p, const char *format,
@@ -176,8 +175,7 @@ void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
-__attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format,
-						      ...);
+__attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
 void port_attach(struct partition *p, struct varlink_call *call);
 
 #endif

@@ -50,8 +50,10 @@ static int read_config(struct console *c)
 	host_count = json_array_size(host);
 	if (!host_count || !c->tick_ns)
 		return -EBADMSG;
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) {
-		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu) {
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
+	{
+		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu)
+		{
 			uint32_t id = (uint32_t)number(cpu, "id");
 
 			if (id >= APMP_MAX_CPUS)
@@ -87,18 +89,20 @@ static void add_buses(struct console *c, int32_t sbb_handle, uint64_t sbb_id, co
 	const json_t *iop, *bus;
 	size_t i, k;
 
-	json_array_foreach(json_object_get(sbb, "iops"), i, iop) {
+	json_array_foreach(json_object_get(sbb, "iops"), i, iop)
+	{
 		uint64_t iop_id = sbb_id << 16 | i;
-		int32_t iop_handle =
-		    add(c, sbb_handle, GCT_IOP, 0, iop_id, GCT_NONE, sbb_handle);
+		int32_t iop_handle = add(c, sbb_handle, GCT_IOP, 0, iop_id, GCT_NONE, sbb_handle);
 
-		json_array_foreach(json_object_get(iop, "buses"), k, bus) {
-			int32_t at = add(c, iop_handle, GCT_BUS, 0, iop_id << 16 | k, GCT_NONE,
-					 iop_handle);
+		json_array_foreach(json_object_get(iop, "buses"), k, bus)
+		{
+			int32_t at =
+			    add(c, iop_handle, GCT_BUS, 0, iop_id << 16 | k, GCT_NONE, iop_handle);
 			size_t disks = json_array_size(json_object_get(bus, "disks"));
 
 			for (size_t d = 0; d < disks; d++)
-				(void)add(c, at, GCT_IO_CTRL, 0, iop_id << 32 | k << 16 | d, at, at);
+				(void)add(c, at, GCT_IO_CTRL, 0, iop_id << 32 | k << 16 | d, at,
+					  at);
 		}
 	}
 }
@@ -127,11 +131,13 @@ static void add_hardware(struct console *c)
 	const json_t *sbb, *cpu;
 	size_t i, k;
 
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) {
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
+	{
 		uint64_t id = (uint64_t)number(sbb, "sbb"), size = (uint64_t)number(sbb, "memory");
 		int32_t at = add(c, hw, GCT_SBB, 0, id, GCT_NONE, GCT_NONE);
 
-		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu) {
+		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu)
+		{
 			bool primary = json_is_true(json_object_get(cpu, "primary"));
 
 			(void)add(c, at, GCT_CPU,
@@ -162,8 +168,8 @@ static struct source find_source(struct console *c, int32_t community, int32_t o
 
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk(tree, &walk, &node) > 0) {
-		struct source s = {.desc = node.handle, .sub = node.parent,
-				   .desc_owner = node.owner};
+		struct source s = {
+		    .desc = node.handle, .sub = node.parent, .desc_owner = node.owner};
 		struct apmp_tree_fragment f;
 		bool is_near = node.affinity == near;
 
@@ -174,8 +180,8 @@ static struct source find_source(struct console *c, int32_t community, int32_t o
 			if (!f.owner && f.size > s.largest)
 				s.largest = f.size;
 		score = (s.desc_owner ? 4 : 0) + (is_near ? 2 : 0) + 1;
-		if (s.largest < at_least ||
-		    score < best_score || (score == best_score && s.largest <= best.largest))
+		if (s.largest < at_least || score < best_score ||
+		    (score == best_score && s.largest <= best.largest))
 			continue;
 		best = s;
 		best_score = score;
@@ -242,7 +248,8 @@ static int add_communities(struct console *c)
 	char what[64];
 	size_t i;
 
-	json_array_foreach(json_object_get(c->config, "communities"), i, community) {
+	json_array_foreach(json_object_get(c->config, "communities"), i, community)
+	{
 		const char *name = json_string_value(json_object_get(community, "name"));
 		int id = apmp_tree_add_community(&c->tw, name);
 		int32_t handle = community_handle(c, name);
@@ -289,13 +296,14 @@ static int add_partition(struct console *c, const json_t *config)
 		next++;
 	id = apmp_tree_add_partition(&c->tw, community, name, CONSOLE_HWRPB_PA(next));
 	apmp_assert(id == next && apmp_tree_partition(&c->tw.tree, (uint32_t)id, &p) == 0);
-	json_array_foreach(json_object_get(config, "cpus"), i, item) {
+	json_array_foreach(json_object_get(config, "cpus"), i, item)
+	{
 		apmp_assert(apmp_tree_cpu(&c->tw.tree, (uint32_t)json_integer_value(item), &cpu) ==
 			    0);
 		apmp_tree_set_owner(&c->tw, cpu.handle, p.node.handle);
 	}
 	json_array_foreach(json_object_get(config, "buses"), i, item)
-		own_bus(c, p.node.handle, json_string_value(item));
+	    own_bus(c, p.node.handle, json_string_value(item));
 	snprintf(what, sizeof(what), "partition \"%s\"", name);
 	return place_memory(c, what, community, p.node.handle, cpu.affinity,
 			    (uint64_t)number(config, "memory"), GCT_MEM_PRIVATE | GCT_MEM_BASE,
@@ -308,8 +316,8 @@ static uint64_t memory_size(const struct console *c)
 	uint64_t size = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
-		size += (uint64_t)number(sbb, "memory");
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) size +=
+	    (uint64_t)number(sbb, "memory");
 	return size;
 }
 
@@ -320,13 +328,14 @@ static uint32_t hardware_nodes(const struct console *c)
 	uint32_t count = 0;
 	size_t i, k, b;
 
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) {
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
+	{
 		count += 4 + (uint32_t)json_array_size(json_object_get(sbb, "cpus"));
-		json_array_foreach(json_object_get(sbb, "iops"), k, iop) {
+		json_array_foreach(json_object_get(sbb, "iops"), k, iop)
+		{
 			count++;
-			json_array_foreach(json_object_get(iop, "buses"), b, bus)
-				count += 1 + (uint32_t)json_array_size(
-						 json_object_get(bus, "disks"));
+			json_array_foreach(json_object_get(iop, "buses"), b, bus) count +=
+			    1 + (uint32_t)json_array_size(json_object_get(bus, "disks"));
 		}
 	}
 	return count;
@@ -364,16 +373,15 @@ static int form_tree(struct console *c)
 	err = need(c, APMP_BOX_TREE, 0, c->tree_size);
 	if (err)
 		return err;
-	apmp_update_object(&c->update, APMP_OBJECT_TREE,
-			   console_object_map(c, APMP_BOX_TREE, 0), c->tree_size);
+	apmp_update_object(&c->update, APMP_OBJECT_TREE, console_object_map(c, APMP_BOX_TREE, 0),
+			   c->tree_size);
 	apmp_tree_create(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base, c->tree_size,
 			 &limits);
 	add_hardware(c);
 	APMP_POINT(&c->env, form_504);
 	err = add_communities(c);
-	json_array_foreach(json_object_get(c->config, "partitions"), i, partition)
-		if (!err)
-			err = add_partition(c, partition);
+	json_array_foreach(json_object_get(c->config, "partitions"), i, partition) if (!err) err =
+	    add_partition(c, partition);
 	if (err)
 		return err;
 	apmp_tree_publish(&c->tw);
@@ -387,15 +395,21 @@ static int open_partitions(struct console *c)
 	const json_t *config;
 	size_t i;
 
-	json_array_foreach(json_object_get(c->config, "partitions"), i, config) {
+	json_array_foreach(json_object_get(c->config, "partitions"), i, config)
+	{
 		struct partition *p = &c->partition[i];
 		struct apmp_tree_partition node;
 		int fds[2];
 
 		apmp_assert(apmp_tree_partition(&c->tw.tree, (uint32_t)i, &node) == 0);
-		*p = (struct partition){.console = c, .id = (uint32_t)i, .exists = true,
-					.handle = node.node.handle, .config = config,
-					.channel = -1, .exit_status = -1, .pid = p->pid};
+		*p = (struct partition){.console = c,
+					.id = (uint32_t)i,
+					.exists = true,
+					.handle = node.node.handle,
+					.config = config,
+					.channel = -1,
+					.exit_status = -1,
+					.pid = p->pid};
 		memcpy(p->name, node.name, sizeof(p->name));
 		if (need(c, APMP_BOX_PORT, i, 0) || need(c, APMP_BOX_HWRPB, i, HWRPB_SIZE) ||
 		    need(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE))
@@ -483,8 +497,7 @@ int console_form(struct console *c)
 	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {
 		c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
 		apmp_update_object(&c->update, APMP_OBJECT_TREE,
-				   console_object_map(c, APMP_BOX_TREE, 0),
-				   c->tree_size);
+				   console_object_map(c, APMP_BOX_TREE, 0), c->tree_size);
 		err = adopt(c);
 	} else {
 		console_object_drop(c, APMP_BOX_TREE, 0);

@@ -86,8 +86,8 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 			if (f.owner == p->handle) /* nothing of its last life */
 				console_object_drop(c, APMP_BOX_RAM, f.pa);
 			if (console_object_need(c, APMP_BOX_RAM, f.pa, f.size, &event))
-				return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory",
-					      event.arg[0], event.arg[1]);
+				return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory", event.arg[0],
+					      event.arg[1]);
 		}
 	}
 	console_object_drop(c, APMP_BOX_CHANNEL, p->id);
@@ -105,10 +105,9 @@ static const json_t *cpu_config(const struct console *c, uint32_t id)
 	const json_t *sbb, *cpu;
 	size_t i, k;
 
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
-		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu)
-			if (json_integer_value(json_object_get(cpu, "id")) == (json_int_t)id)
-				return cpu;
+	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) json_array_foreach(
+	    json_object_get(sbb, "cpus"), k,
+	    cpu) if (json_integer_value(json_object_get(cpu, "id")) == (json_int_t)id) return cpu;
 	return NULL;
 }
 
@@ -138,8 +137,7 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uin
 		flags |= HWRPB_PRIMARY;
 	if (cpu->owner == p->handle && !cpu->current_owner) /* [0103] */
 		apmp_tree_set_current_owner(&c->tw, cpu->handle, p->handle);
-	if (cpu->current_owner == p->handle ||
-	    (cpu->owner == p->handle && !cpu->current_owner)) {
+	if (cpu->current_owner == p->handle || (cpu->owner == p->handle && !cpu->current_owner)) {
 		flags |= HWRPB_PA;
 		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
 				    id == primary ? NODE_PRIMARY : 0);
@@ -381,7 +379,8 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 		fenced(p);
 		return;
 	}
-	/* Nothing is recovered on a guess: whoever suspects it, or the operator, fences it again. */
+	/* Nothing is recovered on a guess: whoever suspects it, or the operator, fences it again.
+	 */
 	fprintf(stderr, "apmp-console: fence of partition %s: %s\n", p->name, event->text);
 	p->fencing = FENCE_NONE;
 	answer_waiters(p, -EINPROGRESS);

@@ -184,8 +184,7 @@ static void answer_error(struct varlink_call *call, uint32_t cpu_idx, const stru
 		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", strerror(-err)));
 }
 
-void console_migration_failed(struct console *c, uint32_t cpu_idx, int err,
-			      struct partition *died)
+void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died)
 {
 	struct migration *m = &c->migration[cpu_idx];
 	struct partition *from = &c->partition[m->from], *to = &c->partition[m->to];
@@ -197,9 +196,9 @@ void console_migration_failed(struct console *c, uint32_t cpu_idx, int err,
 		console_event(c, "cpu.refused", from, "{s:i,s:s}", "cpu", (int)cpu_idx, "reason",
 			      strerror(-err));
 	if (m->call && died)
-		varlink_call_error(m->call, "PartitionDied",
-				   json_pack("{s:s,s:s}", "partition", died->name, "during",
-					     "migration"));
+		varlink_call_error(
+		    m->call, "PartitionDied",
+		    json_pack("{s:s,s:s}", "partition", died->name, "during", "migration"));
 	else if (m->call)
 		answer_error(m->call, cpu_idx, from, to, err);
 	m->call = NULL;

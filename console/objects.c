@@ -82,8 +82,8 @@ void *console_object_map(struct console *c, uint32_t kind, uint64_t id)
 		return o->base;
 	base = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_SHARED, o->fds[0], 0);
 	if (base == MAP_FAILED) {
-		fprintf(stderr, "apmp-console: mapping %llu bytes: %s\n", (unsigned long long)o->size,
-			strerror(errno));
+		fprintf(stderr, "apmp-console: mapping %llu bytes: %s\n",
+			(unsigned long long)o->size, strerror(errno));
 		exit(1);
 	}
 	o->base = base;

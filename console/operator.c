@@ -52,7 +52,8 @@ static void on_trace(struct varlink_call *call, const json_t *parameters, void *
 	const json_t *who = json_object_get(parameters, "who"), *name;
 	size_t i;
 
-	json_array_foreach(who, i, name) {
+	json_array_foreach(who, i, name)
+	{
 		if (strcmp(json_string_value(name), "console") != 0 &&
 		    !console_partition(ctx, json_string_value(name))) {
 			no_such_partition(call, json_string_value(name));
@@ -123,8 +124,7 @@ static void ask_instance(struct varlink_call *call, const json_t *parameters, st
 		no_such_partition(call, name);
 	} else if (!p->pid || p->fencing) {
 		wrong_state(call, "NotRunning", p);
-	} else if (p->halt_call ||
-		   apmp_hwrpb_request(&c->env, p->hwrpb, op, arg, &seq)) {
+	} else if (p->halt_call || apmp_hwrpb_request(&c->env, p->hwrpb, op, arg, &seq)) {
 		varlink_call_error(call, "Busy",
 				   json_pack("{s:s}", "what", "another request to the partition"));
 	} else {
@@ -173,9 +173,9 @@ static void migration_gone(void *ctx)
 
 static void not_owner(struct varlink_call *call, int cpu, const char *to, const char *owner)
 {
-	varlink_call_error(call, "NotOwner",
-			   json_pack("{s:i,s:s,s:s?}", "cpu", cpu, "partition", to, "owner",
-				     owner));
+	varlink_call_error(
+	    call, "NotOwner",
+	    json_pack("{s:i,s:s,s:s?}", "cpu", cpu, "partition", to, "owner", owner));
 }
 
 /* Figs. 9 and 22A, as they will be gone through. */
@@ -239,8 +239,7 @@ static void ask_migration(struct varlink_call *call, struct console *c, int cpu_
 		return;
 	varlink_call_on_hangup(call, migration_gone, m);
 	err = apmp_pal_validate(&c->tw.tree, from->id, (uint32_t)cpu_idx, to->id);
-	if (!err &&
-	    !(apmp_hwrpb_flags(to->hwrpb, (uint32_t)cpu_idx) & HWRPB_COMPATIBLE))
+	if (!err && !(apmp_hwrpb_flags(to->hwrpb, (uint32_t)cpu_idx) & HWRPB_COMPATIBLE))
 		err = -ENOEXEC;
 	if (err) {
 		console_migration_failed(c, (uint32_t)cpu_idx, err, NULL);
@@ -274,10 +273,9 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 	if (!from || from == to)
 		not_owner(call, (int)cpu_idx, to->name, from ? from->name : NULL);
 	else if (json_is_true(json_object_get(parameters, "dry_run")))
-		varlink_call_reply(
-		    call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to", to->name,
-				    "elapsed_ns", 0, "steps",
-				    migration_steps((int)cpu_idx, from, to)));
+		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
+						   to->name, "elapsed_ns", 0, "steps",
+						   migration_steps((int)cpu_idx, from, to)));
 	else
 		ask_migration(call, c, (int)cpu_idx, from, to,
 			      json_is_true(json_object_get(parameters, "loan")));
@@ -373,11 +371,11 @@ static void on_points(struct varlink_call *call, const json_t *parameters, void 
 	for (uint32_t i = 1; i < APMP_P_COUNT; i++) {
 		const struct apmp_point_info *info = apmp_point_info(i);
 
-		json_array_append_new(
-		    points, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "name", info->name, "figure",
-				      info->figure, "about", info->about, "survivors",
-				      info->survivors, "repairer", info->repairer, "passed",
-				      (json_int_t)passed(ctx, i)));
+		json_array_append_new(points, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "name",
+							info->name, "figure", info->figure, "about",
+							info->about, "survivors", info->survivors,
+							"repairer", info->repairer, "passed",
+							(json_int_t)passed(ctx, i)));
 	}
 	varlink_call_reply(call, json_pack("{s:o}", "points", points));
 }

@@ -1,8 +1,8 @@
 /*
  * port.c - console ports: a pseudo-terminal for each partition, shown to whoever attaches.
  *
- * The instance has the terminal's other side as its standard streams.  What it printed last is kept,
- * so that whoever attaches sees where the partition is.
+ * The instance has the terminal's other side as its standard streams.  What it printed last is
+ * kept, so that whoever attaches sees where the partition is.
  */
 #include <errno.h>
 #include <fcntl.h>

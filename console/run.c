@@ -42,7 +42,7 @@ static void put_strings(FILE *out, const json_t *strings)
 	size_t i;
 
 	json_array_foreach(strings, i, s)
-		fwrite(json_string_value(s), 1, json_string_length(s) + 1, out);
+	    fwrite(json_string_value(s), 1, json_string_length(s) + 1, out);
 }
 
 /* A memfd with argv, environment and directory; -errno. */
@@ -153,10 +153,10 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 	if (pid < 0)
 		varlink_call_error(call, "Host",
 				   json_pack("{s:s,s:i,s:s}", "what", "exec", "errno", -pid,
-					     "reason", event.text[0] ? event.text : strerror(-pid)));
+					     "reason",
+					     event.text[0] ? event.text : strerror(-pid)));
 	else
-		follow(p, number, pid, call,
-		       json_is_true(json_object_get(parameters, "detach")));
+		follow(p, number, pid, call, json_is_true(json_object_get(parameters, "detach")));
 }
 
 void console_program_ended(struct console *c, uint64_t number, int status)

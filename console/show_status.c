@@ -1,8 +1,8 @@
 /*
  * show_status.c - the machine as `apmp status --json` prints it (a contract).
  *
- * What the tree and the HWRPBs say is the console's own; the APMP database is its members', so it is
- * mapped read-only, copied out, and shown as it is found.
+ * What the tree and the HWRPBs say is the console's own; the APMP database is its members', so it
+ * is mapped read-only, copied out, and shown as it is found.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -35,10 +35,9 @@ static void unmap_db(const struct apmp_db *db)
 
 static const char *set_state(uint32_t state)
 {
-	static const char *const names[] = {
-	    [0] = "none",
+	static const char *const names[] = {[0] = "none",
 #define X(name, value, text) [value] = text,
-	    APMP_DB_STATES(X)
+					    APMP_DB_STATES(X)
 #undef X
 	};
 
@@ -61,8 +60,7 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 {
 	uint64_t identity = console_identity(p);
 	json_t *o = json_pack("{s:s,s:I}", "state", console_state_name(console_state(p)),
-			      "incarnation",
-			      (json_int_t)apmp_identity_incarnation(identity));
+			      "incarnation", (json_int_t)apmp_identity_incarnation(identity));
 
 	if (p->pid)
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
@@ -135,10 +133,10 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 	struct apmp_tree_node node;
 	bool initialized = apmp_tree_node(&p->console->tw.tree, p->handle, &node) == 0 &&
 			   node.flags & NODE_INITIALIZED;
-	json_t *o = json_pack("{s:i,s:s,s:s?,s:s,s:o}", "id", (int)p->id, "name", p->name,
-			      "community", community, "state",
-			      initialized ? "initialized" : "uninitialized", "instance",
-			      instance_json(p, db));
+	json_t *o =
+	    json_pack("{s:i,s:s,s:s?,s:s,s:o}", "id", (int)p->id, "name", p->name, "community",
+		      community, "state", initialized ? "initialized" : "uninitialized", "instance",
+		      instance_json(p, db));
 
 	add_cpus(p, o);
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
@@ -201,12 +199,12 @@ static json_t *cpus_json(struct console *c)
 		runner_id = apmp_identity_id(apmp_load_acquire(&c->env.lines[n.id].runner));
 		runner = runner_id < APMP_MAX_PARTITIONS ? &c->partition[runner_id] : NULL;
 		json_array_append_new(
-		    list, json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i,s:s?}", "id", (json_int_t)n.id, "owner",
-				    owner ? owner->name : NULL, "current_owner",
-				    at ? at->name : NULL, "state", cpu_state(c, &n, at), "primary",
-				    (n.flags & NODE_PRIMARY) != 0, "host_cpu",
-				    (int)c->host_cpu[n.id], "runner",
-				    runner ? runner->name : NULL));
+		    list,
+		    json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i,s:s?}", "id", (json_int_t)n.id, "owner",
+			      owner ? owner->name : NULL, "current_owner", at ? at->name : NULL,
+			      "state", cpu_state(c, &n, at), "primary",
+			      (n.flags & NODE_PRIMARY) != 0, "host_cpu", (int)c->host_cpu[n.id],
+			      "runner", runner ? runner->name : NULL));
 	}
 	return list;
 }

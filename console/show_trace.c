@@ -50,9 +50,8 @@ static bool wanted(const json_t *who, const char *name)
 
 	if (!who || json_array_size(who) == 0)
 		return true;
-	json_array_foreach(who, i, item)
-		if (strcmp(json_string_value(item), name) == 0)
-			return true;
+	json_array_foreach(who, i,
+			   item) if (strcmp(json_string_value(item), name) == 0) return true;
 	return false;
 }
 

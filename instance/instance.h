@@ -22,11 +22,11 @@ enum cpu_order { CPU_ORDER_NONE = 0, CPU_ORDER_MIGRATE = 1 };
 struct cpu {
 	struct instance *instance;
 	uint32_t idx;
-	bool has_thread;	     /* W: primary */
-	pthread_t thread;	     /* W: primary */
-	_Atomic uint32_t order;	     /* W: primary sets, CPU clears; enum cpu_order */
-	uint32_t to_id;		     /* W: primary before order */
-	bool loan;		     /* W: primary before order */
+	bool has_thread;	/* W: primary */
+	pthread_t thread;	/* W: primary */
+	_Atomic uint32_t order; /* W: primary sets, CPU clears; enum cpu_order */
+	uint32_t to_id;		/* W: primary before order */
+	bool loan;		/* W: primary before order */
 };
 
 struct instance {
@@ -52,7 +52,7 @@ struct instance {
 #define INSTANCE_EXIT_BUGCHECK 70 /* was judged dead and found the bugcheck bit */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
-/* env.c: fills in instance->env for Linux.  The identity and interrupt lines come later. */
+/* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later. */
 void instance_env_init(struct instance *in);
 /* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
 void instance_thread_is(uint32_t thread);

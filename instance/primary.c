@@ -77,8 +77,7 @@ static void answer_request(struct instance *in)
 		APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
 		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, (uint32_t)r.arg[1]);
 		if (!err)
-			err = instance_cpu_migrate(in, cpu_idx, (uint32_t)r.arg[1],
-						   r.arg[2] != 0);
+			err = instance_cpu_migrate(in, cpu_idx, (uint32_t)r.arg[1], r.arg[2] != 0);
 		if (err)
 			in->env.report(&in->env, APMP_REPORT_CPU_REFUSED,
 				       cpu_idx | (uint64_t)(uint32_t)-err << 32);

@@ -17,13 +17,14 @@
 #include <stdint.h>
 
 #define APMP_CALLS(X)                                                                              \
-	X(MAP, 1, "map")     /* arg0 pa, arg1 size; ret0 offset in the descriptor, fd, ret1 writable */\
+	X(MAP, 1,                                                                                  \
+	  "map") /* arg0 pa, arg1 size; ret0 offset in the descriptor, fd, ret1 writable */        \
 	X(SET_APMPDB_INFO, 2, "set_apmpdb_info") /* arg0 old, arg1 new: compare-and-set [0278] */  \
 	X(REMOVE_INSTANCE, 3, "remove_instance") /* arg0 identity: answered when it is fenced */   \
-	X(MIGRATE_CPU, 4, "migrate_cpu")     /* arg0 CPU, arg1 partition id, arg2 loan: PAL MIGRATE */\
-	X(REPORT, 5, "report")	     /* arg0 enum apmp_report, arg1 about; has no reply */         \
-	X(SET_NAME, 6, "set_name")   /* instance name: "partition-incarnation"; no argument */     \
-	X(EXIT, 7, "exit")	     /* arg0 enum apmp_exit: the primary enters console mode */
+	X(MIGRATE_CPU, 4, "migrate_cpu") /* arg0 CPU, arg1 partition id, arg2 loan: PAL MIGRATE */ \
+	X(REPORT, 5, "report")		 /* arg0 enum apmp_report, arg1 about; has no reply */     \
+	X(SET_NAME, 6, "set_name")	 /* instance name: "partition-incarnation"; no argument */ \
+	X(EXIT, 7, "exit")		 /* arg0 enum apmp_exit: the primary enters console mode */
 
 enum apmp_call_op {
 #define X(name, value, text) APMP_CALL_##name = value,
@@ -33,19 +34,19 @@ enum apmp_call_op {
 
 /* What an instance reports for events and status; about is an identity or a CPU. */
 #define APMP_REPORTS(X)                                                                            \
-	X(BOOTED, 1, "booted")         /* has mapped what it needs, clock not yet running */       \
+	X(BOOTED, 1, "booted") /* has mapped what it needs, clock not yet running */               \
 	X(CREATING, 2, "creating")                                                                 \
 	X(JOINING, 3, "joining")                                                                   \
-	X(CREATED, 4, "created")       /* the set; about its incarnation */                        \
+	X(CREATED, 4, "created") /* the set; about its incarnation */                              \
 	X(JOINED, 5, "joined")                                                                     \
 	X(LEFT, 6, "left")                                                                         \
-	X(SUSPECTED, 7, "suspected")   /* about the identity that is silent */                     \
-	X(REMOVED, 8, "removed")       /* about the identity that was removed */                   \
-	X(LOCK_BROKEN, 9, "lock_broken") /* about the dead holder */                               \
-	X(CPU_ACTIVE, 10, "cpu_active") /* about a CPU */                                          \
+	X(SUSPECTED, 7, "suspected")	    /* about the identity that is silent */                \
+	X(REMOVED, 8, "removed")	    /* about the identity that was removed */              \
+	X(LOCK_BROKEN, 9, "lock_broken")    /* about the dead holder */                            \
+	X(CPU_ACTIVE, 10, "cpu_active")	    /* about a CPU */                                      \
 	X(CPU_QUIESCED, 11, "cpu_quiesced") /* about a CPU */                                      \
-	X(CPU_REFUSED, 12, "cpu_refused") /* about a CPU */                                        \
-	X(PAGE_BAD, 13, "page_bad")    /* about a page frame of the database */                    \
+	X(CPU_REFUSED, 12, "cpu_refused")   /* about a CPU */                                      \
+	X(PAGE_BAD, 13, "page_bad")	    /* about a page frame of the database */               \
 	X(LEAVING, 14, "leaving")                                                                  \
 	X(JOIN_FAILED, 15, "join_failed") /* about the errno */
 

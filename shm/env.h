@@ -42,7 +42,7 @@ struct apmp_env {
 	uint64_t self; /* identity of this instance */
 };
 
-#define APMP_POINT(env, name)		(env)->point((env), APMP_P_##name, 0)
+#define APMP_POINT(env, name)	       (env)->point((env), APMP_P_##name, 0)
 #define APMP_POINT_ARG(env, name, arg) (env)->point((env), APMP_P_##name, (arg))
 
 #endif

@@ -27,7 +27,8 @@ struct apmp_hwrpb_request {
 };
 
 /* 1: there is a request without an answer; 0: none. */
-APMP_CHECK int apmp_hwrpb_request_get(const struct hwrpb *h, struct apmp_hwrpb_request *ret_request);
+APMP_CHECK int apmp_hwrpb_request_get(const struct hwrpb *h,
+				      struct apmp_hwrpb_request *ret_request);
 /* Answers it: 0 or -errno.  The console looks when the caller then reports or exits. */
 void apmp_hwrpb_request_done(struct hwrpb *h, uint32_t seq, int result);
 

@@ -19,7 +19,9 @@
 /* Platform maxima.  Partitions fit one 64-bit mask, so that membership is one word. */
 #define APMP_MAX_PARTITIONS 64u
 #define APMP_MAX_CPUS	    256u
-#define APMP_NAME_SIZE	    32 /* bytes of a machine's, partition's or community's name, NUL included */
+#define APMP_NAME_SIZE                                                                             \
+	32 /* bytes of a machine's, partition's or community's name, NUL included                  \
+	    */
 
 #define APMP_NO_PARTITION UINT32_MAX
 

@@ -57,9 +57,9 @@ enum apmp_partition_state {
 
 /* W: console.  R: next console. */
 struct apmp_console_partition {
-	_Atomic uint32_t state;	   /* enum apmp_partition_state */
-	_Atomic uint32_t exit;	   /* enum apmp_exit it announced, 0 none */
-	_Atomic uint64_t last_seq; /* of the last callback that was carried out */
+	_Atomic uint32_t state;		   /* enum apmp_partition_state */
+	_Atomic uint32_t exit;		   /* enum apmp_exit it announced, 0 none */
+	_Atomic uint64_t last_seq;	   /* of the last callback that was carried out */
 	struct apmp_call_reply last_reply; /* its answer, for a callback that is sent again */
 };
 
@@ -76,8 +76,8 @@ struct apmp_event_slot {
 struct apmp_console_state {
 	_Atomic uint64_t fingerprint; /* written last, when the tree is published too */
 	_Atomic uint64_t restarts;
-	_Atomic uint64_t announced; /* 1: the box was told that power on is complete */
-	_Atomic uint64_t event_seq;	/* of the newest event */
+	_Atomic uint64_t announced;		 /* 1: the box was told that power on is complete */
+	_Atomic uint64_t event_seq;		 /* of the newest event */
 	_Atomic uint64_t transit[APMP_MAX_CPUS]; /* identity that executes PAL MIGRATE on the CPU */
 	struct apmp_console_partition partition[APMP_MAX_PARTITIONS];
 	struct apmp_journal journal;

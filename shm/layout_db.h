@@ -69,10 +69,10 @@ struct apmp_db_header {
 	_Atomic uint64_t fingerprint;	   /* W: creator under lock, step 716.  R: all */
 	_Atomic uint32_t software_version; /* W: creator under lock.  R: all */
 	_Atomic uint32_t state;		   /* W: lock holder.  R: all; enum apmp_db_state */
-	_Atomic uint64_t actor;	      /* W: lock holder.  R: all; identity that moves state */
-	_Atomic uint64_t creation_ns; /* W: creator under lock.  R: all; CLOCK_MONOTONIC */
-	_Atomic uint64_t incarnation; /* W: creator under lock, +1.  R: all; of this set */
-	_Atomic uint64_t creator;     /* W: creator under lock.  R: all; identity */
+	_Atomic uint64_t actor;		   /* W: lock holder.  R: all; identity that moves state */
+	_Atomic uint64_t creation_ns;	   /* W: creator under lock.  R: all; CLOCK_MONOTONIC */
+	_Atomic uint64_t incarnation;	   /* W: creator under lock, +1.  R: all; of this set */
+	_Atomic uint64_t creator;	   /* W: creator under lock.  R: all; identity */
 	_Atomic uint32_t members_off; /* W: creator under lock.  R: all; to the membership mask */
 	_Atomic uint32_t page_count;  /* W: creator under lock.  R: all; of the whole database */
 	_Atomic uint64_t first_pfn;   /* W: creator under lock.  R: all; mapping information: the
@@ -84,7 +84,7 @@ struct apmp_db_header {
 	_Atomic uint64_t removed_count; /* W: lock holder.  R: all; members lost so far */
 	_Atomic uint64_t validate;	/* W: lock holder sets, members clear own bit.  R: all;
 					 * members that must still check every page [0143] */
-	_Atomic uint64_t service_mask;	/* W: creator under lock.  R: all; bit per service that is up */
+	_Atomic uint64_t service_mask;	/* W: creator under lock.  R: all; bit per service */
 	uint64_t members_fill[3];	/* W: nobody.  R: nobody */
 	/* line 3 */
 	struct apmp_db_segment segment[APMP_DB_MAX_SERVICES]; /* W: see there.  R: see there */
@@ -109,13 +109,13 @@ struct apmp_db_node {
 	/* line 2 */
 	_Atomic uint64_t identity;	   /* W: owner under lock.  R: all; member of this life */
 	_Atomic uint32_t software_version; /* W: owner under lock.  R: all */
-	_Atomic uint32_t state;	 /* W: owner; lock holder REMOVED.  R: all; enum apmp_node_state */
-	_Atomic uint64_t since_ns; /* W: owner under lock.  R: all; membership timestamp */
+	_Atomic uint32_t state; /* W: owner; lock holder REMOVED.  R: all; enum apmp_node_state */
+	_Atomic uint64_t since_ns;	 /* W: owner under lock.  R: all; membership timestamp */
 	_Atomic uint32_t little_brother; /* W: lock holder.  R: all; partition id I watch */
 	_Atomic uint32_t big_brother;	 /* W: lock holder.  R: all; partition id that watches me */
 	_Atomic uint64_t little_inactive_ns; /* W: owner.  R: all; silence of the little brother */
-	_Atomic uint64_t validated;	     /* W: owner.  R: all; removed_count last validated for */
-	uint64_t ring_fill[2];		     /* W: nobody.  R: nobody */
+	_Atomic uint64_t validated; /* W: owner.  R: all; removed_count last validated for */
+	uint64_t ring_fill[2];	    /* W: nobody.  R: nobody */
 	/* line 3 and 4 */
 	char name[128]; /* W: owner under lock.  R: all; instance name [0088] */
 };

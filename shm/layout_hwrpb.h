@@ -17,19 +17,20 @@
 
 #define HWRPB_MAGIC 0x0000004250525748u /* "HWRPB" */
 
-/* Per-CPU state flags [0067].  W: console in an update, as HWRPB slots change in concert with the tree [0189]. */
-#define HWRPB_PP	 0x1u /* processor present in the machine */
-#define HWRPB_PA	 0x2u /* available to this partition: it may be invited to join SMP */
-#define HWRPB_PRIMARY	 0x4u /* the partition's primary */
-#define HWRPB_COMPATIBLE 0x8u /* type and revision allow it to run this partition's instance */
+/* Per-CPU state flags [0067].  W: console in an update, as HWRPB slots change in concert with the
+ * tree [0189]. */
+#define HWRPB_PP	 0x1u  /* processor present in the machine */
+#define HWRPB_PA	 0x2u  /* available to this partition: it may be invited to join SMP */
+#define HWRPB_PRIMARY	 0x4u  /* the partition's primary */
+#define HWRPB_COMPATIBLE 0x8u  /* type and revision allow it to run this partition's instance */
 #define HWRPB_PRIMARY_OK 0x10u /* may become a primary [0090] */
 
 /* What the instance does with a CPU.  W: the partition.  0 is "never seen here". */
 #define HWRPB_CPU_STATES(X)                                                                        \
-	X(AWAY, 1, "away")	       /* its thread is parked; the CPU runs elsewhere or nowhere */\
-	X(STARTING, 2, "starting")     /* in console code, polls RXRDY [0293] */                    \
-	X(CONFIGURED, 3, "configured") /* ours, not in the active set */                            \
-	X(ACTIVE, 4, "active")         /* takes part in SMP */                                      \
+	X(AWAY, 1, "away")	   /* its thread is parked; the CPU runs elsewhere or nowhere */   \
+	X(STARTING, 2, "starting") /* in console code, polls RXRDY [0293] */                       \
+	X(CONFIGURED, 3, "configured") /* ours, not in the active set */                           \
+	X(ACTIVE, 4, "active")	       /* takes part in SMP */                                     \
 	X(QUIESCED, 5, "quiesced")     /* on its way out [0185] */
 
 enum hwrpb_cpu_state {
@@ -45,20 +46,20 @@ enum hwrpb_cpu_state {
 
 /* One per CPU that is or could be in the machine [0067]. */
 struct hwrpb_slot {
-	_Atomic uint64_t flags;	      /* W: console in an update.  R: both */
-	_Atomic uint32_t state;	      /* W: partition.  R: both; enum hwrpb_cpu_state */
-	_Atomic uint32_t host_cpu;    /* W: console.  R: partition; advisory: steers speed only */
-	_Atomic uint64_t context;     /* W: partition.  R: both; identity whose saved context this is */
+	_Atomic uint64_t flags;	   /* W: console in an update.  R: both */
+	_Atomic uint32_t state;	   /* W: partition.  R: both; enum hwrpb_cpu_state */
+	_Atomic uint32_t host_cpu; /* W: console.  R: partition; advisory: steers speed only */
+	_Atomic uint64_t context; /* W: partition.  R: both; identity whose saved context this is */
 	_Atomic uint64_t reason_for_halt; /* W: console.  R: both */
 	_Atomic uint64_t halt_requested;  /* W: console.  R: partition */
-	_Atomic uint32_t txrdy;	      /* W: console sets, the primary clears.  R: primary */
-	_Atomic uint32_t rxrdy;	      /* W: primary sets, the CPU clears.  R: the CPU; futex word */
-	char tx[HWRPB_MSG_SIZE];      /* W: console before txrdy.  R: primary after it */
-	char rx[HWRPB_MSG_SIZE];      /* W: primary before rxrdy.  R: the CPU after it */
-	_Atomic uint64_t arrivals;    /* W: console, +1 with each STARTREQ.  R: both */
-	_Atomic uint64_t type;	      /* W: console.  R: partition; processor type */
-	_Atomic uint64_t revision;    /* W: console.  R: partition; processor revision */
-	uint64_t reserved;	      /* W: nobody.  R: nobody; zero */
+	_Atomic uint32_t txrdy;		  /* W: console sets, the primary clears.  R: primary */
+	_Atomic uint32_t rxrdy;	   /* W: primary sets, the CPU clears.  R: the CPU; futex word */
+	char tx[HWRPB_MSG_SIZE];   /* W: console before txrdy.  R: primary after it */
+	char rx[HWRPB_MSG_SIZE];   /* W: primary before rxrdy.  R: the CPU after it */
+	_Atomic uint64_t arrivals; /* W: console, +1 with each STARTREQ.  R: both */
+	_Atomic uint64_t type;	   /* W: console.  R: partition; processor type */
+	_Atomic uint64_t revision; /* W: console.  R: partition; processor revision */
+	uint64_t reserved;	   /* W: nobody.  R: nobody; zero */
 };
 
 static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
@@ -77,12 +78,12 @@ enum hwrpb_request_op {
 
 /* The mailbox: one request at a time.  seq is written last; done == seq says it is answered. */
 struct hwrpb_request {
-	_Atomic uint32_t seq;	/* W: console.  R: partition; rises with each request */
-	_Atomic uint32_t done;	/* W: partition.  R: console */
-	_Atomic uint32_t op;	/* W: console before seq.  R: partition */
-	_Atomic int32_t result; /* W: partition before done.  R: console; 0 or -errno */
+	_Atomic uint32_t seq;	 /* W: console.  R: partition; rises with each request */
+	_Atomic uint32_t done;	 /* W: partition.  R: console */
+	_Atomic uint32_t op;	 /* W: console before seq.  R: partition */
+	_Atomic int32_t result;	 /* W: partition before done.  R: console; 0 or -errno */
 	_Atomic uint64_t arg[3]; /* W: console before seq.  R: partition */
-	uint64_t fill[3];	/* W: nobody.  R: nobody; zero */
+	uint64_t fill[3];	 /* W: nobody.  R: nobody; zero */
 };
 
 static_assert(sizeof(struct hwrpb_request) == APMP_CACHE_LINE, "a line of its own");
@@ -105,10 +106,10 @@ struct hwrpb {
 	_Atomic uint64_t boot_count;  /* W: console.  R: both; times this partition was booted */
 	uint64_t fill[3];	      /* W: nobody.  R: nobody; zero */
 	struct hwrpb_request request; /* W: see there.  R: see there */
-	struct apmp_cpu_bits potential;	/* W: partition.  R: both [0224] */
-	struct apmp_cpu_bits configure;	/* W: partition.  R: both [0224] */
-	struct apmp_cpu_bits active;	/* W: partition.  R: both [0224] */
-	struct apmp_cpu_bits autostart;	/* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits potential;	       /* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits configure;	       /* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits active;	       /* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits autostart;	       /* W: partition.  R: both [0224] */
 	struct hwrpb_slot slot[APMP_MAX_CPUS]; /* W: see there.  R: see there */
 };
 

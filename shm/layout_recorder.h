@@ -34,19 +34,19 @@ static_assert(sizeof(struct apmp_recorder_entry) == 32, "two to a line");
 #define APMP_THREAD_CONSOLE 0x10001u
 
 struct apmp_recorder {
-	_Atomic uint64_t magic;	   /* W: box, once.  R: all */
-	_Atomic uint64_t identity; /* W: party at start.  R: tools */
-	_Atomic uint64_t head;	   /* W: party, +1 for each entry.  R: tools */
-	_Atomic uint64_t passed;   /* W: party, +1 for each point while armed.  R: tools */
-	_Atomic uint32_t armed;	   /* W: console arms, party disarms.  R: party; count of points */
+	_Atomic uint64_t magic;	    /* W: box, once.  R: all */
+	_Atomic uint64_t identity;  /* W: party at start.  R: tools */
+	_Atomic uint64_t head;	    /* W: party, +1 for each entry.  R: tools */
+	_Atomic uint64_t passed;    /* W: party, +1 for each point while armed.  R: tools */
+	_Atomic uint32_t armed;	    /* W: console arms, party disarms.  R: party; count of points */
 	_Atomic uint32_t step_fill; /* W: nobody.  R: nobody */
-	_Atomic uint32_t died_at;  /* W: party, before an injected end.  R: tools; enum apmp_point */
+	_Atomic uint32_t died_at; /* W: party, before an injected end.  R: tools; enum apmp_point */
 	_Atomic uint32_t panicked; /* W: party.  R: tools; 1 when panic is valid */
 	uint64_t fill[2];	   /* W: nobody.  R: nobody */
 	/* countdown of each point: 0 not armed, 1 end at the next passing [chaos inject] */
-	_Atomic uint32_t arm[APMP_RECORDER_POINTS];    /* W: console, party counts down.  R: both */
-	_Atomic uint64_t count[APMP_RECORDER_POINTS];  /* W: party.  R: tools; passings */
-	char panic[APMP_PANIC_SIZE];		       /* W: party, before panicked.  R: tools */
+	_Atomic uint32_t arm[APMP_RECORDER_POINTS];   /* W: console, party counts down.  R: both */
+	_Atomic uint64_t count[APMP_RECORDER_POINTS]; /* W: party.  R: tools; passings */
+	char panic[APMP_PANIC_SIZE];		      /* W: party, before panicked.  R: tools */
 	struct apmp_recorder_entry entry[APMP_RECORDER_ENTRIES]; /* W: see there.  R: see there */
 };
 

@@ -35,14 +35,14 @@ struct apmp_member {
 	int32_t community; /* handle */
 	uint32_t community_id;
 	struct apmp_timing timing;
-	char name[128];			/* instance name, unique in the set */
+	char name[128];			      /* instance name, unique in the set */
 	const struct apmp_cpu_bits *cpu_sets; /* potential, configure, active, autostart */
-	void *base;	     /* W: primary; what is mapped of the database */
-	uint64_t size, pa;   /* W: primary; bytes mapped, physical address */
-	bool joined;	     /* W: primary; holds membership */
-	bool locked;	     /* W: primary; holds the database lock */
-	_Atomic(struct apmp_db *) cell; /* W: primary; the private cell of step 608 */
-	_Atomic uint32_t in_tick;	/* W: clock; 1 while it uses what cell names */
+	void *base;			      /* W: primary; what is mapped of the database */
+	uint64_t size, pa;		      /* W: primary; bytes mapped, physical address */
+	bool joined;			      /* W: primary; holds membership */
+	bool locked;			      /* W: primary; holds the database lock */
+	_Atomic(struct apmp_db *) cell;	      /* W: primary; the private cell of step 608 */
+	_Atomic uint32_t in_tick;	      /* W: clock; 1 while it uses what cell names */
 	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
 	uint64_t last_tick_ns, tick_no; /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */

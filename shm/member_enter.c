@@ -59,8 +59,7 @@ static bool functioning(struct apmp_member *m, struct apmp_db *db)
 	    apmp_load_relaxed(&h->software_version) != APMP_DB_SOFTWARE_VERSION ||
 	    apmp_load_relaxed(&h->first_pfn) != m->pa / APMP_PAGE_SIZE)
 		return false;
-	if (state != APMP_DB_OPERATIONAL && state != APMP_DB_JOINING &&
-	    state != APMP_DB_RECOVERING)
+	if (state != APMP_DB_OPERATIONAL && state != APMP_DB_JOINING && state != APMP_DB_RECOVERING)
 		return false;
 	for (; members; members &= members - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(members);

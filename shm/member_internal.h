@@ -22,7 +22,7 @@ static inline struct apmp_db *apmp__db(struct apmp_member *m)
 
 /* member_map.c.  SHMEM_config_APMPDB [0280]: first page frame and page count. */
 APMP_CHECK int apmp__db_config(struct apmp_member *m, uint64_t *ret_pfn, uint32_t *ret_pages);
-APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);	      /* Fig. 6, [0168] */
+APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);		  /* Fig. 6, [0168] */
 APMP_CHECK int apmp__db_map_whole(struct apmp_member *m, uint32_t pages); /* [0169, 0170] */
 void apmp__db_unmap(struct apmp_member *m);
 

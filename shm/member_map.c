@@ -31,9 +31,8 @@ static bool in_ranges(const struct apmp_tree_fragment *range, uint32_t count, ui
 
 static int set_info(struct apmp_member *m, uint64_t old_info, uint64_t new_info)
 {
-	struct apmp_call call = {.request = {.op = APMP_CALL_SET_APMPDB_INFO,
-					     .thread = 0,
-					     .arg = {old_info, new_info}}};
+	struct apmp_call call = {
+	    .request = {.op = APMP_CALL_SET_APMPDB_INFO, .thread = 0, .arg = {old_info, new_info}}};
 	int err = m->env->call(m->env, &call);
 
 	return err ? err : call.reply.error;

@@ -101,7 +101,8 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 
 	if (apmp__bugchecked(m, db))
 		return -EOWNERDEAD;
-	/* A member writes its own identity and nobody else does: the set was made anew without us. */
+	/* A member writes its own identity and nobody else does: the set was made anew without us.
+	 */
 	if (apmp_load_acquire(&m->watching) && apmp_load_acquire(&own->identity) != env->self)
 		return -EOWNERDEAD;
 	m->last_tick_ns = now;

@@ -16,9 +16,8 @@ APMP_CHECK int apmp_pal_validate(const struct apmp_tree *tree, uint32_t self_id,
  * apmp_pal_park and nothing else.  Otherwise it goes on here as before (step 2205), with the
  * errors of apmp_pal_validate or of the console's MIGRATE_CPU; -EIO: the execution word was not
  * ours, which says that two run on one CPU. */
-APMP_CHECK int apmp_pal_migrate(struct apmp_env *env, const struct apmp_tree *tree,
-				struct hwrpb *h, uint32_t self_id, uint32_t cpu_idx,
-				uint32_t to_id, bool loan);
+APMP_CHECK int apmp_pal_migrate(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
+				uint32_t self_id, uint32_t cpu_idx, uint32_t to_id, bool loan);
 
 /* Console code of a CPU that is not running here: polls RXRDY until the primary sends START
  * [step 2306], takes the CPU's execution word and returns: execution goes on after the last

@@ -27,7 +27,8 @@ int apmp_tree_init(struct apmp_tree *tree, const void *base, uint64_t size)
 		return -ENOSPC;
 	fingerprint = apmp_load_acquire(&header->fingerprint);
 	pool = apmp_load_relaxed(&header->size);
-	if (!pool || pool % APMP_PAGE_SIZE || pool > INT32_MAX || fingerprint != apmp_fingerprint(pool))
+	if (!pool || pool % APMP_PAGE_SIZE || pool > INT32_MAX ||
+	    fingerprint != apmp_fingerprint(pool))
 		return -EBADMSG;
 	if (pool > size)
 		return -ENOSPC;
@@ -292,7 +293,8 @@ static int each_fragment(const struct apmp_tree *tree,
 	while ((more = apmp_tree_walk(tree, &walk, &node)) > 0) {
 		if (node.type != GCT_MEMORY_DESC || node.flags & NODE_HW_TEMPLATE)
 			continue;
-		for (uint32_t i = 0; (more = apmp_tree_fragment(tree, node.handle, i, &f)) == 0; i++)
+		for (uint32_t i = 0; (more = apmp_tree_fragment(tree, node.handle, i, &f)) == 0;
+		     i++)
 			if (visit(ctx, &f))
 				return 1;
 		if (more != -ENOENT)

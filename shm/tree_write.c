@@ -72,8 +72,8 @@ uint64_t apmp_tree_size(uint32_t hardware_nodes, uint32_t max_desc, uint32_t max
 	uint64_t size = 4 * APMP_PAGE_SIZE;
 
 	size += (uint64_t)hardware_nodes * 2 * sizeof(struct gct_node);
-	size += (uint64_t)max_desc * (sizeof(struct gct_mem_desc_node) +
-				      max_fragments * sizeof(struct gct_mem_desc));
+	size += (uint64_t)max_desc *
+		(sizeof(struct gct_mem_desc_node) + max_fragments * sizeof(struct gct_mem_desc));
 	size += APMP_MAX_PARTITIONS *
 		(sizeof(struct gct_partition_node) + sizeof(struct gct_community_node));
 	return (size + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE;
@@ -213,8 +213,8 @@ void apmp_tree_create(struct apmp_tree_writer *tw, struct apmp_update *up, void 
 	*tw = (struct apmp_tree_writer){
 	    .up = up, .root = (unsigned char *)base + sizeof(*header), .published = false};
 	/* Its writer may read it before it is published. */
-	tw->tree = (struct apmp_tree){
-	    .header = header, .root = tw->root, .size = size - sizeof(*header)};
+	tw->tree =
+	    (struct apmp_tree){.header = header, .root = tw->root, .size = size - sizeof(*header)};
 	apmp_store_relaxed(&header->size, size);
 	root = root_of(tw);
 	fill_limits(tw, limits);
@@ -236,9 +236,8 @@ void apmp_tree_create(struct apmp_tree_writer *tw, struct apmp_update *up, void 
 
 int apmp_tree_adopt(struct apmp_tree_writer *tw, struct apmp_update *up, void *base, uint64_t size)
 {
-	*tw = (struct apmp_tree_writer){.up = up,
-					.root = (unsigned char *)base + sizeof(struct gct_header),
-					.published = true};
+	*tw = (struct apmp_tree_writer){
+	    .up = up, .root = (unsigned char *)base + sizeof(struct gct_header), .published = true};
 	return apmp_tree_init(&tw->tree, base, size);
 }
 
@@ -341,9 +340,9 @@ int apmp_tree_add_community(struct apmp_tree_writer *tw, const char *name)
 int apmp_tree_add_partition(struct apmp_tree_writer *tw, int32_t community, const char *name,
 			    uint64_t hwrpb_pa)
 {
-	struct apmp_tree_spec spec = {
-	    .parent = community ? community : apmp_tree_root(tw, GCT_SW_ROOT),
-	    .type = GCT_PARTITION};
+	struct apmp_tree_spec spec = {.parent =
+					  community ? community : apmp_tree_root(tw, GCT_SW_ROOT),
+				      .type = GCT_PARTITION};
 	struct gct_partition_node *p;
 	int32_t at;
 	int id = add_software(tw, apmp_load_relaxed(&root_of(tw)->partitions),
@@ -367,8 +366,7 @@ static bool is_bound(const struct apmp_tree_writer *tw, const struct apmp_tree_n
 	if (node->handle == handle || node->config != handle)
 		return false;
 	return node->type != GCT_MEMORY_CTRL || !owner ||
-	       apmp_tree_node(&tw->tree, owner, &owner_node) ||
-	       owner_node.type != GCT_COMMUNITY;
+	       apmp_tree_node(&tw->tree, owner, &owner_node) || owner_node.type != GCT_COMMUNITY;
 }
 
 /* Stores into a node and into every one that is bound to it; current says which field. */
@@ -474,8 +472,8 @@ void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t inc
 		apmp_store_release(&p->fenced, incarnation);
 }
 
-int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id,
-			      uint64_t old_info, uint64_t new_info)
+int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id, uint64_t old_info,
+			      uint64_t new_info)
 {
 	_Atomic int32_t *array = (void *)(tw->root + apmp_load_relaxed(&root_of(tw)->communities));
 	struct gct_community_node *c;

@@ -62,8 +62,7 @@ APMP_CHECK int apmp_tree_add_partition(struct apmp_tree_writer *tw, int32_t comm
 /* Both set the node and all that is bound to it by its config handle [0101]. */
 void apmp_tree_set_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
 void apmp_tree_set_current_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
-void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear,
-			 uint64_t set);
+void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear, uint64_t set);
 /* Cuts size bytes off an unowned fragment of the descriptor and gives them to owner.
  * -ENOSPC: no unowned fragment is large enough, or no fragment is left to describe it. */
 APMP_CHECK int apmp_tree_take_memory(struct apmp_tree_writer *tw, int32_t desc, uint64_t size,
@@ -72,7 +71,8 @@ APMP_CHECK int apmp_tree_take_memory(struct apmp_tree_writer *tw, int32_t desc, 
 /* A partition begins another life: incarnation + 1, initialized, instance name.  Returns it. */
 uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
 				  const char *instance_name);
-/* Every incarnation up to this one is fenced.  One store, outside of any update: it is the truth. */
+/* Every incarnation up to this one is fenced.  One store, outside of any update: it is the truth.
+ */
 void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
 /* set_APMPDB_info [0278]: -EAGAIN when the field does not hold old_info; -ENOENT.  One
  * compare-and-swap, outside of any update. */

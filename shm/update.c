@@ -47,9 +47,8 @@ static void *field_of(struct apmp_update *up, const struct apmp_journal_entry *e
 	uint32_t width = apmp_load_relaxed(&entry->width);
 	uint64_t off = apmp_load_relaxed(&entry->off);
 
-	if (object >= APMP_OBJECT_COUNT || !up->object[object].base ||
-	    (width != 4 && width != 8) || off % width || off > up->object[object].size ||
-	    up->object[object].size - off < width)
+	if (object >= APMP_OBJECT_COUNT || !up->object[object].base || (width != 4 && width != 8) ||
+	    off % width || off > up->object[object].size || up->object[object].size - off < width)
 		return NULL;
 	return up->object[object].base + off;
 }

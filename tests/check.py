@@ -39,7 +39,8 @@ SIMULATIONS = [
 COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
 SANITIZERS = {
-    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:"
+                    "print_legend=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }

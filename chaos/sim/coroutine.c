@@ -44,7 +44,7 @@ static void entry(void)
 	coroutine_leave();
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(APMP_SIM_UCONTEXT)
 
 /* Saves what a callee must preserve on this stack, and goes on where the other one did so. */
 void apmp_sim_swap(void **ret_save, void *load);
@@ -81,6 +81,11 @@ static void make_context(struct coroutine *c)
 	c->context = top;
 }
 
+static void free_context(struct coroutine *c)
+{
+	(void)c; /* it lies on the stack */
+}
+
 static void swap(void **ret_save, void *load)
 {
 	apmp_sim_swap(ret_save, load);
@@ -103,6 +108,11 @@ static void make_context(struct coroutine *c)
 	makecontext(context, entry, 0);
 	c->context = context;
 	main_context = &main_ucontext;
+}
+
+static void free_context(struct coroutine *c)
+{
+	free(c->context);
 }
 
 static void swap(void **ret_save, void *load)
@@ -185,7 +195,9 @@ void coroutine_free(struct coroutine *c)
 {
 	size_t guard = (size_t)sysconf(_SC_PAGESIZE);
 
-	if (c->stack)
+	if (c->stack) {
+		free_context(c);
 		(void)munmap((unsigned char *)c->stack - guard, c->size + guard);
+	}
 	*c = (struct coroutine){0};
 }

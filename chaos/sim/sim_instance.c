@@ -31,7 +31,7 @@ static int env_wait(struct apmp_env *env, const _Atomic uint32_t *word, uint32_t
 {
 	(void)env;
 	sim_stores_drain(sim.current);
-	if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != seen)
+	if (atomic_load(word) != seen)
 		return 0;
 	if (sim.plan.lossy && sim_chance(EARLY_ONE_IN) == 0)
 		return 0;

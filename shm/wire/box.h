@@ -57,11 +57,11 @@ enum apmp_box_object {
 	X(SIGNAL, 5, "signal") /* id partition, arg0 signal: to its instance alone (injector);     \
 				* -ESRCH */                                                        \
 	X(CPUSET, 6, "cpuset") /* id partition, text its name, cpus: -> 0 or -errno with text */   \
-	X(RUN, 7, "run") /* id partition, arg0 number of the program (console's choice), arg1 how   \
-			  * many arguments, text name; fds: memfd with the arguments, the           \
-			  * environment, an empty string and the directory, each with its NUL,      \
-			  * and stdin, stdout, stderr -> arg0 pid; -ESRCH no instance; -errno of    \
-			  * exec, text */                                                           \
+	X(RUN, 7, "run") /* id partition, arg0 number of the program (console's choice), arg1 how  \
+			  * many arguments, text name; fds: memfd with the arguments, the          \
+			  * environment, an empty string and the directory, each with its NUL,     \
+			  * and stdin, stdout, stderr -> arg0 pid; -ESRCH no instance; -errno of   \
+			  * exec, text */                                                          \
 	X(RUN_KILL, 8, "run_kill") /* arg0 number of the program, arg1 signal */                   \
 	X(ON, 9, "on")		   /* power on is complete; text: a sentence for who typed `up`;   \
 				    * arg0 0, or 1: it failed and the box powers off */            \

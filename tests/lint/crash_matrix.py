@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The crash matrix in shm/PROTOCOL.md says what shm/points.def says; --write brings it up to date."""
+"""The crash matrix in shm/PROTOCOL.md is that of shm/points.def; --write brings it up to date."""
 import re
 import sys
 

@@ -11,13 +11,13 @@
 #include "tests/unit/threads.h"
 
 #define WRITERS	   4u
-#define ROUNDS	   40u
+#define ROUNDS	   200u
 #define PER_ROUND  900u /* of each writer: less than a lap of all together */
 #define ALL_ROUNDS ((uint64_t)WRITERS * ROUNDS * PER_ROUND)
 
 static struct apmp_recorder rec;
 static pthread_barrier_t barrier;
-static _Atomic uint32_t done, ended, torn, reads;
+static _Atomic uint32_t done, ended, torn, reads, armings;
 
 static void setup(void)
 {
@@ -58,7 +58,7 @@ static void read_some(void)
 	uint64_t oldest = newest > APMP_RECORDER_ENTRIES ? newest - APMP_RECORDER_ENTRIES + 1 : 1;
 	struct apmp_recorder_view view;
 
-	for (uint64_t i = 0; i < 128 && i < newest; i++) {
+	for (uint64_t i = 0; i < 16 && i < newest; i++) {
 		int err = apmp_recorder_read(&rec, i & 1 ? oldest + i / 2 : newest - i / 2, &view);
 
 		if (err == -EBADMSG || (!err && !whole(&view)))
@@ -111,24 +111,60 @@ START_TEST(one_ends_at_an_armed_point)
 }
 END_TEST
 
-/* One arms and disarms while others pass: the count of armed points stays right. */
-static void armer_or_writer(uint32_t idx)
+/* All pass one point. */
+static void passer(uint32_t idx)
+{
+	for (uint32_t i = 0; i < ROUNDS * PER_ROUND; i++)
+		if (apmp_recorder_pass(&rec, APMP_P_tick_beat, idx, i, i))
+			apmp_fetch_add(&ended, 1);
+	apmp_fetch_add(&done, 1);
+}
+
+/* Arms it again and again, as soon as somebody has met his end. */
+static void armer_or_passer(uint32_t idx)
 {
 	if (idx < WRITERS) {
-		writer(idx);
+		passer(idx);
 		return;
 	}
 	while (apmp_load_acquire(&done) < WRITERS) {
-		apmp_recorder_arm(&rec, APMP_P_join_812, 3);
-		apmp_recorder_arm(&rec, APMP_P_join_812, 1);
-		apmp_recorder_arm(&rec, APMP_P_join_812, 0);
+		if (apmp_load_acquire(&rec.armed))
+			continue;
+		apmp_recorder_arm(&rec, APMP_P_tick_beat, 1 + apmp_load_relaxed(&armings) % 4);
+		apmp_fetch_add(&armings, 1);
 	}
 }
 
-START_TEST(arming_meanwhile)
+START_TEST(each_arming_ends_one)
 {
-	threads_run(WRITERS + 1, armer_or_writer);
-	apmp_recorder_arm(&rec, APMP_P_join_812, 0);
+	uint32_t left;
+
+	threads_run(WRITERS + 1, armer_or_passer);
+	left = apmp_load_relaxed(&rec.arm[APMP_P_tick_beat]) != 0;
+	ck_assert_uint_eq(apmp_load_relaxed(&rec.armed), left);
+	ck_assert_uint_gt(apmp_load_relaxed(&armings), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&ended) + left, apmp_load_relaxed(&armings));
+}
+END_TEST
+
+/* One arms and disarms while others pass: the count of armed points stays right. */
+static void disarmer_or_passer(uint32_t idx)
+{
+	if (idx < WRITERS) {
+		passer(idx);
+		return;
+	}
+	while (apmp_load_acquire(&done) < WRITERS) {
+		apmp_recorder_arm(&rec, APMP_P_tick_beat, 3);
+		apmp_recorder_arm(&rec, APMP_P_tick_beat, 1);
+		apmp_recorder_arm(&rec, APMP_P_tick_beat, 0);
+	}
+}
+
+START_TEST(disarming_meanwhile)
+{
+	threads_run(WRITERS + 1, disarmer_or_passer);
+	apmp_recorder_arm(&rec, APMP_P_tick_beat, 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&rec.armed), 0);
 }
 END_TEST
@@ -141,6 +177,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, entries_are_whole);
 	tcase_add_test(tc, one_ends_at_an_armed_point);
-	tcase_add_test(tc, arming_meanwhile);
+	tcase_add_test(tc, each_arming_ends_one);
+	tcase_add_test(tc, disarming_meanwhile);
 	return suite_run(suite);
 }

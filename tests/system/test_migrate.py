@@ -19,15 +19,15 @@ communities:
   - {name: lab, shared: 32M}
   - {name: other, shared: 8M}
 partitions:
-  - {name: alpha, community: lab, cpus: [0, 1, 2], memory: 24M, buses: ["0.0.0"], boot: yes}
-  - {name: beta, community: lab, cpus: [3, 4], memory: 24M, buses: ["0.0.1"], boot: yes}
-  - {name: gamma, community: lab, cpus: [5], memory: 24M, buses: ["0.0.2"], boot: yes}
+  - {name: alpha, community: lab, cpus: [1, 2, 3], memory: 24M, buses: ["0.0.0"], boot: yes}
+  - {name: beta, community: lab, cpus: [4, 5], memory: 24M, buses: ["0.0.1"], boot: yes}
+  - {name: gamma, community: lab, cpus: [0], memory: 24M, buses: ["0.0.2"], boot: yes}
   - {name: stranger, community: other, cpus: [6], memory: 8M, buses: ["1.0.0"], boot: yes}
   - {name: odd, community: lab, cpus: [7], memory: 8M, buses: ["0.0.3"], boot: yes}
 """
 
 ALL = {"alpha", "beta", "gamma", "odd"}
-HOME = {0: "alpha", 1: "alpha", 2: "alpha", 3: "beta", 4: "beta", 5: "gamma", 6: "stranger",
+HOME = {0: "gamma", 1: "alpha", 2: "alpha", 3: "alpha", 4: "beta", 5: "beta", 6: "stranger",
         7: "odd", 8: None}
 
 
@@ -66,9 +66,9 @@ def test_there_and_back(lab):
     status = active(lab)
     cpu = lab.cpu(2)
     assert (cpu["owner"], cpu["current_owner"], cpu["state"]) == ("gamma", "gamma", "active")
-    assert apmp.named(status["partitions"], "gamma")["cpus"] == [2, 5]
-    assert apmp.named(status["partitions"], "gamma")["active"] == [2, 5]
-    assert apmp.named(status["partitions"], "alpha")["active"] == [0, 1]
+    assert apmp.named(status["partitions"], "gamma")["cpus"] == [0, 2]
+    assert apmp.named(status["partitions"], "gamma")["active"] == [0, 2]
+    assert apmp.named(status["partitions"], "alpha")["active"] == [1, 3]
     kinds = [event["kind"] for event in lab.events.seen if event["seq"] > mark]
     quiesced = lab.events.wait_for("cpu.quiesced", partition="alpha", cpu=2, after=mark)
     started = lab.events.wait_for("cpu.started", partition="gamma", cpu=2, after=mark)
@@ -120,7 +120,7 @@ def test_a_program_follows(lab):
     shows: CPU-15, CPU-02"""
     programs = {name: apmp.Program(lab, name) for name in ("alpha", "beta", "gamma")}
     seen = set()
-    for cpu, to in ((2, "gamma"), (4, "gamma"), (1, "gamma"), (4, "beta"), (1, "alpha"),
+    for cpu, to in ((2, "gamma"), (5, "gamma"), (3, "gamma"), (5, "beta"), (3, "alpha"),
                     (2, "alpha")):
         lab.apmp("cpu", "migrate", cpu, "--to", to)
         status = lab.status()
@@ -135,9 +135,9 @@ def test_a_program_follows(lab):
 
 
 def test_several_at_once(lab):
-    lines = lab.apmp("cpu", "migrate", 1, 2, "--to", "beta").splitlines()
+    lines = lab.apmp("cpu", "migrate", 2, 3, "--to", "beta").splitlines()
     assert len(lines) == 2
-    assert apmp.named(active(lab)["partitions"], "beta")["cpus"] == [1, 2, 3, 4]
+    assert apmp.named(active(lab)["partitions"], "beta")["cpus"] == [2, 3, 4, 5]
 
 
 def test_a_loan_changes_only_the_current_owner(lab):
@@ -161,9 +161,9 @@ def test_a_dry_run_changes_nothing(lab):
 
 
 @pytest.mark.parametrize("cpu, to, sentence", [
-    (0, "gamma", 'CPU 0 is the primary of partition "alpha" and a primary never migrates; '
+    (1, "gamma", 'CPU 1 is the primary of partition "alpha" and a primary never migrates; '
      "take another CPU of that partition"),
-    (5, "alpha", 'CPU 5 is the primary of partition "gamma" and a primary never migrates; '
+    (0, "alpha", 'CPU 0 is the primary of partition "gamma" and a primary never migrates; '
      "take another CPU of that partition"),
     (99, "gamma", "there is no CPU 99; `apmp cpu list` has those that are"),
     (2, "delta", 'there is no partition "delta"; `apmp status` names those that are'),
@@ -191,7 +191,7 @@ def test_refused_when_nobody_has_it(lab):
 def test_refused_by_a_halted_partition(lab):
     for name in ("gamma", "beta"):
         lab.apmp("partition", "halt", name)
-    for cpu, to, halted in ((2, "gamma", "gamma"), (4, "alpha", "beta")):
+    for cpu, to, halted in ((2, "gamma", "gamma"), (5, "alpha", "beta")):
         assert lab.refused("cpu", "migrate", cpu, "--to", to) == (
             f'partition "{halted}" is not running: it is console; '
             f'`apmp partition boot {halted}` starts it')
@@ -213,7 +213,7 @@ def test_many_clients_at_once(lab):
 
     def move(number):
         for turn in range(8):
-            cpu = (1, 2, 4)[(turn + number) % 3]
+            cpu = (2, 3, 5)[(turn + number) % 3]
             to = ("alpha", "beta", "gamma")[(turn * number) % 3]
             codes.append(lab.try_apmp("cpu", "migrate", cpu, "--to", to).code)
 
@@ -229,12 +229,20 @@ def test_many_clients_at_once(lab):
 
 def test_a_partition_can_be_given_all_but_the_primaries(lab):
     """And halts and boots with all of them. shows: CPU-11"""
-    lab.apmp("cpu", "migrate", 1, 2, 4, "--to", "gamma")
-    assert apmp.named(active(lab)["partitions"], "gamma")["cpus"] == [1, 2, 4, 5]
+    lab.apmp("cpu", "migrate", 2, 3, 5, "--to", "gamma")
+    assert apmp.named(active(lab)["partitions"], "gamma")["cpus"] == [0, 2, 3, 5]
     lab.apmp("partition", "halt", "gamma")
     lab.boots_and_joins("gamma")
     gamma = apmp.named(active(lab)["partitions"], "gamma")
-    assert gamma["active"] == [1, 2, 4, 5] and gamma["primary"] == 5
+    assert gamma["active"] == [0, 2, 3, 5] and gamma["primary"] == 0
+
+
+def test_a_partition_keeps_its_primary_over_a_reboot(lab):
+    """Also when it was given a CPU with a lower number, which so can go home again."""
+    lab.apmp("cpu", "migrate", 2, "--to", "beta")
+    lab.apmp("partition", "halt", "beta")
+    lab.boots_and_joins("beta")
+    assert apmp.named(active(lab)["partitions"], "beta")["primary"] == 4
 
 
 # Someone dies in the midst.
@@ -314,79 +322,87 @@ CONSOLE = [*(f"{point}:{n}" for point in ("update_begin", "update_commit", "upda
            "con_2302", "con_2304"]
 
 
+@pytest.fixture
+def fresh(make_machine):
+    """A machine of its own: a console that died lately is started again later and later."""
+    machine = make_machine(MACHINE)
+    machine.up()
+    return machine
+
+
 def pids(status):
     return {name: instance["pid"] for name, instance in apmp.instances(status).items()}
 
 
 @pytest.mark.parametrize("point", CONSOLE)
-def test_the_console_dies(lab, point):
+def test_the_console_dies(fresh, point):
     """Restarted, it has the tree as before or as after the update; every instance goes on; the
     operator was told. shows: TREE-22, CPU-01, CPU-02"""
-    before = pids(lab.status())
-    mark = lab.events.mark()
-    lab.arm("console", point)
-    result = lab.try_apmp("cpu", "migrate", 2, "--to", "gamma")
-    lab.events.wait_for("console.restarted", after=mark)
+    before = pids(fresh.status())
+    mark = fresh.events.mark()
+    fresh.arm("console", point)
+    result = fresh.try_apmp("cpu", "migrate", 2, "--to", "gamma")
+    fresh.events.wait_for("console.restarted", after=mark)
     if result.code != apmp.DONE:
         assert result.code == apmp.REFUSED
-        assert result.err.startswith(f'apmp: the console of machine "{lab.name}" does not answer: ')
-    status = active(lab)
+        assert result.err.startswith(f'apmp: the console of machine "{fresh.name}" does not answer: ')
+    status = active(fresh)
     assert pids(status) == before
-    levels = lab.apmp("tree", json=True)["levels"]
+    levels = fresh.apmp("tree", json=True)["levels"]
     assert levels["transient"] == levels["current"]
-    assert lab.cpu(2)["owner"] in ("alpha", "gamma")
+    assert fresh.cpu(2)["owner"] in ("alpha", "gamma")
     # What the operator did not get, he gets now.
-    if lab.cpu(2)["owner"] == "alpha":
-        lab.until(lambda moved: moved.code == apmp.DONE or lab.cpu(2)["owner"] == "gamma",
-                  lambda: lab.try_apmp("cpu", "migrate", 2, "--to", "gamma"))
-    assert lab.cpu(2)["current_owner"] == "gamma"
-    program = apmp.Program(lab, "gamma")
-    assert program.host_cpus() == apmp.cpus_of(lab.status(), "gamma")
+    if fresh.cpu(2)["owner"] == "alpha":
+        fresh.until(lambda moved: moved.code == apmp.DONE or fresh.cpu(2)["owner"] == "gamma",
+                  lambda: fresh.try_apmp("cpu", "migrate", 2, "--to", "gamma"))
+    assert fresh.cpu(2)["current_owner"] == "gamma"
+    program = apmp.Program(fresh, "gamma")
+    assert program.host_cpus() == apmp.cpus_of(fresh.status(), "gamma")
     assert program.end() == 0
 
 
 @pytest.mark.parametrize("point", ["form_508", "form_510"])
-def test_the_console_dies_booting_a_partition(lab, point):
+def test_the_console_dies_booting_a_partition(fresh, point):
     """The next one boots it. shows: TREE-22, PLAT-07"""
-    before = pids(lab.status())
-    lab.apmp("partition", "halt", "gamma")
-    mark = lab.events.mark()
-    lab.arm("console", point)
-    lab.try_apmp("partition", "boot", "gamma")
-    lab.events.wait_for("console.restarted", after=mark)
-    lab.events.wait_for("member.joined", partition="gamma", after=mark)
-    after = pids(active(lab))
+    before = pids(fresh.status())
+    fresh.apmp("partition", "halt", "gamma")
+    mark = fresh.events.mark()
+    fresh.arm("console", point)
+    fresh.try_apmp("partition", "boot", "gamma")
+    fresh.events.wait_for("console.restarted", after=mark)
+    fresh.events.wait_for("member.joined", partition="gamma", after=mark)
+    after = pids(active(fresh))
     assert {**after, "gamma": 0} == {**before, "gamma": 0}
 
 
-def test_the_console_dies_as_it_starts_again(lab):
+def test_the_console_dies_as_it_starts_again(fresh):
     """shows: TREE-22"""
-    before = pids(lab.status())
-    mark = lab.events.mark()
-    lab.arm("console", "form_502")
-    lab.try_apmp("chaos", "inject", "kill", "console")
-    lab.events.wait_for("console.restarted", after=mark)
-    assert pids(active(lab)) == before
+    before = pids(fresh.status())
+    mark = fresh.events.mark()
+    fresh.arm("console", "form_502")
+    fresh.try_apmp("chaos", "inject", "kill", "console")
+    fresh.events.wait_for("console.restarted", after=mark)
+    assert pids(active(fresh)) == before
 
 
-def test_the_console_dies_when_a_member_dies(lab):
+def test_the_console_dies_when_a_member_dies(fresh):
     """A fence goes on without its console. shows: TREE-22, DB-10"""
-    mark = lab.events.mark()
-    lab.arm("console", "update_begin")
-    lab.kill_partition("gamma")
-    lab.events.wait_for("console.restarted", after=mark)
-    lab.events.wait_for("member.removed", partition="gamma", after=mark)
-    lab.at_rest(ALL - {"gamma"})
-    lab.boots_and_joins("gamma")
+    mark = fresh.events.mark()
+    fresh.arm("console", "update_begin")
+    fresh.kill_partition("gamma")
+    fresh.events.wait_for("console.restarted", after=mark)
+    fresh.events.wait_for("member.removed", partition="gamma", after=mark)
+    fresh.at_rest(ALL - {"gamma"})
+    fresh.boots_and_joins("gamma")
 
 
 @pytest.mark.parametrize("point", apmp.points("update_"))
-def test_the_console_dies_when_a_partition_halts(lab, point):
+def test_the_console_dies_when_a_partition_halts(fresh, point):
     """shows: TREE-22, PLAT-10"""
-    mark = lab.events.mark()
-    lab.arm("console", point)
-    lab.try_apmp("partition", "halt", "gamma")
-    lab.events.wait_for("console.restarted", after=mark)
-    lab.until(lambda now: apmp.instances(now)["gamma"]["state"] == "console")
-    lab.at_rest(ALL - {"gamma"})
-    lab.boots_and_joins("gamma")
+    mark = fresh.events.mark()
+    fresh.arm("console", point)
+    fresh.try_apmp("partition", "halt", "gamma")
+    fresh.events.wait_for("console.restarted", after=mark)
+    fresh.until(lambda now: apmp.instances(now)["gamma"]["state"] == "console")
+    fresh.at_rest(ALL - {"gamma"})
+    fresh.boots_and_joins("gamma")

@@ -46,6 +46,15 @@ static void set_apmpdb_info(uint64_t info)
 	ck_assert_int_eq(apmp_tree_set_apmpdb_info(&w.tw, 0, apmpdb_info(), info), 0);
 }
 
+/* Of the first fragment of a descriptor, the shared one. */
+static void set_fragment_size(int32_t desc, uint64_t size)
+{
+	struct gct_mem_desc_node *d = (void *)(w.tw.root + desc);
+	struct gct_mem_desc *f = (void *)(w.tw.root + desc + apmp_load_relaxed(&d->mem_frag));
+
+	apmp_store_relaxed(&f[0].size, size);
+}
+
 START_TEST(init_refuses)
 {
 	struct apmp_env env = {.self = 1};
@@ -199,6 +208,38 @@ START_TEST(no_shared_memory)
 
 	ck_assert_int_eq(party_run(stranger, party_enter), -ENOMEM);
 	ck_assert_int_eq(party_run(stranger, party_tick), 0);
+}
+END_TEST
+
+/* Ranges that are too small for a database are passed over.  shows: DB-03 */
+START_TEST(small_ranges)
+{
+	struct party *alpha = world_boot(&w, ALPHA);
+	int32_t first = w.desc[0], second = w.desc[1];
+
+	set_fragment_size(first, (APMP_DB_MAX_PAGES - 1) * APMP_PAGE_SIZE);
+	ck_assert_int_eq(party_run(alpha, party_enter), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&party_db(alpha)->header.first_pfn),
+			  w.range_pa[1] / APMP_PAGE_SIZE);
+	ck_assert_int_eq(party_run(alpha, party_leave), 0);
+	set_fragment_size(second, (APMP_DB_MAX_PAGES - 1) * APMP_PAGE_SIZE);
+	ck_assert_int_eq(party_run(alpha, party_enter), -ENOMEM);
+	ck_assert_uint_eq(apmpdb_info(), 0); /* what stood there was no good either */
+}
+END_TEST
+
+START_TEST(spoilt_tree)
+{
+	struct party *alpha = world_boot(&w, ALPHA);
+	struct gct_node *lab = (void *)(w.tw.root + w.lab);
+	struct gct_mem_desc_node *d = (void *)(w.tw.root + w.desc[0]);
+
+	apmp_store_relaxed(&lab->magic, 0);
+	ck_assert_int_eq(party_run(alpha, party_enter), -EBADMSG);
+	apmp_store_relaxed(&lab->magic, GCT_MAGIC);
+	apmp_store_relaxed(&d->mem_frag, 1);
+	ck_assert_int_eq(party_run(alpha, party_enter), -EBADMSG);
+	ck_assert_uint_eq(alpha->calls, 0);
 }
 END_TEST
 
@@ -400,6 +441,8 @@ static void tests_of_entering(TCase *tc)
 	tcase_add_test(tc, info_raced_once);
 	tcase_add_test(tc, info_raced_for_ever);
 	tcase_add_test(tc, no_shared_memory);
+	tcase_add_test(tc, small_ranges);
+	tcase_add_test(tc, spoilt_tree);
 	tcase_add_test(tc, enter_twice);
 	tcase_add_test(tc, name_taken);
 	tcase_add_test(tc, name_is_free_after_leaving);

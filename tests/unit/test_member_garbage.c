@@ -293,6 +293,44 @@ START_TEST(identity_of_a_silent_member)
 }
 END_TEST
 
+/* The only member's own block: nobody else is there to fence it, so it ends itself. */
+START_TEST(own_identity)
+{
+	struct party *alpha = world_member(&w, ALPHA);
+
+	apmp_store_relaxed(&world_db(&w)->node[ALPHA].identity, odd_identity(_i));
+	ck_assert_int_eq(party_run(alpha, party_work), 0);
+	ck_assert_int_eq(party_run(alpha, party_work), 0);
+	ck_assert(!alpha->ended);
+	ck_assert_uint_eq(apmp_load_relaxed(&world_db(&w)->header.members), BIT(ALPHA));
+	ck_assert_int_eq(party_run(alpha, party_tick), -EOWNERDEAD);
+	world_tick(&w);
+	(void)world_member(&w, BETA);
+	world_check_set(&w, BIT(BETA));
+}
+END_TEST
+
+/* Words of a living set that are made right again by who writes them, or by the next recovery. */
+START_TEST(words_of_a_living_set)
+{
+	struct apmp_db *db = world_db(&w);
+
+	(void)world_member(&w, ALPHA);
+	(void)world_member(&w, BETA);
+	world_ticks(&w, 2);
+	apmp_store_relaxed(&db->header.state, 77);
+	apmp_store_relaxed(&db->header.actor, apmp_identity(GAMMA, 8));
+	apmp_store_relaxed(&db->header.crashing, 99);
+	apmp_store_relaxed(&db->node[ALPHA].beat_of, 55);
+	apmp_store_relaxed(&db->node[BETA].reasons, ~(uint64_t)APMP_REASON_BUGCHECK);
+	world_ticks(&w, 60);
+	world_check_set(&w, BIT(ALPHA) | BIT(BETA));
+	ck_assert_uint_eq(apmp_load_relaxed(&db->node[ALPHA].beat_of),
+			  party_identity(&w.party[ALPHA]));
+	ck_assert_uint_eq(apmp_load_relaxed(&db->node[BETA].reasons), 0);
+}
+END_TEST
+
 /* A set that somebody spoilt and another made anew around a living member: that one sees that it is
  * no member any more, and ends. */
 START_TEST(made_anew_around_the_living)
@@ -332,6 +370,8 @@ int main(void)
 	tcase_add_loop_test(during, ring, 0, sizeof(odd_brother) / sizeof(odd_brother[0]));
 	tcase_add_loop_test(during, identity_of_a_member, 0, 5);
 	tcase_add_loop_test(during, identity_of_a_silent_member, 0, 5);
+	tcase_add_loop_test(during, own_identity, 0, 2);
+	tcase_add_test(during, words_of_a_living_set);
 	tcase_add_loop_test(during, made_anew_around_the_living, 0, 4);
 	return suite_run(suite);
 }

@@ -106,6 +106,23 @@ START_TEST(a_beat_in_time_saves)
 }
 END_TEST
 
+/* It beats again after it was judged and before the primary has acted: nothing is done to it. */
+START_TEST(judged_and_beats)
+{
+	struct party *beta = &w.party[BETA], *gamma = &w.party[GAMMA];
+	int work = 0;
+
+	for (uint32_t i = 0; i <= STOP_TICKS; i++)
+		work = party_run(beta, party_tick);
+	ck_assert_int_eq(work & APMP_WORK_FENCE, APMP_WORK_FENCE);
+	ck_assert_int_ge(party_run(gamma, party_tick), 0);
+	ck_assert_int_ge(party_run(beta, party_tick), 0);
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(alive(GAMMA));
+	ck_assert_uint_eq(party_passed(beta, APMP_P_fence_bugcheck), 0);
+}
+END_TEST
+
 /* A chain of inactive brothers is watched by the first active one, and let go when they beat.
  * shows: DB-09 */
 START_TEST(watches_the_next_behind)
@@ -395,6 +412,7 @@ static void tests_of_watching(TCase *tc)
 	tcase_add_test(tc, nobody_suspects_the_living);
 	tcase_add_test(tc, silence_suspects_then_kills);
 	tcase_add_test(tc, a_beat_in_time_saves);
+	tcase_add_test(tc, judged_and_beats);
 	tcase_add_test(tc, watches_the_next_behind);
 	tcase_add_test(tc, the_late_suspect_nobody);
 	tcase_add_test(tc, all_survivors_validate);

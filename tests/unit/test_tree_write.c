@@ -241,6 +241,41 @@ START_TEST(owners_and_flags)
 }
 END_TEST
 
+static void give(int32_t handle, int32_t owner)
+{
+	apmp_update_begin(&w.up);
+	apmp_tree_set_owner(&w.tw, handle, owner);
+	apmp_tree_set_current_owner(&w.tw, handle, owner);
+	apmp_update_commit(&w.up);
+}
+
+/* What is bound to a node goes with it; but a memory controller is never a community's.
+ * shows: TREE-11 */
+START_TEST(bound_nodes_go_along)
+{
+	int32_t alpha = node(w.cpu[0]).owner, memory = node(w.desc[0]).parent;
+
+	give(memory, alpha);
+	ck_assert_int_eq(node(memory).owner, alpha);
+	ck_assert_int_eq(node(w.desc[0]).owner, alpha);
+	ck_assert_int_eq(node(w.desc[0]).current_owner, alpha);
+	ck_assert_int_eq(node(w.ctrl[0]).owner, alpha);
+	ck_assert_int_eq(node(w.desc[1]).owner, GCT_NONE);
+	give(memory, w.lab);
+	ck_assert_int_eq(node(memory).owner, w.lab);
+	ck_assert_int_eq(node(w.desc[0]).owner, w.lab);
+	ck_assert_int_eq(node(w.ctrl[0]).owner, alpha);
+	give(memory, GCT_NONE);
+	ck_assert_int_eq(node(w.desc[0]).owner, GCT_NONE);
+	ck_assert_int_eq(node(w.desc[0]).current_owner, GCT_NONE);
+	ck_assert_int_eq(node(w.ctrl[0]).owner, GCT_NONE);
+	/* A CPU is not bound to its SBB. */
+	give(node(w.cpu[0]).parent, w.lab);
+	ck_assert_int_eq(node(w.cpu[0]).owner, alpha);
+	ck_assert_int_eq(node(memory).owner, GCT_NONE);
+}
+END_TEST
+
 static uint64_t take(int32_t desc, uint64_t size, int32_t owner, int want)
 {
 	uint64_t pa = 4711;
@@ -442,6 +477,7 @@ int main(void)
 	tcase_add_test(tc, long_names_are_cut);
 	tcase_add_test(tc, adopting);
 	tcase_add_test(tc, owners_and_flags);
+	tcase_add_test(tc, bound_nodes_go_along);
 	tcase_add_test(tc, memory_is_cut_into_fragments);
 	tcase_add_test(tc, fragments_used_up);
 	tcase_add_test(tc, each_boot_is_another_life);

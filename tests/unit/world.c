@@ -246,7 +246,11 @@ static void add_sbb(struct world *w, uint32_t sbb_idx)
 	for (uint32_t i = 0; i < 4; i++)
 		w->cpu[sbb_idx * 4 + i] = add_node(w, sbb, GCT_CPU, sbb_idx * 4 + i, 0);
 	memory = add_node(w, sbb, GCT_MEMORY_SUB, sbb_idx, 0);
-	(void)add_node(w, memory, GCT_MEMORY_CTRL, sbb_idx, 0);
+	w->ctrl[sbb_idx] = apmp_tree_add(&w->tw, &(struct apmp_tree_spec){.parent = memory,
+									  .type = GCT_MEMORY_CTRL,
+									  .id = sbb_idx,
+									  .config = memory});
+	ck_assert_int_gt(w->ctrl[sbb_idx], 0);
 	w->desc[sbb_idx] = apmp_tree_add_memory(
 	    &w->tw,
 	    &(struct apmp_tree_spec){

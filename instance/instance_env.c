@@ -1,5 +1,5 @@
 /*
- * env.c - the world of libapmp in a real instance: the host, and the console's channel.
+ * instance_env.c - the world of libapmp in a real instance: the host, and the console's channel.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* env.c - the console's world for libapmp: it wakes, interrupts and passes points. */
+/* console_env.c - the console's world for libapmp: it wakes, interrupts and passes points. */
 #include "console/console.h"
 #include "shm/wire/linux_env.h"
 
