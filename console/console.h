@@ -143,6 +143,7 @@ struct boot_refusal {
 };
 enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
+void console_conclude(struct partition *p, uint64_t incarnation);
 void console_exited(struct partition *p, uint64_t incarnation, int status);
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
 
@@ -154,6 +155,7 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 /* migrate.c */
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
 /* CPUs that a dead partition, or a dead console, left in transit. */
+void console_send_startreq(struct partition *to, uint32_t cpu_idx);
 void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);

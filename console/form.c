@@ -464,19 +464,43 @@ static int adopt(struct console *c)
 	return 0;
 }
 
+/* A life that was fenced, but whose end the dead console had not concluded. */
+static void conclude(struct partition *p)
+{
+	enum apmp_partition_state state = console_state(p);
+	struct apmp_tree_partition self;
+
+	if (state == APMP_PARTITION_OFF || state == APMP_PARTITION_CONSOLE ||
+	    state == APMP_PARTITION_CRASHED || state == APMP_PARTITION_DEAD)
+		return;
+	if (apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0)
+		console_conclude(p, self.incarnation);
+}
+
+/* CPUs that arrived, but whose receiver was not told, or whose host CPUs were not set. */
+static void resume_arrivals(struct partition *p)
+{
+	console_set_cpuset(p);
+	for (uint32_t cpu = 0; cpu < p->console->cpu_count; cpu++)
+		console_send_startreq(p, cpu);
+}
+
 /* Partitions without a process are fenced; the others are told to ask again. */
 static void take_over(struct console *c)
 {
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
 		struct partition *p = &c->partition[i];
 
-		if (!p->exists || !console_identity(p))
+		if (!p->exists)
 			continue;
-		if (!p->pid) {
+		if (!console_identity(p)) {
+			conclude(p);
+		} else if (!p->pid) {
 			p->boot_after_fence = console_state(p) == APMP_PARTITION_BOOTING;
 			console_fence(p, FENCE_EXITED);
 		} else if (console_channel_open(p) == 0) {
 			console_callback_reply(p, 0, 0);
+			resume_arrivals(p);
 		}
 	}
 	apmp_intr_all(&c->env, APMP_INTR_TREE);

@@ -27,12 +27,29 @@ static enum boot_error refuse(struct boot_refusal *r, enum boot_error error, con
 	return error;
 }
 
+/* Whether this CPU may be the primary: it is here, or will be, and is capable. */
+static bool may_be_primary(const struct partition *p, const struct apmp_tree_node *cpu)
+{
+	return cpu->type == GCT_CPU && cpu->owner == p->handle &&
+	       (!cpu->current_owner || cpu->current_owner == p->handle) &&
+	       cpu->subtype == GCT_CPU_PRIMARY_CAPABLE;
+}
+
+/* The primary of the last life, so that CPUs which only came by migration stay free to go;
+ * APMP_MAX_CPUS when there was none. */
+static uint32_t last_primary(const struct partition *p)
+{
+	return apmp_load_relaxed(&p->hwrpb->boot_count) ? apmp_load_relaxed(&p->hwrpb->primary)
+							: APMP_MAX_CPUS;
+}
+
 /* What the template asks for [0078, 0079], and the CPU that will be primary. */
 static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 				   struct boot_refusal *r)
 {
 	struct apmp_tree *tree = &p->console->tw.tree;
-	uint32_t primary = APMP_MAX_CPUS, buses = 0;
+	uint32_t primary = APMP_MAX_CPUS, last = last_primary(p), buses = 0;
+	bool had_last = false;
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	uint64_t base = 0;
@@ -43,10 +60,10 @@ static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 
 		if (n.flags & NODE_HW_TEMPLATE)
 			continue;
-		if (n.type == GCT_CPU && n.owner == p->handle &&
-		    (!n.current_owner || n.current_owner == p->handle) &&
-		    n.subtype == GCT_CPU_PRIMARY_CAPABLE && n.id < primary)
+		if (may_be_primary(p, &n) && (n.id == last || (!had_last && n.id < primary))) {
+			had_last = n.id == last;
 			primary = (uint32_t)n.id;
+		}
 		buses += n.type == GCT_BUS && n.owner == p->handle;
 		if (n.type == GCT_MEMORY_DESC)
 			for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
@@ -267,7 +284,7 @@ static void uninitialize(struct partition *p)
 			apmp_tree_set_current_owner(&c->tw, n.handle, GCT_NONE);
 		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
 	}
-	apmp_update_commit(&c->update); /* interrupts everyone: members see the fence */
+	apmp_update_commit(&c->update);
 }
 
 /* What the last life ended as. */
@@ -338,21 +355,17 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
 }
 
-/* Every process of the partition is gone. */
-static void fenced(struct partition *p)
+/* What follows once a life is fenced: told, closed, answered; and boots again if that was asked.
+ * Also what a dead console left undone. */
+void console_conclude(struct partition *p, uint64_t incarnation)
 {
 	struct console *c = p->console;
-	uint64_t identity = console_identity(p);
 	enum apmp_partition_state state = end_state(p);
 	const struct apmp_point_info *died_at; /* where the injector ended it */
 
-	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
-	release_cpus(p, identity);
-	uninitialize(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
-	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
-		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
-		      died_at ? died_at->name : NULL);
+	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation", (json_int_t)incarnation,
+		      "died_at", died_at ? died_at->name : NULL);
 	console_channel_close(p);
 	p->pid = 0;
 	p->fencing = FENCE_NONE;
@@ -369,6 +382,20 @@ static void fenced(struct partition *p)
 			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
 	}
 	console_check_on(c);
+}
+
+/* Every process of the partition is gone.  `fenced` is written last: until then the next console
+ * sees a life without process, and does all of it again. */
+static void fenced(struct partition *p)
+{
+	struct console *c = p->console;
+	uint64_t identity = console_identity(p);
+
+	release_cpus(p, identity);
+	uninitialize(p);
+	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
+	apmp_intr_all(&c->env, APMP_INTR_TREE); /* members may recover it now */
+	console_conclude(p, apmp_identity_incarnation(identity));
 }
 
 static void on_killed(void *ctx, const struct apmp_box_event *event)

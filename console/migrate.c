@@ -5,7 +5,8 @@
  *           execution word.  Two updates of tree and HWRPBs: the CPU departs (in transit, null
  *           current_owner, owner still the source), the cpusets are rewritten, the CPU arrives.
  * STATES    state->transit[cpu] is the source's identity from departure to arrival; both updates
- *           write it, so tree and word agree after a repair.
+ *           write it, so tree and word agree after a repair.  state->arrival[cpu] is the receiver's
+ *           from arrival until STARTREQ was sent.
  * CRASHES   In transit: the next console lets the CPU arrive where its owner says, which is the
  *           last confirmed owner; the source, told to ask again, then asks again.
  */
@@ -88,10 +89,16 @@ static int grow_cpuset(struct partition *to, uint32_t cpu_idx)
 	return set_cpuset(to, cpus);
 }
 
+static struct apmp_cpu_words words_of(struct console *c, uint32_t cpu_idx)
+{
+	return (struct apmp_cpu_words){.transit = &c->state->transit[cpu_idx],
+				       .arrival = &c->state->arrival[cpu_idx]};
+}
+
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan)
 {
 	struct console *c = from->console;
-	_Atomic uint64_t *transit;
+	struct apmp_cpu_words words;
 	struct partition *to;
 	struct apmp_tree_node cpu;
 	int err;
@@ -102,28 +109,39 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 	to = &c->partition[to_id];
 	/* Asked again after a restart of the console, and done already: the CPU is not theirs. */
 	if (cpu.current_owner && cpu.current_owner != from->handle &&
-	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_AWAY)
+	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].context) == console_identity(from))
 		return 0;
 	err = validate(from, to, cpu_idx);
 	if (err)
 		return err;
-	transit = &c->state->transit[cpu_idx];
-	apmp_cpu_depart(&c->tw, &cpu, from->hwrpb, from->id, transit, console_identity(from));
+	words = words_of(c, cpu_idx);
+	apmp_cpu_depart(&c->tw, &cpu, from->hwrpb, from->id, &words, console_identity(from));
 	err = grow_cpuset(to, cpu_idx);
 	if (err) {
-		apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, from->id, from->handle, true, transit);
+		apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, from->id, from->handle, true, &words, 0);
 		return err;
 	}
-	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, to->id, to->handle, loan, transit);
+	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, to->id, to->handle, loan, &words,
+			console_identity(to));
 	console_set_cpuset(from);
-	apmp_hwrpb_startreq(&c->env, to->hwrpb, cpu_idx);
+	console_send_startreq(to, cpu_idx);
 	return 0;
+}
+
+void console_send_startreq(struct partition *to, uint32_t cpu_idx)
+{
+	_Atomic uint64_t *arrival = &to->console->state->arrival[cpu_idx];
+
+	if (apmp_load_relaxed(arrival) != console_identity(to))
+		return;
+	apmp_hwrpb_startreq(&to->console->env, to->hwrpb, cpu_idx);
+	apmp_store_release(arrival, 0); /* a console that dies before this sends it twice */
 }
 
 void console_settle_transit(struct console *c, uint32_t cpu_idx)
 {
-	_Atomic uint64_t *transit = &c->state->transit[cpu_idx];
-	uint64_t identity = apmp_load_relaxed(transit);
+	struct apmp_cpu_words words = words_of(c, cpu_idx);
+	uint64_t identity = apmp_load_relaxed(words.transit);
 	struct partition *from;
 	struct apmp_tree_node cpu;
 	uint32_t id = apmp_identity_id(identity);
@@ -132,7 +150,7 @@ void console_settle_transit(struct console *c, uint32_t cpu_idx)
 		return;
 	from = &c->partition[id];
 	/* The source alone could have moved it: it is the last confirmed user. */
-	apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, id, from->handle, true, transit);
+	apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, id, from->handle, true, &words, 0);
 }
 
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at)

@@ -171,11 +171,18 @@ static void migration_gone(void *ctx)
 	m->call = NULL;
 }
 
-static void not_owner(struct varlink_call *call, int cpu, const char *to, const char *owner)
+/* Who has it already, or nobody: neither is a migration. */
+static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *from)
 {
-	varlink_call_error(
-	    call, "NotOwner",
-	    json_pack("{s:i,s:s,s:s?}", "cpu", cpu, "partition", to, "owner", owner));
+	char reason[128];
+
+	if (from)
+		snprintf(reason, sizeof(reason), "partition \"%s\" has CPU %d already", from->name,
+			 cpu);
+	else
+		snprintf(reason, sizeof(reason),
+			 "CPU %d is unassigned: no partition has it to give", cpu);
+	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
 }
 
 /* Figs. 9 and 22A, as they will be gone through. */
@@ -271,7 +278,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 	}
 	from = console_partition_of(c, cpu.current_owner);
 	if (!from || from == to)
-		not_owner(call, (int)cpu_idx, to->name, from ? from->name : NULL);
+		cannot_migrate(call, (int)cpu_idx, from);
 	else if (json_is_true(json_object_get(parameters, "dry_run")))
 		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
 						   to->name, "elapsed_ns", 0, "steps",

@@ -52,7 +52,8 @@ struct instance {
 #define INSTANCE_EXIT_BUGCHECK 70 /* was judged dead and found the bugcheck bit */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
-/* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later. */
+/* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later.
+ */
 void instance_env_init(struct instance *in);
 /* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
 void instance_thread_is(uint32_t thread);

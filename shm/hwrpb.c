@@ -41,14 +41,18 @@ bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
 {
 	struct hwrpb_slot *slot = &h->slot[cpu_idx];
 
+	uint32_t state = apmp_load_acquire(&slot->state);
 	bool startreq;
 
+	/* Its thread is in PAL MIGRATE: not before it parks, or START would meet the old one. */
+	if (state == HWRPB_CPU_QUIESCED)
+		return false;
 	/* Acquires what the console stored in TX before it set TXRDY. */
 	if (!apmp_load_acquire(&slot->txrdy))
 		return false;
 	startreq = holds(slot->tx, HWRPB_MSG_STARTREQ);
 	apmp_store_release(&slot->txrdy, 0); /* other words are taken too, and mean nothing */
-	return startreq;
+	return startreq && state != HWRPB_CPU_ACTIVE; /* sent twice by a restarted console */
 }
 
 void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)

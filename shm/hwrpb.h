@@ -14,7 +14,9 @@ APMP_CHECK int apmp_hwrpb_check(const struct hwrpb *h, uint64_t size);
 /* A CPU's flags; 0 for a CPU id that the HWRPB has no slot for. */
 uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx);
 
-/* The primary looks whether the CPU has sent STARTREQ [0293] and takes the message. */
+/* The primary looks whether the CPU has sent STARTREQ [0293] and takes the message; false also
+ * while the CPU is quiesced (the message stays) and when it runs here already (the message is
+ * dropped). */
 bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx);
 
 /* The primary commands a CPU that polls RXRDY to begin operation. */

@@ -82,13 +82,13 @@ int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op, const
 }
 
 void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
-		     struct hwrpb *from, uint32_t from_id, _Atomic uint64_t *transit,
+		     struct hwrpb *from, uint32_t from_id, const struct apmp_cpu_words *words,
 		     uint64_t identity)
 {
 	struct apmp_env *env = tw->up->env;
 
 	apmp_update_begin(tw->up);
-	apmp_update_store64(tw->up, APMP_OBJECT_STATE, transit, identity);
+	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->transit, identity);
 	apmp_tree_set_current_owner(tw, cpu->handle, GCT_NONE);
 	APMP_POINT_ARG(env, pal_2206, cpu->id);
 	apmp_hwrpb_set_flags(tw->up, from, from_id, (uint32_t)cpu->id, HWRPB_PA, 0);
@@ -99,7 +99,7 @@ void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *c
 
 void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
 		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan,
-		     _Atomic uint64_t *transit)
+		     const struct apmp_cpu_words *words, uint64_t owed)
 {
 	struct apmp_env *env = tw->up->env;
 
@@ -111,7 +111,8 @@ void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *c
 	if (!loan)
 		apmp_tree_set_owner(tw, cpu->handle, to_handle);
 	APMP_POINT_ARG(env, pal_2216, cpu->id);
-	apmp_update_store64(tw->up, APMP_OBJECT_STATE, transit, 0);
+	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->transit, 0);
+	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->arrival, owed);
 	apmp_update_commit(tw->up);
 	APMP_POINT_ARG(env, migrate_908, cpu->id);
 }

@@ -27,15 +27,21 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 APMP_CHECK int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op,
 				  const uint64_t arg[3], uint32_t *ret_seq);
 
-/* A migration's two halves in the tree and both HWRPBs, each one update [0189].  transit is the
- * CPU's word in struct apmp_console_state: the identity that migrates it, 0 once it has arrived.
+/* A CPU's two words in struct apmp_console_state, which change in the same updates. */
+struct apmp_cpu_words {
+	_Atomic uint64_t *transit; /* identity that migrates it, 0 once it has arrived */
+	_Atomic uint64_t *arrival; /* identity that is owed a STARTREQ, 0 once it was sent */
+};
+
+/* A migration's two halves in the tree and both HWRPBs, each one update [0189].
  * Steps 2206 to 2210: current_owner and available are cleared, the CPU is in transit. */
 void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
-		     struct hwrpb *from, uint32_t from_id, _Atomic uint64_t *transit,
+		     struct hwrpb *from, uint32_t from_id, const struct apmp_cpu_words *words,
 		     uint64_t identity);
-/* Steps 2212 to 2216: available there, current_owner is the receiver; owner too unless a loan. */
+/* Steps 2212 to 2216: available there, current_owner is the receiver; owner too unless a loan.
+ * owed: the receiver's identity, which a STARTREQ must follow; 0 when the CPU never left it. */
 void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
 		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan,
-		     _Atomic uint64_t *transit);
+		     const struct apmp_cpu_words *words, uint64_t owed);
 
 #endif

@@ -49,7 +49,8 @@ struct apmp_member {
 	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
 	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* identity */
 	_Atomic uint64_t dead_mask;
-	uint64_t odd_count; /* W: primary; times shared memory made no sense */
+	_Atomic uint64_t judged_ns; /* W: as dead_mask, before it; when */
+	uint64_t odd_count;	    /* W: primary; times shared memory made no sense */
 };
 
 /* What apmp_member_tick found for the primary to do. */

@@ -119,6 +119,13 @@ int apmp__db_map_initial(struct apmp_member *m)
 	m->pa = pfn * APMP_PAGE_SIZE;
 	APMP_POINT(env, map_602);
 	own = apmp__own_node(m, base);
+	/* We were judged dead while we were out: the bit must not be lost below. */
+	if (apmp__bugchecked(m, base)) {
+		env->unmap(env, base, m->size);
+		m->base = NULL;
+		m->size = 0;
+		return -EOWNERDEAD;
+	}
 	apmp_store_relaxed(&own->reasons, 0);
 	/* Garbage above our identity would keep fencers from naming us. */
 	if (apmp_load_relaxed(&own->bugcheck_of) > env->self)

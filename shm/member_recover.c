@@ -86,6 +86,7 @@ static void quarantine(struct apmp_member *m, uint32_t id)
 	if (id == m->id)
 		return; /* the others see it too, and fence us */
 	apmp_store_relaxed(&m->dead[id], apmp_tree_present(m->tree, id));
+	apmp_store_relaxed(&m->judged_ns, m->env->now(m->env));
 	apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
 }
 

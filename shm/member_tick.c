@@ -45,6 +45,7 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	}
 	if ((uint64_t)w->missed * m->timing.tick_ns >= m->timing.stop_ns) {
 		apmp_store_relaxed(&m->dead[id], identity);
+		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
 		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
 		*work |= APMP_WORK_FENCE;
 	}
@@ -102,8 +103,10 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 	if (apmp__bugchecked(m, db))
 		return -EOWNERDEAD;
 	/* A member writes its own identity and nobody else does: the set was made anew without us.
-	 */
-	if (apmp_load_acquire(&m->watching) && apmp_load_acquire(&own->identity) != env->self)
+	 * Watching is read on both sides, as the primary may be joining or leaving: it can't leave
+	 * and join again while we are in a tick (set_cell). */
+	if (apmp_load_acquire(&m->watching) && apmp_load_acquire(&own->identity) != env->self &&
+	    apmp_load_acquire(&m->watching))
 		return -EOWNERDEAD;
 	m->last_tick_ns = now;
 	m->tick_no++;

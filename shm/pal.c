@@ -4,8 +4,9 @@
  * WHAT      The parked thread is the saved hardware context: nothing is copied.  The slot's
  *           `context` says whose life it belongs to, so that a CPU which comes back to an instance
  *           that was booted since starts as a secondary on a new thread.
- * STATES    running here -> quiesced -> execution word given up -> (console: in transit -> there)
- *           -> parked: polls RXRDY -> running here.
+ * STATES    active: running here -> quiesced -> execution word given up -> (console: in transit ->
+ *           there) -> away, parked: polls RXRDY -> running here.  A STARTREQ that comes while the
+ *           thread is still on its way to park waits in TX.
  * WRITERS   The CPU's own thread; slot state and context are the partition's.
  * CRASHES   migrate_906, pal_2202, pal_2204: the tree still names us; the partition dies with its
  *           CPU and boots with it again.  pal_2218, pal_2220: it is ours by the tree.
@@ -73,7 +74,6 @@ int apmp_pal_migrate(struct apmp_env *env, const struct apmp_tree *tree, struct 
 		return restore(env, slot, cpu_idx, err);
 	APMP_POINT_ARG(env, pal_2204, cpu_idx);
 	APMP_POINT_ARG(env, migrate_906, cpu_idx);
-	apmp_store_release(&slot->state, HWRPB_CPU_AWAY);
 	/* Steps 2206 to 2216 are the console's: only it writes tree and available bits. */
 	err = env->call(env, &call);
 	if (!err)
@@ -98,6 +98,10 @@ int apmp_pal_park(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx, uint6
 	struct hwrpb_slot *slot = &h->slot[cpu_idx];
 	uint64_t other;
 
+	/* The primary takes no STARTREQ for a CPU that is quiesced: its thread must be here first.
+	 */
+	if (apmp_swap(&slot->state, HWRPB_CPU_AWAY) == HWRPB_CPU_QUIESCED)
+		apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_TXRDY);
 	APMP_POINT_ARG(env, con_2306, cpu_idx);
 	while (!started(slot)) {
 		if (env->now(env) >= deadline_ns)

@@ -181,7 +181,7 @@ static void parse_exhaust(char *text)
 /* Index of text among two words. */
 static int parse_word(const char *option, const char *text, const char *zero, const char *one)
 {
-	if (strcmp(text, zero) && strcmp(text, one)) {
+	if (strcmp(text, zero) != 0 && strcmp(text, one) != 0) {
 		fprintf(stderr, "apmp-sim: --%s %s: expected %s or %s\n", option, text, zero, one);
 		exit(2);
 	}

@@ -374,7 +374,7 @@ void sim_check_repaired(bool was_open)
 	/* The levels never go back. */
 	before->current_level = root->current_level;
 	before->transient_level = root->transient_level;
-	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim_tree_before, sim.tree_size))
+	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim_tree_before, sim.tree_size) != 0)
 		sim_finding("an update of the tree was open, and is not wholly taken back");
 }
 

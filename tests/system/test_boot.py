@@ -184,6 +184,14 @@ def test_down_leaves_nothing_and_up_starts_anew(make_machine):
     assert machine.partition("alpha")["instance"]["incarnation"] == 1
 
 
+def test_two_downs_at_once(machine):
+    """Both get what they wanted; one that came too late is told that nothing runs."""
+    downs = [machine.start("down") for _ in range(4)]
+    for process in downs:
+        out, err = process.communicate(timeout=apmp.WATCHDOG)
+        assert process.returncode in (apmp.DONE, apmp.NO_MACHINE), out + err
+
+
 def test_up_tells_what_it_did(make_machine):
     machine = make_machine()
     backend = machine.up()

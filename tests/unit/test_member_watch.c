@@ -123,6 +123,30 @@ START_TEST(judged_and_beats)
 }
 END_TEST
 
+/* Judged, and then BETA itself does not run for a while: the judgement is too old to act on. */
+START_TEST(judged_long_ago)
+{
+	struct party *beta = &w.party[BETA];
+
+	for (uint32_t i = 0; i <= STOP_TICKS; i++) {
+		w.now_ns += w.timing.tick_ns;
+		ck_assert_int_ge(party_run(beta, party_tick), 0);
+	}
+	ck_assert_uint_eq(apmp_load_relaxed(&beta->member.dead_mask), BIT(GAMMA));
+	w.now_ns += 10 * w.timing.tick_ns;
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(alive(GAMMA));
+	w.now_ns += w.timing.tick_ns;
+	ck_assert_int_ge(party_run(beta, party_tick), 0); /* late: nothing is judged */
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(alive(GAMMA));
+	w.now_ns += w.timing.tick_ns;
+	ck_assert_int_ge(party_run(beta, party_tick), 0);
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(!alive(GAMMA));
+}
+END_TEST
+
 /* A chain of inactive brothers is watched by the first active one, and let go when they beat.
  * shows: DB-09 */
 START_TEST(watches_the_next_behind)
@@ -206,6 +230,7 @@ START_TEST(already_fenced)
 
 	apmp_store_relaxed(&beta->member.dead[GAMMA], party_identity(&w.party[GAMMA]));
 	apmp_store_relaxed(&beta->member.dead_mask, BIT(GAMMA));
+	apmp_store_relaxed(&beta->member.judged_ns, w.now_ns);
 	world_fence(&w, GAMMA);
 	beta->calls = 0;
 	ck_assert_int_eq(party_run(beta, party_work), 0);
@@ -356,6 +381,22 @@ START_TEST(enter_sees_its_bugcheck)
 }
 END_TEST
 
+/* Judged dead after it had left: it may not come back with this life.  shows: DB-10 */
+START_TEST(bugchecked_while_out)
+{
+	struct party *delta = &w.party[DELTA];
+
+	ck_assert_int_eq(party_run(delta, party_leave), 0);
+	on_wait_bugcheck(delta, NULL);
+	ck_assert_int_eq(party_run(delta, party_enter), -EOWNERDEAD);
+	ck_assert_ptr_null(party_db(delta));
+	ck_assert(apmp_load_relaxed(&world_db(&w)->node[DELTA].reasons) & APMP_REASON_BUGCHECK);
+	world_check_set(&w, everybody & ~BIT(DELTA));
+	(void)world_member(&w, DELTA); /* the next life may */
+	world_check_set(&w, everybody);
+}
+END_TEST
+
 /* The bit of an earlier life means nothing to the next one.  shows: DB-04, DB-10 */
 START_TEST(bugcheck_of_the_last_life)
 {
@@ -413,6 +454,7 @@ static void tests_of_watching(TCase *tc)
 	tcase_add_test(tc, silence_suspects_then_kills);
 	tcase_add_test(tc, a_beat_in_time_saves);
 	tcase_add_test(tc, judged_and_beats);
+	tcase_add_test(tc, judged_long_ago);
 	tcase_add_test(tc, watches_the_next_behind);
 	tcase_add_test(tc, the_late_suspect_nobody);
 	tcase_add_test(tc, all_survivors_validate);
@@ -431,6 +473,7 @@ static void tests_of_fencing(TCase *tc)
 	tcase_add_test(tc, joiner_fences_the_holder_it_waits_for);
 	tcase_add_test(tc, woken_late_sees_its_bugcheck);
 	tcase_add_test(tc, enter_sees_its_bugcheck);
+	tcase_add_test(tc, bugchecked_while_out);
 	tcase_add_test(tc, bugcheck_of_the_last_life);
 }
 

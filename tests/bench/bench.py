@@ -1,0 +1,295 @@
+#!/usr/bin/python3
+"""make bench: how fast the machine is, as ratios to peers that are measured in the same run.
+
+    bench.py --bin build/release --json build/bench.json [-k PART-OF-A-NAME]
+
+What each line measures, and why its peer is that: README.md beside this file.
+"""
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bench_figures
+
+TICK_NS = 2_000_000  # of the machines here, as of any whose file says nothing else
+
+
+def migrate(context):
+    """One CPU of a trio goes from alpha to gamma and back, again and again."""
+    inside = context.bench("migrate", "us", "CpuMigrate until the CPU is active, in the console",
+                           "the same chain of hops and cpuset writes, with nothing done at them")
+    outside = context.bench("migrate-operator", "us", "CpuMigrate at the operator's socket",
+                            "the same chain, at a socket of its first process")
+    with world.machine_up() as machine, contextlib.closing(machine.connect()) as link:
+        asks = [link.message("CpuMigrate", cpu=2, to=to) for to in ("gamma", "alpha")]
+        host_cpus = {}
+        for ask in asks:  # the first one starts a thread
+            link.timed(ask)
+            for partition in link.call("Status")["status"]["partitions"]:
+                host_cpus.setdefault(partition["name"], []).append(partition["host_cpus"])
+        with contextlib.ExitStack() as stack:
+            chain = stack.enter_context(peer_chain(context, stack, machine, link, host_cpus))
+            for _ in range(25):
+                ours, peers = [], []
+                for ask in asks * 4:
+                    reply, taken = link.timed(ask)
+                    ours.append((reply["elapsed_ns"], taken))
+                    line, taken = chain.timed(b"x")
+                    peers.append((int(line.split()[0]), taken))
+                for bench, side in ((inside, 0), (outside, 1)):
+                    bench.add_round([each[side] for each in ours], [each[side] for each in peers])
+
+
+def peer_chain(context, stack, machine, link, host_cpus):
+    """The peer of a migration, warm; says its hops."""
+    program = context.program("peer_chain")
+    primary = {partition["name"]: partition["primary"]
+               for partition in link.call("Status")["status"]["partitions"]}
+    stands_on = {cpu["id"]: cpu["host_cpu"] for cpu in link.call("Status")["status"]["cpus"]}
+    arguments = [stands_on[primary["alpha"]], stands_on[2], stands_on[primary["gamma"]]]
+    alpha_without, alpha_with = host_cpus["alpha"]
+    gamma_with, gamma_without = host_cpus["gamma"]
+    like = machine.group()
+    if like and os.access(like.parent, os.W_OK):
+        top = stack.enter_context(world.scratch_groups(like, {"alpha": alpha_with,
+                                                              "gamma": gamma_without}))
+        arguments += [top / "alpha", alpha_with, alpha_without,
+                      top / "gamma", gamma_with, gamma_without]
+    else:
+        context.note("migrate: the peer writes no cpusets, for there is no cgroup v1 to write to")
+    chain = world.Peer(program, *arguments)
+    hops = [chain.timed(b"x")[0].split()[1] for _ in range(2)]
+    every = subprocess.run([program, "--hops"], capture_output=True, text=True, check=True)
+    ways = [line.split("\t")[0] for line in every.stdout.splitlines()]
+    context.note(f"migrate: a chain of at most {len(ways)} hops ({ways.count('futex')} futex, "
+                 f"{ways.count('socket')} socket); where host CPUs are shared as here, alpha "
+                 f"{host_cpus['alpha']}, gamma {host_cpus['gamma']}: {hops[0]} there, {hops[1]} "
+                 f"back. The operator's two come on top.")
+    return chain
+
+
+def kill_and_boot(context):
+    """beta is killed, is seen to be removed, and boots again."""
+    removed = context.bench("kill-to-removed", "us", "SIGKILL of a member to member.removed",
+                            "SIGKILL of an idle process with the same memory to its pidfd")
+    boot = context.bench("partition-boot", "ms", "PartitionBoot until it is a member",
+                         "fork and exec of a process that touches the same memory")
+    with world.machine_up() as machine, contextlib.closing(machine.connect()) as link, \
+            contextlib.closing(machine.connect()) as other, \
+            world.Peer(context.program("peer_spawn")) as spawn:
+        events = other.follow(since=1)
+        ask = link.message("PartitionBoot", name="beta", wait=True)
+        beta = partition_of(link, "beta")
+        touched, threads = world.resident(beta["instance"]["pid"])
+        for _ in range(20):
+            kills, boots, peer_kills, peer_boots = [], [], [], []
+            for _ in range(10):
+                kills.append(kill_beta(link, events))
+                boots.append(link.timed(ask)[1])
+                peer_boots.append(start_peer(spawn, 1, beta["memory"], beta["memory"], 1)[1])
+                peer_kills.append(kill_peer(spawn, beta["memory"], touched, threads))
+            removed.add_round(kills, peer_kills)
+            boot.add_round(boots, peer_boots)
+
+
+def partition_of(link, name):
+    return next(partition for partition in link.call("Status")["status"]["partitions"]
+                if partition["name"] == name)
+
+
+def kill_beta(link, events):
+    """ns from the kill to its removal."""
+    pidfd = os.pidfd_open(partition_of(link, "beta")["instance"]["pid"])
+    begin = time.monotonic_ns()
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.close(pidfd)
+    return next(event["t_ns"] for event in events if event["t_ns"] > begin and
+                event["kind"] == "member.removed" and event["partition"] == "beta") - begin
+
+
+def start_peer(spawn, count, size, touched, threads, ends=True):
+    """Starts processes; gives their ids and how long it took. ends: and kills them again."""
+    line, taken = spawn.timed(f"start {count} {size} {touched} {threads}\n".encode())
+    pids = [int(pid) for pid in line.split()]
+    if ends:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        spawn.line()
+    return pids, taken
+
+
+def kill_peer(spawn, size, touched, threads):
+    (pid,), _ = start_peer(spawn, 1, size, touched, threads, ends=False)
+    begin = time.monotonic_ns()
+    os.kill(pid, signal.SIGKILL)
+    return int(spawn.line()) - begin
+
+
+def up(context):
+    """A whole trio is switched on."""
+    bench = context.bench("up", "ms", "apmp up until all three are members",
+                          "fork and exec of as many processes with the same memory between them")
+    with world.Peer(context.program("peer_spawn")) as spawn:
+        for _ in range(8):
+            machine = world.Machine()
+            try:
+                begin = time.monotonic_ns()
+                machine.up()
+                ours = time.monotonic_ns() - begin
+                count = len(machine.processes()) + 1  # apmp, which has ended
+                each = sum(p["memory"] for p in machine.status()["partitions"]) + SHARED
+                each = each // count // 4096 * 4096
+            finally:
+                wrong = machine.close()
+                machine.remove()
+            if wrong:
+                raise RuntimeError(f"after apmp down: {wrong}")
+            bench.add_round([ours], [start_peer(spawn, count, each, each, 1)[1]])
+
+
+SHARED = 32 << 20  # of the trio's community
+
+PARTITIONS = """\
+machine: {name}
+hardware:
+  - sbb: 0
+    cpus: COUNT
+    memory: 128M
+    iops: [{buses: [BUSES]}]
+communities:
+  - {name: lab, shared: 8M}
+partitions:
+"""
+PARTITION = ('  - {{name: p{0}, community: lab, cpus: [{0}], memory: 8M, buses: ["0.0.{0}"], '
+             'boot: yes}}\n')
+
+
+def heartbeat(context):
+    """Nothing happens but heartbeats; both sides run at the same time."""
+    for count in (2, 8):
+        bench = context.bench(f"heartbeat-{count}", "us/s",
+                              f"CPU time of an idle instance, one of {count}, in a second",
+                              "a process that wakes up as often and increments a word")
+        text = (PARTITIONS.replace("COUNT", str(count)).replace("BUSES", ", ".join(["{}"] * count))
+                + "".join(PARTITION.format(number) for number in range(count)))
+        with world.machine_up(text) as machine, contextlib.ExitStack() as stack:
+            status = machine.status()
+            ours = [partition["instance"]["pid"] for partition in status["partitions"]]
+            peers = [stack.enter_context(world.Peer(context.program("peer_tick"), cpu["host_cpu"],
+                                                    TICK_NS, 250)) for cpu in status["cpus"]]
+            peers[-1].line()
+            before = busy(ours, peers)
+            for _ in range(8):
+                peers[-1].line()
+                after = busy(ours, peers)
+                wall = (after[0] - before[0]) / 1e9 * 1e3 * count
+                bench.add_round([(after[1] - before[1]) / wall], [(after[2] - before[2]) / wall])
+                before = after
+
+
+def busy(ours, peers):
+    """Now, CPU time of ours and of the peers, in ns."""
+    return (time.monotonic_ns(), sum(map(world.cpu_ns, ours)),
+            sum(world.cpu_ns(peer.pid) for peer in peers))
+
+
+def lock_and_point(context):
+    """What is done most often, in one process."""
+    mutex = "lock and unlock of a robust process-shared pthread mutex"
+    clock = "clock_gettime"
+    benches = {
+        "lock-protocol": context.bench("db-lock", "ns", "the database lock, nobody else wants it",
+                                       mutex),
+        "lock-recorded": context.bench("db-lock-recorded", "ns", "with its two points recorded",
+                                       mutex),
+        "point": context.bench("point", "ns", "the passing of a point: clock and entry", clock),
+        "point-entry": context.bench("point-entry", "ns", "the entry alone", clock)}
+    done = subprocess.run([context.program("bench_lock"), "21"], capture_output=True, text=True,
+                          check=True, timeout=60)
+    for line in done.stdout.splitlines():
+        name, ours, peer = line.split()
+        benches[name].add_round([float(ours)], [float(peer)])
+
+
+class Context:
+    """Where the programs are, and what was measured."""
+
+    def __init__(self, programs):
+        self._programs = programs
+        self.benches, self.notes, self.failures = [], [], []
+
+    def program(self, name):
+        return str(self._programs / "bench" / name)
+
+    def bench(self, *arguments):
+        self.benches.append(bench_figures.Bench(*arguments))
+        return self.benches[-1]
+
+    def note(self, sentence):
+        self.notes.append(sentence)
+
+    def run(self, measure):
+        """One of the functions above; prints its lines."""
+        first = len(self.benches)
+        try:
+            measure(self)
+        except (RuntimeError, OSError, AssertionError, ValueError,
+                subprocess.SubprocessError) as error:
+            self.failures.append(f"{measure.__name__}: {error}")
+            print(f"{measure.__name__}: {error}", file=sys.stderr)
+        for bench in self.benches[first:]:
+            if bench.ratios:
+                print(bench_figures.table_line(bench.as_json()), flush=True)
+
+
+def host():
+    """What the figures depend on, before anything is measured."""
+    model = next((line.split(":", 1)[1].strip() for line in
+                  Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), "unknown")
+    return {"kernel": os.uname().release, "cpus": os.cpu_count(), "model": model,
+            "load": os.getloadavg()[0]}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--bin", type=Path, default=Path("build/release"))
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
+    parser.add_argument("-k", default="", help="only what has this in its name")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_arguments()
+    context = Context(options.bin.resolve())
+    before = host()
+    print(f"{before['cpus']} host CPUs, {before['model']}, Linux {before['kernel']}, load "
+          f"{before['load']:.1f}")
+    print(bench_figures.TITLES)
+    for measure in (migrate, kill_and_boot, up, heartbeat, lock_and_point):
+        if options.k in measure.__name__:
+            context.run(measure)
+    for sentence in context.notes:
+        print(sentence)
+    if before["load"] > before["cpus"]:
+        print("The host was busy with something else: ratios hold, times don't.")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(
+        {"host": before, "notes": context.notes, "failures": context.failures,
+         "benches": [bench.as_json() for bench in context.benches if bench.ratios]},
+        indent=1) + "\n")
+    return 1 if context.failures else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # The system tests' machine finds its programs by this, when it is imported.
+    os.environ["APMP_BIN"] = str(parse_arguments().bin.resolve())
+    import bench_machine as world
+    sys.exit(main())
