@@ -92,7 +92,9 @@ int cli_chaos(struct cli *cli, const struct cli_args *args)
 
 	if (args->count == 0)
 		return cli_usage(args, "chaos wants to know what");
-	if (strcmp(args->args[0], "sim") != 0) { /* a campaign is about a machine that runs */
+	if (cli->name && setenv("APMP_MACHINE", cli->name, 1) < 0)
+		cli_out_of_memory();
+	if (strcmp(args->args[0], "kills") == 0) { /* is about a machine that runs */
 		struct machine machine;
 		int code = cli_choose(cli, &machine);
 

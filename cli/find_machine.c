@@ -226,9 +226,14 @@ int cli_machine_connect(const struct machine *machine, struct varlink_client **r
 
 int cli_no_answer(const struct cli *cli, const struct machine *machine, int error)
 {
+	bool ended = error == -EPIPE || error == -ECONNRESET;
+
 	return cli_refuse(
 	    cli, CLI_REFUSED, "org.apmp.cli.NoAnswer",
-	    json_pack("{s:s, s:s}", "machine", machine->name, "reason", strerror(-error)));
+	    json_pack("{s:s, s:s}", "machine", machine->name, "reason",
+		      ended ? "it ended in the middle of this command and is restarted; "
+			      "`apmp status` shows whether it was done"
+			    : strerror(-error)));
 }
 
 int cli_connect(struct cli *cli, struct machine *ret_machine, struct varlink_client **ret_client)

@@ -117,15 +117,17 @@ static void await_end(const pid_t *pids, unsigned count)
 
 int main(int argc, char **argv)
 {
-	char size[32], touched[32], threads[32];
+	char line[128], size[32], touched[32], threads[32];
 	pid_t pids[COUNT_MAX];
 	unsigned count;
 
 	if (argc == 5 && strcmp(argv[1], "hold") == 0)
 		return hold(argv);
-	while (scanf("start %u %31s %31s %31s ", &count, size, touched, threads) == 4) {
-		if (count == 0 || count > COUNT_MAX)
-			errx(2, "1 to %u processes", COUNT_MAX);
+	while (fgets(line, sizeof(line), stdin)) {
+		if (sscanf(line, "start %u %31s %31s %31s", &count, size, touched, threads) != 4 ||
+		    count == 0 || count > COUNT_MAX)
+			errx(2, "start COUNT SIZE TOUCHED THREADS, with 1 to %u processes",
+			     COUNT_MAX);
 		start(count, size, touched, threads, pids);
 		await_end(pids, count);
 	}

@@ -119,6 +119,23 @@ START_TEST(startreq_and_start)
 }
 END_TEST
 
+/* STARTREQ of a CPU whose thread has not parked yet waits; of one that runs here it is a second
+ * one, from a console that was restarted. */
+START_TEST(startreq_at_odd_times)
+{
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
+	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 1);
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
+	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
+	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
+}
+END_TEST
+
 static const char *const other_words[] = {"", "START", "STARTREQUEST", "startreq",
 					  "STARTREQ.NOENDNOENDNOEND"};
 
@@ -177,6 +194,7 @@ int main(void)
 	tcase_add_test(tc, flags_of_no_cpu);
 	tcase_add_test(tc, flags_change_in_an_update);
 	tcase_add_test(tc, startreq_and_start);
+	tcase_add_test(tc, startreq_at_odd_times);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
 	tcase_add_test(tc, one_request_at_a_time);
 	return suite_run(suite);

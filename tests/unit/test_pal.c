@@ -89,11 +89,11 @@ START_TEST(there)
 	struct hwrpb_slot *slot = &alpha->hwrpb->slot[1];
 	bool loan = _i != 0;
 
+	apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
 	apmp_store_relaxed(&slot->rxrdy, 1); /* a START that was for an earlier time */
 	ck_assert_int_eq(migrate(alpha, 1, BETA, loan), 0);
 	ck_assert_uint_eq(runner(1), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->context), party_identity(alpha));
-	ck_assert_uint_eq(apmp_load_relaxed(&slot->state), HWRPB_CPU_AWAY);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->rxrdy), 0);
 	ck_assert(!available(alpha, 1));
 	ck_assert(available(beta, 1));
@@ -101,6 +101,28 @@ START_TEST(there)
 	ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, cpu_node(1).owner), loan ? ALPHA : BETA);
 	ck_assert_uint_eq(apmp_load_relaxed(&w.state->transit[1]), 0);
 	ck_assert(apmp_hwrpb_take_startreq(beta->hwrpb, 1));
+}
+END_TEST
+
+/* The CPU comes back before its thread has parked: the primary takes STARTREQ only then, and is
+ * told to look again. */
+START_TEST(back_before_it_parked)
+{
+	struct hwrpb_slot *slot = &alpha->hwrpb->slot[1];
+
+	apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
+	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);
+	apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
+	ck_assert(!apmp_hwrpb_take_startreq(alpha->hwrpb, 1));
+	apmp_store_relaxed(&w.line[0].pending, 0);
+	ck_assert_int_eq(apmp_pal_park(&alpha->env, alpha->hwrpb, 1, 0), -ETIMEDOUT);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot->state), HWRPB_CPU_AWAY);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_TXRDY);
+	ck_assert(apmp_hwrpb_take_startreq(alpha->hwrpb, 1));
+	/* Told once. */
+	apmp_store_relaxed(&w.line[0].pending, 0);
+	ck_assert_int_eq(apmp_pal_park(&alpha->env, alpha->hwrpb, 1, 0), -ETIMEDOUT);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), 0);
 }
 END_TEST
 
@@ -257,6 +279,9 @@ static void check_one_owner(void)
 	ck_assert_int_eq(available(alpha, 1), owner == ALPHA);
 	ck_assert_int_eq(available(beta, 1), owner == BETA);
 	ck_assert_int_eq(transit, owner == APMP_NO_PARTITION);
+	/* Whose it is has got its STARTREQ, or is still owed it. */
+	if (owner == BETA && !apmp_load_relaxed(&beta->hwrpb->slot[1].txrdy))
+		ck_assert_uint_eq(apmp_load_relaxed(&w.state->arrival[1]), party_identity(beta));
 	if (transit) /* it can be given back to the last confirmed owner */
 		ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, cpu_node(1).owner), ALPHA);
 }
@@ -283,6 +308,7 @@ static void tests_of_migration(TCase *tc)
 	tcase_add_test(tc, from_no_community);
 	tcase_add_loop_test(tc, there, 0, 2);
 	tcase_add_test(tc, there_and_back);
+	tcase_add_test(tc, back_before_it_parked);
 	tcase_add_loop_test(tc, refused_goes_on_here, 0, 5);
 	tcase_add_test(tc, callback_fails);
 	tcase_add_test(tc, console_refuses);

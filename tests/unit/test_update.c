@@ -39,7 +39,7 @@ struct image {
 	unsigned char *tree;
 	uint64_t size;
 	struct hwrpb hwrpb[2];
-	uint64_t transit[WORLD_CPUS];
+	uint64_t transit[WORLD_CPUS], arrival[WORLD_CPUS];
 };
 
 static struct image *take_image(void)
@@ -57,8 +57,10 @@ static struct image *take_image(void)
 	apmp_store_relaxed(&copy->current_level, 0);
 	for (uint32_t id = ALPHA; id <= BETA; id++)
 		memcpy(&image->hwrpb[id], w.party[id].hwrpb, sizeof(struct hwrpb));
-	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++) {
 		image->transit[cpu] = apmp_load_relaxed(&w.state->transit[cpu]);
+		image->arrival[cpu] = apmp_load_relaxed(&w.state->arrival[cpu]);
+	}
 	return image;
 }
 
@@ -74,7 +76,8 @@ static bool is_like(const struct image *image)
 {
 	struct image *now = take_image();
 	bool same = now->size == image->size && !memcmp(now->tree, image->tree, now->size) &&
-		    !memcmp(now->transit, image->transit, sizeof(now->transit));
+		    !memcmp(now->transit, image->transit, sizeof(now->transit)) &&
+		    !memcmp(now->arrival, image->arrival, sizeof(now->arrival));
 
 	for (uint32_t id = ALPHA; id <= BETA; id++)
 		for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
@@ -119,11 +122,12 @@ static int take_memory(struct party *console)
 
 static int depart(struct party *console)
 {
+	struct apmp_cpu_words words = world_cpu_words(&w, 1);
 	struct apmp_tree_node cpu;
 
 	(void)console;
 	ck_assert_int_eq(apmp_tree_cpu(&w.tw.tree, 1, &cpu), 0);
-	apmp_cpu_depart(&w.tw, &cpu, w.party[ALPHA].hwrpb, ALPHA, &w.state->transit[1],
+	apmp_cpu_depart(&w.tw, &cpu, w.party[ALPHA].hwrpb, ALPHA, &words,
 			party_identity(&w.party[ALPHA]));
 	return 0;
 }
@@ -131,13 +135,14 @@ static int depart(struct party *console)
 static int arrive(struct party *console)
 {
 	struct apmp_tree_partition beta;
+	struct apmp_cpu_words words = world_cpu_words(&w, 1);
 	struct apmp_tree_node cpu;
 
 	(void)console;
 	ck_assert_int_eq(apmp_tree_cpu(&w.tw.tree, 1, &cpu), 0);
 	ck_assert_int_eq(apmp_tree_partition(&w.tw.tree, BETA, &beta), 0);
-	apmp_cpu_arrive(&w.tw, &cpu, w.party[BETA].hwrpb, BETA, beta.node.handle, false,
-			&w.state->transit[1]);
+	apmp_cpu_arrive(&w.tw, &cpu, w.party[BETA].hwrpb, BETA, beta.node.handle, false, &words,
+			party_identity(&w.party[BETA]));
 	return 0;
 }
 

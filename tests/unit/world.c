@@ -138,17 +138,19 @@ static void drop_mappings(struct party *p)
 
 static int migrate_cpu(struct world *w, struct party *from, const uint64_t arg[APMP_CALL_ARGS])
 {
+	struct apmp_cpu_words words;
 	struct apmp_tree_partition to;
 	struct apmp_tree_node cpu;
 
 	if (apmp_tree_cpu(&w->tw.tree, (uint32_t)arg[0], &cpu) ||
 	    apmp_tree_partition(&w->tw.tree, (uint32_t)arg[1], &to))
 		return -ENXIO;
-	apmp_cpu_depart(&w->tw, &cpu, from->hwrpb, from->id, &w->state->transit[arg[0]],
-			from->env.self);
+	words = world_cpu_words(w, (uint32_t)arg[0]);
+	apmp_cpu_depart(&w->tw, &cpu, from->hwrpb, from->id, &words, from->env.self);
 	apmp_cpu_arrive(&w->tw, &cpu, w->party[to.id].hwrpb, to.id, to.node.handle, arg[2] != 0,
-			&w->state->transit[arg[0]]);
+			&words, w->party[to.id].env.self);
 	apmp_hwrpb_startreq(&w->console.env, w->party[to.id].hwrpb, (uint32_t)arg[0]);
+	apmp_store_release(words.arrival, 0);
 	return 0;
 }
 
@@ -524,6 +526,12 @@ struct apmp_db *party_db(struct party *p)
 uint64_t party_identity(const struct party *p)
 {
 	return p->env.self;
+}
+
+struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx)
+{
+	return (struct apmp_cpu_words){.transit = &w->state->transit[cpu_idx],
+				       .arrival = &w->state->arrival[cpu_idx]};
 }
 
 struct apmp_db *world_db(struct world *w)

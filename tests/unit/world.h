@@ -133,6 +133,9 @@ uint32_t party_passed(const struct party *p, enum apmp_point point);
 struct apmp_db *party_db(struct party *p);
 uint64_t party_identity(const struct party *p);
 
+/* The words of a CPU on its way, in the console's state. */
+struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx);
+
 /* The database as the console would see it in the first range. */
 struct apmp_db *world_db(struct world *w);
 /* Fails the test unless the sharing set is whole and these are its members: lock free, state,
