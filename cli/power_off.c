@@ -45,6 +45,10 @@ static int ask_power_off(struct cli *cli, const struct machine *machine, int box
 	varlink_reply_fini(&reply);
 	if (r == 0)
 		return code;
+	/* Cut off: by the end of the machine, which somebody else asked for, or of the console. */
+	if ((r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED) &&
+	    poll(&(struct pollfd){.fd = box, .events = POLLIN}, 1, ANSWER_S * 1000) > 0)
+		return CLI_DONE;
 	if (!force)
 		return cli_refuse(
 		    cli, CLI_REFUSED, "org.apmp.cli.StillOn",

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "console/console.h"
@@ -105,6 +106,7 @@ static void on_typed(uv_poll_t *poll, int status, int events)
 
 int port_open(struct partition *p, int master)
 {
+	struct termios line;
 	struct port *port;
 	int err;
 
@@ -116,6 +118,12 @@ int port_open(struct partition *p, int master)
 	port->partition = p;
 	port->master = master;
 	(void)fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+	/* A serial line: what is typed are bytes, no signals; lines are still ended for terminals. */
+	if (tcgetattr(master, &line) == 0) {
+		cfmakeraw(&line);
+		line.c_oflag |= OPOST | ONLCR;
+		(void)tcsetattr(master, TCSANOW, &line);
+	}
 	err = uv_poll_init(&p->console->loop, &port->poll, master);
 	if (!err)
 		err = uv_poll_start(&port->poll, UV_READABLE, on_master);

@@ -124,7 +124,5 @@ int main(void)
 	if (err && err != -ENODEV)
 		cannot_boot("the community", err);
 	in->in_community = !err;
-	if (err)
-		memcpy(in->member.name, self.instance_name, sizeof(in->member.name));
 	instance_primary(in);
 }

@@ -28,13 +28,12 @@ uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx)
 	return apmp_load_acquire(&h->slot[cpu_idx].flags);
 }
 
-/* Whether a message buffer holds this word. */
-static bool holds(const char *buffer, const char *word)
+bool apmp_hwrpb_message_is(const char *buffer, const char *word)
 {
 	char copy[HWRPB_MSG_SIZE];
 
 	apmp_copy_out(copy, buffer, sizeof(copy));
-	return strncmp(copy, word, sizeof(copy)) == 0;
+	return memcmp(copy, word, strlen(word) + 1) == 0; /* our words are shorter than a buffer */
 }
 
 bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
@@ -50,7 +49,7 @@ bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
 	/* Acquires what the console stored in TX before it set TXRDY. */
 	if (!apmp_load_acquire(&slot->txrdy))
 		return false;
-	startreq = holds(slot->tx, HWRPB_MSG_STARTREQ);
+	startreq = apmp_hwrpb_message_is(slot->tx, HWRPB_MSG_STARTREQ);
 	apmp_store_release(&slot->txrdy, 0); /* other words are taken too, and mean nothing */
 	return startreq && state != HWRPB_CPU_ACTIVE; /* sent twice by a restarted console */
 }

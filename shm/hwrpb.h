@@ -19,6 +19,9 @@ uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx);
  * dropped). */
 bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx);
 
+/* Whether a message buffer, whose ready word the caller has acquired, holds this word. */
+bool apmp_hwrpb_message_is(const char *buffer, const char *word);
+
 /* The primary commands a CPU that polls RXRDY to begin operation. */
 void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
 

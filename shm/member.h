@@ -57,7 +57,8 @@ struct apmp_member {
 #define APMP_WORK_FENCE	  0x1
 #define APMP_WORK_RECOVER 0x2
 
-/* -ENOENT: no partition has the HWRPB at this address; -ENODEV: it is in no community;
+/* -ENOENT: no partition has the HWRPB at this address; -ENODEV: it is in no community, and m is
+ * good for apmp_member_tick and _work, which then do nothing;
  * -EBADMSG: the tree is not one. */
 APMP_CHECK int apmp_member_init(struct apmp_member *m, struct apmp_env *env,
 				const struct apmp_tree *tree, uint64_t hwrpb_pa,

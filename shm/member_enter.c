@@ -26,14 +26,11 @@ int apmp_member_init(struct apmp_member *m, struct apmp_env *env, const struct a
 		     const struct apmp_cpu_bits *cpu_sets)
 {
 	struct apmp_tree_partition self;
-	struct apmp_tree_node community;
+	struct apmp_tree_node community = {0};
 	int err = apmp_tree_find_self(tree, hwrpb_pa, &self);
 
-	if (err)
-		return err;
-	if (!self.community)
-		return -ENODEV;
-	err = apmp_tree_node(tree, self.community, &community);
+	if (!err && self.community)
+		err = apmp_tree_node(tree, self.community, &community);
 	if (err)
 		return err;
 	*m = (struct apmp_member){.magic = MEMBER_MAGIC,
@@ -45,7 +42,7 @@ int apmp_member_init(struct apmp_member *m, struct apmp_env *env, const struct a
 				  .timing = *timing,
 				  .cpu_sets = cpu_sets};
 	memcpy(m->name, self.instance_name, sizeof(m->name));
-	return 0;
+	return self.community ? 0 : -ENODEV;
 }
 
 /* Whether there is a system to join. */

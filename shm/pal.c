@@ -16,7 +16,6 @@
 #include "shm/pal.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "shm/intr.h"
 #include "shm/shared.h"
@@ -83,14 +82,14 @@ int apmp_pal_migrate(struct apmp_env *env, const struct apmp_tree *tree, struct 
 
 static bool started(struct hwrpb_slot *slot)
 {
-	char word[HWRPB_MSG_SIZE];
+	bool start;
 
 	/* Acquires what the primary stored in RX. */
 	if (!apmp_load_acquire(&slot->rxrdy))
 		return false;
-	apmp_copy_out(word, slot->rx, sizeof(word));
+	start = apmp_hwrpb_message_is(slot->rx, HWRPB_MSG_START);
 	apmp_store_release(&slot->rxrdy, 0);
-	return strncmp(word, HWRPB_MSG_START, sizeof(word)) == 0;
+	return start;
 }
 
 int apmp_pal_park(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx, uint64_t deadline_ns)

@@ -355,7 +355,7 @@ def stage_system(context, profile):
     report = context.build / "log" / "system.xml"
     report.unlink(missing_ok=True)
     command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short",
-               f"--junitxml={report}", "tests/system"]
+               "--maxfail=30", f"--junitxml={report}", "tests/system"]
     if context.options.k:
         command += ["-k", context.options.k]
     env = {"APMP_BIN": str(context.directory(profile)), "APMP_BUILD": str(context.build),
@@ -469,7 +469,14 @@ def main():
     return 1 if total.failed else 0
 
 
+def stop(number, _frame):
+    """Ends in order, so that what runs is ended as well."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -24,7 +24,4 @@ spec:
 # Ratios to a peer measured in the same run; always of the release build.
 bench: | $(DEPS_STAMP)
 	@$(MAKE) --no-print-directory PROFILE=release -j$$(nproc) all bench-programs
-	@for bench in $(BUILD)/release/bench/* tests/bench/*.py; do \
-		[ -f "$$bench" ] && [ -x "$$bench" ] || continue; \
-		echo "== $$bench"; APMP_BIN=$(abspath $(BUILD)/release) $$bench || exit 1; \
-	done
+	@tests/bench/bench.py --bin $(BUILD)/release --json $(BUILD)/bench.json $(if $(K),-k "$(K)")

@@ -6,9 +6,9 @@ colon, in a comment or docstring:
 
     /* shows: TREE-07, DB-05 */            # shows: CPU-03
 
-A step is shown when the last test run passed through its point: test runs leave
-*.json below BUILD/points, each {"point name": count}. What is not shown is no failure (exit 0); an id
-that doesn't exist is one with --check.
+A step is shown when the last test run passed through its point: test runs leave *.json below
+BUILD/points, each {"point name": count}. What is not shown is no failure (exit 0); an id that
+doesn't exist is one with --check.
 """
 import argparse
 import json

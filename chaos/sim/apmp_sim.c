@@ -44,8 +44,8 @@ static const char usage[] =
     "  --json                 sums as one JSON document\n"
     "\n"
     "Example: apmp-sim --seed 1..2000; apmp-sim --exhaust-kills join --instances 2 --seed 7\n"
-    "Exit: 0 nothing found, 1 a finding, 2 usage.  APMP_POINTS_DIR: where to write sim.json, the\n"
-    "points passed.\n";
+    "Exit: 0 nothing found, 1 a finding, 2 usage.  APMP_POINTS_DIR: where to write the points\n"
+    "that were passed, as sim.json or sim-OP.json.\n";
 
 static void replay(FILE *out)
 {
@@ -317,14 +317,15 @@ static void run_seed(uint64_t seed)
 
 static void write_points(void)
 {
-	/* tests/check.py names the folder for all that it runs. */
 	const char *dir = getenv("APMP_POINTS_DIR"), *comma = "";
 	char path[4096];
 	FILE *out;
 
 	if (!dir)
-		dir = getenv("APMP_POINTS");
-	if (!dir || snprintf(path, sizeof(path), "%s/sim.json", dir) >= (int)sizeof(path))
+		return;
+	/* A file for each way to run it, so that none takes away what another has shown. */
+	if (snprintf(path, sizeof(path), "%s/sim%s%s.json", dir, options.exhaust ? "-" : "",
+		     sim_operation_names[options.exhaust]) >= (int)sizeof(path))
 		return;
 	out = fopen(path, "w");
 	if (!out) {

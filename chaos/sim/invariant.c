@@ -150,7 +150,6 @@ static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_OPERATIONAL &&
 	    sim.creating == in->identity) {
 		sim.creating = 0;
-		sim.creations++;
 		sim.last_incarnation = sim.creating_incarnation;
 	}
 }

@@ -43,7 +43,6 @@
 
 #define SIM_RATE_ACCESSES 10000.0
 
-#define SIM_US 1000u
 #define SIM_MS 1000000u
 
 enum sim_op { SIM_LOAD = 1, SIM_STORE, SIM_RMW };
@@ -161,7 +160,7 @@ struct sim {
 	struct sim_participant *ambushed; /* that one; NULL: none */
 	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
-	uint64_t kills, stalls, console_kills, at_passed, creations;
+	uint64_t kills, stalls, console_kills, at_passed;
 	/* the console's */
 	struct apmp_env console_env;
 	struct apmp_tree_writer writer;

@@ -34,7 +34,7 @@ def migrate(context):
             for partition in link.call("Status")["status"]["partitions"]:
                 host_cpus.setdefault(partition["name"], []).append(partition["host_cpus"])
         with contextlib.ExitStack() as stack:
-            chain = stack.enter_context(peer_chain(context, stack, machine, link, host_cpus))
+            chain = peer_chain(context, stack, machine, link, host_cpus)
             for _ in range(25):
                 ours, peers = [], []
                 for ask in asks * 4:
@@ -63,7 +63,7 @@ def peer_chain(context, stack, machine, link, host_cpus):
                       top / "gamma", gamma_with, gamma_without]
     else:
         context.note("migrate: the peer writes no cpusets, for there is no cgroup v1 to write to")
-    chain = world.Peer(program, *arguments)
+    chain = stack.enter_context(world.Peer(program, *arguments))
     hops = [chain.timed(b"x")[0].split()[1] for _ in range(2)]
     every = subprocess.run([program, "--hops"], capture_output=True, text=True, check=True)
     ways = [line.split("\t")[0] for line in every.stdout.splitlines()]

@@ -3,6 +3,7 @@ that answer line by line, CPU time, and groups for the peer's cpusets."""
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -157,11 +158,23 @@ def resident(pid):
             int(lines["Threads"]))
 
 
+def _end_all_in(group):
+    """Kills what is in a group of ours, and waits for its end."""
+    for pid in (group / "cgroup.procs").read_text().split():
+        try:
+            pidfd = os.pidfd_open(int(pid))
+        except ProcessLookupError:
+            continue
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        apmp.ended(pidfd)
+        os.close(pidfd)
+
+
 def _remove_groups(top):
-    for path in sorted(top.rglob("*"), reverse=True):
+    for path in [*sorted(top.rglob("*"), reverse=True), top]:
         if path.is_dir():
+            _end_all_in(path)
             path.rmdir()
-    top.rmdir()
 
 
 @contextlib.contextmanager

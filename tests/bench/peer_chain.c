@@ -1,6 +1,7 @@
 /*
  * peer_chain.c - the peer of a CPU's migration: the same hops between as many processes and
- * threads on the same host CPUs, where nothing is done but the same writes of cpusets.
+ * threads on the same host CPUs, where nothing is done but the same writes of cpusets, and the
+ * CPU that arrives is pinned.
  *
  * WHAT      hops[] is the chain of Figs. 9 and 22A to 23 as the machine goes through it.  This
  *           process is the console and its standard input the operator: one byte is a command, the
@@ -9,7 +10,8 @@
  *           and the CPU that goes there and back.
  * STATES    Round n is the nth migration, in odd rounds from alpha to gamma, in even ones back.
  *           A futex word holds the last round in which its hop was made.
- * CRASHES   Everybody below ends with this process (PDEATHSIG), and this one with its input.
+ * CRASHES   Everybody below ends with this process (PDEATHSIG), and this one with its input, or
+ *           when one of them ends.
  * LIMITS    What the machine does beside the chain (reports, interrupts to all) has no part here,
  *           nor has a hop that carries nothing: a cpuset that stays as it is is not written.
  */
@@ -38,7 +40,7 @@
 
 enum role { CONSOLE, BOX, FROM_PRIMARY, FROM_CPU, TO_PRIMARY, TO_CPU };
 enum way { SOCKET, FUTEX };
-enum work { NOTHING, GROW, SHRINK };
+enum work { NOTHING, GROW, SHRINK, ARRIVE };
 
 /* Each goes on where the one before has ended; the first begins at the console. */
 static const struct hop {
@@ -55,7 +57,7 @@ static const struct hop {
     {BOX, SOCKET, SHRINK, "908: console to box, the sender's cpuset shrinks"},
     {CONSOLE, SOCKET, NOTHING, "908: box to console, done"},
     {TO_PRIMARY, FUTEX, NOTHING, "2302: console to primary, STARTREQ"},
-    {TO_CPU, FUTEX, NOTHING, "2306: primary to the CPU, START"},
+    {TO_CPU, FUTEX, ARRIVE, "2306: primary to the CPU, START"},
     {CONSOLE, SOCKET, NOTHING, "910: CPU to console, active"},
 };
 
@@ -80,6 +82,8 @@ static struct thread {
 	bool primary;
 	int host_cpu;
 } threads[PARTIES][2];
+
+static _Thread_local const struct thread *this_thread; /* of a partition */
 
 static enum party sender(uint32_t round)
 {
@@ -143,6 +147,16 @@ static void write_cpuset(enum party party, bool grow)
 			err(1, "cpuset.cpus of the scratch group");
 }
 
+static void stand_on(int host_cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(host_cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		err(1, "host CPU %d", host_cpu);
+}
+
 /* All of a role's hops in one round: takes each, and makes the one that follows it. */
 static void play(enum role role, uint32_t round)
 {
@@ -158,6 +172,8 @@ static void play(enum role role, uint32_t round)
 			write_cpuset(from == ALPHA ? GAMMA : ALPHA, true);
 		else if (hops[h].work == SHRINK)
 			write_cpuset(from, false);
+		else if (hops[h].work == ARRIVE)
+			stand_on(this_thread->host_cpu);
 		if (next < HOPS)
 			give(next, round);
 	}
@@ -166,12 +182,10 @@ static void play(enum role role, uint32_t round)
 static void *thread_main(void *arg)
 {
 	const struct thread *thread = arg;
-	cpu_set_t set;
 
-	CPU_ZERO(&set);
-	CPU_SET(thread->host_cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		err(1, "host CPU %d", thread->host_cpu);
+	this_thread = thread;
+	if (thread->primary)
+		stand_on(thread->host_cpu);
 	for (uint32_t round = 1;; round++) {
 		bool sends = sender(round) == thread->party;
 
@@ -220,6 +234,7 @@ static bool is_child(void)
 		err(1, "fork");
 	if (pid > 0)
 		return false;
+	signal(SIGCHLD, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
@@ -278,6 +293,12 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static void on_child_end(int signal_number)
+{
+	(void)signal_number;
+	_exit(1); /* it has said why */
+}
+
 static void console_main(void)
 {
 	char command, answer[32];
@@ -316,6 +337,7 @@ int main(int argc, char **argv)
 			open_cpuset((enum party)party, argv + ARGS_CPUS + 3 * party);
 	}
 	make_wires();
+	signal(SIGCHLD, on_child_end);
 	if (is_child())
 		box_main();
 	for (int party = 0; party < PARTIES; party++)

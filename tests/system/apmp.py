@@ -359,9 +359,7 @@ class Machine:
         """Powers off; gives a list of sentences: what was wrong or is left behind."""
         wrong = self._wrong + self._collect_points()
         if self.rundir.exists():
-            result = self.try_apmp("down")
-            if result.code not in (DONE, NO_MACHINE):
-                wrong.append(f"down was refused: {result}")
+            wrong += self._power_off()
         if self._events:
             self._events.close()
             wrong += self._events.wrong
@@ -372,6 +370,18 @@ class Machine:
     def remove(self):
         """Removes the directories of a closed machine."""
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _power_off(self):
+        """Down; where that fails the box is killed, so that its guard ends everything."""
+        try:
+            result = self.try_apmp("down")
+            if result.code in (DONE, NO_MACHINE):
+                return []
+            wrong = [f"down was refused: {result}"]
+        except CommandFailed as error:
+            wrong = [str(error)]
+        os.kill(self.box_pid(), signal.SIGKILL)
+        return wrong
 
     def _left_behind(self):
         """What is left of this machine; kills the processes, so that the next test is clean.
@@ -402,7 +412,10 @@ class Machine:
         """Counts the protocol points in the flight recorders, for `make spec`."""
         if not self.rundir.exists():
             return []
-        result = self.try_apmp("trace", as_json=True)
+        try:
+            result = self.try_apmp("trace", as_json=True)
+        except CommandFailed as error:
+            return [str(error)]
         if result.code != DONE:
             return []  # powered off or killed by the test: no recorder to read
         counts = {}

@@ -17,8 +17,14 @@ def guard_of(machine):
 
 
 def ends(pids):
-    """Descriptors by which one can wait for the end of each."""
-    return [os.pidfd_open(pid) for pid in pids]
+    """Descriptors by which one can wait for the end of each that has not ended yet."""
+    fds = []
+    for pid in pids:
+        try:
+            fds.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            pass
+    return fds
 
 
 def all_end(fds):
@@ -30,10 +36,12 @@ def all_end(fds):
 
 def kill(*pids):
     """All of them at once, as far as that goes: stopped first, so that none sees another's end."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    for sent in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            try:
+                os.kill(pid, sent)
+            except ProcessLookupError:
+                pass
 
 
 def started(machine):

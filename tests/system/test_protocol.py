@@ -169,7 +169,7 @@ def test_one_that_does_not_read_disturbs_nobody(shared):
     ("CpuMigrate", {"cpu": -1, "to": "beta"}, "NoSuchCpu", {"cpu": -1}),
     ("CpuMigrate", {"cpu": 2, "to": "delta"}, "NoSuchPartition", {"partition": "delta"}),
     ("CpuMigrate", {"cpu": 0, "to": "beta"}, "PrimaryCpu", {"cpu": 0, "partition": "alpha"}),
-    ("CpuMigrate", {"cpu": 4, "to": "beta"}, "NotOwner", {"cpu": 4, "partition": "beta"}),
+    ("CpuMigrate", {"cpu": 4, "to": "beta"}, "Refused", {}),
     ("Inject", {"fault": "kill", "partition": "beta", "point": "join_9"}, "NoSuchPoint",
      {"point": "join_9"}),
     ("Inject", {"fault": "hit", "partition": "beta"}, "NoSuchFault", {"fault": "hit"}),

@@ -203,5 +203,6 @@ def test_when_the_console_dies(machine):
         assert result.code == code, str(result)
     before.process.wait(apmp.WATCHDOG)
     assert before.process.returncode == apmp.REFUSED
+    before.process.stdin.close()  # the program goes on, until its input ends
     assert b"the connection to the console was lost" in before.process.stderr.read()
     assert shell(machine, "exit 6").code == 6
