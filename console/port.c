@@ -118,7 +118,8 @@ int port_open(struct partition *p, int master)
 	port->partition = p;
 	port->master = master;
 	(void)fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
-	/* A serial line: what is typed are bytes, no signals; lines are still ended for terminals. */
+	/* A serial line: what is typed are bytes, no signals; lines are still ended for terminals.
+	 */
 	if (tcgetattr(master, &line) == 0) {
 		cfmakeraw(&line);
 		line.c_oflag |= OPOST | ONLCR;

@@ -191,6 +191,8 @@ def heartbeat(context):
                 wall = (after[0] - before[0]) / 1e9 * 1e3 * count
                 bench.add_round([(after[1] - before[1]) / wall], [(after[2] - before[2]) / wall])
                 before = after
+            if ours != [p["instance"]["pid"] for p in machine.status()["partitions"]]:
+                raise RuntimeError("an instance did not live through it: the host was too busy")
 
 
 def busy(ours, peers):
@@ -215,6 +217,9 @@ def lock_and_point(context):
     for line in done.stdout.splitlines():
         name, ours, peer = line.split()
         benches[name].add_round([float(ours)], [float(peer)])
+
+
+MEASURES = (migrate, kill_and_boot, up, heartbeat, lock_and_point)
 
 
 class Context:
@@ -261,8 +266,12 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--bin", type=Path, default=Path("build/release"))
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
-    parser.add_argument("-k", default="", help="only what has this in its name")
-    return parser.parse_args()
+    parser.add_argument("-k", default="", metavar="PART", help="only what has this in its name: "
+                        + ", ".join(measure.__name__ for measure in MEASURES))
+    options = parser.parse_args()
+    if not any(options.k in measure.__name__ for measure in MEASURES):
+        parser.error(f'nothing has "{options.k}" in its name')
+    return options
 
 
 def main():
@@ -272,7 +281,7 @@ def main():
     print(f"{before['cpus']} host CPUs, {before['model']}, Linux {before['kernel']}, load "
           f"{before['load']:.1f}")
     print(bench_figures.TITLES)
-    for measure in (migrate, kill_and_boot, up, heartbeat, lock_and_point):
+    for measure in MEASURES:
         if options.k in measure.__name__:
             context.run(measure)
     for sentence in context.notes:

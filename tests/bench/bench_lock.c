@@ -26,8 +26,7 @@ static pthread_mutex_t *mutex;
 
 static void *shared_memory(size_t size)
 {
-	void *base =
-	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (base == MAP_FAILED)
 		err(1, "mmap");

@@ -14,7 +14,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define NS	      1000000000
+#define NS	       1000000000
 #define CLOCK_PRIORITY 10 /* as in instance/clock.c */
 
 static void stand_on(int host_cpu)
@@ -31,8 +31,8 @@ static void stand_on(int host_cpu)
 
 int main(int argc, char **argv)
 {
-	_Atomic uint64_t *word = mmap(NULL, sizeof(*word), PROT_READ | PROT_WRITE,
-				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	_Atomic uint64_t *word =
+	    mmap(NULL, sizeof(*word), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t ticks, expired;
 	struct itimerspec period = {0};
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
