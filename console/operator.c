@@ -172,16 +172,18 @@ static void migration_gone(void *ctx)
 }
 
 /* Who has it already, or nobody: neither is a migration. */
-static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *from)
+static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *from,
+			   const struct partition *to)
 {
 	char reason[128];
 
-	if (from)
-		snprintf(reason, sizeof(reason), "partition \"%s\" has CPU %d already", from->name,
-			 cpu);
-	else
-		snprintf(reason, sizeof(reason),
-			 "CPU %d is unassigned: no partition has it to give", cpu);
+	if (!from) {
+		varlink_call_error(
+		    call, "NotOwner",
+		    json_pack("{s:i,s:s,s:n}", "cpu", cpu, "partition", to->name, "owner"));
+		return;
+	}
+	snprintf(reason, sizeof(reason), "partition \"%s\" has CPU %d already", from->name, cpu);
 	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
 }
 
@@ -278,7 +280,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 	}
 	from = console_partition_of(c, cpu.current_owner);
 	if (!from || from == to)
-		cannot_migrate(call, (int)cpu_idx, from);
+		cannot_migrate(call, (int)cpu_idx, from, to);
 	else if (json_is_true(json_object_get(parameters, "dry_run")))
 		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
 						   to->name, "elapsed_ns", 0, "steps",
