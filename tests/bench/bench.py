@@ -21,29 +21,36 @@ TICK_NS = 2_000_000  # of the machines here, as of any whose file says nothing e
 
 
 def migrate(context):
-    """One CPU of a trio goes from alpha to gamma and back, again and again."""
+    """One CPU of a trio goes from alpha to gamma and back, again and again; in several trios, for
+    where the host puts a machine's processes stays so and decides much."""
     inside = context.bench("migrate", "us", "CpuMigrate until the CPU is active, in the console",
                            "the same chain of hops and cpuset writes, with nothing done at them")
     outside = context.bench("migrate-operator", "us", "CpuMigrate at the operator's socket",
                             "the same chain, at a socket of its first process")
-    with world.machine_up() as machine, contextlib.closing(machine.connect()) as link:
-        asks = [link.message("CpuMigrate", cpu=2, to=to) for to in ("gamma", "alpha")]
-        host_cpus = {}
-        for ask in asks:  # the first one starts a thread
-            link.timed(ask)
-            for partition in link.call("Status")["status"]["partitions"]:
-                host_cpus.setdefault(partition["name"], []).append(partition["host_cpus"])
+    for _ in range(4):
         with contextlib.ExitStack() as stack:
+            machine = stack.enter_context(world.machine_up())
+            link = stack.enter_context(contextlib.closing(machine.connect()))
+            asks = [link.message("CpuMigrate", cpu=2, to=to) for to in ("gamma", "alpha")]
+            host_cpus = {}
+            for ask in asks:  # the first one starts a thread
+                link.timed(ask)
+                for partition in link.call("Status")["status"]["partitions"]:
+                    host_cpus.setdefault(partition["name"], []).append(partition["host_cpus"])
             chain = peer_chain(context, stack, machine, link, host_cpus)
-            for _ in range(25):
-                ours, peers = [], []
-                for ask in asks * 4:
-                    reply, taken = link.timed(ask)
-                    ours.append((reply["elapsed_ns"], taken))
-                    line, taken = chain.timed(b"x")
-                    peers.append((int(line.split()[0]), taken))
-                for bench, side in ((inside, 0), (outside, 1)):
-                    bench.add_round([each[side] for each in ours], [each[side] for each in peers])
+            for _ in range(40):
+                migrate_round(link, asks, chain, inside, outside)
+
+
+def migrate_round(link, asks, chain, inside, outside):
+    ours, peers = [], []
+    for ask in asks * 4:
+        reply, taken = link.timed(ask)
+        ours.append((reply["elapsed_ns"], taken))
+        line, taken = chain.timed(b"x")
+        peers.append((int(line.split()[0]), taken))
+    for bench, side in ((inside, 0), (outside, 1)):
+        bench.add_round([each[side] for each in ours], [each[side] for each in peers])
 
 
 def peer_chain(context, stack, machine, link, host_cpus):
@@ -67,10 +74,11 @@ def peer_chain(context, stack, machine, link, host_cpus):
     hops = [chain.timed(b"x")[0].split()[1] for _ in range(2)]
     every = subprocess.run([program, "--hops"], capture_output=True, text=True, check=True)
     ways = [line.split("\t")[0] for line in every.stdout.splitlines()]
-    context.note(f"migrate: a chain of at most {len(ways)} hops ({ways.count('futex')} futex, "
-                 f"{ways.count('socket')} socket); where host CPUs are shared as here, alpha "
-                 f"{host_cpus['alpha']}, gamma {host_cpus['gamma']}: {hops[0]} there, {hops[1]} "
-                 f"back. The operator's two come on top.")
+    context.note(f"migrate: a chain of {len(ways)} hops ({ways.count('futex')} futex, "
+                 f"{ways.count('socket')} socket), of which {hops[0]} there and {hops[1]} back "
+                 f"carry something: the host CPUs of alpha are {alpha_with} with the CPU and "
+                 f"{alpha_without} without, of gamma {gamma_with} and {gamma_without}. "
+                 f"The operator's two hops come on top.")
     return chain
 
 
@@ -237,7 +245,8 @@ class Context:
         return self.benches[-1]
 
     def note(self, sentence):
-        self.notes.append(sentence)
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def run(self, measure):
         """One of the functions above; prints its lines."""

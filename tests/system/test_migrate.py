@@ -361,7 +361,8 @@ def test_the_console_dies(fresh, point):
     assert program.end() == 0
 
 
-@pytest.mark.parametrize("point", ["form_508", "form_510"])
+@pytest.mark.parametrize("point", ["form_508", "form_510", *apmp.points("update_"),
+                                   *(f"update_store:{n}" for n in (2, 5, 9))])
 def test_the_console_dies_booting_a_partition(fresh, point):
     """The next one boots it. shows: TREE-22, PLAT-07"""
     before = pids(fresh.status())
@@ -385,10 +386,14 @@ def test_the_console_dies_as_it_starts_again(fresh):
     assert pids(active(fresh)) == before
 
 
-def test_the_console_dies_when_a_member_dies(fresh):
-    """A fence goes on without its console. shows: TREE-22, DB-10"""
+@pytest.mark.parametrize("notice", ["yes", "no"])
+@pytest.mark.parametrize("point", apmp.points("update_"))
+def test_the_console_dies_when_a_member_dies(make_machine, point, notice):
+    """A fence goes on without its console, whoever has asked for it. shows: TREE-22, DB-10"""
+    fresh = make_machine(f"{MACHINE}notice_exit: {notice}\n")
+    fresh.up()
     mark = fresh.events.mark()
-    fresh.arm("console", "update_begin")
+    fresh.arm("console", point)
     fresh.kill_partition("gamma")
     fresh.events.wait_for("console.restarted", after=mark)
     fresh.events.wait_for("member.removed", partition="gamma", after=mark)
