@@ -67,12 +67,15 @@ bool console_running(const struct partition *p)
 	return p->pid || p->fencing || console_identity(p);
 }
 
+bool console_in_community(const struct partition *p)
+{
+	return json_is_string(json_object_get(p->config, "community"));
+}
+
 /* Whether a partition that boots at power on has got as far as it can. */
 static bool settled(struct partition *p, bool *ret_failed)
 {
 	enum apmp_partition_state state = console_state(p);
-	bool in_community = json_is_string(json_object_get(p->config, "community"));
-
 	if (!json_is_true(json_object_get(p->config, "boot")))
 		return true;
 	if (!console_running(p)) {

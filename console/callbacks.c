@@ -153,18 +153,34 @@ static void do_remove(struct partition *p, const struct apmp_call_request *r)
 	console_fence(dead, FENCE_REMOVED);
 }
 
+/* The partition has got as far as it will: who waits for its boot is answered. */
+static void boot_done(struct partition *p)
+{
+	struct varlink_call *call = p->boot_call;
+
+	p->boot_call = NULL;
+	if (call)
+		varlink_call_reply(call, NULL);
+	console_check_on(p->console);
+}
+
+static void on_booted(struct partition *p)
+{
+	console_set_state(p, APMP_PARTITION_RUNNING);
+	console_event(p->console, "instance.booted", p, "{s:I}", "incarnation",
+		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
+	if (!console_in_community(p)) /* the others go on to join */
+		boot_done(p);
+}
+
 static void on_joined(struct partition *p)
 {
 	struct console *c = p->console;
-	struct varlink_call *call = p->boot_call;
 
 	console_set_state(p, APMP_PARTITION_MEMBER);
 	console_event(c, "member.joined", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
-	p->boot_call = NULL;
-	if (call)
-		varlink_call_reply(call, NULL);
-	console_check_on(c);
+	boot_done(p);
 }
 
 /* What an instance tells of another: by name, and each life's removal once. */
@@ -227,10 +243,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 
 	switch (report) {
 	case APMP_REPORT_BOOTED:
-		console_set_state(p, APMP_PARTITION_RUNNING);
-		console_event(c, "instance.booted", p, "{s:I}", "incarnation",
-			      (json_int_t)apmp_identity_incarnation(console_identity(p)));
-		console_check_on(c);
+		on_booted(p);
 		break;
 	case APMP_REPORT_CREATING:
 		console_set_state(p, APMP_PARTITION_CREATING);

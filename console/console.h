@@ -109,6 +109,7 @@ const char *console_state_name(enum apmp_partition_state state);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
+bool console_in_community(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
 /* Once every partition that boots at power on is a member, tells the box. */
