@@ -54,6 +54,8 @@ static bool cpu_holds(const json_t *status, const json_t *cpu, char *what, size_
 	const char *runner = text(cpu, "runner"), *state = text(cpu, "state");
 	const json_t *p = current ? partition_named(status, current) : NULL;
 
+	if (owner && !current && is_member(partition_named(status, owner)))
+		return fails(what, size, "CPU %d of %s is nowhere", id, owner);
 	if (!owner)
 		return fails(what, size, "CPU %d has lost its owner", id);
 	if (strcmp(state, "transit") == 0)

@@ -82,7 +82,8 @@ static bool settled(struct partition *p, bool *ret_failed)
 		*ret_failed = true;
 		return true;
 	}
-	return state == APMP_PARTITION_MEMBER || (!in_community && state == APMP_PARTITION_RUNNING);
+	return state == APMP_PARTITION_MEMBER ||
+	       (!console_in_community(p) && state == APMP_PARTITION_RUNNING);
 }
 
 static void tell_on(struct console *c, const char *text, bool failed)
@@ -233,7 +234,6 @@ int main(void)
 		return 1;
 	}
 	apmp_linux_panic_into(c->recorder);
-	c->announced = apmp_load_relaxed(&c->state->announced);
 	err = console_serve(c, APMP_CONSOLE_LISTEN_FD);
 	if (!err)
 		err = box_link_serve(&c->box, &c->loop);

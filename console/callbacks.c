@@ -346,8 +346,8 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 		close(fds[--count]);
 	if (n == (int)sizeof(request))
 		serve(p, &request);
-	else if (n <= 0 && n != -EAGAIN)
-		uv_poll_stop(poll); /* the box has closed it: the partition ends */
+	else if (n < 0 && n != -EAGAIN && n != -EMSGSIZE)
+		uv_poll_stop(poll); /* the socket itself is broken */
 	/* Anything else is not a request: an instance that sends it gets no answer. */
 }
 

@@ -473,6 +473,15 @@ static void conclude(struct partition *p)
 	if (state == APMP_PARTITION_OFF || state == APMP_PARTITION_CONSOLE ||
 	    state == APMP_PARTITION_CRASHED || state == APMP_PARTITION_DEAD)
 		return;
+	if (state == APMP_PARTITION_BOOTING) { /* that life's first update was undone: none began */
+		struct boot_refusal refusal;
+
+		console_set_state(p, APMP_PARTITION_OFF);
+		if (console_boot(p, &refusal))
+			port_print(p, "apmp-console: partition %s can't boot: %s", p->name,
+				   refusal.what);
+		return;
+	}
 	if (apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0)
 		console_conclude(p, self.incarnation);
 }
@@ -522,6 +531,7 @@ int console_form(struct console *c)
 		c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
 		apmp_update_object(&c->update, APMP_OBJECT_TREE,
 				   console_object_map(c, APMP_BOX_TREE, 0), c->tree_size);
+		c->announced = apmp_load_relaxed(&c->state->announced);
 		err = adopt(c);
 	} else {
 		console_object_drop(c, APMP_BOX_TREE, 0);

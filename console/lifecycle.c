@@ -215,6 +215,7 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
 	if (!err) {
 		p->pid = event.arg[0];
+		memcpy(p->host_cpus, request.cpus, sizeof(p->host_cpus));
 		return console_channel_open(p);
 	}
 	(void)refuse(r, BOOT_HOST, "start of the instance", 0, 0);
@@ -265,6 +266,18 @@ static void release_cpus(struct partition *p, uint64_t identity)
 	}
 }
 
+/* A loan ends with the life that it was made to: the CPU is in transit to its owner, or, when that
+ * doesn't run, waits for its boot.  Inside an update. */
+static void end_loan(struct console *c, const struct apmp_tree_node *cpu)
+{
+	struct partition *owner = console_partition_of(c, cpu->owner);
+
+	apmp_tree_set_current_owner(&c->tw, cpu->handle, GCT_NONE);
+	if (owner && owner->pid && !owner->fencing)
+		apmp_update_store64(&c->update, APMP_OBJECT_STATE, &c->state->transit[cpu->id],
+				    console_identity(owner));
+}
+
 static void uninitialize(struct partition *p)
 {
 	struct console *c = p->console;
@@ -279,9 +292,8 @@ static void uninitialize(struct partition *p)
 			continue;
 		if (n.flags & NODE_PRIMARY)
 			apmp_tree_set_flags(&c->tw, n.handle, NODE_PRIMARY, 0);
-		/* A loan ends with the life that it was made to. */
 		if (n.owner != p->handle)
-			apmp_tree_set_current_owner(&c->tw, n.handle, GCT_NONE);
+			end_loan(c, &n);
 		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
 	}
 	apmp_update_commit(&c->update);
@@ -393,6 +405,8 @@ static void fenced(struct partition *p)
 
 	release_cpus(p, identity);
 	uninitialize(p);
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
+		console_settle_transit(c, cpu); /* loans that ended; nothing else is in transit */
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
 	apmp_intr_all(&c->env, APMP_INTR_TREE); /* members may recover it now */
 	console_conclude(p, apmp_identity_incarnation(identity));

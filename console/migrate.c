@@ -42,12 +42,16 @@ static int set_cpuset(struct partition *p, const uint64_t cpus[16])
 	struct apmp_box_event event;
 	int err;
 
+	if (memcmp(cpus, p->host_cpus, sizeof(p->host_cpus)) == 0)
+		return 0; /* other CPUs on the same host CPUs */
 	memcpy(request.cpus, cpus, sizeof(request.cpus));
 	snprintf(request.text, sizeof(request.text), "%s", p->name);
 	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
 	if (err)
 		fprintf(stderr, "apmp-console: host CPUs of partition %s: %s\n", p->name,
 			event.text);
+	else
+		memcpy(p->host_cpus, cpus, sizeof(p->host_cpus));
 	return err;
 }
 
@@ -123,8 +127,8 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 	}
 	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, to->id, to->handle, loan, &words,
 			console_identity(to));
-	console_set_cpuset(from);
 	console_send_startreq(to, cpu_idx);
+	console_set_cpuset(from);
 	return 0;
 }
 
@@ -141,16 +145,22 @@ void console_send_startreq(struct partition *to, uint32_t cpu_idx)
 void console_settle_transit(struct console *c, uint32_t cpu_idx)
 {
 	struct apmp_cpu_words words = words_of(c, cpu_idx);
-	uint64_t identity = apmp_load_relaxed(words.transit);
-	struct partition *from;
+	uint64_t identity = apmp_load_relaxed(words.transit), owed = 0;
+	struct partition *to;
 	struct apmp_tree_node cpu;
 	uint32_t id = apmp_identity_id(identity);
 
 	if (!identity || id == APMP_NO_PARTITION || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
-	from = &c->partition[id];
-	/* The source alone could have moved it: it is the last confirmed user. */
-	apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, id, from->handle, true, &words, 0);
+	to = &c->partition[id];
+	/* Its thread in PAL MIGRATE gets an answer and goes on; a parked one must be started. */
+	if (to->pid && identity == console_identity(to) &&
+	    apmp_load_relaxed(&to->hwrpb->slot[cpu_idx].state) != HWRPB_CPU_QUIESCED) {
+		owed = identity;
+		(void)!grow_cpuset(to, cpu_idx); /* refused: it runs where the partition may */
+	}
+	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, id, to->handle, true, &words, owed);
+	console_send_startreq(to, cpu_idx);
 }
 
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at)

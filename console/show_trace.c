@@ -17,13 +17,13 @@ struct trace {
 
 static void collect(struct trace *t, const struct apmp_recorder *rec, const char *who)
 {
-	uint64_t newest = apmp_recorder_newest(rec);
-	uint64_t seq = newest > APMP_RECORDER_ENTRIES ? newest - APMP_RECORDER_ENTRIES + 1 : 1;
+	uint64_t newest = apmp_recorder_newest(rec); /* may be anything: counts bound the loop */
+	uint64_t left = newest < APMP_RECORDER_ENTRIES ? newest : APMP_RECORDER_ENTRIES;
 
-	for (; seq <= newest; seq++) {
+	for (; left > 0; left--) {
 		struct traced entry = {.who = who};
 
-		if (apmp_recorder_read(rec, seq, &entry.view))
+		if (apmp_recorder_read(rec, newest - left + 1, &entry.view))
 			continue;
 		if (t->count == t->room) {
 			t->room = t->room ? 2 * t->room : 1024;

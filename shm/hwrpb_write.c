@@ -93,7 +93,7 @@ void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *c
 	APMP_POINT_ARG(env, pal_2206, cpu->id);
 	apmp_hwrpb_set_flags(tw->up, from, from_id, (uint32_t)cpu->id, HWRPB_PA, 0);
 	APMP_POINT_ARG(env, pal_2208, cpu->id);
-	apmp_update_commit(tw->up);
+	apmp_update_commit_quietly(tw->up); /* arrival, or return, follows */
 	APMP_POINT_ARG(env, pal_2210, cpu->id);
 }
 

@@ -42,7 +42,7 @@ struct apmp_member {
 	bool joined;			      /* W: primary; holds membership */
 	bool locked;			      /* W: primary; holds the database lock */
 	_Atomic(struct apmp_db *) cell;	      /* W: primary; the private cell of step 608 */
-	_Atomic uint32_t in_tick;	      /* W: clock; 1 while it uses what cell names */
+	_Atomic uint32_t in_tick;	      /* W: clock, primary; see member_internal.h */
 	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
 	uint64_t last_tick_ns, tick_no; /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */

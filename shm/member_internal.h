@@ -10,6 +10,13 @@
 /* Times an instance starts the join or create decision over before it gives up. */
 #define APMP_ENTER_TRIES 64u
 
+/* in_tick: whether the clock uses what the private cell names. */
+enum {
+	APMP_TICK_OUT = 0,
+	APMP_TICK_IN = 1,
+	APMP_TICK_AWAITED = 2 /* the primary waits for its end */
+};
+
 static inline struct apmp_db_node *apmp__own_node(struct apmp_member *m, struct apmp_db *db)
 {
 	return &db->node[m->id];

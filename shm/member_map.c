@@ -92,12 +92,18 @@ int apmp__db_config(struct apmp_member *m, uint64_t *ret_pfn, uint32_t *ret_page
 static void set_cell(struct apmp_member *m, struct apmp_db *db)
 {
 	struct apmp_env *env = m->env;
+	uint32_t in_tick;
 
 	/* Sequentially consistent with the tick's store of in_tick and load of cell: either the
 	 * clock sees the new cell, or we see that it is in its tick. */
 	atomic_store(&m->cell, db);
-	while (atomic_load(&m->in_tick))
-		(void)env->wait(env, &m->in_tick, 1, env->now(env) + m->timing.tick_ns);
+	while ((in_tick = atomic_load(&m->in_tick)) != APMP_TICK_OUT) {
+		if (in_tick == APMP_TICK_IN &&
+		    !atomic_compare_exchange_strong(&m->in_tick, &in_tick, APMP_TICK_AWAITED))
+			continue;
+		(void)env->wait(env, &m->in_tick, APMP_TICK_AWAITED,
+				env->now(env) + m->timing.tick_ns);
+	}
 }
 
 int apmp__db_map_initial(struct apmp_member *m)

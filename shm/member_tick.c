@@ -132,11 +132,11 @@ int apmp_member_tick(struct apmp_member *m)
 	struct apmp_db *db;
 	int work = 0;
 
-	atomic_store(&m->in_tick, 1); /* see set_cell in member_map.c */
+	atomic_store(&m->in_tick, APMP_TICK_IN); /* see set_cell in member_map.c */
 	db = atomic_load(&m->cell);
 	if (db)
 		work = tick(m, db);
-	atomic_store(&m->in_tick, 0);
-	m->env->wake(m->env, &m->in_tick, 1);
+	if (atomic_exchange(&m->in_tick, APMP_TICK_OUT) == APMP_TICK_AWAITED)
+		m->env->wake(m->env, &m->in_tick, 1);
 	return work;
 }

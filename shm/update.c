@@ -153,6 +153,12 @@ void apmp_update_store_handle(struct apmp_update *up, _Atomic int32_t *field, in
 
 void apmp_update_commit(struct apmp_update *up)
 {
+	apmp_update_commit_quietly(up);
+	apmp_intr_all(up->env, APMP_INTR_TREE);
+}
+
+void apmp_update_commit_quietly(struct apmp_update *up)
+{
 	apmp_assert(up->magic == UPDATE_MAGIC && up->depth == 1);
 	up->depth = 0;
 	/* The commit: acquired by the next console's repair. */
@@ -160,7 +166,6 @@ void apmp_update_commit(struct apmp_update *up)
 	APMP_POINT(up->env, update_commit);
 	settle(up);
 	APMP_POINT(up->env, update_end);
-	apmp_intr_all(up->env, APMP_INTR_TREE);
 }
 
 void apmp_update_abort(struct apmp_update *up)

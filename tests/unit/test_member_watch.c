@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/member_internal.h"
 #include "shm/shared.h"
 #include "tests/unit/suite.h"
 #include "tests/unit/world.h"
@@ -436,11 +437,23 @@ START_TEST(unmapping_waits_for_the_clock)
 }
 END_TEST
 
-/* A tick tells a waiting primary that it is over. */
+/* The primary begins to wait in the middle of a tick. */
+static void on_point_await(struct apmp_env *env, enum apmp_point point, uint64_t arg)
+{
+	(void)env;
+	(void)point;
+	(void)arg;
+	apmp_store_relaxed(&w.party[BETA].member.in_tick, APMP_TICK_AWAITED);
+}
+
+/* A tick tells a waiting primary that it is over, and wakes nobody when there is none. */
 START_TEST(tick_wakes_the_primary)
 {
 	uint32_t wakes = w.party[BETA].wakes;
 
+	ck_assert_int_ge(party_run(&w.party[BETA], party_tick), 0);
+	ck_assert_uint_eq(w.party[BETA].wakes, wakes);
+	w.party[BETA].env.point = on_point_await;
 	ck_assert_int_ge(party_run(&w.party[BETA], party_tick), 0);
 	ck_assert_uint_eq(w.party[BETA].wakes, wakes + 1);
 	ck_assert_uint_eq(apmp_load_relaxed(&w.party[BETA].member.in_tick), 0);
