@@ -271,8 +271,9 @@ static bool kill_migrator(struct campaign *c, size_t point_idx)
 	victim = point_idx < FIRST_RECEIVER_POINT ? from : to;
 	if (!arm(c, victim, point, 1))
 		return false;
-	migration =
-	    machine_begin(&c->machine, "CpuMigrate", json_pack("{s:i,s:s}", "cpu", cpu, "to", to));
+	migration = machine_begin(
+	    &c->machine, "CpuMigrate",
+	    json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan", below(c, 3) == 0));
 	if (!migration || !await_migration(c, victim, from, to, point, &died))
 		return violated(c, "migration with a kill at", point);
 	json_decref(machine_end(migration, error));

@@ -5,12 +5,13 @@
  *           (box_link_call): what it does next needs the answer anyway, and a straight function is
  *           easier to prove than a chain of continuations.  Only KILL takes as long as a process
  *           takes to die, and is posted.
- * LIMITS    BOX_LINK_PENDING posted requests; BOX_LINK_QUEUE events during one call.
+ * LIMITS    BOX_LINK_PENDING posted requests that somebody waits for: the KILLs.
  */
 #include "console/box_link.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,17 +82,21 @@ void box_link_receive(struct box_link *link)
 	handle(link, &event, fds, fd_count);
 }
 
-static void on_idle(uv_idle_t *idle)
+/* Handles what was put off, oldest first. */
+static void drain(struct box_link *link)
 {
-	struct box_link *link = idle->data;
-
 	while (link->queue_count > 0) {
 		struct apmp_box_event event = link->queue[link->queue_head];
 
-		link->queue_head = (link->queue_head + 1) % BOX_LINK_QUEUE;
+		link->queue_head = (link->queue_head + 1) % link->queue_room;
 		link->queue_count--;
 		handle(link, &event, NULL, 0);
 	}
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+	drain(idle->data);
 	uv_idle_stop(idle);
 }
 
@@ -99,6 +104,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	(void)status;
 	(void)events;
+	drain(poll->data); /* in the order in which the box has said it */
 	box_link_receive(poll->data);
 }
 
@@ -133,11 +139,36 @@ static void send_request(struct box_link *link, struct apmp_box_request *request
 	}
 }
 
+static bool is_posted(const struct box_link *link, uint32_t seq)
+{
+	for (uint32_t i = 0; i < BOX_LINK_PENDING; i++)
+		if (link->pending[i].seq == seq)
+			return true;
+	return false;
+}
+
+static void grow_queue(struct box_link *link)
+{
+	uint32_t room = link->queue_room ? 2 * link->queue_room : 64;
+	struct apmp_box_event *queue = calloc(room, sizeof(*queue));
+
+	apmp_assert(queue);
+	for (uint32_t i = 0; i < link->queue_count; i++)
+		queue[i] = link->queue[(link->queue_head + i) % link->queue_room];
+	free(link->queue);
+	link->queue = queue;
+	link->queue_room = room;
+	link->queue_head = 0;
+}
+
 /* Keeps an event for later.  Only answers to our call carry descriptors. */
 static void put_off(struct box_link *link, const struct apmp_box_event *event)
 {
-	apmp_assert(link->queue_count < BOX_LINK_QUEUE);
-	link->queue[(link->queue_head + link->queue_count++) % BOX_LINK_QUEUE] = *event;
+	if (event->op == APMP_BOX_DONE && !is_posted(link, event->seq))
+		return; /* nobody waits for it */
+	if (link->queue_count == link->queue_room)
+		grow_queue(link);
+	link->queue[(link->queue_head + link->queue_count++) % link->queue_room] = *event;
 	if (link->idle.data)
 		uv_idle_start(&link->idle, on_idle);
 }
@@ -167,10 +198,12 @@ void box_link_post(struct box_link *link, struct apmp_box_request *request, box_
 {
 	uint32_t i = 0;
 
+	send_request(link, request, NULL, 0);
+	if (!done)
+		return;
 	while (i < BOX_LINK_PENDING && link->pending[i].seq)
 		i++;
-	apmp_assert(i < BOX_LINK_PENDING);
-	send_request(link, request, NULL, 0);
+	apmp_assert(i < BOX_LINK_PENDING); /* at most one KILL for each partition, and a second */
 	link->pending[i].seq = request->seq;
 	link->pending[i].done = done;
 	link->pending[i].ctx = ctx;

@@ -16,7 +16,6 @@ typedef void box_event_handler(struct box_link *link, const struct apmp_box_even
 typedef void box_done_handler(void *ctx, const struct apmp_box_event *event);
 
 #define BOX_LINK_PENDING 128u
-#define BOX_LINK_QUEUE	 256u
 
 struct box_link {
 	int sock;
@@ -29,8 +28,8 @@ struct box_link {
 		box_done_handler *done;
 		void *ctx;
 	} pending[BOX_LINK_PENDING];
-	struct apmp_box_event queue[BOX_LINK_QUEUE];
-	uint32_t queue_head, queue_count;
+	struct apmp_box_event *queue; /* events that came during a call; grows */
+	uint32_t queue_room, queue_head, queue_count;
 };
 
 /* Before the loop runs: only box_link_receive and box_link_call. */
@@ -48,7 +47,8 @@ __attribute__((warn_unused_result)) int box_link_call(struct box_link *link,
 						      const int *send_fds, unsigned send_count,
 						      struct apmp_box_event *ret_event, int fds[2]);
 
-/* A request whose answer may take long: done is called by the loop.  NULL: nobody wants it. */
+/* A request whose answer may take long: done is called by the loop.  NULL: nobody wants it.  At
+ * most BOX_LINK_PENDING with a done wait at a time. */
 void box_link_post(struct box_link *link, struct apmp_box_request *request, box_done_handler *done,
 		   void *ctx);
 

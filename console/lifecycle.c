@@ -156,6 +156,8 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uin
 		apmp_tree_set_current_owner(&c->tw, cpu->handle, p->handle);
 	if (cpu->current_owner == p->handle || (cpu->owner == p->handle && !cpu->current_owner)) {
 		flags |= HWRPB_PA;
+		/* All its lives are fenced: nobody runs here, whatever a stray store says. */
+		apmp_store_relaxed(&c->env.lines[id].runner, 0);
 		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
 				    id == primary ? NODE_PRIMARY : 0);
 	}

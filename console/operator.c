@@ -330,7 +330,7 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	const char *name = text_of(parameters, "partition");
 	struct partition *p = console_partition(c, name);
 	const json_t *count = json_object_get(parameters, "count");
-	json_int_t nth = count ? json_integer_value(count) : 1;
+	json_int_t nth = json_is_integer(count) ? json_integer_value(count) : 1;
 	struct apmp_recorder *rec = p ? p->recorder : c->recorder;
 	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
 		     : strcmp(fault, "stop") == 0 ? SIGSTOP

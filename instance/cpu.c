@@ -8,11 +8,18 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "instance/instance.h"
-#include "shm/assert.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
+
+void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
+{
+	instance_say(in, "bugcheck: CPU %u is run by somebody else, or its line was written over",
+		     cpu_idx);
+	_exit(INSTANCE_EXIT_BUGCHECK);
+}
 
 int instance_stack(struct instance *in, pthread_attr_t *attr)
 {
@@ -75,7 +82,8 @@ static void run(struct cpu *cpu)
 		apmp_store_relaxed(&cpu->order, CPU_ORDER_NONE);
 		err = apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, cpu->to_id,
 				       cpu->loan);
-		apmp_assert(err != -EIO);
+		if (err == -EIO)
+			instance_bugcheck(in, cpu->idx);
 		if (!err)
 			return;
 		refused(cpu, err);
@@ -90,8 +98,8 @@ static void *cpu_main(void *arg)
 
 	instance_thread_is(cpu->idx);
 	for (;;) {
-		/* -EIO would be two running on one CPU. */
-		apmp_assert(apmp_pal_park(&in->env, in->hwrpb, cpu->idx, APMP_NEVER) == 0);
+		if (apmp_pal_park(&in->env, in->hwrpb, cpu->idx, APMP_NEVER))
+			instance_bugcheck(in, cpu->idx);
 		activate(cpu);
 		run(cpu);
 	}

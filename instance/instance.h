@@ -72,6 +72,9 @@ __attribute__((warn_unused_result)) int instance_cpu_migrate(struct instance *in
 							     uint32_t to_id, bool loan);
 /* Pins the calling thread to the host CPU under a CPU; only steers speed. */
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
+/* Ends the instance at once: the execution word of a CPU, which others can write, is not as it must
+ * be.  Two that run on one CPU would be worse. */
+__attribute__((noreturn)) void instance_bugcheck(struct instance *in, uint32_t cpu_idx);
 /* A thread's stack in private memory; -ENOMEM. */
 __attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
 

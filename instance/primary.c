@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "instance/instance.h"
-#include "shm/assert.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 
@@ -110,7 +109,8 @@ static void start_primary(struct instance *in)
 
 	instance_thread_is(in->primary);
 	instance_cpu_pin(in, in->primary);
-	apmp_assert(apmp_intr_take(&in->env, in->primary, &other) == 0);
+	if (apmp_intr_take(&in->env, in->primary, &other))
+		instance_bugcheck(in, in->primary);
 	apmp_store_release(&in->hwrpb->slot[in->primary].state, HWRPB_CPU_ACTIVE);
 	in->env.report(&in->env, APMP_REPORT_BOOTED, in->env.self);
 	in->env.report(&in->env, APMP_REPORT_CPU_ACTIVE, in->primary);
