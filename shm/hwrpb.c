@@ -39,19 +39,17 @@ bool apmp_hwrpb_message_is(const char *buffer, const char *word)
 bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
 {
 	struct hwrpb_slot *slot = &h->slot[cpu_idx];
-
 	uint32_t state = apmp_load_acquire(&slot->state);
-	bool startreq;
 
 	/* Its thread is in PAL MIGRATE: not before it parks, or START would meet the old one. */
-	if (state == HWRPB_CPU_QUIESCED)
+	if (state == HWRPB_CPU_QUIESCED || !apmp_load_relaxed(&slot->txrdy))
 		return false;
-	/* Acquires what the console stored in TX before it set TXRDY. */
-	if (!apmp_load_acquire(&slot->txrdy))
+	/* Acquires what the console stored in TX, and before that in the flags; other words than
+	 * STARTREQ are taken too, and mean nothing. */
+	if (!apmp_swap(&slot->txrdy, 0) || !apmp_hwrpb_message_is(slot->tx, HWRPB_MSG_STARTREQ))
 		return false;
-	startreq = apmp_hwrpb_message_is(slot->tx, HWRPB_MSG_STARTREQ);
-	apmp_store_release(&slot->txrdy, 0); /* other words are taken too, and mean nothing */
-	return startreq && state != HWRPB_CPU_ACTIVE; /* sent twice by a restarted console */
+	/* One that a restarted console sent twice: the CPU runs here, or has left again. */
+	return state != HWRPB_CPU_ACTIVE && apmp_load_acquire(&slot->flags) & HWRPB_PA;
 }
 
 void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)

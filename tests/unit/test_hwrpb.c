@@ -98,6 +98,13 @@ START_TEST(flags_change_in_an_update)
 }
 END_TEST
 
+/* CPU 3 arrives: available, then announced. */
+static void arrive(void)
+{
+	apmp_fetch_or(&h->slot[3].flags, HWRPB_PA);
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
+}
+
 /* shows: CPU-05 */
 START_TEST(startreq_and_start)
 {
@@ -105,7 +112,7 @@ START_TEST(startreq_and_start)
 
 	apmp_store_relaxed(&w.line[0].pending, 0);
 	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
-	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	arrive();
 	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_TXRDY);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].arrivals), 1);
 	ck_assert(!apmp_hwrpb_take_startreq(h, 2));
@@ -123,7 +130,7 @@ END_TEST
  * one, from a console that was restarted. */
 START_TEST(startreq_at_odd_times)
 {
-	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	arrive();
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
 	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 1);
@@ -131,6 +138,12 @@ START_TEST(startreq_at_odd_times)
 	ck_assert(apmp_hwrpb_take_startreq(h, 3));
 	apmp_hwrpb_startreq(&w.console.env, h, 3);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
+	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
+	/* Nor of one that has left again meanwhile. */
+	arrive();
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
+	apmp_fetch_and(&h->slot[3].flags, ~(uint64_t)HWRPB_PA);
 	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 }
@@ -149,7 +162,7 @@ START_TEST(other_words_mean_nothing)
 	apmp_store_relaxed(&h->slot[3].txrdy, 1);
 	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
-	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	arrive();
 	ck_assert(apmp_hwrpb_take_startreq(h, 3));
 }
 END_TEST

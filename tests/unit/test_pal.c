@@ -112,6 +112,7 @@ START_TEST(back_before_it_parked)
 
 	apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
 	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);
+	apmp_fetch_or(&slot->flags, HWRPB_PA);
 	apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
 	ck_assert(!apmp_hwrpb_take_startreq(alpha->hwrpb, 1));
 	apmp_store_relaxed(&w.line[0].pending, 0);
