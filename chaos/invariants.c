@@ -1,7 +1,7 @@
 /*
  * invariants.c - safety as seen from outside: CPUs and sharing sets.
  *
- *   - every CPU has an owner, and none is in transit: no CPU is lost;
+ *   - every CPU that had an owner at first has one, and none is in transit: no CPU is lost;
  *   - whoever executes on a CPU is its current owner: no CPU has two;
  *   - a partition that runs has exactly one primary among its CPUs;
  *   - the members of a set are the partitions of its community that say they are;
@@ -47,7 +47,19 @@ static bool is_member(const json_t *partition)
 	return strcmp(text(instance, "state"), "member") == 0;
 }
 
-static bool cpu_holds(const json_t *status, const json_t *cpu, char *what, size_t size)
+static bool had_owner(const json_t *first, int id)
+{
+	const json_t *cpu;
+	size_t i;
+
+	json_array_foreach(json_object_get(first, "cpus"), i,
+			   cpu) if (json_integer_value(json_object_get(cpu, "id")) ==
+				    id) return text(cpu, "owner") != NULL;
+	return false;
+}
+
+static bool cpu_holds(const json_t *status, const json_t *first, const json_t *cpu, char *what,
+		      size_t size)
 {
 	int id = (int)json_integer_value(json_object_get(cpu, "id"));
 	const char *owner = text(cpu, "owner"), *current = text(cpu, "current_owner");
@@ -56,7 +68,7 @@ static bool cpu_holds(const json_t *status, const json_t *cpu, char *what, size_
 
 	if (owner && !current && is_member(partition_named(status, owner)))
 		return fails(what, size, "CPU %d of %s is nowhere", id, owner);
-	if (!owner)
+	if (!owner && had_owner(first, id))
 		return fails(what, size, "CPU %d has lost its owner", id);
 	if (strcmp(state, "transit") == 0)
 		return fails(what, size, "CPU %d is still in transit", id);
@@ -144,13 +156,14 @@ static bool community_holds(const json_t *status, const json_t *community, char 
 	return true;
 }
 
-bool invariants_hold(const json_t *status, bool all_members, char *ret_what, size_t size)
+bool invariants_hold(const json_t *status, const json_t *first, bool all_members, char *ret_what,
+		     size_t size)
 {
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "cpus"), i,
-			   item) if (!cpu_holds(status, item, ret_what, size)) return false;
+			   item) if (!cpu_holds(status, first, item, ret_what, size)) return false;
 	json_array_foreach(json_object_get(status, "partitions"), i, item)
 	{
 		if (!primaries_hold(status, item, ret_what, size))

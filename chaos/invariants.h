@@ -9,8 +9,10 @@
 
 #include <jansson.h>
 
-/* Checks a status (INTERFACES: `status --json`).  True when all holds; otherwise *ret_what, of size
- * bytes, says in a sentence what does not.  all_members: every partition must be a member. */
-bool invariants_hold(const json_t *status, bool all_members, char *ret_what, size_t size);
+/* Checks a status (INTERFACES: `status --json`) against the first one, in which the CPUs that have
+ * an owner must have one ever after.  True when all holds; otherwise *ret_what, of size bytes, says
+ * in a sentence what does not.  all_members: every partition must be a member. */
+bool invariants_hold(const json_t *status, const json_t *first, bool all_members, char *ret_what,
+		     size_t size);
 
 #endif

@@ -46,6 +46,7 @@ struct campaign {
 	char partition[MAX_NAMES][32];
 	uint64_t armed[APMP_P_COUNT], landed[APMP_P_COUNT];
 	uint64_t kills, inside;
+	json_t *first;	/* the status before anything was done */
 	char what[256]; /* the violation that was found */
 };
 
@@ -87,7 +88,7 @@ static bool check(struct campaign *c, bool all_members)
 {
 	json_t *status = status_of(c);
 	char what[200];
-	bool holds = status && invariants_hold(status, all_members, what, sizeof(what));
+	bool holds = status && invariants_hold(status, c->first, all_members, what, sizeof(what));
 
 	if (status && !holds)
 		violated(c, what, "");
@@ -328,7 +329,7 @@ static bool learn_partitions(struct campaign *c)
 			   p) if (c->partition_count < MAX_NAMES)
 	    snprintf(c->partition[c->partition_count++], sizeof(c->partition[0]), "%s",
 		     json_string_value(json_object_get(p, "name")));
-	json_decref(status);
+	c->first = status;
 	return c->partition_count >= 2 || violated(c, "at least two partitions are needed", "");
 }
 
@@ -390,6 +391,7 @@ int chaos_kills(const char *name, uint64_t count, uint64_t seed, bool json)
 			"violation: %s\nreproduce: apmp chaos kills --seed %llu --count %llu\n",
 			c->what, (unsigned long long)seed, (unsigned long long)count);
 	machine_close(&c->machine);
+	json_decref(c->first);
 	/* Nine of ten must land where they were meant to, or nothing was tested. */
 	good = good && 10 * c->inside >= 9 * c->kills;
 	free(c);

@@ -143,7 +143,8 @@ static void do_remove(struct partition *p, const struct apmp_call_request *r)
 		console_callback_reply(p, r->seq, 0);
 		return;
 	}
-	if (dead->fence_pending || dead->remove_waiters == CONSOLE_WAITERS) {
+	if (dead->fence_pending || dead->bugcheck_asked ||
+	    dead->remove_waiters == CONSOLE_WAITERS) {
 		console_callback_reply(p, r->seq, -EINPROGRESS);
 		return;
 	}
@@ -173,7 +174,7 @@ static void on_booted(struct partition *p)
 		boot_done(p);
 }
 
-static void on_joined(struct partition *p)
+void console_joined(struct partition *p)
 {
 	struct console *c = p->console;
 
@@ -210,16 +211,19 @@ static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 	uint32_t cpu_idx = (uint32_t)about;
+	const struct migration *m = &c->migration[cpu_idx % APMP_MAX_CPUS];
+	int err = (int)(about >> 32 & 0xfff);
+	struct apmp_tree_node cpu;
 
-	if (cpu_idx >= c->cpu_count)
+	if (cpu_idx >= c->cpu_count || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
 	if (report == APMP_REPORT_CPU_QUIESCED) {
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
-	} else if (report == APMP_REPORT_CPU_ACTIVE) {
+	} else if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle) {
 		console_event(c, "cpu.started", p, "{s:i}", "cpu", (int)cpu_idx);
 		console_migration_done(c, cpu_idx, p);
-	} else {
-		console_migration_failed(c, cpu_idx, -(int)(about >> 32), NULL);
+	} else if (report == APMP_REPORT_CPU_REFUSED && (p->id == m->from || p->id == m->to)) {
+		console_migration_failed(c, cpu_idx, err ? -err : -EIO, NULL);
 	}
 }
 
@@ -258,7 +262,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 		console_event(c, "set.created", p, "{s:I}", "incarnation", (json_int_t)about);
 		break;
 	case APMP_REPORT_JOINED:
-		on_joined(p);
+		console_joined(p);
 		break;
 	case APMP_REPORT_LEFT:
 		console_set_state(p, APMP_PARTITION_RUNNING);

@@ -14,6 +14,7 @@
 #include "shm/hwrpb_write.h"
 #include "shm/intr.h"
 #include "shm/layout_console.h"
+#include "shm/layout_db.h"
 #include "shm/recorder.h"
 #include "shm/tree_write.h"
 #include "shm/wire/varlink.h"
@@ -55,7 +56,8 @@ struct partition {
 	uint64_t pid;
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	enum fence_reason fencing;
-	bool fence_pending;
+	bool fence_pending;  /* SIGKILL was not enough yet */
+	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
 	bool boot_after_fence;
 	int exit_status; /* wait status of its last instance, -1 unknown */
 	/* Callbacks REMOVE_INSTANCE that wait for the fence. */
@@ -152,6 +154,7 @@ void console_pending(struct partition *p, uint64_t incarnation, uint64_t process
 /* callbacks.c: serves a partition's channel. */
 __attribute__((warn_unused_result)) int console_channel_open(struct partition *p);
 void console_channel_close(struct partition *p);
+void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
 
 /* migrate.c */
@@ -163,6 +166,12 @@ void console_set_cpuset(struct partition *p);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
 void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
+
+/* database.c: a look at a community's database; NULL when it has none. */
+const struct apmp_db *console_db_map(struct console *c,
+				     const struct apmp_tree_community *community);
+void console_db_unmap(const struct apmp_db *db);
+bool console_db_has_member(struct partition *p);
 
 /* events.c.  fields: a jansson pack format and its arguments for the object's members. */
 void console_event(struct console *c, const char *kind, struct partition *p, const char *format,

@@ -143,6 +143,8 @@ void console_events_serve(struct console *c, struct varlink_call *call, const js
 	if (!follow) { /* all but the last as a stream, the last as the final reply */
 		uint64_t last = newest(c);
 
+		if (s->next < oldest(c)) /* more have happened since than are kept */
+			s->next = oldest(c);
 		for (; s->next < last; s->next++)
 			if (varlink_call_continue(call, wrap(event_json(c, s->next))))
 				break;

@@ -510,6 +510,8 @@ static void take_over(struct console *c)
 		} else if (console_channel_open(p) == 0) {
 			console_callback_reply(p, 0, 0);
 			resume_arrivals(p);
+			if (console_state(p) != APMP_PARTITION_MEMBER && console_db_has_member(p))
+				console_joined(p); /* its report was lost */
 		}
 	}
 	apmp_intr_all(&c->env, APMP_INTR_TREE);

@@ -80,6 +80,16 @@ static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 	return BOOT_OK;
 }
 
+static enum boot_error refuse_memory(struct boot_refusal *r, const struct apmp_box_event *event)
+{
+	if (event->error == -ENOMEM)
+		return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory", event->arg[0], event->arg[1]);
+	(void)refuse(r, BOOT_HOST, "memory", 0, 0);
+	r->err = -event->error;
+	memcpy(r->text, event->text, sizeof(r->text));
+	return BOOT_HOST;
+}
+
 /* Memory that the partition needs, private and its community's; fresh where it is private. */
 static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 {
@@ -103,8 +113,7 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 			if (f.owner == p->handle) /* nothing of its last life */
 				console_object_drop(c, APMP_BOX_RAM, f.pa);
 			if (console_object_need(c, APMP_BOX_RAM, f.pa, f.size, &event))
-				return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory", event.arg[0],
-					      event.arg[1]);
+				return refuse_memory(r, &event);
 		}
 	}
 	console_object_drop(c, APMP_BOX_CHANNEL, p->id);
@@ -218,8 +227,11 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	if (!err) {
 		p->pid = event.arg[0];
 		memcpy(p->host_cpus, request.cpus, sizeof(p->host_cpus));
-		return console_channel_open(p);
+		err = console_channel_open(p);
+		snprintf(event.text, sizeof(event.text), "its channel: %s", strerror(-err));
 	}
+	if (!err)
+		return 0;
 	(void)refuse(r, BOOT_HOST, "start of the instance", 0, 0);
 	r->err = -err;
 	memcpy(r->text, event.text, sizeof(r->text));
@@ -384,6 +396,7 @@ void console_conclude(struct partition *p, uint64_t incarnation)
 	p->pid = 0;
 	p->fencing = FENCE_NONE;
 	p->fence_pending = false;
+	p->bugcheck_asked = false;
 	console_set_state(p, state);
 	tell_end(p, state);
 	answer_waiters(p, 0);
@@ -426,7 +439,15 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 	 */
 	fprintf(stderr, "apmp-console: fence of partition %s: %s\n", p->name, event->text);
 	p->fencing = FENCE_NONE;
+	p->fence_pending = false;
+	p->bugcheck_asked = false;
+	p->boot_after_fence = false;
 	answer_waiters(p, -EINPROGRESS);
+	if (p->halt_call)
+		varlink_call_error(p->halt_call, "Host",
+				   json_pack("{s:s,s:i,s:s}", "what", "fence", "errno",
+					     -event->error, "reason", event->text));
+	p->halt_call = NULL;
 }
 
 void console_fence(struct partition *p, enum fence_reason reason)
@@ -446,25 +467,50 @@ void console_fence(struct partition *p, enum fence_reason reason)
 	/* `fence: bugcheck`: the instance itself must see the bit and end; who asked goes on. */
 	request.arg[0] = reason == FENCE_REMOVED && !c->fence_kill;
 	if (request.arg[0]) {
-		p->fence_pending = true;
+		p->bugcheck_asked = true;
+		console_set_state(p, APMP_PARTITION_FENCE_PENDING);
+		console_event(c, "instance.fence-pending", p, "{s:s}", "waits_for", "bugcheck");
 		answer_waiters(p, -EINPROGRESS);
 	}
 	box_link_post(&c->box, &request, on_killed, p);
 }
 
+static bool in_set(const struct partition *p)
+{
+	enum apmp_partition_state state = console_state(p);
+
+	return p->exists && p->pid && !p->fencing &&
+	       (state == APMP_PARTITION_MEMBER || state == APMP_PARTITION_LEAVING ||
+		state == APMP_PARTITION_JOINING || state == APMP_PARTITION_CREATING);
+}
+
+/* Whether another one may be watching its heartbeat. */
+static bool is_watched(const struct partition *p)
+{
+	struct console *c = p->console;
+	struct apmp_tree_partition self, other;
+
+	if (!in_set(p) || apmp_tree_partition(&c->tw.tree, p->id, &self))
+		return false;
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		if (i != p->id && in_set(&c->partition[i]) &&
+		    apmp_tree_partition(&c->tw.tree, i, &other) == 0 &&
+		    other.community == self.community)
+			return true;
+	return false;
+}
+
 void console_exited(struct partition *p, uint64_t incarnation, int status)
 {
 	struct console *c = p->console;
-	enum apmp_partition_state state = console_state(p);
-	bool in_set = state == APMP_PARTITION_MEMBER || state == APMP_PARTITION_LEAVING ||
-		      state == APMP_PARTITION_JOINING || state == APMP_PARTITION_CREATING;
 
 	if (apmp_identity_incarnation(console_identity(p)) != incarnation)
 		return;
 	p->exit_status = status;
 	/* Without notice the others' heartbeats must find it; one that nobody watches never would
 	 * be found. */
-	if (!c->notice_exit && in_set && !apmp_load_relaxed(&c->state->partition[p->id].exit))
+	if (!c->notice_exit && is_watched(p) &&
+	    !apmp_load_relaxed(&c->state->partition[p->id].exit))
 		return;
 	if (!p->fencing && !apmp_load_relaxed(&c->state->partition[p->id].exit))
 		console_event(c, "instance.suspected", p, "{s:s}", "by", "box");

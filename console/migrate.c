@@ -87,6 +87,8 @@ static int grow_cpuset(struct partition *to, uint32_t cpu_idx)
 	uint32_t host = to->console->host_cpu[cpu_idx];
 
 	console_host_cpus(to, cpus);
+	if (host >= 1024) /* more than the box's sets have; never asked for */
+		return 0;
 	if (cpus[host / 64] >> host % 64 & 1)
 		return 0;
 	cpus[host / 64] |= UINT64_C(1) << host % 64;

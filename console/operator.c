@@ -219,6 +219,10 @@ static bool may_ask(struct varlink_call *call, struct console *c, int cpu_idx,
 {
 	struct migration *m = &c->migration[cpu_idx];
 
+	/* Done, and its report was lost: the CPU is where it was to go, and works there. */
+	if (m->active && m->to == from->id &&
+	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE)
+		console_migration_done(c, (uint32_t)cpu_idx, from);
 	if (m->active) {
 		varlink_call_error(call, "Busy",
 				   json_pack("{s:s}", "what", "another migration of the CPU"));

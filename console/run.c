@@ -4,8 +4,9 @@
  * A program lives and dies with the instance: the fence kills both.  Its standard streams are the
  * caller's own descriptors.
  *
- * LIMITS    A program whose caller was cut off by the death of a console goes on, with its
- *           partition; nobody learns its exit status.
+ * LIMITS    The box answers when the program runs, so one on a file system that hangs makes the
+ *           console wait.  A program whose caller was cut off by the death of a console goes on,
+ * with its partition; nobody learns its exit status.
  */
 #include <errno.h>
 #include <signal.h>

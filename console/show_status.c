@@ -5,33 +5,10 @@
  * is mapped read-only, copied out, and shown as it is found.
  */
 #include <string.h>
-#include <sys/mman.h>
 
 #include "console/console.h"
 #include "shm/layout_db.h"
 #include "shm/shared.h"
-
-/* The database of a community, read-only; NULL when it has none. */
-static const struct apmp_db *map_db(struct console *c, const struct apmp_tree_community *community)
-{
-	uint64_t pa = (community->apmpdb_info & UINT32_MAX) * APMP_PAGE_SIZE;
-	uint64_t size = (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
-	struct apmp_tree_fragment f;
-	int fds[2];
-	void *base;
-
-	if (!community->apmpdb_info || apmp_tree_memory_at(&c->tw.tree, pa, &f) ||
-	    f.size - (pa - f.pa) < size || console_object(c, APMP_BOX_RAM, f.pa, f.size, fds))
-		return NULL;
-	base = mmap(NULL, size, PROT_READ, MAP_SHARED, fds[0], (off_t)(pa - f.pa));
-	return base == MAP_FAILED ? NULL : base;
-}
-
-static void unmap_db(const struct apmp_db *db)
-{
-	if (db)
-		munmap((void *)(uintptr_t)db, (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
-}
 
 static const char *set_state(uint32_t state)
 {
@@ -220,7 +197,7 @@ json_t *console_status(struct console *c)
 		there[i] = apmp_tree_community(&c->tw.tree, i, &community[i]) == 0;
 		if (!there[i])
 			continue;
-		db[i] = map_db(c, &community[i]);
+		db[i] = console_db_map(c, &community[i]);
 		json_array_append_new(communities, community_json(c, &community[i], db[i]));
 	}
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
@@ -238,7 +215,7 @@ json_t *console_status(struct console *c)
 					       k < APMP_MAX_PARTITIONS ? community[k].name : NULL));
 	}
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
-		unmap_db(db[i]);
+		console_db_unmap(db[i]);
 	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "machine", c->machine, "state",
 			 c->announced ? "on" : "starting", "backend", c->backend, "partitions",
 			 partitions, "cpus", cpus_json(c), "communities", communities);

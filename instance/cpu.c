@@ -70,6 +70,8 @@ static void run(struct cpu *cpu)
 	struct apmp_env *env = &in->env;
 
 	for (;;) {
+		uint32_t to_id;
+		bool loan;
 		int err;
 
 		/* No deadline: a CPU that nobody interrupts uses no host CPU. */
@@ -79,9 +81,11 @@ static void run(struct cpu *cpu)
 		apmp_store_release(&in->hwrpb->slot[cpu->idx].state, HWRPB_CPU_QUIESCED);
 		APMP_POINT_ARG(env, migrate_904, cpu->idx);
 		env->report(env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
-		apmp_store_relaxed(&cpu->order, CPU_ORDER_NONE);
-		err = apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, cpu->to_id,
-				       cpu->loan);
+		to_id = cpu->to_id;
+		loan = cpu->loan;
+		/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
+		apmp_store_release(&cpu->order, CPU_ORDER_NONE);
+		err = apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id, loan);
 		if (err == -EIO)
 			instance_bugcheck(in, cpu->idx);
 		if (!err)
@@ -137,7 +141,8 @@ int instance_cpu_migrate(struct instance *in, uint32_t cpu_idx, uint32_t to_id, 
 		return -EBUSY;
 	if (!(apmp_hwrpb_flags(in->hwrpb, cpu_idx) & HWRPB_PA))
 		return -EPERM;
-	if (!cpu->has_thread ||
+	/* An order that the CPU has not taken yet must not change under it. */
+	if (!cpu->has_thread || apmp_load_acquire(&cpu->order) != CPU_ORDER_NONE ||
 	    apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) != HWRPB_CPU_ACTIVE)
 		return -EAGAIN;
 	cpu->to_id = to_id;

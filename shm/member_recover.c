@@ -119,6 +119,9 @@ void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 	APMP_POINT(env, recover_end);
 }
 
+/* Readings in a row; whoever sets the bit more often is mad, and the next tick goes on. */
+#define VALIDATE_TRIES 8u
+
 /* Every page of the database is still accessible [0143]. */
 static void validate(struct apmp_member *m, struct apmp_db *db)
 {
@@ -126,9 +129,12 @@ static void validate(struct apmp_member *m, struct apmp_db *db)
 	uint64_t bit = UINT64_C(1) << m->id;
 
 	/* The bit goes first: a loss during the reading sets it again, and all is read again. */
-	while (apmp_fetch_and(&db->header.validate, ~bit) & bit) {
-		uint64_t removed = apmp_load_acquire(&db->header.removed_count);
+	for (uint32_t i = 0; i < VALIDATE_TRIES; i++) {
+		uint64_t removed;
 
+		if (!(apmp_fetch_and(&db->header.validate, ~bit) & bit))
+			return;
+		removed = apmp_load_acquire(&db->header.removed_count);
 		for (uint64_t off = 0; off < m->size; off += APMP_PAGE_SIZE)
 			(void)apmp_load_relaxed(&word[off / sizeof(*word)]);
 		apmp_store_relaxed(&apmp__own_node(m, db)->validated, removed);
