@@ -1,9 +1,10 @@
 /* Programs in a partition: `apmp run`.
  *
  * WHAT     What is to run comes as a memfd: as many arguments as the request says, the strings of
- *          the environment, an empty one, the directory.  A program is in a session of its own, in
- * its partition's group for programs, and ends with the partition. LIMITS   A program runs as the
- * user of the box.  Its umask and limits are those that the box was started with.
+ *          the environment, an empty one, the directory.  A program is in a session of its own,
+ *          in its partition's group for programs, and ends with the partition.
+ * LIMITS   A program runs as the user of the box.  Its umask and limits are those that the box
+ *          was started with.
  */
 #include "apmpd/box_internal.h"
 

@@ -1,10 +1,10 @@
 /*
  * apmp-console.c - the console of every partition: forms the machine, then serves it.
  *
- * WHAT      The box starts it with its end of a pair (fd 3) and the listening control socket (fd
- * 4). First it hears what the box keeps for it; then it forms the machine or takes it over; then
- * the loop serves box, instances and operator. CRASHES   May end at any instruction: the box starts
- * it again with the same memories.
+ * WHAT      The box starts it with its end of a pair (descriptor 3) and the listening control
+ *           socket (4).  First it hears what the box keeps for it; then it forms the machine or
+ *           takes it over; then the loop serves box, instances and operator.
+ * CRASHES   May end at any instruction: the box starts it again with the same memories.
  */
 #include <errno.h>
 #include <signal.h>

@@ -91,7 +91,6 @@ struct console {
 	struct apmp_update update;
 	struct apmp_tree_writer tw;
 	uint64_t tree_size;
-	int tree_ro_fd, lines_fd;
 	struct apmp_recorder *recorder;
 	uint32_t cpu_count; /* ids are below */
 	uint64_t tick_ns, stop_ns;
@@ -128,7 +127,8 @@ __attribute__((warn_unused_result)) int console_form(struct console *c);
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
 						       uint64_t id, uint64_t size, int fds[2]);
 void *console_object_map(struct console *c, uint32_t kind, uint64_t id);
-/* Makes it when it is not there.  -ENOMEM: *ret_event has wanted, had and the limit. */
+/* Makes it when it is not there.  -ENOMEM: *ret_event has wanted, had and the limit; -ENFILE: too many;
+ * what the box said.  text has the sentence. */
 __attribute__((warn_unused_result)) int console_object_need(struct console *c, uint32_t kind,
 							    uint64_t id, uint64_t size,
 							    struct apmp_box_event *ret_event);

@@ -4,7 +4,7 @@
  *
  * STATES    nothing -> tree made, unpublished -> published, state's fingerprint written.  A console
  *           that dies before the last drops what there is and forms anew: no partition has run.
- * CRASHES   form_502 to form_506: formed anew.  Later: console_adopt repairs the open update,
+ * CRASHES   form_502 to form_506: formed anew.  Later: adopt repairs the open update,
  *           settles CPUs in transit, and fences whoever has no process any more.
  */
 #include <errno.h>
@@ -18,6 +18,8 @@
 
 #define MAX_DESC      64u
 #define MAX_FRAGMENTS 128u
+/* Stores of an update besides two for each node: names, flags, the CPU's two words. */
+#define JOURNAL_SPARE 64u
 #define FIRST_PA      (UINT64_C(1) << 30) /* so that no page frame is 0 */
 #define PA_ALIGN      (UINT64_C(1) << 30)
 #define BASE_ALLOC    (2 * APMP_GRANULE) /* a machine file's least memory that can boot */
@@ -369,6 +371,12 @@ static int form_tree(struct console *c)
 	size_t i;
 	int err;
 
+	if (2 * hardware_nodes(c) + JOURNAL_SPARE > APMP_JOURNAL_ENTRIES) {
+		snprintf(c->why, sizeof(c->why),
+			 "it has %u hardware nodes, and a console can change at most %u at once",
+			 hardware_nodes(c), (APMP_JOURNAL_ENTRIES - JOURNAL_SPARE) / 2);
+		return -E2BIG;
+	}
 	c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
 	err = need(c, APMP_BOX_TREE, 0, c->tree_size);
 	if (err)
@@ -427,8 +435,6 @@ static int open_partitions(struct console *c)
 
 static int open_common(struct console *c)
 {
-	int fds[2];
-
 	if (need(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER, APMP_RECORDER_SIZE))
 		return -ENOMEM;
 	c->recorder = console_object_map(c, APMP_BOX_RECORDER, APMP_CONSOLE_RECORDER);
@@ -441,9 +447,6 @@ static int open_common(struct console *c)
 	c->state = console_object_map(c, APMP_BOX_STATE, 0);
 	apmp_update_init(&c->update, &c->env, &c->state->journal);
 	apmp_update_object(&c->update, APMP_OBJECT_STATE, c->state, APMP_CONSOLE_STATE_SIZE);
-	if (console_object(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE, fds))
-		return -EIO;
-	c->lines_fd = fds[0];
 	return 0;
 }
 
@@ -522,7 +525,7 @@ static void take_over(struct console *c)
 
 int console_form(struct console *c)
 {
-	int fds[2], err = read_config(c);
+	int err = read_config(c);
 
 	if (!err)
 		err = open_common(c);
@@ -544,11 +547,8 @@ int console_form(struct console *c)
 	}
 	if (!err)
 		err = need(c, APMP_BOX_TREE_RO, 0, c->tree_size);
-	if (!err)
-		err = console_object(c, APMP_BOX_TREE_RO, 0, 0, fds);
 	if (err)
 		return err;
-	c->tree_ro_fd = fds[0];
 	if (apmp_load_relaxed(&c->state->fingerprint)) {
 		take_over(c);
 	} else {

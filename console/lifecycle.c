@@ -170,7 +170,8 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uin
 		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
 				    id == primary ? NODE_PRIMARY : 0);
 	}
-	apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, id, UINT64_MAX, flags);
+	/* No life has this HWRPB yet: nothing to undo. */
+	apmp_store_relaxed(&slot->flags, flags);
 }
 
 /* Step 508: tree and HWRPB of the new life, all in one update.  Returns its incarnation. */
@@ -274,8 +275,6 @@ static void release_cpus(struct partition *p, uint64_t identity)
 
 		/* Only the dead's own: another may run there by now. */
 		(void)apmp_cas(&c->env.lines[cpu].runner, &runner, 0);
-		if (apmp_load_relaxed(&c->state->transit[cpu]) == identity)
-			console_settle_transit(c, cpu);
 		console_migration_failed(c, cpu, 0, p);
 	}
 }

@@ -65,6 +65,13 @@ int console_object_need(struct console *c, uint32_t kind, uint64_t id, uint64_t 
 
 	if (find(kind, id))
 		return 0;
+	if (!find(0, 0)) {
+		snprintf(ret_event->text, sizeof(ret_event->text),
+			 "the console keeps at most %u memories, channels and terminals",
+			 OBJECTS_MAX);
+		ret_event->error = -ENFILE;
+		return -ENFILE;
+	}
 	err = box_link_call(&c->box, &request, NULL, 0, ret_event, fds);
 	if (!err)
 		console_object_add(c, kind, id, size, fds, 2);

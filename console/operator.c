@@ -153,10 +153,11 @@ static void on_reset(struct varlink_call *call, const json_t *parameters, void *
 		no_such_partition(call, name);
 	} else if (!console_identity(p)) {
 		wrong_state(call, "NotRunning", p);
-	} else if (p->halt_call) {
-		varlink_call_error(call, "Busy",
-				   json_pack("{s:s}", "what", "another request to the partition"));
 	} else {
+		if (p->halt_call) /* an instance that does not answer is what a reset is for */
+			varlink_call_error(
+			    p->halt_call, "PartitionDied",
+			    json_pack("{s:s,s:s}", "partition", p->name, "during", "halt"));
 		p->boot_after_fence = true;
 		p->halt_call = call;
 		varlink_call_on_hangup(call, halt_gone, p);
@@ -320,11 +321,12 @@ static void strike(struct varlink_call *call, struct partition *p, const char *f
 		wrong_state(call, "NotRunning", p);
 		return;
 	}
-	console_event(p->console, "fault.injected", p, "{s:s}", "fault", fault);
-	if (box_link_call(&p->console->box, &request, NULL, 0, &event, NULL))
+	if (box_link_call(&p->console->box, &request, NULL, 0, &event, NULL)) {
 		wrong_state(call, "NotRunning", p);
-	else
-		varlink_call_reply(call, NULL);
+		return;
+	}
+	console_event(p->console, "fault.injected", p, "{s:s}", "fault", fault);
+	varlink_call_reply(call, NULL);
 }
 
 static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)

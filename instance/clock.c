@@ -33,6 +33,7 @@ static void *clock_main(void *arg)
 	uint64_t next = env->now(env);
 
 	instance_thread_is(APMP_THREAD_CLOCK);
+	(void)pthread_setname_np(pthread_self(), "clock"); /* for top -H and gdb */
 	for (;;) {
 		uint64_t now;
 		int work = apmp_member_tick(&in->member);

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "instance/instance.h"
@@ -99,8 +100,11 @@ static void *cpu_main(void *arg)
 {
 	struct cpu *cpu = arg;
 	struct instance *in = cpu->instance;
+	char name[16];
 
 	instance_thread_is(cpu->idx);
+	snprintf(name, sizeof(name), "cpu %u", cpu->idx);
+	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
 	for (;;) {
 		if (apmp_pal_park(&in->env, in->hwrpb, cpu->idx, APMP_NEVER))
 			instance_bugcheck(in, cpu->idx);

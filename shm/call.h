@@ -6,9 +6,12 @@
  * console is sent again with the same seq; the console answers a seq it has done from its record.
  * The reply's error is 0 or a negative errno:
  *   -EINVAL  the request makes no sense          -EPERM   not yours to ask
- *   -ENXIO   no such memory, CPU or partition    -EAGAIN  the compared value had changed
- *   -ESTALE  this identity is fenced             -EBUSY   already under way
- *   -EHOSTDOWN destination isn't running         -ENOEXEC CPU not compatible there
+ *   -ENXIO   no such memory, CPU or partition    -EACCES  MAP: not your memory
+ *   -EAGAIN  SET_APMPDB_INFO: the field holds something else by now
+ *   -ESTALE  this identity is fenced, or is being fenced
+ *   -EINPROGRESS  REMOVE_INSTANCE: the fence is pending; ask again
+ *   MIGRATE_CPU besides: -EBUSY it is the primary; -EALREADY it is there; -EXDEV another community;
+ *   -EHOSTDOWN nothing runs there; -ENOEXEC the CPU is not compatible there; what the host said
  */
 #ifndef APMP_SHM_CALL_H
 #define APMP_SHM_CALL_H
@@ -23,8 +26,7 @@
 	X(REMOVE_INSTANCE, 3, "remove_instance") /* arg0 identity: answered when it is fenced */   \
 	X(MIGRATE_CPU, 4, "migrate_cpu") /* arg0 CPU, arg1 partition id, arg2 loan: PAL MIGRATE */ \
 	X(REPORT, 5, "report")		 /* arg0 enum apmp_report, arg1 about; has no reply */     \
-	X(SET_NAME, 6, "set_name")	 /* instance name: "partition-incarnation"; no argument */ \
-	X(EXIT, 7, "exit")		 /* arg0 enum apmp_exit: the primary enters console mode */
+	X(EXIT, 6, "exit")		 /* arg0 enum apmp_exit: the primary enters console mode */
 
 enum apmp_call_op {
 #define X(name, value, text) APMP_CALL_##name = value,

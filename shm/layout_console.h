@@ -17,7 +17,7 @@
 #pragma GCC diagnostic error "-Wpadded"
 
 /* The undo journal of an update (shm/update.c). */
-#define APMP_JOURNAL_ENTRIES 1024u
+#define APMP_JOURNAL_ENTRIES 4096u
 
 /* W: console.  R: next console. */
 struct apmp_journal_entry {
@@ -45,7 +45,6 @@ struct apmp_journal {
 	X(MEMBER, 7, "member")                                                                     \
 	X(LEAVING, 8, "leaving")                                                                   \
 	X(CRASHED, 9, "crashed")                                                                   \
-	X(HUNG, 10, "hung")                                                                        \
 	X(FENCE_PENDING, 11, "fence-pending")                                                      \
 	X(DEAD, 12, "dead")
 

@@ -50,8 +50,8 @@ struct hwrpb_slot {
 	_Atomic uint32_t state;	   /* W: partition.  R: both; enum hwrpb_cpu_state */
 	_Atomic uint32_t host_cpu; /* W: console.  R: partition; advisory: steers speed only */
 	_Atomic uint64_t context; /* W: partition.  R: both; identity whose saved context this is */
-	_Atomic uint64_t reason_for_halt; /* W: console.  R: both */
-	_Atomic uint64_t halt_requested;  /* W: console.  R: partition */
+	_Atomic uint64_t reason_for_halt; /* W: console.  R: both; no HALT migration yet: 0 */
+	_Atomic uint64_t halt_requested;  /* W: console.  R: partition; likewise 0 */
 	_Atomic uint32_t txrdy;		  /* W: console sets, the primary clears.  R: primary */
 	_Atomic uint32_t rxrdy;	   /* W: primary sets, the CPU clears.  R: the CPU; futex word */
 	char tx[HWRPB_MSG_SIZE];   /* W: console before txrdy.  R: primary after it */

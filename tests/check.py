@@ -27,6 +27,7 @@ import leftovers  # noqa: E402
 
 PROGRAM_LIMIT = 300  # seconds for one test program, simulator command, lint script or example
 STRAY_GRACE = 5      # seconds in which what a command started may end after it
+STOP_GRACE = 60      # seconds for a command that overran its limit, to end in order
 STAGE_LIMIT = 1800   # seconds for one build or for all system tests
 
 # Arguments of apmp-sim. It prints what reproduces a finding, and ends with "N passed, N failed".
@@ -99,7 +100,10 @@ def run(context, name, command, limit=PROGRAM_LIMIT, env=None):
                                  env={**context.env, **(env or {})})
         try:
             status = descendants.wait(child, limit)
-            if status is not None:
+            if status is None:  # pytest then ends its machines in order
+                child.send_signal(signal.SIGINT)
+                descendants.wait(child, STOP_GRACE)
+            else:
                 strays = descendants.outlive(child, STRAY_GRACE)
         finally:
             descendants.kill_all()

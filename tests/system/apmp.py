@@ -27,6 +27,9 @@ FAILURES = BUILD / "failures"
 WATCHDOG = 60 * float(os.environ.get("APMP_TEST_SLOW", "1"))  # seconds
 GRACE = WATCHDOG / 6  # for a process that is about to end when its machine is off
 
+# Assertions and panics of ours, and what the sanitizers say.
+BAD_WORDS = ("assertion", "does not hold", "Sanitizer", "runtime error:", "signal 6", "signal 11")
+
 DONE, REFUSED, USAGE, NO_MACHINE = 0, 1, 2, 3  # exit codes of apmp
 
 # The trio of examples/01-trio in short: six CPUs, three partitions, one community.
@@ -271,10 +274,12 @@ class Machine:
         """The part of status about one CPU."""
         return next(cpu for cpu in self.status()["cpus"] if cpu["id"] == number)
 
-    def passed(self, point, *who):
-        """Entries of this point in the flight recorders, oldest first."""
+    def passed(self, point, *who, since=0):
+        """Entries of this point in the flight recorders, oldest first; old ones get lost. since is
+        in nanoseconds of CLOCK_MONOTONIC, as time.monotonic_ns() gives them."""
         entries = self.try_apmp("trace", *who, as_json=True).lines
-        return [entry for entry in entries if entry["point"] == point]
+        return [entry for entry in entries
+                if entry["point"] == point and entry["t_ns"] >= since]
 
     def until(self, holds, ask=None):
         """Asks (for the status) until holds(answer), for what no event tells; gives that answer."""
@@ -358,6 +363,7 @@ class Machine:
     def close(self):
         """Powers off; gives a list of sentences: what was wrong or is left behind."""
         wrong = self._wrong + self._collect_points()
+        wrong += self._bad_words()
         if self.rundir.exists():
             wrong += self._power_off()
         if self._events:
@@ -370,6 +376,12 @@ class Machine:
     def remove(self):
         """Removes the directories of a closed machine."""
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _bad_words(self):
+        """Lines of the logs that must never be there, whatever a test does."""
+        return [f"{path.name}: {line}" for path in sorted(self.rundir.glob("*.log"))
+                for line in path.read_text(errors="replace").splitlines()
+                if any(word in line for word in BAD_WORDS)]
 
     def _power_off(self):
         """Down; where that fails the box is killed, so that its guard ends everything."""

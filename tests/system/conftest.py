@@ -4,6 +4,7 @@
 with everything powered off, and fail the test for anything left behind. `shared` is a machine for
 the tests of a module that leave it as they found it; the text is MACHINE of the module or the trio.
 """
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,22 @@ def pytest_runtest_makereport(item, call):
     """Lets the fixtures below know whether the test itself has failed."""
     report = (yield).get_result()
     setattr(item, f"report_{report.when}", report)
+
+
+@pytest.fixture(autouse=True)
+def hang_guard(request):
+    """Ends a test that waits in a place without a watchdog, such as a read of a pipe. A module
+    whose tests take long says so in HANG_GUARD."""
+    seconds = getattr(request.module, "HANG_GUARD", 4 * apmp.WATCHDOG) + apmp.WATCHDOG
+
+    def hung(_signal, _frame):
+        raise AssertionError(f"this test hung for {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def _failed(request):

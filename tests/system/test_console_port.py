@@ -66,7 +66,7 @@ def attach(shared):
 
 
 def test_what_it_printed_is_shown_and_the_key_leaves(attach):
-    """Also what was printed before anyone was there. shows: PLAT-04, MGMT-02"""
+    """Also what was printed before anyone was there. shows: PLAT-04"""
     terminal = attach("gamma")
     said = terminal.read_until(b"member of the sharing set")
     assert b'console of partition "gamma"; ^] leaves' in said

@@ -58,7 +58,6 @@ def client(shared):
 
 
 def test_it_tells_what_it_is(client):
-    """shows: MGMT-01"""
     info = client.call("org.varlink.service.GetInfo")["parameters"]
     assert set(info) >= {"vendor", "product", "version", "url", "interfaces"}
     assert set(info["interfaces"]) == {"org.varlink.service", MACHINE_INTERFACE}
@@ -109,7 +108,7 @@ def test_tree_has_levels(client):
 
 
 def test_events_follow_a_half_closed_client(shared):
-    """A client that will send no more keeps its stream. shows: MGMT-02"""
+    """A client that will send no more keeps its stream."""
     with Client(shared) as following:
         following.send("Events", {"since": 1, "follow": True}, more=True)
         first = following.receive()
@@ -222,8 +221,8 @@ def test_a_port_wants_an_upgrade(client):
 
 def test_run_without_more(client):
     """The only answer has the pid."""
-    reply = client.call("Run", {"partition": "beta", "argv": ["true"], "env": ["PATH=/usr/bin:/bin"],
-                                "cwd": "/"})
+    reply = client.call("Run", {"partition": "beta", "argv": ["true"],
+                                "env": ["PATH=/usr/bin:/bin"], "cwd": "/"})
     assert reply["parameters"]["pid"] > 0 and not reply.get("continues")
 
 

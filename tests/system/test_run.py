@@ -90,7 +90,7 @@ def test_it_runs_in_its_partition(shared):
 
 
 def test_it_gets_no_descriptor_but_its_streams(shared):
-    """Isolation is possession of a descriptor. shows: MEM-01"""
+    """Isolation is possession of a descriptor."""
     said = run(shared, "ls", "/proc/self/fd").out.split()
     assert said == ["0", "1", "2", "3"], "3 is the directory that ls reads"
     assert "APMP_" not in shell(shared, "cat /proc/self/maps").out
@@ -113,7 +113,7 @@ def test_detached(shared):
 
 @pytest.mark.parametrize("end", ["kill", "halt", "crash", "reset"])
 def test_it_ends_with_its_instance(shared, end):
-    """With all of its children, wherever they went. shows: DB-10, FAIL-05"""
+    """With all of its children, wherever they went. shows: DB-10"""
     process = shared.start("run", "beta", "--", "sh", "-c",
                            "echo $$; setsid sleep 1000 & echo $!; sleep 1000")
     fds = [leader(process), leader(process)]
