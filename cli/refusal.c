@@ -33,7 +33,8 @@ static const struct {
 	 "CPU {cpu} is the primary of partition \"{partition}\" and a primary never migrates; "
 	 "take another CPU of that partition"},
 	{OURS "NotOwner",
-	 "CPU {cpu} can't go to partition \"{partition}\": {owner} has it, who alone could give it"},
+	 "CPU {cpu} can't go to partition \"{partition}\": {owner} has it, and nobody else can "
+	 "give it"},
 	{OURS "Bound",
 	 "something in partition \"{partition}\" needs CPU {cpu} and no other; end it, or wait for "
 	 "it with --wait"},

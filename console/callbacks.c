@@ -178,6 +178,8 @@ void console_joined(struct partition *p)
 {
 	struct console *c = p->console;
 
+	if (console_state(p) == APMP_PARTITION_MEMBER)
+		return; /* this life has been told: by its report, or by a look at the database */
 	console_set_state(p, APMP_PARTITION_MEMBER);
 	console_event(c, "member.joined", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));

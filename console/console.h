@@ -127,8 +127,8 @@ __attribute__((warn_unused_result)) int console_form(struct console *c);
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
 						       uint64_t id, uint64_t size, int fds[2]);
 void *console_object_map(struct console *c, uint32_t kind, uint64_t id);
-/* Makes it when it is not there.  -ENOMEM: *ret_event has wanted, had and the limit; -ENFILE: too many;
- * what the box said.  text has the sentence. */
+/* Makes it when it is not there.  -ENOMEM: *ret_event has wanted, had and the limit; -ENFILE: too
+ * many; what the box said.  text has the sentence. */
 __attribute__((warn_unused_result)) int console_object_need(struct console *c, uint32_t kind,
 							    uint64_t id, uint64_t size,
 							    struct apmp_box_event *ret_event);

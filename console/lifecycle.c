@@ -476,11 +476,13 @@ void console_fence(struct partition *p, enum fence_reason reason)
 
 static bool in_set(const struct partition *p)
 {
-	enum apmp_partition_state state = console_state(p);
+	enum apmp_partition_state state;
 
-	return p->exists && p->pid && !p->fencing &&
-	       (state == APMP_PARTITION_MEMBER || state == APMP_PARTITION_LEAVING ||
-		state == APMP_PARTITION_JOINING || state == APMP_PARTITION_CREATING);
+	if (!p->exists || !p->pid || p->fencing || p->exit_status >= 0)
+		return false;
+	state = console_state(p);
+	return state == APMP_PARTITION_MEMBER || state == APMP_PARTITION_LEAVING ||
+	       state == APMP_PARTITION_JOINING || state == APMP_PARTITION_CREATING;
 }
 
 /* Whether another one may be watching its heartbeat. */
@@ -489,7 +491,7 @@ static bool is_watched(const struct partition *p)
 	struct console *c = p->console;
 	struct apmp_tree_partition self, other;
 
-	if (!in_set(p) || apmp_tree_partition(&c->tw.tree, p->id, &self))
+	if (apmp_tree_partition(&c->tw.tree, p->id, &self))
 		return false;
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		if (i != p->id && in_set(&c->partition[i]) &&
@@ -502,18 +504,25 @@ static bool is_watched(const struct partition *p)
 void console_exited(struct partition *p, uint64_t incarnation, int status)
 {
 	struct console *c = p->console;
+	bool was_in_set;
 
 	if (apmp_identity_incarnation(console_identity(p)) != incarnation)
 		return;
+	was_in_set = in_set(p);
 	p->exit_status = status;
 	/* Without notice the others' heartbeats must find it; one that nobody watches never would
 	 * be found. */
-	if (!c->notice_exit && is_watched(p) &&
+	if (!c->notice_exit && was_in_set && is_watched(p) &&
 	    !apmp_load_relaxed(&c->state->partition[p->id].exit))
 		return;
 	if (!p->fencing && !apmp_load_relaxed(&c->state->partition[p->id].exit))
 		console_event(c, "instance.suspected", p, "{s:s}", "by", "box");
 	console_fence(p, FENCE_EXITED);
+	/* Who ended before, and was left to this one to find, is found by nobody any more. */
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		if (c->partition[i].exists && c->partition[i].pid &&
+		    c->partition[i].exit_status >= 0 && !is_watched(&c->partition[i]))
+			console_fence(&c->partition[i], FENCE_EXITED);
 }
 
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes)

@@ -155,9 +155,9 @@ void console_settle_transit(struct console *c, uint32_t cpu_idx)
 	if (!identity || id == APMP_NO_PARTITION || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
 	to = &c->partition[id];
-	/* Its thread in PAL MIGRATE gets an answer and goes on; a parked one must be started. */
-	if (to->pid && identity == console_identity(to) &&
-	    apmp_load_relaxed(&to->hwrpb->slot[cpu_idx].state) != HWRPB_CPU_QUIESCED) {
+	/* Its thread may still be in PAL MIGRATE, or on its way to park: STARTREQ waits for that,
+	 * and starts nobody if the CPU has left again by then. */
+	if (to->pid && identity == console_identity(to)) {
 		owed = identity;
 		(void)!grow_cpuset(to, cpu_idx); /* refused: it runs where the partition may */
 	}
@@ -199,8 +199,7 @@ static void answer_error(struct varlink_call *call, uint32_t cpu_idx, const stru
 	}
 	json_decref(cpu_and_partition);
 	if (err == -EAGAIN)
-		varlink_call_error(call, "Busy",
-				   json_pack("{s:s}", "what", "the CPU is on its way in or out"));
+		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
 	else if (err == -EHOSTDOWN)
 		varlink_call_error(call, "NotRunning",
 				   json_pack("{s:s,s:s}", "partition", to->name, "state",

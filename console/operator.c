@@ -125,8 +125,7 @@ static void ask_instance(struct varlink_call *call, const json_t *parameters, st
 	} else if (!p->pid || p->fencing) {
 		wrong_state(call, "NotRunning", p);
 	} else if (p->halt_call || apmp_hwrpb_request(&c->env, p->hwrpb, op, arg, &seq)) {
-		varlink_call_error(call, "Busy",
-				   json_pack("{s:s}", "what", "another request to the partition"));
+		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 	} else {
 		p->halt_call = call;
 		varlink_call_on_hangup(call, halt_gone, p);
@@ -225,8 +224,7 @@ static bool may_ask(struct varlink_call *call, struct console *c, int cpu_idx,
 	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE)
 		console_migration_done(c, (uint32_t)cpu_idx, from);
 	if (m->active) {
-		varlink_call_error(call, "Busy",
-				   json_pack("{s:s}", "what", "another migration of the CPU"));
+		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
 		return false;
 	}
 	if (!from->pid || from->fencing || !to->pid || to->fencing) {
@@ -262,8 +260,7 @@ static void ask_migration(struct varlink_call *call, struct console *c, int cpu_
 	if (apmp_hwrpb_request(&c->env, from->hwrpb, HWRPB_REQUEST_MIGRATE, arg, &seq)) {
 		m->active = false;
 		m->call = NULL;
-		varlink_call_error(call, "Busy",
-				   json_pack("{s:s}", "what", "another request to the partition"));
+		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 	}
 }
 

@@ -155,7 +155,7 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
 	if (!at->pid)
 		return "console";
-	return state == HWRPB_CPU_ACTIVE || state == HWRPB_CPU_QUIESCED ? "active" : "configured";
+	return state == HWRPB_CPU_ACTIVE ? "active" : "configured";
 }
 
 static json_t *cpus_json(struct console *c)

@@ -4,6 +4,8 @@
  * STATES    no thread -> parked (console code, polls RXRDY) -> active (waits for interrupts)
  *           -> quiesced -> PAL MIGRATE -> parked, when the CPU has gone; active again when the
  *           migration was refused.
+ * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
+ *           room for another is refused, and stays here without working until the next boot.
  * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it.
  */
 #include <errno.h>

@@ -4,7 +4,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=${APMP_BIN:-$here/../../build/release}:$PATH
-export APMP_MACHINE=trio NO_COLOR=1
+export APMP_MACHINE=demo NO_COLOR=1 # a machine "trio" of yours is left alone
 
 say() { printf '\n== %s\n' "$*"; }
 # One figure out of the machine's status.
@@ -12,12 +12,10 @@ status() { apmp --json status | jq -r "$@"; }
 # The newest event that a jq condition is true of.
 newest() { apmp --json events | jq -cs "map(select($1)) | last"; }
 ms() { jq -nr "(($2 - $1) / 10000 | round) / 100"; }
-cleanup() { apmp down >/dev/null 2>&1 || true; }
-trap cleanup EXIT
-
 say "Power on: 6 CPUs, 192M and 3 partitions on $(nproc) host CPUs"
 began=$(date +%s%N)
-apmp up "$here/machine.yaml"
+apmp up "$here/machine.yaml" --name "$APMP_MACHINE"
+trap 'apmp down >/dev/null 2>&1 || true' EXIT
 printf 'It took %s ms until all three were members of one sharing set.\n' \
 	$(( ($(date +%s%N) - began) / 1000000 ))
 
@@ -64,6 +62,6 @@ status '.partitions[] | select(.name == "beta") | "beta is incarnation \(.instan
 
 say "Power off"
 apmp down
-left=$(find /sys/fs/cgroup -maxdepth 4 -name apmp-trio 2>/dev/null | wc -l)
+left=$(find /sys/fs/cgroup -maxdepth 4 -name "apmp-$APMP_MACHINE" 2>/dev/null | wc -l)
 printf 'Processes, groups and files left behind: %s.\n' "$left"
 [ "$left" -eq 0 ]

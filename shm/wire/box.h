@@ -43,30 +43,41 @@ enum apmp_box_object {
 
 #define APMP_CONSOLE_RECORDER 0xffffu
 
+/*
+ * Requests.  id is a partition unless said otherwise; every error has a sentence in text.
+ *
+ * MAKE      kind, id of the object, size (memfds) -> its descriptor or two.  -EEXIST; -ENOMEM with
+ *           arg0 wanted, arg1 had, text the limit.
+ * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
+ * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
+ *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, and the PORT's slave as
+ *           stdin, stdout and stderr -> arg0 pid.  -EEXIST it has a process; -errno.
+ * KILL      id: SIGKILL to every process of it, again until none is left; answered when all are
+ *           reaped.  arg0 1: only wait, don't kill.
+ * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
+ * CPUSET    id, text its name, cpus.  -errno.
+ * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
+ *           name; descriptors: memfd with the arguments, the environment, an empty string and the
+ *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid.  -ESRCH no
+ *           instance; -errno of exec.
+ * RUN_KILL  arg0 number of the program, arg1 signal.
+ * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, the box
+ *           powers off.
+ * OFF       power off: the box ends everything and itself.
+ * REMOVE    id: its cpuset groups are removed.
+ */
 #define APMP_BOX_OPS(X)                                                                            \
-	X(MAKE, 1, "make") /* kind, id, size (memfds) -> its descriptor(s); errors: -EEXIST,       \
-			    * -ENOMEM with arg0 wanted, arg1 had, text the limit */                \
-	X(DROP, 2, "drop") /* kind, id: hole-punched and closed; 0 also when there is none */      \
-	X(SPAWN, 3,                                                                                \
-	  "spawn")	   /* id partition, arg0 incarnation, text its name, cpus: its host CPUs;  \
-			    * the box makes the cpuset if need be; starts apmp-instance with the   \
-			    * kept CHANNEL (fd1) and HWRPB, PORT slave as stdin/out/err; -> arg0   \
-			    * pid; -EEXIST it has a process; -errno, text what failed */           \
-	X(KILL, 4, "kill") /* id partition: SIGKILL to every process of it, again until none is    \
-			    * left; answered when all are reaped; arg0 1: don't kill, only wait */ \
-	X(SIGNAL, 5, "signal") /* id partition, arg0 signal: to its instance alone (injector);     \
-				* -ESRCH */                                                        \
-	X(CPUSET, 6, "cpuset") /* id partition, text its name, cpus: -> 0 or -errno with text */   \
-	X(RUN, 7, "run") /* id partition, arg0 number of the program (console's choice), arg1 how  \
-			  * many arguments, text name; fds: memfd with the arguments, the          \
-			  * environment, an empty string and the directory, each with its NUL,     \
-			  * and stdin, stdout, stderr -> arg0 pid; -ESRCH no instance; -errno of   \
-			  * exec, text */                                                          \
-	X(RUN_KILL, 8, "run_kill") /* arg0 number of the program, arg1 signal */                   \
-	X(ON, 9, "on")		   /* power on is complete; text: a sentence for who typed `up`;   \
-				    * arg0 0, or 1: it failed and the box powers off */            \
-	X(OFF, 10, "off")	   /* power off: the box ends everything and itself */             \
-	X(REMOVE, 11, "remove")	   /* id partition: its cpuset groups are removed */
+	X(MAKE, 1, "make")                                                                         \
+	X(DROP, 2, "drop")                                                                         \
+	X(SPAWN, 3, "spawn")                                                                       \
+	X(KILL, 4, "kill")                                                                         \
+	X(SIGNAL, 5, "signal")                                                                     \
+	X(CPUSET, 6, "cpuset")                                                                     \
+	X(RUN, 7, "run")                                                                           \
+	X(RUN_KILL, 8, "run_kill")                                                                 \
+	X(ON, 9, "on")                                                                             \
+	X(OFF, 10, "off")                                                                          \
+	X(REMOVE, 11, "remove")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,
@@ -74,21 +85,31 @@ enum apmp_box_op {
 #undef X
 };
 
+/*
+ * Events.
+ *
+ * HELLO      first of all: arg0 times a console was started before, arg1 the number of host CPUs,
+ *            arg2 1 cgroup-v2, 2 cgroup-v1, 3 affinity; text machine name.
+ * OBJECT     kind, id, size; its descriptors.
+ * PARTITION  id, arg0 incarnation, arg1 pid: it has a process.
+ * READY      all objects were sent.
+ * DONE       answer to seq: error 0 or -errno, arg*, text.
+ * EXITED     id, arg0 incarnation, arg1 wait status: its instance was reaped.  Sent always; the
+ *            console decides what it means.
+ * PROGRAM    arg0 number, arg1 wait status: a program that RUN started was reaped.
+ * TERM       somebody sent the box SIGTERM or SIGINT: power off in order.
+ * PENDING    id, arg0 incarnation, arg1 processes that SIGKILL has not ended within a second.
+ */
 #define APMP_BOX_EVENTS(X)                                                                         \
-	X(HELLO, 1, "hello")   /* first of all; arg0 times a console was started before, arg1 the  \
-				* number of host CPUs, arg2 1: cgroup-v2, 2: cgroup-v1,            \
-				* 3: affinity; text: machine name */                               \
-	X(OBJECT, 2, "object") /* kind, id, size; its descriptors */                               \
-	X(PARTITION, 3, "partition") /* id, arg0 incarnation, arg1 pid: it has a process */        \
-	X(READY, 4, "ready")	     /* all objects were sent */                                   \
-	X(DONE, 5, "done")	     /* answer to seq: error 0 or -errno, arg*, text */            \
-	X(EXITED, 6, "exited")	 /* id partition, arg0 incarnation: its instance was reaped; arg1  \
-				  * wait status; sent always; the console decides what it means */ \
-	X(PROGRAM, 7, "program") /* arg0 number: a program that RUN started was reaped, arg1 wait  \
-				  * status */                                                      \
-	X(TERM, 8, "term")	 /* somebody sent the box SIGTERM or SIGINT: power off in order */ \
-	X(PENDING, 9, "pending") /* id partition, arg0 incarnation, arg1 processes that SIGKILL    \
-				  * has not ended within a second: the fence is pending */
+	X(HELLO, 1, "hello")                                                                       \
+	X(OBJECT, 2, "object")                                                                     \
+	X(PARTITION, 3, "partition")                                                               \
+	X(READY, 4, "ready")                                                                       \
+	X(DONE, 5, "done")                                                                         \
+	X(EXITED, 6, "exited")                                                                     \
+	X(PROGRAM, 7, "program")                                                                   \
+	X(TERM, 8, "term")                                                                         \
+	X(PENDING, 9, "pending")
 
 enum apmp_box_event_op {
 #define X(name, value, text) APMP_BOX_##name = value,

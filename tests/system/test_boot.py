@@ -115,7 +115,11 @@ def test_pids_are_instances_and_each_cpu_is_a_thread(machine):
         pid = partition["instance"]["pid"]
         assert Path(f"/proc/{pid}/comm").read_text().strip() == "apmp-instance"
         threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
-        assert len(threads) == len(partition["cpus"]) + 1
+        names = {Path(f"/proc/{pid}/task/{thread}/comm").read_text().strip()
+                 for thread in threads if thread != pid}
+        assert names == {"clock", *(f"cpu {cpu}" for cpu in partition["cpus"]
+                                    if cpu != partition["primary"])}
+        assert len(threads) == len(names) + 1
         allowed = [os.sched_getaffinity(thread) for thread in threads]
         for cpu in partition["cpus"]:
             host = next(c["host_cpu"] for c in status["cpus"] if c["id"] == cpu)

@@ -3,6 +3,7 @@ import ctypes
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,13 @@ def where(status):
 
 def threads(machine, name):
     return set(os.listdir(f"/proc/{machine.pid(name)}/task"))
+
+
+def thread_of(machine, name, wanted):
+    """The number of the thread with this name."""
+    tasks = Path(f"/proc/{machine.pid(name)}/task")
+    return next(int(task.name) for task in tasks.iterdir()
+                if (task / "comm").read_text().strip() == wanted)
 
 
 def active(machine):
@@ -326,9 +334,7 @@ class Held:
 def test_the_receiver_dies_before_the_cpu_leaves(lab):
     """Step 2205: the destination is not valid any more; the CPU goes on where it was, as if nothing
     had been. shows: CPU-04"""
-    lab.apmp("partition", "reset", "alpha")
-    active(lab)
-    number = sorted(map(int, threads(lab, "alpha")))[1]  # after the primary, in the order of ids
+    number = thread_of(lab, "alpha", "cpu 2")
     since = time.monotonic_ns()
     with Held(number):
         command = lab.start("cpu", "migrate", "2", "--to", "gamma")
