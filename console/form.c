@@ -169,14 +169,13 @@ static struct source find_source(struct console *c, int32_t community, int32_t o
 	struct apmp_tree_node node;
 
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(tree, &walk, &node) > 0) {
+	while (apmp_tree_walk_type(tree, &walk, GCT_MEMORY_DESC, &node) > 0) {
 		struct source s = {
 		    .desc = node.handle, .sub = node.parent, .desc_owner = node.owner};
 		struct apmp_tree_fragment f;
 		bool is_near = node.affinity == near;
 
-		if (node.type != GCT_MEMORY_DESC || node.flags & NODE_HW_TEMPLATE ||
-		    (node.owner && node.owner != community && node.owner != owner))
+		if (node.owner && node.owner != community && node.owner != owner)
 			continue;
 		for (uint32_t i = 0; apmp_tree_fragment(tree, node.handle, i, &f) == 0; i++)
 			if (!f.owner && f.size > s.largest)
@@ -276,9 +275,8 @@ static void own_bus(struct console *c, int32_t owner, const char *text)
 
 	apmp_assert(sscanf(text, "%u.%u.%u", &s, &i, &b) == 3);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&c->tw.tree, &walk, &node) > 0)
-		if (node.type == GCT_BUS && !(node.flags & NODE_HW_TEMPLATE) &&
-		    node.id == ((uint64_t)s << 32 | (uint64_t)i << 16 | b))
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_BUS, &node) > 0)
+		if (node.id == ((uint64_t)s << 32 | (uint64_t)i << 16 | b))
 			apmp_tree_set_owner(&c->tw, node.handle, owner);
 }
 

@@ -102,11 +102,9 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 	if (apmp_tree_partition(&c->tw.tree, p->id, &self))
 		return refuse(r, BOOT_HOST, "its node of the tree", 0, 0);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_MEMORY_DESC, &n) > 0) {
 		struct apmp_tree_fragment f;
 
-		if (n.type != GCT_MEMORY_DESC || n.flags & NODE_HW_TEMPLATE)
-			continue;
 		for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, n.handle, i, &f) == 0; i++) {
 			if (!f.owner || (f.owner != p->handle && f.owner != self.community))
 				continue;
@@ -300,8 +298,8 @@ static void uninitialize(struct partition *p)
 	apmp_update_begin(&c->update);
 	apmp_tree_set_flags(&c->tw, p->handle, NODE_INITIALIZED, 0);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
-		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.current_owner != p->handle)
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0) {
+		if (n.current_owner != p->handle)
 			continue;
 		if (n.flags & NODE_PRIMARY)
 			apmp_tree_set_flags(&c->tw, n.handle, NODE_PRIMARY, 0);

@@ -25,10 +25,10 @@ void console_host_cpus(const struct partition *p, uint64_t cpus[16])
 
 	memset(cpus, 0, 16 * sizeof(cpus[0]));
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&p->console->tw.tree, &walk, &n) > 0) {
+	while (apmp_tree_walk_type(&p->console->tw.tree, &walk, GCT_CPU, &n) > 0) {
 		uint32_t host;
 
-		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.current_owner != p->handle)
+		if (n.current_owner != p->handle)
 			continue;
 		host = p->console->host_cpu[n.id % APMP_MAX_CPUS];
 		if (host < 1024)

@@ -66,9 +66,8 @@ static void add_cpus(struct partition *p, json_t *o)
 	size_t used = 0;
 
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&p->console->tw.tree, &walk, &n) > 0)
-		if (n.type == GCT_CPU && !(n.flags & NODE_HW_TEMPLATE) &&
-		    n.current_owner == p->handle) {
+	while (apmp_tree_walk_type(&p->console->tw.tree, &walk, GCT_CPU, &n) > 0)
+		if (n.current_owner == p->handle) {
 			json_array_append_new(cpus, json_integer((json_int_t)n.id));
 			if (n.flags & NODE_PRIMARY)
 				json_object_set_new(o, "primary", json_integer((json_int_t)n.id));
@@ -98,10 +97,9 @@ static uint64_t private_memory(struct partition *p)
 	uint64_t size = 0;
 
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(tree, &walk, &n) > 0)
-		if (n.type == GCT_MEMORY_DESC && !(n.flags & NODE_HW_TEMPLATE))
-			for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
-				size += f.owner == p->handle ? f.size : 0;
+	while (apmp_tree_walk_type(tree, &walk, GCT_MEMORY_DESC, &n) > 0)
+		for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
+			size += f.owner == p->handle ? f.size : 0;
 	return size;
 }
 
@@ -165,11 +163,11 @@ static json_t *cpus_json(struct console *c)
 	struct apmp_tree_node n;
 
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0) {
 		struct partition *owner, *at, *runner;
 		uint32_t runner_id;
 
-		if (n.type != GCT_CPU || n.flags & NODE_HW_TEMPLATE || n.id >= c->cpu_count)
+		if (n.id >= c->cpu_count)
 			continue;
 		owner = console_partition_of(c, n.owner);
 		at = console_partition_of(c, n.current_owner);

@@ -80,9 +80,7 @@ static void map_private(struct instance *in, int32_t self)
 	struct apmp_tree_fragment f;
 
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&in->tree, &walk, &node) > 0) {
-		if (node.type != GCT_MEMORY_DESC)
-			continue;
+	while (apmp_tree_walk_type(&in->tree, &walk, GCT_MEMORY_DESC, &node) > 0) {
 		for (uint32_t i = 0; apmp_tree_fragment(&in->tree, node.handle, i, &f) == 0; i++) {
 			if (f.owner != self || !(f.flags & GCT_MEM_BASE))
 				continue;

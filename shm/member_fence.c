@@ -21,9 +21,8 @@ void apmp__interrupt(struct apmp_member *m, struct apmp_db *db, uint32_t id, uin
 
 	apmp_fetch_or(&db->node[id].reasons, reasons);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(m->tree, &walk, &node) > 0) {
-		if (node.type != GCT_CPU || node.flags & NODE_HW_TEMPLATE ||
-		    apmp_tree_owner_id(m->tree, node.current_owner) != id)
+	while (apmp_tree_walk_type(m->tree, &walk, GCT_CPU, &node) > 0) {
+		if (apmp_tree_owner_id(m->tree, node.current_owner) != id)
 			continue;
 		if (all_cpus || node.flags & NODE_PRIMARY)
 			apmp_intr_send(m->env, (uint32_t)node.id, APMP_INTR_APMP);

@@ -215,6 +215,21 @@ int apmp_tree_walk(const struct apmp_tree *tree, struct apmp_tree_walk *walk,
 	return 1;
 }
 
+int apmp_tree_walk_type(const struct apmp_tree *tree, struct apmp_tree_walk *walk,
+			enum gct_node_type type, struct apmp_tree_node *ret_node)
+{
+	struct apmp_tree_node node;
+	int more;
+
+	while ((more = apmp_tree_walk(tree, walk, &node)) > 0) {
+		if (node.type == type && !(node.flags & NODE_HW_TEMPLATE)) {
+			*ret_node = node;
+			return 1;
+		}
+	}
+	return more;
+}
+
 int apmp_tree_cpu(const struct apmp_tree *tree, uint32_t id, struct apmp_tree_node *ret_node)
 {
 	struct apmp_tree_walk walk;
@@ -222,8 +237,8 @@ int apmp_tree_cpu(const struct apmp_tree *tree, uint32_t id, struct apmp_tree_no
 	int more;
 
 	apmp_tree_walk_init(&walk, 0);
-	while ((more = apmp_tree_walk(tree, &walk, &node)) > 0) {
-		if (node.type == GCT_CPU && node.id == id && !(node.flags & NODE_HW_TEMPLATE)) {
+	while ((more = apmp_tree_walk_type(tree, &walk, GCT_CPU, &node)) > 0) {
+		if (node.id == id) {
 			*ret_node = node;
 			return 0;
 		}
@@ -290,9 +305,7 @@ static int each_fragment(const struct apmp_tree *tree,
 	int more;
 
 	apmp_tree_walk_init(&walk, 0);
-	while ((more = apmp_tree_walk(tree, &walk, &node)) > 0) {
-		if (node.type != GCT_MEMORY_DESC || node.flags & NODE_HW_TEMPLATE)
-			continue;
+	while ((more = apmp_tree_walk_type(tree, &walk, GCT_MEMORY_DESC, &node)) > 0) {
 		for (uint32_t i = 0; (more = apmp_tree_fragment(tree, node.handle, i, &f)) == 0;
 		     i++)
 			if (visit(ctx, &f))

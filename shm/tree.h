@@ -93,6 +93,10 @@ void apmp_tree_walk_init(struct apmp_tree_walk *walk, int32_t from);
 APMP_CHECK int apmp_tree_walk(const struct apmp_tree *tree, struct apmp_tree_walk *walk,
 			      struct apmp_tree_node *ret_node);
 
+/* The same, but only hardware of one type; the template's nodes are none. */
+APMP_CHECK int apmp_tree_walk_type(const struct apmp_tree *tree, struct apmp_tree_walk *walk,
+				   enum gct_node_type type, struct apmp_tree_node *ret_node);
+
 /* Fragment idx of a memory descriptor [0094].  -ENOENT: past its last; -EBADMSG. */
 APMP_CHECK int apmp_tree_fragment(const struct apmp_tree *tree, int32_t desc, uint32_t idx,
 				  struct apmp_tree_fragment *ret_fragment);
