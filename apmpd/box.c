@@ -151,6 +151,10 @@ static int open_cpuset(struct apmp_box *box)
 		if (strcmp(name, apmp_cpuset_kind_name((enum apmp_cpuset_kind)k)) == 0)
 			kind = (enum apmp_cpuset_kind)k;
 	error = apmp_cpuset_open(box->machine->name.text, kind, &box->cpuset);
+	if (error == -EBUSY)
+		return said(box, error,
+			    "a living box of this name with another run directory "
+			    "(XDG_RUNTIME_DIR) holds its control group; choose another --name");
 	if (error)
 		return said(box, error,
 			    "no way to give partitions their host CPUs "

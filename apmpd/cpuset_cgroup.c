@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,7 +110,7 @@ static int make_group(const struct apmp_cpuset *set, int parent_fd, const char *
 static int lock_machine(struct apmp_cpuset *set)
 {
 	struct stat ours, there;
-	int error = 0;
+	int error;
 
 	/* 0700: nobody else can open it and hold the lock. */
 	if (mkdir(set->path, 0700) < 0 && errno != EEXIST)
@@ -120,8 +119,9 @@ static int lock_machine(struct apmp_cpuset *set)
 	set->dir_fd = open(set->path, DIR_FLAGS);
 	if (set->dir_fd < 0)
 		return errno == ENOENT ? -ESTALE : -errno;
-	if (flock(set->dir_fd, LOCK_EX | LOCK_NB) < 0)
-		error = apmp__cpuset_fail(set, errno == EWOULDBLOCK ? -EBUSY : -errno,
+	error = apmp__cgroup_lock(set->dir_fd);
+	if (error)
+		error = apmp__cpuset_fail(set, error,
 					  "the group %s is held by a living box of the same name "
 					  "(with another run directory?)",
 					  set->path);

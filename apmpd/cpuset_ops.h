@@ -92,4 +92,7 @@ __attribute__((warn_unused_result)) int apmp__cgroup_write(int dir_fd, const cha
 __attribute__((warn_unused_result)) int apmp__cgroup_pids(int dir_fd, pid_t **pids, size_t *count);
 __attribute__((warn_unused_result)) int apmp__cgroup_remove_below(int dir_fd);
 
+/* Locks the machine's group.  -EBUSY: a living box holds it; -errno of flock(). */
+__attribute__((warn_unused_result)) int apmp__cgroup_lock(int dir_fd);
+
 #endif

@@ -19,6 +19,9 @@
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 /* Deeper ones (they come from outside) are not looked at, and make rmdir() say EBUSY. */
 #define DEPTH_MAX 16
+/* A box holds its group for its life, `doctor` and `clean` only while they look: in milliseconds,
+ * and much longer than a look. */
+#define LOCK_TRIES 100
 
 /* A visitor gets each group below, the deepest first. */
 typedef int visitor(int parent_fd, const char *name, int dir_fd, void *argument);
@@ -138,6 +141,18 @@ int apmp__cgroup_remove_below(int dir_fd)
 	return visit_below(dir_fd, remove_group, NULL, DEPTH_MAX);
 }
 
+int apmp__cgroup_lock(int fd)
+{
+	for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (tries == LOCK_TRIES)
+			return -EBUSY;
+		poll(NULL, 0, 1);
+	}
+	return 0;
+}
+
 /* Opens .../apmp-MACHINE, if it is such a group and nobody holds it. */
 static int open_dead(const char *path, int *ret_parent_fd, int *ret_fd)
 {
@@ -158,8 +173,8 @@ static int open_dead(const char *path, int *ret_parent_fd, int *ret_fd)
 		error = -errno;
 	else if (fs.f_type != CGROUP_SUPER_MAGIC && fs.f_type != CGROUP2_SUPER_MAGIC)
 		error = -EINVAL;
-	else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		error = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	else
+		error = apmp__cgroup_lock(fd);
 	if (error) {
 		if (fd >= 0)
 			close(fd);

@@ -209,6 +209,7 @@ class Machine:
         self._events = None
         self._programs = []
         self._wrong = []  # said when it is closed
+        self._points = set()  # seen in traces, for `make spec`: a recorder forgets
 
     # Commands.
 
@@ -278,6 +279,7 @@ class Machine:
         """Entries of this point in the flight recorders, oldest first; old ones get lost. since is
         in nanoseconds of CLOCK_MONOTONIC, as time.monotonic_ns() gives them."""
         entries = self.try_apmp("trace", *who, as_json=True).lines
+        self._points.update(entry["point"] for entry in entries)
         return [entry for entry in entries
                 if entry["point"] == point and entry["t_ns"] >= since]
 
@@ -296,7 +298,7 @@ class Machine:
         member is active there."""
         status = self.until(
             lambda now: members(now, community) == set(wanted) and ring_is_right(now, community)
-            and all(partition["active"] == partition["configure"]
+            and all(partition["active"] == partition["configure"] == partition["cpus"]
                     for partition in now["partitions"] if partition["name"] in wanted))
         check_cpus(status)
         return status
@@ -430,7 +432,7 @@ class Machine:
             return [str(error)]
         if result.code != DONE:
             return []  # powered off or killed by the test: no recorder to read
-        counts = {}
+        counts = dict.fromkeys(self._points, 1)
         try:
             for record in result.lines:
                 if "point" in record:

@@ -323,3 +323,18 @@ def test_an_up_that_nobody_waits_for(make_machine):
     said = machine.try_apmp("down")
     assert said.code in (apmp.DONE, apmp.NO_MACHINE), str(said)
     machine.up()
+
+
+def test_one_name_in_two_runtime_directories(machine, make_machine):
+    """Control groups are the host's, so the second is refused and the first goes on."""
+    if machine.status()["backend"] == "affinity":
+        pytest.skip("no control groups here")
+    other = make_machine(name=machine.name)
+    said = other.try_apmp("up", other.file)
+    assert said.code == apmp.REFUSED and "of this name" in said.err, str(said)
+    assert "XDG_RUNTIME_DIR" in said.err
+    assert not other.rundir.exists()
+    assert apmp.members(machine.status()) == {"alpha", "beta", "gamma"}
+    machine.down()
+    other.up()
+    other.down()

@@ -52,10 +52,12 @@ def started(machine):
     """Numbers of everything that runs of a machine, its programs too."""
     machine.apmp("run", "--detach", "alpha", "--", "sleep", "1000")
     machine.apmp("run", "--detach", "gamma", "--", "setsid", "sleep", "1000")
-    pids = [pid for pid, _ in machine.processes()]
-    status = machine.status()
-    assert {i["pid"] for i in apmp.instances(status).values()} <= set(pids)
-    assert len([pid for pid, command in machine.processes() if command.endswith("1000")]) == 2
+    # A process that is being made, or makes itself another, is not to be found for a moment.
+    running = machine.until(
+        lambda now: sum(command.endswith("sleep 1000") for _, command in now) == 2,
+        machine.processes)
+    pids = {pid for pid, _ in running}
+    assert {i["pid"] for i in apmp.instances(machine.status()).values()} <= pids
     return pids
 
 
