@@ -358,6 +358,11 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, NULL);
 	} else if (p) {
 		strike(call, p, fault, signal);
+	} else if (signal != SIGKILL) {
+		varlink_call_error(call, "Refused",
+				   json_pack("{s:s}", "reason",
+					     "a console that is stopped could not be told to go "
+					     "on; it can be killed"));
 	} else {
 		varlink_call_reply(call, NULL);
 		raise(signal);
