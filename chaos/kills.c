@@ -378,15 +378,21 @@ int chaos_kills(const char *name, uint64_t count, uint64_t seed, bool json)
 	c->seed = c->random = seed;
 	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
 	good = learn_partitions(c) && check(c, true);
+	if (!good) {
+		fprintf(stderr, "apmp-chaos: not begun: %s; a campaign wants a machine at rest\n",
+			c->what);
+		count = 0;
+	}
 	while (good && c->kills < count)
 		good = round_of(c);
-	print_histogram(c, json);
-	if (!json)
+	if (good || c->kills)
+		print_histogram(c, json);
+	if (!json && (good || c->kills))
 		printf("%llu kills, %llu inside the named operation (%.1f %%), %s\n",
 		       (unsigned long long)c->kills, (unsigned long long)c->inside,
 		       c->kills ? 100.0 * (double)c->inside / (double)c->kills : 0.0,
 		       good ? "no violation" : c->what);
-	if (!good)
+	if (!good && count)
 		fprintf(stderr,
 			"violation: %s\nreproduce: apmp chaos kills --seed %llu --count %llu\n",
 			c->what, (unsigned long long)seed, (unsigned long long)count);

@@ -94,7 +94,9 @@ int cli_chaos(struct cli *cli, const struct cli_args *args)
 		return cli_usage(args, "chaos wants to know what");
 	if (cli->name && setenv("APMP_MACHINE", cli->name, 1) < 0)
 		cli_out_of_memory();
-	if (strcmp(args->args[0], "kills") == 0) { /* is about a machine that runs */
+	/* A campaign is about a machine that runs; its help is not. */
+	if (strcmp(args->args[0], "kills") == 0 &&
+	    !(args->count > 1 && strcmp(args->args[1], "--help") == 0)) {
 		struct machine machine;
 		int code = cli_choose(cli, &machine);
 

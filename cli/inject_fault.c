@@ -86,6 +86,7 @@ int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 	json_t *parameters =
 	    json_pack("{s:s, s:s}", "fault", args->args[0], "partition", args->args[1]);
 	json_t *answer;
+	char *whom;
 	int code = at ? add_point(args, at, parameters) : CLI_DONE;
 
 	if (code != CLI_DONE) {
@@ -95,13 +96,18 @@ int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 	code = cli_call(cli, "Inject", parameters, &answer);
 	if (code != CLI_DONE)
 		return code;
+	whom = strcmp(args->args[1], "console") == 0 ? cli_text("the console")
+						     : cli_text("partition \"%s\"", args->args[1]);
 	if (cli->json)
 		cli_print_json(answer);
+	else if (at && strstr(at, ":0") && strtol(strchr(at, ':') + 1, NULL, 10) == 0)
+		printf("fault %s is disarmed: %s passes %.*s unharmed\n", args->args[0], whom,
+		       (int)strcspn(at, ":"), at);
 	else if (at)
-		printf("fault %s is armed: it strikes partition \"%s\" at %s\n", args->args[0],
-		       args->args[1], at);
+		printf("fault %s is armed: it strikes %s at %s\n", args->args[0], whom, at);
 	else
-		printf("fault %s struck partition \"%s\"\n", args->args[0], args->args[1]);
+		printf("fault %s struck %s\n", args->args[0], whom);
+	free(whom);
 	json_decref(answer);
 	return CLI_DONE;
 }

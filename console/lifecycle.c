@@ -301,6 +301,7 @@ static void uninitialize(struct partition *p)
 	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0) {
 		if (n.current_owner != p->handle)
 			continue;
+		apmp_store_relaxed(&c->state->source[n.id % APMP_MAX_CPUS], 0);
 		if (n.flags & NODE_PRIMARY)
 			apmp_tree_set_flags(&c->tw, n.handle, NODE_PRIMARY, 0);
 		if (n.owner != p->handle)

@@ -127,6 +127,7 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 		apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, from->id, from->handle, true, &words, 0);
 		return err;
 	}
+	apmp_store_relaxed(&c->state->source[cpu_idx], console_identity(from));
 	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, to->id, to->handle, loan, &words,
 			console_identity(to));
 	console_send_startreq(to, cpu_idx);
@@ -155,6 +156,7 @@ void console_settle_transit(struct console *c, uint32_t cpu_idx)
 	if (!identity || id == APMP_NO_PARTITION || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
 	to = &c->partition[id];
+	apmp_store_relaxed(&c->state->source[cpu_idx], 0); /* it returns: no migration */
 	/* Its thread may still be in PAL MIGRATE, or on its way to park: STARTREQ waits for that,
 	 * and starts nobody if the CPU has left again by then. */
 	if (to->pid && identity == console_identity(to)) {
@@ -169,7 +171,11 @@ void console_migration_done(struct console *c, uint32_t cpu_idx, struct partitio
 {
 	struct migration *m = &c->migration[cpu_idx];
 	uint64_t elapsed = c->env.now(&c->env) - m->begin_ns;
+	uint32_t from = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
 
+	if (!m->active && from < APMP_MAX_PARTITIONS) /* its console has died: who asked is gone */
+		console_event(c, "cpu.migrated", at, "{s:i,s:s}", "cpu", (int)cpu_idx, "from",
+			      c->partition[from].name);
 	if (!m->active || m->to != at->id)
 		return;
 	m->active = false;

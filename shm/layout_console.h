@@ -78,6 +78,7 @@ struct apmp_console_state {
 	_Atomic uint64_t announced;		 /* 1: the box was told that power on is complete */
 	_Atomic uint64_t event_seq;		 /* of the newest event */
 	_Atomic uint64_t transit[APMP_MAX_CPUS]; /* identity that executes PAL MIGRATE on the CPU */
+	_Atomic uint64_t source[APMP_MAX_CPUS];	 /* identity it comes from, until it is active */
 	_Atomic uint64_t arrival[APMP_MAX_CPUS]; /* identity that is still owed a STARTREQ for it */
 	struct apmp_console_partition partition[APMP_MAX_PARTITIONS];
 	struct apmp_journal journal;

@@ -276,6 +276,7 @@ FIELDS(apmp_console_state) = {
 	FIELD(apmp_console_state, announced, _Atomic uint64_t),
 	FIELD(apmp_console_state, event_seq, _Atomic uint64_t),
 	ARRAY(apmp_console_state, transit, _Atomic uint64_t, APMP_MAX_CPUS),
+	ARRAY(apmp_console_state, source, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_state, arrival, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_state, partition, struct apmp_console_partition, APMP_MAX_PARTITIONS),
 	FIELD(apmp_console_state, journal, struct apmp_journal),
