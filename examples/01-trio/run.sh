@@ -4,7 +4,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=${APMP_BIN:-$here/../../build/release}:$PATH
-export APMP_MACHINE=demo NO_COLOR=1 # a machine "trio" of yours is left alone
+export APMP_MACHINE=demo-$$ NO_COLOR=1 # whatever else runs is left alone
 
 say() { printf '\n== %s\n' "$*"; }
 # One figure out of the machine's status.
