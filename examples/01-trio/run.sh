@@ -14,8 +14,8 @@ newest() { apmp --json events | jq -cs "map(select($1)) | last"; }
 ms() { jq -nr "(($2 - $1) / 10000 | round) / 100"; }
 say "Power on: 6 CPUs, 192M and 3 partitions on $(nproc) host CPUs"
 began=$(date +%s%N)
-apmp up "$here/machine.yaml" --name "$APMP_MACHINE"
 trap 'apmp down >/dev/null 2>&1 || true' EXIT
+apmp up "$here/machine.yaml" --name "$APMP_MACHINE"
 printf 'It took %s ms until all three were members of one sharing set.\n' \
 	$(( ($(date +%s%N) - began) / 1000000 ))
 
@@ -62,6 +62,11 @@ status '.partitions[] | select(.name == "beta") | "beta is incarnation \(.instan
 
 say "Power off"
 apmp down
-left=$(find /sys/fs/cgroup -maxdepth 4 -name "apmp-$APMP_MACHINE" 2>/dev/null | wc -l)
-printf 'Processes, groups and files left behind: %s.\n' "$left"
-[ "$left" -eq 0 ]
+# What a machine of this name could leave: marked processes, control groups, its run directory.
+rundir=${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/apmp}
+rundir=${rundir:-/tmp/apmp-$(id -u)}/$APMP_MACHINE
+processes=$({ grep -lsz "^APMP_BOX=$rundir:" /proc/[0-9]*/environ || true; } | wc -l)
+groups=$({ find /sys/fs/cgroup -maxdepth 4 -name "apmp-$APMP_MACHINE" 2>/dev/null || true; } | wc -l)
+files=$({ find "$rundir" 2>/dev/null || true; } | wc -l)
+printf 'Left behind: %s processes, %s control groups, %s files.\n' "$processes" "$groups" "$files"
+[ "$((processes + groups + files))" -eq 0 ]
