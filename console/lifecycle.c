@@ -172,7 +172,8 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uin
 	apmp_store_relaxed(&slot->flags, flags);
 }
 
-/* Step 508: tree and HWRPB of the new life, all in one update.  Returns its incarnation. */
+/* Step 508: the HWRPB is made while no life has it, then one update of the tree begins the new
+ * life.  Returns its incarnation. */
 static uint64_t begin_life(struct partition *p, uint32_t primary)
 {
 	struct console *c = p->console;

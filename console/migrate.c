@@ -6,9 +6,11 @@
  *           current_owner, owner still the source), the cpusets are rewritten, the CPU arrives.
  * STATES    state->transit[cpu] is the source's identity from departure to arrival; both updates
  *           write it, so tree and word agree after a repair.  state->arrival[cpu] is the receiver's
- *           from arrival until STARTREQ was sent.
- * CRASHES   In transit: the next console lets the CPU arrive where its owner says, which is the
- *           last confirmed owner; the source, told to ask again, then asks again.
+ *           from arrival until STARTREQ was sent.  state->source[cpu] only says whom to name in the
+ *           event when the CPU is active; it is cleared when the CPU returns or its life ends.
+ * CRASHES   In transit: the next console lets the CPU arrive at whom `transit` names, its last
+ *           confirmed user (of a loan that ended, its owner); a source in PAL MIGRATE, told to ask
+ *           again, then asks again.
  */
 #include <errno.h>
 #include <stdio.h>
