@@ -2,8 +2,9 @@
  * hwrpb_write.c - the console's stores into HWRPBs, and the tree's part of a migration.
  *
  * CRASHES   pal_2206 to pal_2210: in transit, current_owner null, `transit` names the last
- *           confirmed user: the next console lets it arrive there again.  pal_2214, pal_2216: inside an
- *           update, undone.  con_2302: the message stands, the receiver looks at each tick.
+ *           confirmed user: the next console lets it arrive there again.  pal_2214, pal_2216:
+ *           inside an update, undone.  con_2302: the message stands; a console that is restarted
+ *           sends it again, and the receiver drops the second.
  */
 #include "shm/hwrpb_write.h"
 
