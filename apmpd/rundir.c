@@ -125,7 +125,8 @@ static int check_parent(int fd, const char *path, char *ret_error, size_t size)
 	return 0;
 }
 
-/* Opens (and makes, if wanted) a folder of ours in the folder `at`. */
+/* Opens (and makes, if wanted) a folder of ours in the folder `at`.
+ * -ESTALE: made, or `at` itself, and removed by the last machine's end meanwhile. */
 static int open_ours(int at, const char *name, const char *path, bool make, char *ret_error,
 		     size_t size, int *ret_fd)
 {
@@ -134,9 +135,11 @@ static int open_ours(int at, const char *name, const char *path, bool make, char
 	if (make && mkdirat(at, name, 0700) < 0 && errno != EEXIST) {
 		error = -errno;
 		snprintf(ret_error, size, "cannot make %s: %s", path, strerror(-error));
-		return error;
+		return error == -ENOENT ? -ESTALE : error;
 	}
 	fd = openat(at, name, DIR_FLAGS);
+	if (fd < 0 && errno == ENOENT && make)
+		return -ESTALE;
 	if (fd < 0) {
 		/* O_NOFOLLOW with O_DIRECTORY says ENOTDIR of a symbolic link. */
 		error = -errno;
@@ -301,12 +304,28 @@ static int open_locked(int base_fd, bool make, struct apmp_rundir *rundir, char 
 	return error;
 }
 
+/* One attempt.  -ESTALE: the folder, or the base with the last folder in it, was removed just then. */
+static int attempt_open(struct apmp_rundir *rundir, char *ret_error, size_t size, pid_t *ret_holder)
+{
+	char base[PATH_MAX];
+	int base_fd, error = open_base(base, sizeof(base), ret_error, size, &base_fd);
+
+	if (error)
+		return error;
+	if ((size_t)snprintf(rundir->path, sizeof(rundir->path), "%s/%s", base, rundir->machine) >=
+	    sizeof(rundir->path))
+		error = -ENAMETOOLONG;
+	else
+		error = open_locked(base_fd, true, rundir, ret_error, size, ret_holder);
+	close(base_fd);
+	return error;
+}
+
 int apmp_rundir_open(const char *machine, struct apmp_rundir *ret, char *ret_error, size_t size,
 		     pid_t *ret_holder)
 {
 	struct apmp_rundir rundir = {.magic = APMP_RUNDIR_MAGIC, .dir_fd = -1, .pid_fd = -1};
-	char base[PATH_MAX];
-	int base_fd, error;
+	int error;
 
 	ret_error[0] = '\0';
 	if (!apmp_name_valid(machine)) {
@@ -316,23 +335,13 @@ int apmp_rundir_open(const char *machine, struct apmp_rundir *ret, char *ret_err
 			 machine, APMP_NAME_SIZE - 1);
 		return -EINVAL;
 	}
-	error = open_base(base, sizeof(base), ret_error, size, &base_fd);
-	if (error)
-		return error;
 	snprintf(rundir.machine, sizeof(rundir.machine), "%s", machine);
-	if ((size_t)snprintf(rundir.path, sizeof(rundir.path), "%s/%s", base, machine) >=
-	    sizeof(rundir.path))
-		error = -ENAMETOOLONG;
+	error = attempt_open(&rundir, ret_error, size, ret_holder);
 	/* Each further attempt needs another box that lived and was cleaned meanwhile. */
-	for (int i = 0; !error && i < 16; i++) {
-		error = open_locked(base_fd, true, &rundir, ret_error, size, ret_holder);
-		if (error != -ESTALE)
-			break;
-		error = i < 15 ? 0 : -EBUSY;
-	}
-	close(base_fd);
+	for (int i = 0; error == -ESTALE && i < 16; i++)
+		error = attempt_open(&rundir, ret_error, size, ret_holder);
 	if (error)
-		return error;
+		return error == -ESTALE ? -EBUSY : error;
 	error = write_holder(&rundir);
 	if (error) {
 		snprintf(ret_error, size, "cannot write %s/pid: %s", rundir.path, strerror(-error));
@@ -419,6 +428,8 @@ static int remove_inside(int dir_fd, const char *spare, int depth)
 
 int apmp_rundir_remove(struct apmp_rundir *rundir)
 {
+	const char *slash = strrchr(rundir->path, '/');
+	char base[PATH_MAX];
 	int error = remove_inside(rundir->dir_fd, "pid", DEPTH_MAX);
 
 	if (error)
@@ -428,6 +439,10 @@ int apmp_rundir_remove(struct apmp_rundir *rundir)
 	/* Another box may have made its pid file in it this very moment: then it stays. */
 	if (rmdir(rundir->path) < 0 && errno != ENOENT && errno != ENOTEMPTY)
 		return -errno;
+	/* The last machine of a user takes the base with it; an attempt that fails leaves it to
+	 * the next one, because an empty folder harms nobody. */
+	snprintf(base, sizeof(base), "%.*s", (int)(slash - rundir->path), rundir->path);
+	rmdir(base);
 	return 0;
 }
 

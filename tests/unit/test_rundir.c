@@ -98,6 +98,46 @@ START_TEST(one_box_only)
 }
 END_TEST
 
+/* The last machine of a user takes the folder of all machines with it, but never another's. */
+START_TEST(base_goes_with_the_last)
+{
+	struct apmp_rundir trio = open_one("trio"), solo = open_one("solo");
+	char path[PATH_MAX];
+
+	ck_assert_int_eq(apmp_rundir_base(path, sizeof(path)), 0);
+	ck_assert_int_eq(apmp_rundir_remove(&trio), 0);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_eq(apmp_rundir_remove(&solo), 0);
+	ck_assert_int_lt(access(path, F_OK), 0);
+	apmp_rundir_close(&trio);
+	apmp_rundir_close(&solo);
+}
+END_TEST
+
+/* Boxes that come and go at once, each the last one now and then: none is refused for it. */
+START_TEST(base_made_and_removed_at_once)
+{
+	char name[2] = "a";
+	int status;
+
+	for (; name[0] < 'e'; name[0]++) {
+		if (fork() > 0)
+			continue;
+		for (int i = 0; i < 500; i++) {
+			struct apmp_rundir rundir = open_one(name);
+
+			ck_assert_int_eq(apmp_rundir_remove(&rundir), 0);
+			apmp_rundir_close(&rundir);
+		}
+		_exit(0);
+	}
+	for (int i = 0; i < 4; i++) {
+		ck_assert_int_gt(wait(&status), 0);
+		ck_assert_int_eq(status, 0);
+	}
+}
+END_TEST
+
 /* kill -9 of the box lets go of the lock. */
 START_TEST(lock_ends_with_the_box)
 {
@@ -287,6 +327,8 @@ int main(void)
 	tcase_add_test(tests, names);
 	tcase_add_test(tests, base);
 	tcase_add_test(tests, one_box_only);
+	tcase_add_test(tests, base_goes_with_the_last);
+	tcase_add_test(tests, base_made_and_removed_at_once);
 	tcase_add_test(tests, lock_ends_with_the_box);
 	tcase_add_test(tests, waits_for_the_cleaner);
 	tcase_add_test(tests, refuses_foreign_folders);
