@@ -12,6 +12,9 @@
  *   -EINPROGRESS  REMOVE_INSTANCE: the fence is pending; ask again
  *   MIGRATE_CPU besides: -EBUSY it is the primary; -EALREADY it is there; -EXDEV another community;
  *   -EHOSTDOWN nothing runs there; -ENOEXEC the CPU is not compatible there; what the host said
+ * What changes the configuration (CREATE_COMMUNITY and all below it) has a reason besides, by
+ * number (shm/reasons.def), and is durable when it is answered with 0 [0065].  In them a node is
+ * named by its handle; owner is the handle of a partition or community.
  */
 #ifndef APMP_SHM_CALL_H
 #define APMP_SHM_CALL_H
@@ -26,7 +29,32 @@
 	X(REMOVE_INSTANCE, 3, "remove_instance") /* arg0 identity: answered when it is fenced */   \
 	X(MIGRATE_CPU, 4, "migrate_cpu") /* arg0 CPU, arg1 partition id, arg2 loan: PAL MIGRATE */ \
 	X(REPORT, 5, "report")		 /* arg0 enum apmp_report, arg1 about; has no reply */     \
-	X(EXIT, 6, "exit")		 /* arg0 enum apmp_exit: the primary enters console mode */
+	X(EXIT, 6, "exit") /* arg0 enum apmp_exit: the primary enters console mode */              \
+	X(CREATE_COMMUNITY, 7, "create_community") /* text name; ret0 id, ret1 handle [0113] */    \
+	X(DELETE_COMMUNITY, 8, "delete_community") /* arg0 community [0116] */                     \
+	X(CREATE_PARTITION, 9,                                                                     \
+	  "create_partition") /* arg0 community or 0, arg1 1: boots at power  \
+						    * on; text name; ret0 id, ret1 handle */                    \
+	X(DELETE_PARTITION, 10, "delete_partition") /* arg0 partition [0116] */                    \
+	X(START_PARTITION, 11, "start_partition")   /* arg0 partition: boots it [0113] */          \
+	X(SET_COMMUNITY, 12, "set_community") /* arg0 partition, arg1 community or 0 [0063] */     \
+	X(ASSIGN, 13, "assign")		      /* arg0 node, arg1 owner [0101] */                   \
+	X(DEASSIGN, 14,                                                                            \
+	  "deassign") /* arg0 node, arg1 1: it is in use no more, current_owner is   \
+				     * cleared too; 0: that waits for the reboot [0102] */             \
+	X(REASSIGN, 15,                                                                            \
+	  "reassign") /* arg0 node, arg1 owner: from its owner, who uses it no more, \
+				     * to another one, in one update [0115] */             \
+	X(ASSIGN_MEMORY, 16,                                                                       \
+	  "assign_memory") /* arg0 pa or 0 for any, arg1 size, arg2 owner |     \
+					       * GCT_MEM_* << 32; ret0 pa [0095-0097] */                  \
+	X(DEASSIGN_MEMORY, 17,                                                                     \
+	  "deassign_memory")		  /* arg0 pa, arg1 size, arg2 as arg1 of DEASSIGN  \
+						   */       \
+	X(LIMITS, 18, "limits")		  /* arg0 enum apmp_limit; ret0 its value [0095] */        \
+	X(SET_ID, 19, "set_id")		  /* arg0 the ID field of one's own node [0262] */         \
+	X(LOCK_TREE, 20, "lock_tree")	  /* the caller inhibits changes by others [0085] */       \
+	X(UNLOCK_TREE, 21, "unlock_tree") /* the holder lets go */
 
 enum apmp_call_op {
 #define X(name, value, text) APMP_CALL_##name = value,
@@ -58,9 +86,29 @@ enum apmp_report {
 #undef X
 };
 
+/* What LIMITS returns: fields of the root node [0085]. */
+#define APMP_LIMITS(X)                                                                             \
+	X(MIN_ALLOC, 1, min_alloc)                                                                 \
+	X(MIN_ALIGN, 2, min_align)                                                                 \
+	X(BASE_ALLOC, 3, base_alloc)                                                               \
+	X(BASE_ALIGN, 4, base_align)                                                               \
+	X(MAX_PARTITION, 5, max_partition)                                                         \
+	X(MAX_PLATFORM_PARTITION, 6, max_platform_partition)                                       \
+	X(MAX_FRAGMENTS, 7, max_fragments)                                                         \
+	X(MAX_DESC, 8, max_desc)                                                                   \
+	X(MEM_SIZE, 9, mem_size)                                                                   \
+	X(MAX_PHYS_ADDRESS, 10, max_phys_address)
+
+enum apmp_limit {
+#define X(name, value, field) APMP_LIMIT_##name = value,
+	APMP_LIMITS(X)
+#undef X
+};
+
 enum apmp_exit { APMP_EXIT_HALT = 1, APMP_EXIT_CRASH = 2 };
 
 #define APMP_CALL_ARGS 3u
+#define APMP_CALL_TEXT 64u /* bytes of a name, NUL included */
 
 struct apmp_call_request {
 	uint64_t seq;	   /* rises with each callback of this incarnation */
@@ -68,17 +116,18 @@ struct apmp_call_request {
 	uint32_t op;	   /* enum apmp_call_op */
 	uint32_t thread;   /* who waits for the answer: CPU id */
 	uint64_t arg[APMP_CALL_ARGS];
+	char text[APMP_CALL_TEXT];
 };
 
 /* seq 0: the console was restarted; every callback without an answer is to be sent again. */
 struct apmp_call_reply {
 	uint64_t seq;
-	int32_t error; /* 0 or -errno */
-	uint32_t fill;
+	int32_t error;	 /* 0 or -errno */
+	uint32_t reason; /* enum apmp_reason (shm/configure.h) of a refused change, else 0 */
 	uint64_t ret[2];
 };
 
-static_assert(sizeof(struct apmp_call_request) == 48, "a datagram of fixed size");
+static_assert(sizeof(struct apmp_call_request) == 112, "a datagram of fixed size");
 static_assert(sizeof(struct apmp_call_reply) == 32, "a datagram of fixed size");
 
 struct apmp_call {

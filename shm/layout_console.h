@@ -60,6 +60,7 @@ struct apmp_console_partition {
 	_Atomic uint32_t exit;		   /* enum apmp_exit it announced, 0 none */
 	_Atomic uint64_t last_seq;	   /* of the last callback that was carried out */
 	struct apmp_call_reply last_reply; /* its answer, for a callback that is sent again */
+	_Atomic uint64_t durable_level;	   /* nvram_level that must be reached before it is sent */
 };
 
 #define APMP_EVENT_SLOTS 2048u
@@ -75,8 +76,12 @@ struct apmp_event_slot {
 struct apmp_console_state {
 	_Atomic uint64_t fingerprint; /* written last, when the tree is published too */
 	_Atomic uint64_t restarts;
-	_Atomic uint64_t announced;		 /* 1: the box was told that power on is complete */
-	_Atomic uint64_t event_seq;		 /* of the newest event */
+	_Atomic uint64_t announced; /* 1: the box was told that power on is complete */
+	_Atomic uint64_t event_seq; /* of the newest event */
+	/* Permanent changes so far, raised in the update that makes one; and the last of them that
+	 * the box has written to NVRAM.  They differ: write it, from the tree as it is. */
+	_Atomic uint64_t permanent_level;
+	_Atomic uint64_t nvram_level;
 	_Atomic uint64_t transit[APMP_MAX_CPUS]; /* identity that executes PAL MIGRATE on the CPU */
 	_Atomic uint64_t source[APMP_MAX_CPUS];	 /* identity it comes from, until it is active */
 	_Atomic uint64_t arrival[APMP_MAX_CPUS]; /* identity that is still owed a STARTREQ for it */

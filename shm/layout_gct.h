@@ -158,8 +158,12 @@ struct gct_partition_node {
 	 * word that says who is alive; only ever rises. */
 	_Atomic uint64_t fenced;
 	char name[APMP_NAME_SIZE]; /* ours: what the administrator called it */
-	uint64_t fill[6];	   /* zero */
+	_Atomic uint64_t id_field; /* the ID field [0262]: set by callback, cleared at boot */
+	_Atomic uint64_t policy;   /* ours: GCT_POLICY_* */
+	uint64_t fill[4];	   /* zero */
 };
+
+#define GCT_POLICY_BOOT 0x1u /* boots at power on */
 
 static_assert(offsetof(struct gct_partition_node, fenced) == 64 + 40 + 128, "[0087]");
 static_assert(sizeof(struct gct_partition_node) % GCT_ALIGN == 0, "[0082]");
@@ -167,7 +171,12 @@ static_assert(sizeof(struct gct_partition_node) % GCT_ALIGN == 0, "[0082]");
 /* [0090].  W: console in an update.  R: everyone. */
 struct gct_cpu_node {
 	struct gct_node hd;
+	_Atomic uint64_t cpu_type; /* ours: of different type or revision: incompatible [0224] */
+	_Atomic uint64_t cpu_revision; /* ours */
+	uint64_t fill[6];	       /* zero */
 };
+
+static_assert(sizeof(struct gct_cpu_node) == 128, "[0082]");
 
 #define GCT_MEM_CONSOLE 0x1u
 #define GCT_MEM_PRIVATE 0x2u
@@ -199,7 +208,10 @@ struct gct_mem_desc_node {
 	struct gct_node hd;
 	struct gct_mem_info mem_info;
 	_Atomic int32_t mem_frag; /* from this node's base to its array of gct_mem_desc */
-	uint32_t fill[9];	  /* zero */
+	/* Tested-memory bitmap [0277]: from this node's base to one bit for each page of the
+	 * descriptor, set when it is good; 0 when all of it was tested and is good. */
+	_Atomic int32_t tested;
+	uint32_t fill[8]; /* zero */
 };
 
 static_assert(sizeof(struct gct_mem_desc_node) == 128, "[0082]");

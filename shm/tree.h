@@ -110,6 +110,10 @@ APMP_CHECK int apmp_tree_shared_memory(const struct apmp_tree *tree, int32_t com
 APMP_CHECK int apmp_tree_memory_at(const struct apmp_tree *tree, uint64_t pa,
 				   struct apmp_tree_fragment *ret_fragment);
 
+/* Whether the page at this physical address was tested and is good [0277].  1 or 0; -ENOENT: no
+ * such memory; -EBADMSG. */
+APMP_CHECK int apmp_tree_page_good(const struct apmp_tree *tree, uint64_t pa);
+
 /* Whether this identity may still run: booted, and not fenced.  One word each, so it
  * may be asked at any time, also in the middle of an update. */
 bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity);

@@ -79,4 +79,29 @@ void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t inc
 APMP_CHECK int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id,
 					 uint64_t old_info, uint64_t new_info);
 
+/*
+ * What shm/configure.c is made of; it alone checks the rules.  All inside an update.
+ */
+
+/* A community or partition is deleted [0116]: flagged UNAVAILABLE, out of its array and of its
+ * parent's children, on the lookaside list for the next one of its type [0085]; everything that
+ * it owned is unowned. */
+void apmp_tree_delete_software(struct apmp_tree_writer *tw, int32_t handle);
+/* A partition goes below another community, or below the software root (0). */
+void apmp_tree_move_partition(struct apmp_tree_writer *tw, int32_t handle, int32_t community);
+/* Sets owner, and with current also current_owner, of the part [pa, pa + size) of one fragment: it
+ * becomes a fragment of its own, and unowned neighbours that touch become one.
+ * -ENOENT: no fragment holds all of it; -ENOSPC: max_fragments. */
+APMP_CHECK int apmp_tree_set_fragment(struct apmp_tree_writer *tw, uint64_t pa, uint64_t size,
+				      int32_t owner, bool current, uint32_t flags);
+/* A partition initializes [0102, 0103]: current_owner follows owner where it is null, and is
+ * cleared where the partition is current_owner and nobody is owner. */
+void apmp_tree_initialize_owner(struct apmp_tree_writer *tw, int32_t partition);
+/* The tree lock [0085]: taken and let go as one store; release also after the holder's death. */
+APMP_CHECK int apmp_tree_lock(struct apmp_tree_writer *tw, uint32_t partition_id);
+void apmp_tree_unlock(struct apmp_tree_writer *tw, uint32_t partition_id);
+/* Marks a page of a memory descriptor bad in its tested-memory bitmap [0277], which is made when
+ * this is the first one.  -ENOSPC: no room for a bitmap. */
+APMP_CHECK int apmp_tree_mark_bad(struct apmp_tree_writer *tw, int32_t desc, uint64_t page_idx);
+
 #endif

@@ -35,6 +35,11 @@ APMP_CHECK int apmp_update_repair(struct apmp_update *up);
 
 /* transient_level rises; until commit, stores go through the journal. */
 void apmp_update_begin(struct apmp_update *up);
+static inline bool apmp_update_open(const struct apmp_update *up)
+{
+	return up->depth != 0;
+}
+
 void apmp_update_store32(struct apmp_update *up, uint32_t object, _Atomic uint32_t *field,
 			 uint32_t value);
 void apmp_update_store64(struct apmp_update *up, uint32_t object, _Atomic uint64_t *field,

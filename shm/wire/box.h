@@ -33,7 +33,8 @@
 	X(CHANNEL, 8,                                                                              \
 	  "channel")	   /* id partition: socket pair, fd0 console's, fd1 instance's end */      \
 	X(PORT, 9, "port") /* id partition: pseudo-terminal, fd0 master, fd1 slave */              \
-	X(TREE_RO, 10, "tree_ro") /* id 0: the tree, a descriptor that maps only readable */
+	X(TREE_RO, 10, "tree_ro") /* id 0: the tree, a descriptor that maps only readable */       \
+	X(NVRAM, 11, "nvram")	  /* id 0: memfd, what was read at power on (made by the box) */
 
 enum apmp_box_object {
 #define X(name, value, text) APMP_BOX_##name = value,
@@ -51,20 +52,25 @@ enum apmp_box_object {
  * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
  * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
  *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, and the PORT's slave as
- *           stdin, stdout and stderr -> arg0 pid.  -EEXIST it has a process; -errno.
+ *           stdin, stdout and stderr -> arg0 pid, arg1 uid.  -EEXIST it has a process;
+ *           -errno.
  * KILL      id: SIGKILL to every process of it, again until none is left; answered when all are
  *           reaped.  arg0 1: only wait, don't kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
  * CPUSET    id, text its name, cpus.  -errno.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
- *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid.  -ESRCH no
- *           instance; -errno of exec.
+ *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid.  kind 1: with the
+ *           partition's own uid instead of the box's.  -ESRCH no instance; -errno of exec.
  * RUN_KILL  arg0 number of the program, arg1 signal.
  * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, the box
  *           powers off.
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
+ * NVRAM     size; descriptor: memfd with the new contents, whole.  Answered when a next power on
+ *           is sure to find them, or -errno: then the old ones still stand.  The box goes on with
+ *           other requests meanwhile; several that wait are written as one, the newest.
+ * PONG      arg0 of the PING that is answered; has no answer itself.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -77,7 +83,9 @@ enum apmp_box_object {
 	X(RUN_KILL, 8, "run_kill")                                                                 \
 	X(ON, 9, "on")                                                                             \
 	X(OFF, 10, "off")                                                                          \
-	X(REMOVE, 11, "remove")
+	X(REMOVE, 11, "remove")                                                                    \
+	X(NVRAM, 12, "nvram")                                                                      \
+	X(PONG, 13, "pong")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,
@@ -91,7 +99,7 @@ enum apmp_box_op {
  * HELLO      first of all: arg0 times a console was started before, arg1 the number of host CPUs,
  *            arg2 1 cgroup-v2, 2 cgroup-v1, 3 affinity; text machine name.
  * OBJECT     kind, id, size; its descriptors.
- * PARTITION  id, arg0 incarnation, arg1 pid: it has a process.
+ * PARTITION  id, arg0 incarnation, arg1 pid, arg2 uid: it has a process.
  * READY      all objects were sent.
  * DONE       answer to seq: error 0 or -errno, arg*, text.
  * EXITED     id, arg0 incarnation, arg1 wait status: its instance was reaped.  Sent always; the
@@ -99,6 +107,10 @@ enum apmp_box_op {
  * PROGRAM    arg0 number, arg1 wait status: a program that RUN started was reaped.
  * TERM       somebody sent the box SIGTERM or SIGINT: power off in order.
  * PENDING    id, arg0 incarnation, arg1 processes that SIGKILL has not ended within a second.
+ * PING       arg0 a number: the console answers PONG with it from its loop; one that does not, for
+ *            APMP_CONSOLE_HUNG_MS in which the box itself was not late, hangs and is killed.
+ * LAST       after HELLO, when a console ended before this one: arg0 how many ended in a row,
+ *            arg1 wait status of the last one, arg2 milliseconds this one was held back, text why.
  */
 #define APMP_BOX_EVENTS(X)                                                                         \
 	X(HELLO, 1, "hello")                                                                       \
@@ -109,7 +121,11 @@ enum apmp_box_op {
 	X(EXITED, 6, "exited")                                                                     \
 	X(PROGRAM, 7, "program")                                                                   \
 	X(TERM, 8, "term")                                                                         \
-	X(PENDING, 9, "pending")
+	X(PENDING, 9, "pending")                                                                   \
+	X(PING, 10, "ping")                                                                        \
+	X(LAST, 11, "last")
+
+#define APMP_CONSOLE_HUNG_MS 3000u
 
 enum apmp_box_event_op {
 #define X(name, value, text) APMP_BOX_##name = value,
