@@ -60,12 +60,13 @@ FIELDS(apmp_call_request) = {
 	FIELD(apmp_call_request, op, uint32_t),
 	FIELD(apmp_call_request, thread, uint32_t),
 	ARRAY(apmp_call_request, arg, uint64_t, APMP_CALL_ARGS),
+	ARRAY(apmp_call_request, text, char, APMP_CALL_TEXT),
 };
 
 FIELDS(apmp_call_reply) = {
 	FIELD(apmp_call_reply, seq, uint64_t),
 	FIELD(apmp_call_reply, error, int32_t),
-	FIELD(apmp_call_reply, fill, uint32_t),
+	FIELD(apmp_call_reply, reason, uint32_t),
 	ARRAY(apmp_call_reply, ret, uint64_t, 2),
 };
 
@@ -155,11 +156,16 @@ FIELDS(gct_partition_node) = {
 	ARRAY(gct_partition_node, instance_name, char, 128),
 	FIELD(gct_partition_node, fenced, _Atomic uint64_t),
 	ARRAY(gct_partition_node, name, char, APMP_NAME_SIZE),
-	ARRAY(gct_partition_node, fill, uint64_t, 6),
+	FIELD(gct_partition_node, id_field, _Atomic uint64_t),
+	FIELD(gct_partition_node, policy, _Atomic uint64_t),
+	ARRAY(gct_partition_node, fill, uint64_t, 4),
 };
 
 FIELDS(gct_cpu_node) = {
 	FIELD(gct_cpu_node, hd, struct gct_node),
+	FIELD(gct_cpu_node, cpu_type, _Atomic uint64_t),
+	FIELD(gct_cpu_node, cpu_revision, _Atomic uint64_t),
+	ARRAY(gct_cpu_node, fill, uint64_t, 6),
 };
 
 FIELDS(gct_mem_info) = {
@@ -182,7 +188,8 @@ FIELDS(gct_mem_desc_node) = {
 	FIELD(gct_mem_desc_node, hd, struct gct_node),
 	FIELD(gct_mem_desc_node, mem_info, struct gct_mem_info),
 	FIELD(gct_mem_desc_node, mem_frag, _Atomic int32_t),
-	ARRAY(gct_mem_desc_node, fill, uint32_t, 9),
+	FIELD(gct_mem_desc_node, tested, _Atomic int32_t),
+	ARRAY(gct_mem_desc_node, fill, uint32_t, 8),
 };
 
 FIELDS(hwrpb_slot) = {
@@ -263,6 +270,7 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, exit, _Atomic uint32_t),
 	FIELD(apmp_console_partition, last_seq, _Atomic uint64_t),
 	FIELD(apmp_console_partition, last_reply, struct apmp_call_reply),
+	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
 };
 
 FIELDS(apmp_event_slot) = {
@@ -275,6 +283,8 @@ FIELDS(apmp_console_state) = {
 	FIELD(apmp_console_state, restarts, _Atomic uint64_t),
 	FIELD(apmp_console_state, announced, _Atomic uint64_t),
 	FIELD(apmp_console_state, event_seq, _Atomic uint64_t),
+	FIELD(apmp_console_state, permanent_level, _Atomic uint64_t),
+	FIELD(apmp_console_state, nvram_level, _Atomic uint64_t),
 	ARRAY(apmp_console_state, transit, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_state, source, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_state, arrival, _Atomic uint64_t, APMP_MAX_CPUS),
