@@ -4,7 +4,7 @@
 #include "apmpd/machine_file.h"
 #include "apmpd/power.h"
 #include "apmpd/rundir.h"
-#include "shm/assert.h"
+#include "apmpd/state_dir.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -21,15 +21,8 @@ enum { DONE, REFUSED, USAGE };
 struct arguments {
 	const char *file; /* NULL: none was given */
 	const char *name;
-	bool foreground, json, fix;
+	bool foreground, fresh, json, fix, state;
 };
-
-/* Our own bug: said where the log is, and the core says the rest. */
-void apmp_panic(const char *file, int line, const char *what)
-{
-	fprintf(stderr, "apmpd: %s:%d: this does not hold: %s\n", file, line, what);
-	abort();
-}
 
 static void print_machine_file(const char *path, const struct machine *machine)
 {
@@ -97,15 +90,24 @@ static int up(const struct arguments *args)
 	}
 	if (args->name)
 		snprintf(machine->name.text, sizeof(machine->name.text), "%s", args->name);
-	code = apmp_power_on(machine, args->foreground);
+	code = apmp_power_on(machine, args->foreground, args->fresh);
 	apmp_machine_free(machine);
 	return code;
+}
+
+/* What dead machines left, and with --state what machines that are off keep. */
+static int remove_all(const struct arguments *args, json_t *said)
+{
+	int removed = args->name ? apmp_leftover_clean(args->name, said) : apmp_clean_all(said);
+	int more = args->state && removed >= 0 ? apmp_state_clean(args->name, said) : 0;
+
+	return more < 0 ? more : removed < 0 ? removed : removed + more;
 }
 
 static int clean(const struct arguments *args)
 {
 	json_t *said = json_array(), *sentence;
-	int removed = args->name ? apmp_leftover_clean(args->name, said) : apmp_clean_all(said);
+	int removed = remove_all(args, said);
 	size_t i;
 
 	if (removed == -EBUSY && args->name && json_array_size(said) == 0)
@@ -151,10 +153,10 @@ static const struct {
 	bool takes_file;
 	const char *help;
 } verbs[] = {
-    {"up", up, "fn", true, "up [FILE] [--name N] [--foreground]  power on a machine"},
+    {"up", up, "fnF", true, "up [FILE] [--name N] [--foreground] [--fresh]  power on a machine"},
     {"check", check, "j", true, "check FILE [--json]                  all mistakes of a file"},
     {"doctor", doctor, "jx", false, "doctor [--json] [--fix]              what this host offers"},
-    {"clean", clean, "jn", false, "clean [--name N] [--json]            what dead machines left"},
+    {"clean", clean, "jnS", false, "clean [--name N] [--state] [--json]  what dead machines left"},
 };
 
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
@@ -182,6 +184,8 @@ static bool take(struct arguments *args, int option, const char *known)
 	args->json |= option == 'j';
 	args->fix |= option == 'x';
 	args->foreground |= option == 'f';
+	args->fresh |= option == 'F';
+	args->state |= option == 'S';
 	if (option == 'n')
 		args->name = optarg;
 	return true;
@@ -192,7 +196,9 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
 						{"json", no_argument, NULL, 'j'},
 						{"foreground", no_argument, NULL, 'f'},
+						{"fresh", no_argument, NULL, 'F'},
 						{"fix", no_argument, NULL, 'x'},
+						{"state", no_argument, NULL, 'S'},
 						{"help", no_argument, NULL, 'h'},
 						{"version", no_argument, NULL, 'V'},
 						{0}};

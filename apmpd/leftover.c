@@ -198,7 +198,7 @@ static int clean_group(const char *machine, const char *path, json_t *said)
 }
 
 /* The group that the box noted in its run directory, and those found where ours would be made. */
-static int clean_groups(const char *machine, const struct apmp_rundir *rundir, json_t *said)
+static int clean_groups(const char *machine, const struct apmp_folder *rundir, json_t *said)
 {
 	int n, count, removed = 0, error = 0;
 	char path[PATH_MAX], **paths;
@@ -231,7 +231,7 @@ static int clean_groups(const char *machine, const struct apmp_rundir *rundir, j
 }
 
 /* Processes, groups, run directory.  rundir: locked, or NULL where there is none. */
-static int clean_locked(const char *machine, const char *path, struct apmp_rundir *rundir,
+static int clean_locked(const char *machine, const char *path, struct apmp_folder *rundir,
 			json_t *said)
 {
 	int removed = 0, n = kill_marked(machine, path, NULL, ROUNDS, said);
@@ -272,7 +272,7 @@ static int machine_path(const char *machine, char *ret_path, size_t size)
 int apmp_leftover_clean(const char *machine, json_t *said)
 {
 	char path[PATH_MAX], why[PATH_MAX + 256];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	int result;
 
 	if (!apmp_name_valid(machine))
@@ -421,7 +421,7 @@ int apmp_leftover_look(json_t *said)
 void apmp_leftover_guard(const char *machine, const char *rundir_path, const char *mark_text)
 {
 	char why[PATH_MAX + 256];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct mark mark;
 	int error;
 
