@@ -154,6 +154,8 @@ int apmp_tree_partition(const struct apmp_tree *tree, uint32_t id,
 	ret_partition->hwrpb = apmp_load_relaxed(&p->hwrpb);
 	ret_partition->incarnation = apmp_load_relaxed(&p->incarnation);
 	ret_partition->fenced = apmp_load_relaxed(&p->fenced);
+	ret_partition->id_field = apmp_load_relaxed(&p->id_field);
+	ret_partition->policy = apmp_load_relaxed(&p->policy);
 	apmp_copy_out(ret_partition->name, p->name, sizeof(p->name));
 	ret_partition->name[sizeof(p->name) - 1] = '\0';
 	apmp_copy_out(ret_partition->instance_name, p->instance_name, sizeof(p->instance_name));

@@ -39,7 +39,7 @@ struct apmp_tree_partition {
 	struct apmp_tree_node node;
 	uint32_t id;
 	int32_t community; /* handle, GCT_NONE when it is in none */
-	uint64_t hwrpb, incarnation, fenced;
+	uint64_t hwrpb, incarnation, fenced, id_field, policy;
 	char name[APMP_NAME_SIZE];
 	char instance_name[128];
 };

@@ -398,6 +398,13 @@ void apmp_tree_set_current_owner(struct apmp_tree_writer *tw, int32_t handle, in
 	put_owner(tw, handle, owner, true);
 }
 
+void apmp_tree_set_policy(struct apmp_tree_writer *tw, int32_t handle, uint64_t policy)
+{
+	struct gct_partition_node *p = (void *)node_of(tw, handle);
+
+	put64(tw, &p->policy, policy);
+}
+
 void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear, uint64_t set)
 {
 	struct gct_node *node = node_of(tw, handle);

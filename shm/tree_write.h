@@ -62,6 +62,8 @@ APMP_CHECK int apmp_tree_add_partition(struct apmp_tree_writer *tw, int32_t comm
 /* Both set the node and all that is bound to it by its config handle [0101]. */
 void apmp_tree_set_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
 void apmp_tree_set_current_owner(struct apmp_tree_writer *tw, int32_t handle, int32_t owner);
+/* GCT_POLICY_*: what the administrator wants of a partition. */
+void apmp_tree_set_policy(struct apmp_tree_writer *tw, int32_t handle, uint64_t policy);
 void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t clear, uint64_t set);
 /* Cuts size bytes off an unowned fragment of the descriptor and gives them to owner.
  * -ENOSPC: no unowned fragment is large enough, or no fragment is left to describe it. */
