@@ -144,7 +144,7 @@ static int restore_partitions(struct console *c)
 			id = apmp_tree_add_partition(&c->tw, community, name, CONSOLE_HWRPB_PA(i));
 		if (id != (int)i || apmp_tree_partition(&c->tw.tree, (uint32_t)id, &p))
 			return bad(c, "there can't be a partition", name);
-		apmp_tree_set_policy(&c->tw, p.node.handle,
+		apmp_tree_set_policy(&c->tw, (uint32_t)id,
 				     json_is_true(json_object_get(entry, "boot")) ? GCT_POLICY_BOOT
 										  : 0);
 	}
