@@ -304,6 +304,8 @@ static int add_partition(struct console *c, const json_t *config)
 	}
 	json_array_foreach(json_object_get(config, "buses"), i, item)
 	    own_bus(c, p.node.handle, json_string_value(item));
+	if (json_is_true(json_object_get(config, "boot")))
+		apmp_assert(apmp_tree_set_policy(&c->tw, (uint32_t)id, GCT_POLICY_BOOT) == 0);
 	snprintf(what, sizeof(what), "partition \"%s\"", name);
 	return place_memory(c, what, community, p.node.handle, cpu.affinity,
 			    (uint64_t)number(config, "memory"), GCT_MEM_PRIVATE | GCT_MEM_BASE,
@@ -395,40 +397,17 @@ static int form_tree(struct console *c)
 	return 0;
 }
 
-/* Terminal, HWRPB and recorder of each partition; what the tree says of it. */
+/* What the box keeps for each partition of the tree; says what is short when it can't be had. */
 static int open_partitions(struct console *c)
 {
-	const json_t *config;
-	size_t i;
+	struct apmp_box_event event = {0};
+	int err = console_partitions_open(c, &event);
 
-	json_array_foreach(json_object_get(c->config, "partitions"), i, config)
-	{
-		struct partition *p = &c->partition[i];
-		struct apmp_tree_partition node;
-		int fds[2];
-
-		apmp_assert(apmp_tree_partition(&c->tw.tree, (uint32_t)i, &node) == 0);
-		*p = (struct partition){.console = c,
-					.id = (uint32_t)i,
-					.exists = true,
-					.handle = node.node.handle,
-					.config = config,
-					.channel = -1,
-					.exit_status = -1,
-					.pid = p->pid};
-		memcpy(p->name, node.name, sizeof(p->name));
-		if (need(c, APMP_BOX_PORT, i, 0) || need(c, APMP_BOX_HWRPB, i, HWRPB_SIZE) ||
-		    need(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE))
-			return -ENOMEM;
-		p->hwrpb = console_object_map(c, APMP_BOX_HWRPB, i);
-		p->recorder = console_object_map(c, APMP_BOX_RECORDER, i);
-		apmp_update_object(&c->update, APMP_OBJECT_HWRPB(i), p->hwrpb, HWRPB_SIZE);
-		if (console_object(c, APMP_BOX_PORT, i, 0, fds) || port_open(p, fds[0]))
-			return -EIO;
-		if (console_state(p) == 0)
-			console_set_state(p, APMP_PARTITION_OFF);
-	}
-	return 0;
+	if (err)
+		snprintf(c->why, sizeof(c->why),
+			 "a partition's firmware memory or terminal: %s %.160s", strerror(-err),
+			 event.text);
+	return err;
 }
 
 static int open_common(struct console *c)
@@ -451,13 +430,17 @@ static int open_common(struct console *c)
 /* A restarted console: the tree as before or as after the update that was open. */
 static int adopt(struct console *c)
 {
-	int err = apmp_tree_adopt(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base,
-				  c->tree_size);
+	int fds[2], err = apmp_tree_adopt(&c->tw, &c->update,
+					  c->update.object[APMP_OBJECT_TREE].base, c->tree_size);
 
-	if (!err)
-		err = open_partitions(c);
-	if (!err)
-		err = apmp_update_repair(&c->update);
+	if (err)
+		return err;
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (console_object(c, APMP_BOX_HWRPB, id, HWRPB_SIZE, fds) == 0)
+			console_hwrpb_use(c, id);
+	err = apmp_update_repair(&c->update);
+	if (err >= 0)
+		err = open_partitions(c); /* those of the repaired tree */
 	if (err < 0)
 		return err;
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
@@ -478,7 +461,7 @@ static void conclude(struct partition *p)
 		struct boot_refusal refusal;
 
 		console_set_state(p, APMP_PARTITION_OFF);
-		if (console_boot(p, &refusal))
+		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s can't boot: %s", p->name,
 				   refusal.what);
 		return;

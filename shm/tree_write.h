@@ -71,6 +71,8 @@ APMP_CHECK int apmp_tree_take_memory(struct apmp_tree_writer *tw, int32_t desc, 
 /* A partition begins another life: incarnation + 1, initialized, instance name.  Returns it. */
 uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
 				  const char *instance_name);
+/* GCT_POLICY_*, whole.  -ENOENT, -EBADMSG. */
+APMP_CHECK int apmp_tree_set_policy(struct apmp_tree_writer *tw, uint32_t id, uint64_t policy);
 /* Every incarnation up to this one is fenced.  One store, outside of any update: it is the truth.
  */
 void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
