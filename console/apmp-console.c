@@ -76,7 +76,7 @@ bool console_in_community(const struct partition *p)
 
 static bool boots_at_power_on(const struct partition *p)
 {
-	return apmp_tree_policy(&p->console->tw.tree, p->id) & GCT_POLICY_BOOT;
+	return !p->console->bare && apmp_tree_policy(&p->console->tw.tree, p->id) & GCT_POLICY_BOOT;
 }
 
 /* Whether a partition that boots at power on has got as far as it can. */

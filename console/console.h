@@ -95,6 +95,7 @@ struct console {
 	uint64_t tick_ns, stop_ns;
 	uint32_t suspect;
 	bool fence_kill, notice_exit;
+	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
@@ -136,6 +137,10 @@ void console_partition_close(struct partition *p);
 /* Opens what the tree has, drops what is left of others.  As make and open. */
 __attribute__((warn_unused_result)) int console_partitions_open(struct console *c,
 								struct apmp_box_event *ret_event);
+
+/* unconfigured.c: divides a machine that nobody has divided [0064].  -ENODEV, with a sentence in
+ * c->why; -ENOMEM. */
+__attribute__((warn_unused_result)) int console_unconfigured(struct console *c);
 
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,

@@ -60,8 +60,8 @@ int console_unconfigured(struct console *c)
 			 bus ? "CPU that may be primary" : "bus");
 		return -ENODEV;
 	}
-	return json_array_append_new(
-	    partitions, json_pack("{s:s,s:n,s:[I],s:I,s:[s],s:b}", "name", "admin", "community",
-				  "cpus", cpu, "memory", (json_int_t)CONSOLE_BASE_ALLOC, "buses",
-				  bus, "boot", 1));
+	return json_array_append_new(partitions, json_pack("{s:s,s:n,s:[I],s:I,s:[s],s:b}", "name",
+							   "admin", "community", "cpus", cpu,
+							   "memory", (json_int_t)CONSOLE_BASE_ALLOC,
+							   "buses", bus, "boot", 1));
 }
