@@ -171,7 +171,7 @@ static json_t *host_json(const struct apmp_box *box)
 
 	for (uint32_t i = 0; i < box->host->cpu_count; i++)
 		json_array_append_new(cpus, json_integer(box->host->cpus[i]));
-	return json_pack("{s:o, s:s, s:s}", "cpus", cpus, "backend",
+	return json_pack("{s:o, s:b, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
 			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "heartbeat_class",
 			 apmp_host_class_name(box->host->heartbeat_class));
 }
@@ -286,6 +286,8 @@ static int make(struct apmp_box *box)
 		error = init_loop(box);
 	if (error)
 		return error;
+	if (box->bare)
+		return apmp__box_bare(box);
 	error = apmp__console_start(box, text);
 	if (error)
 		apmp__box_word(box, APMP_WORD_FAILED, "%s", text);
@@ -348,7 +350,8 @@ static void unmake(struct apmp_box *box)
 	close_fd(box->word_fd);
 }
 
-static struct apmp_box *box_new(const struct machine *machine, bool foreground, int word_fd)
+static struct apmp_box *box_new(const struct machine *machine, const struct apmp_power_how *how,
+				int word_fd)
 {
 	struct apmp_box *box = calloc(1, sizeof(*box));
 
@@ -356,7 +359,8 @@ static struct apmp_box *box_new(const struct machine *machine, bool foreground, 
 		return NULL;
 	box->magic = APMP__BOX_MAGIC;
 	box->machine = machine;
-	box->foreground = foreground;
+	box->foreground = how->foreground;
+	box->bare = how->bare;
 	box->word_fd = word_fd;
 	box->power = APMP_POWER_ON;
 	box->guard_fd = box->listen_fd = box->null_fd = -1;
@@ -369,16 +373,16 @@ static struct apmp_box *box_new(const struct machine *machine, bool foreground, 
 	return box;
 }
 
-int apmp_box_main(const struct machine *machine, bool foreground, int word_fd)
+int apmp_box_main(const struct machine *machine, const struct apmp_power_how *how, int word_fd)
 {
 	struct apmp_box *box;
 	bool was_on = false;
 
-	if (!foreground)
+	if (!how->foreground)
 		setsid(); /* refused only to who leads a group already, which a fork does not */
 	if (chdir("/") < 0)
 		return 1;
-	box = box_new(machine, foreground, word_fd);
+	box = box_new(machine, how, word_fd);
 	if (!box)
 		return 1;
 	if (make(box) == 0)

@@ -248,6 +248,11 @@ static void start_again(struct apmp_box *box)
 	}
 }
 
+void apmp__console_start_first(struct apmp_box *box)
+{
+	start_again(box);
+}
+
 void apmp__console_ended(struct apmp_box *box, const struct apmp_child *child, int status)
 {
 	char how[64];

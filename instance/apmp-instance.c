@@ -110,7 +110,7 @@ int main(void)
 	map_tree(in);
 	in->env.lines =
 	    map(in, "the interrupt lines", apmp_load_relaxed(&in->hwrpb->intr), APMP_INTR_SIZE);
-	in->env.line_count = apmp_load_relaxed(&in->hwrpb->cpu_count);
+	in->env.line_count = APMP_MAX_CPUS; /* there is one for each CPU that may ever come */
 	pa = apmp_load_relaxed(&in->hwrpb->pa);
 	err = apmp_tree_find_self(&in->tree, pa, &self);
 	if (err)
