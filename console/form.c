@@ -415,7 +415,8 @@ static int open_partitions(struct console *c)
 					.config = config,
 					.channel = -1,
 					.exit_status = -1,
-					.pid = p->pid};
+					.pid = p->pid,
+					.uid = p->uid};
 		memcpy(p->name, node.name, sizeof(p->name));
 		if (need(c, APMP_BOX_PORT, i, 0) || need(c, APMP_BOX_HWRPB, i, HWRPB_SIZE) ||
 		    need(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE))
