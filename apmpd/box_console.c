@@ -98,6 +98,7 @@ static void send_partitions(struct apmp_box *box)
 			continue;
 		event.arg[0] = partition->incarnation;
 		event.arg[1] = (uint64_t)partition->pid;
+		event.arg[2] = apmp__partition_uid(box, id);
 		apmp__console_tell(box, &event);
 	}
 }

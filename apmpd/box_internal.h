@@ -12,6 +12,7 @@
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
 #include "apmpd/box_objects.h"
+#include "apmpd/partition_uid.h"
 #include "apmpd/spawn.h"
 
 #include <stdbool.h>
@@ -54,7 +55,8 @@ struct apmp_child {
 	enum apmp_child_role role;
 	uint32_t partition; /* id; of an instance or program */
 	uint64_t number;    /* incarnation of an instance, the console's number of a program */
-	char name[64];	    /* for people */
+	uid_t uid;
+	char name[64]; /* for people */
 
 	/* Until it is known whether exec worked. */
 	bool starting;
@@ -134,6 +136,8 @@ struct apmp_box {
 
 	struct apmp_host *host;
 	struct apmp_cpuset *cpuset;
+	struct apmp_partition_uids uids;
+	char no_uids[128]; /* why there are none */
 	int listen_fd;
 	int null_fd;
 
@@ -204,6 +208,8 @@ struct apmp_call {
 __attribute__((format(printf, 3, 4))) int apmp__call_fail(struct apmp_call *call, int error,
 							  const char *format, ...);
 
+/* Of its instance and of confined programs: its own, or the user of the box. */
+uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id);
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);

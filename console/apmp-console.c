@@ -153,8 +153,10 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		console_object_add(c, event->kind, event->id, event->size, fds, fd_count);
 		break;
 	case APMP_BOX_PARTITION:
-		if (p)
+		if (p) {
 			p->pid = event->arg[1];
+			p->uid = (uint32_t)event->arg[2];
+		}
 		break;
 	case APMP_BOX_EXITED:
 		if (p && p->exists)

@@ -53,6 +53,7 @@ struct partition {
 	uv_poll_t *channel_poll;
 	struct port *port;
 	uint64_t pid;
+	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
