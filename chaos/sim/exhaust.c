@@ -7,7 +7,7 @@
  * LIMITS    One death in each run; `--seed A..B` repeats all with other interleavings.
  */
 #include "chaos/sim/sim.h"
-#include "chaos/sim/update.h"
+#include "chaos/sim/sim_update.h"
 
 #include "shm/assert.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "chaos/sim/sim.h"
-#include "chaos/sim/update.h"
+#include "chaos/sim/sim_update.h"
 #include "shm/intr.h"
 
 #define STILL_TICKS 6u

@@ -18,7 +18,8 @@
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
  *           sim.hash proves it.
  * LIMITS    Loads are not reordered, stores only by --memory weak.  CPU migration and HWRPBs in
- *           update*.c alone, no applications.  At most SIM_MAX_INSTANCES partitions with one CPU each.
+ *           update*.c alone, no applications.  At most SIM_MAX_INSTANCES partitions, each of one
+ *           CPU.
  */
 #ifndef APMP_CHAOS_SIM_SIM_H
 #define APMP_CHAOS_SIM_SIM_H
@@ -124,7 +125,7 @@ enum sim_operation {
 	SIM_OP_LEAVE,
 	SIM_OP_TICK,
 	SIM_OP_RECOVER,
-	SIM_OP_UPDATE /* update.h: a run of another kind */
+	SIM_OP_UPDATE /* sim_update.h: a run of another kind */
 };
 
 /* What a run is made of; all of it follows from the seed and the command line. */

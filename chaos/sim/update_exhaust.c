@@ -22,7 +22,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "chaos/sim/update.h"
+#include "chaos/sim/sim_update.h"
 #include "shm/assert.h"
 
 #define RESTART_MAX  8000u /* accesses of others, at most, until the next console begins */

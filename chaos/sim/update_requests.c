@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "chaos/sim/update.h"
+#include "chaos/sim/sim_update.h"
 #include "shm/assert.h"
 #include "shm/shared.h"
 

@@ -1,16 +1,16 @@
 /*
  * update_world.c - the machine whose console is killed in its updates, and what it was before.
  *
- * WHAT      A tree of two blocks (five CPUs, two memories, three buses), HWRPBs, the console's words
- *           and its journal, all in the arena, so that each access is a step.  It is small so that
- *           a walk over it is: a request is made once for each of its accesses.
+ * WHAT      A tree of two blocks (five CPUs, two memories, three buses), HWRPBs, the console's
+ *           words and its journal, all in the arena, so that each access is a step.  It is small
+ *           so that a walk over it is: a request is made once for each of its accesses.
  *           Images are copies of all that outlives a console.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "chaos/sim/update.h"
+#include "chaos/sim/sim_update.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
 

@@ -1,9 +1,9 @@
 /*
- * update.h - the console's updates of tree and HWRPBs, killed access by access: what the files
+ * sim_update.h - the console's updates of tree and HWRPBs, killed access by access: what the files
  * update_world.c, update_requests.c and update_exhaust.c share.
  */
-#ifndef APMP_CHAOS_SIM_UPDATE_H
-#define APMP_CHAOS_SIM_UPDATE_H
+#ifndef APMP_CHAOS_SIM_SIM_UPDATE_H
+#define APMP_CHAOS_SIM_SIM_UPDATE_H
 
 #include "chaos/sim/sim.h"
 #include "shm/hwrpb_write.h"
