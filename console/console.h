@@ -79,6 +79,15 @@ struct migration {
 	uint64_t begin_ns;
 };
 
+/* Somebody who waits until what was changed is in NVRAM. */
+#define CONSOLE_DURABLE_WAITERS VARLINK_CONN_MAX
+
+struct durable_waiter {
+	void (*then)(void *ctx, int error);
+	void *ctx;
+	uint64_t level; /* of state->permanent_level */
+};
+
 struct console {
 	struct apmp_env env; /* first: env callbacks find the console by it */
 	uv_loop_t loop;
@@ -99,6 +108,13 @@ struct console {
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
+	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
+	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
+	bool saving;	     /* the box writes NVRAM, as of saving_level */
+	bool save_failed;    /* the last write did */
+	uint64_t saving_level;
+	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
+	uint32_t durable_waiters;
 	bool announced;		      /* the box was told that power on is complete */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
@@ -136,6 +152,19 @@ void console_object_drop(struct console *c, uint32_t kind, uint64_t id);
 void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
 			const int *fds, unsigned fd_count);
 
+/* durable.c: what is permanent reaches NVRAM. */
+/* Writes what NVRAM has not yet, unless a write is on its way. */
+void console_save(struct console *c);
+/* An owner was changed outside of console_configure, which counts its own: nobody waits for it. */
+void console_save_again(struct console *c);
+/* then is called, at once or by the loop, when everything permanent so far is in NVRAM; or with the
+ * -errno for which it is not. */
+void console_when_durable(struct console *c, void (*then)(void *ctx, int error), void *ctx);
+/* Who waits with this ctx does so no more. */
+void console_durable_forget(struct console *c, const void *ctx);
+/* nvram_text.c: what NVRAM holds; to be freed.  NULL: no memory. */
+char *console_nvram_text(struct console *c);
+
 /* lifecycle.c */
 enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
 struct boot_refusal {
@@ -156,6 +185,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
+/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);

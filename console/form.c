@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "console/console.h"
+#include "console/nvram.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
@@ -353,6 +353,43 @@ static int need(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
 	return err;
 }
 
+static void refuse_nvram(struct console *c)
+{
+	fprintf(stderr, "apmp-console: %s; the machine file's configuration is used\n", c->why);
+	if (!apmp_load_relaxed(&c->state->fingerprint)) /* else it was told already */
+		console_event(c, "nvram.refused", NULL, "{s:s}", "reason", c->why);
+	c->why[0] = '\0';
+	json_decref(c->nvram);
+	c->nvram = NULL;
+}
+
+/* Where the configuration came from, when it was not only the machine file. */
+static void tell_restored(struct console *c)
+{
+	json_t *absent = console_nvram_absent(c);
+
+	if (c->nvram)
+		console_event(c, "nvram.restored", NULL, "{s:i}", "absent",
+			      (int)json_array_size(absent));
+	else if (c->nvram_outdated)
+		console_event(c, "nvram.refused", NULL, "{s:s}", "reason",
+			      "the machine file divides the machine in another way than when it "
+			      "was written");
+	json_decref(absent);
+}
+
+/* Communities and partitions with what they own, as the machine file has them. */
+static int divide_by_file(struct console *c)
+{
+	int err = add_communities(c);
+	const json_t *partition;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->config, "partitions"), i, partition) if (!err) err =
+	    add_partition(c, partition);
+	return err;
+}
+
 static int form_tree(struct console *c)
 {
 	struct apmp_tree_limits limits = {.console_req = APMP_GRANULE,
@@ -365,8 +402,6 @@ static int form_tree(struct console *c)
 					  .max_fragments = MAX_FRAGMENTS,
 					  .max_desc = MAX_DESC,
 					  .platform = "apmp"};
-	const json_t *partition;
-	size_t i;
 	int err;
 
 	if (2 * hardware_nodes(c) + JOURNAL_SPARE > APMP_JOURNAL_ENTRIES) {
@@ -385,14 +420,31 @@ static int form_tree(struct console *c)
 			 &limits);
 	add_hardware(c);
 	APMP_POINT(&c->env, form_504);
-	err = add_communities(c);
-	json_array_foreach(json_object_get(c->config, "partitions"), i, partition) if (!err) err =
-	    add_partition(c, partition);
+	err = c->nvram ? console_nvram_restore(c) : divide_by_file(c);
 	if (err)
 		return err;
 	apmp_tree_publish(&c->tw);
 	APMP_POINT(&c->env, form_506);
 	return 0;
+}
+
+/* The tree from the start, of a dead console or of a configuration that could not be restored. */
+static int form_anew(struct console *c)
+{
+	console_object_drop(c, APMP_BOX_TREE, 0);
+	console_object_drop(c, APMP_BOX_TREE_RO, 0);
+	return form_tree(c);
+}
+
+/* As NVRAM says; if that can't be, as the machine file says: the operator is told. */
+static int form(struct console *c)
+{
+	int err = form_anew(c);
+
+	if (!err || !c->nvram)
+		return err;
+	refuse_nvram(c);
+	return form_anew(c);
 }
 
 /* Terminal, HWRPB and recorder of each partition; what the tree says of it. */
@@ -529,6 +581,8 @@ int console_form(struct console *c)
 		err = open_common(c);
 	if (err)
 		return err;
+	if (console_nvram_load(c) == -EBADMSG)
+		refuse_nvram(c);
 	APMP_POINT(&c->env, form_502);
 	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {
 		c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
@@ -537,9 +591,7 @@ int console_form(struct console *c)
 		c->announced = apmp_load_relaxed(&c->state->announced);
 		err = adopt(c);
 	} else {
-		console_object_drop(c, APMP_BOX_TREE, 0);
-		console_object_drop(c, APMP_BOX_TREE_RO, 0);
-		err = form_tree(c);
+		err = form(c);
 		if (!err)
 			err = open_partitions(c);
 	}
@@ -547,9 +599,12 @@ int console_form(struct console *c)
 		err = need(c, APMP_BOX_TREE_RO, 0, c->tree_size);
 	if (err)
 		return err;
+	/* Once in every life: what a dead console had not written, and what this power on found. */
+	console_save_again(c);
 	if (apmp_load_relaxed(&c->state->fingerprint)) {
 		take_over(c);
 	} else {
+		tell_restored(c);
 		console_event(c, "machine.on", NULL, NULL);
 		/* From here on a restarted console takes over. */
 		apmp_store_release(&c->state->fingerprint, apmp_fingerprint(sizeof(*c->state)));
