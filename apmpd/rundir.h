@@ -4,6 +4,7 @@
  *             for its life: who can lock it knows that the box is dead
  *   control   the listening socket (Varlink)
  *   cgroup    path of the machine's cpuset group, where there is one
+ *   uids      first of the uids of its partitions, where they have some
  *   ...       logs and whatever the box puts there
  */
 #ifndef APMPD_RUNDIR_H

@@ -158,18 +158,17 @@ static int memory_at(struct partition *p, uint64_t pa, uint64_t size, int *ret_f
 	struct apmp_tree *tree = &p->console->tw.tree;
 	struct apmp_tree_partition self;
 	struct apmp_tree_fragment f;
-	int fds[2], err = apmp_tree_memory_at(tree, pa, &f);
+	struct apmp_box_event event;
+	int err = apmp_tree_memory_at(tree, pa, &f);
+	int32_t owner;
 
 	if (err || size > f.size - (pa - f.pa) || apmp_tree_partition(tree, p->id, &self))
 		return -ENXIO;
-	if (!f.owner || (f.owner != p->handle && f.owner != self.community))
+	owner =
+	    f.owner ? f.owner : f.current_owner; /* taken back, but used until it boots [0102] */
+	if (!owner || (owner != p->handle && owner != self.community))
 		return -EACCES;
-	err = console_object(p->console, APMP_BOX_RAM, f.pa, f.size, fds);
-	if (err)
-		return -ENXIO;
-	*ret_fd = fds[0];
-	*ret_base = f.pa;
-	return 0;
+	return console_ram(p->console, owner, f.pa, f.size, ret_fd, ret_base, &event) ? -ENXIO : 0;
 }
 
 static void do_map(struct partition *p, const struct apmp_call_request *r)
