@@ -21,7 +21,8 @@ enum { DONE, REFUSED, USAGE };
 struct arguments {
 	const char *file; /* NULL: none was given */
 	const char *name;
-	bool foreground, fresh, json, fix, state;
+	struct apmp_power_how how;
+	bool json, fix, state;
 };
 
 static void print_machine_file(const char *path, const struct machine *machine)
@@ -90,7 +91,7 @@ static int up(const struct arguments *args)
 	}
 	if (args->name)
 		snprintf(machine->name.text, sizeof(machine->name.text), "%s", args->name);
-	code = apmp_power_on(machine, args->foreground, args->fresh);
+	code = apmp_power_on(machine, &args->how);
 	apmp_machine_free(machine);
 	return code;
 }
@@ -153,7 +154,8 @@ static const struct {
 	bool takes_file;
 	const char *help;
 } verbs[] = {
-    {"up", up, "fnF", true, "up [FILE] [--name N] [--foreground] [--fresh]  power on a machine"},
+    {"up", up, "bfnF", true,
+     "up [FILE] [--name N] [--bare] [--foreground] [--fresh]  power on a machine"},
     {"check", check, "j", true, "check FILE [--json]                  all mistakes of a file"},
     {"doctor", doctor, "jx", false, "doctor [--json] [--fix]              what this host offers"},
     {"clean", clean, "jnS", false, "clean [--name N] [--state] [--json]  what dead machines left"},
@@ -183,9 +185,10 @@ static bool take(struct arguments *args, int option, const char *known)
 		return false;
 	args->json |= option == 'j';
 	args->fix |= option == 'x';
-	args->foreground |= option == 'f';
-	args->fresh |= option == 'F';
 	args->state |= option == 'S';
+	args->how.bare |= option == 'b';
+	args->how.foreground |= option == 'f';
+	args->how.fresh |= option == 'F';
 	if (option == 'n')
 		args->name = optarg;
 	return true;
@@ -193,15 +196,12 @@ static bool take(struct arguments *args, int option, const char *known)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-						{"json", no_argument, NULL, 'j'},
-						{"foreground", no_argument, NULL, 'f'},
-						{"fresh", no_argument, NULL, 'F'},
-						{"fix", no_argument, NULL, 'x'},
-						{"state", no_argument, NULL, 'S'},
-						{"help", no_argument, NULL, 'h'},
-						{"version", no_argument, NULL, 'V'},
-						{0}};
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
+	    {"bare", no_argument, NULL, 'b'},	    {"foreground", no_argument, NULL, 'f'},
+	    {"fresh", no_argument, NULL, 'F'},	    {"fix", no_argument, NULL, 'x'},
+	    {"state", no_argument, NULL, 'S'},	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},    {0}};
 	const char *verb = argc > 1 ? argv[1] : "";
 	static char name[] = "apmpd";
 	struct arguments args = {0};

@@ -1,10 +1,11 @@
 /* The box: what is there as long as the machine is on.
  *
- * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the machine's descriptors (box_objects.c),
- *          starts and reaps its processes (box_children.c), writes cpusets (cpuset.c), and does
- *          what the console tells it (box_request.c).  It decides nothing.
- * STATES   starting (in this order: run directory, guard, log, back end, socket, NVRAM) -> on ->
- *          powering off (box_power.c) -> off
+ * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the
+ *          machine's descriptors (box_objects.c), starts and reaps its processes (box_children.c),
+ *          writes cpusets (cpuset.c), and does what the console tells it (box_request.c).  It
+ *          decides nothing.
+ * STATES   starting (in this order: run directory, guard, log, back end, uids, socket, NVRAM)
+ *          -> on -> powering off (box_power.c) -> off
  * CRASHES  Its death is a power failure, which the guard completes: everything ends, nothing is
  *          left.  Everything the box starts carries its mark, so that this is also true when both
  *          die.  The guard is the first process that there is, and when it dies there is a new
@@ -165,13 +166,32 @@ static int open_cpuset(struct apmp_box *box)
 		    : 0;
 }
 
+/* Written down, so that what these uids still run can be found when the box is dead. */
+static int claim_uids(struct apmp_box *box)
+{
+	bool affinity = apmp_cpuset_kind(box->cpuset) == APMP_CPUSET_AFFINITY;
+	char text[16];
+	int error = apmp_partition_uids_claim(box->rundir.path, affinity, &box->uids, box->no_uids,
+					      sizeof(box->no_uids));
+
+	if (error)
+		return said(box, error, "no uids for the partitions");
+	if (!box->uids.first) {
+		apmp_log_line(&box->log, "partitions have no uids of their own: %s", box->no_uids);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "%u", box->uids.first);
+	return said(box, apmp_rundir_write(&box->rundir, "uids", text),
+		    "cannot write into the run directory");
+}
+
 static json_t *host_json(const struct apmp_box *box)
 {
 	json_t *cpus = json_array();
 
 	for (uint32_t i = 0; i < box->host->cpu_count; i++)
 		json_array_append_new(cpus, json_integer(box->host->cpus[i]));
-	return json_pack("{s:o, s:s, s:s}", "cpus", cpus, "backend",
+	return json_pack("{s:o, s:b, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
 			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "heartbeat_class",
 			 apmp_host_class_name(box->host->heartbeat_class));
 }
@@ -242,7 +262,8 @@ static int init_loop(struct apmp_box *box)
 	    {&box->int_signal, on_signal, SIGINT},
 	    {&box->hup_signal, on_signal, SIGHUP},
 	};
-	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart};
+	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart,
+				      &box->console.watch_timer};
 	int error = 0;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -288,6 +309,8 @@ static int make(struct apmp_box *box)
 	if (!error)
 		error = open_cpuset(box);
 	if (!error)
+		error = claim_uids(box);
+	if (!error)
 		error = said(box, apmp_rundir_listen(&box->rundir, &box->listen_fd),
 			     "cannot make the control socket");
 	if (!error)
@@ -300,6 +323,8 @@ static int make(struct apmp_box *box)
 		error = init_loop(box);
 	if (error)
 		return error;
+	if (box->bare)
+		return apmp__box_bare(box);
 	error = apmp__console_start(box, text);
 	if (error)
 		apmp__box_word(box, APMP_WORD_FAILED, "%s", text);
@@ -335,6 +360,7 @@ static void unmake(struct apmp_box *box)
 	apmp_nvram_store_close(&box->nvram.store, false);
 	apmp_own_recorder_close();
 	apmp_objects_fini(&box->objects);
+	apmp_partition_uids_release(&box->uids);
 	close_fd(box->listen_fd);
 	close_fd(box->console.words[0]);
 	close_fd(box->console.words[1]);
@@ -364,8 +390,8 @@ static void unmake(struct apmp_box *box)
 	close_fd(box->word_fd);
 }
 
-static struct apmp_box *box_new(const struct machine *machine, struct apmp_nvram_store *nvram,
-				bool foreground, int word_fd)
+static struct apmp_box *box_new(const struct machine *machine, const struct apmp_power_how *how,
+				struct apmp_nvram_store *nvram, int word_fd)
 {
 	struct apmp_box *box = calloc(1, sizeof(*box));
 
@@ -374,12 +400,14 @@ static struct apmp_box *box_new(const struct machine *machine, struct apmp_nvram
 	box->magic = APMP__BOX_MAGIC;
 	box->machine = machine;
 	box->nvram.store = *nvram;
-	box->foreground = foreground;
+	box->foreground = how->foreground;
+	box->bare = how->bare;
 	box->word_fd = word_fd;
 	box->power = APMP_POWER_ON;
 	box->guard_fd = box->listen_fd = box->null_fd = -1;
 	box->console.words[0] = box->console.words[1] = -1;
 	box->log.fd = box->console.log.fd = -1;
+	box->uids.claim_fd = -1;
 	if (uv_loop_init(&box->loop)) {
 		free(box);
 		return NULL;
@@ -387,15 +415,15 @@ static struct apmp_box *box_new(const struct machine *machine, struct apmp_nvram
 	return box;
 }
 
-int apmp_box_main(const struct machine *machine, struct apmp_nvram_store *nvram, bool foreground,
-		  int word_fd)
+int apmp_box_main(const struct machine *machine, const struct apmp_power_how *how,
+		  struct apmp_nvram_store *nvram, int word_fd)
 {
 	struct apmp_box *box;
 	bool was_on = false;
 
-	if (!foreground)
+	if (!how->foreground)
 		setsid(); /* refused only to who leads a group already, which a fork does not */
-	box = chdir("/") < 0 ? NULL : box_new(machine, nvram, foreground, word_fd);
+	box = chdir("/") < 0 ? NULL : box_new(machine, how, nvram, word_fd);
 	if (!box) {
 		apmp_nvram_store_close(nvram, false);
 		return 1;

@@ -8,7 +8,7 @@
 #ifndef APMPD_FOLDER_H
 #define APMPD_FOLDER_H
 
-#include "shm/layout_common.h"
+#include "shm/name.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,9 +32,6 @@ struct apmp_folder_kind {
 	int (*open_base)(char *ret_path, size_t path_size, char *ret_error, size_t error_size,
 			 int *ret_fd);
 };
-
-/* [a-z0-9][a-z0-9_.-]{0,30}: names of machines and partitions. */
-bool apmp_name_valid(const char *name);
 
 /* Makes and locks the folder of a machine, and writes its pid file.  While somebody cleans up after
  * a dead box of this name, it waits for that (at most APMP_FOLDER_WAIT_MS).

@@ -1,8 +1,9 @@
 /* The NVRAM of one machine.
  *
  * Read before the box starts, while there is somebody to be told and nothing to be undone.  One good
- * generation is enough; where files are there and none is good, only a person can say that what was
- * in them need not come back (`up --fresh`).
+ * generation is enough.  Where only damaged ones are left, the machine file's configuration is used,
+ * and that is said.  Where a file may be whole and can't be used (it can't be read, it is of a newer
+ * apmp or another machine), only a person can say that it may be written over (`up --fresh`).
  */
 #include "apmpd/nvram_store.h"
 
@@ -56,16 +57,15 @@ static void describe_refused(const struct apmp_nvram_found *found, char *ret_tex
 		 each[1]);
 }
 
-static int read_contents(struct apmp_nvram_store *store, const char *machine,
-			 struct apmp_nvram_found *ret_found)
+static int read_contents(struct apmp_nvram_store *store, struct apmp_nvram_found *ret_found)
 {
 	int error;
 
 	store->contents = malloc(APMP_NVRAM_SIZE_MAX);
 	if (!store->contents)
 		return -ENOMEM;
-	error = apmp_nvram_read(&store->disk->disk, machine, store->contents, APMP_NVRAM_SIZE_MAX,
-				ret_found);
+	error = apmp_nvram_read(&store->disk->disk, store->state.machine, store->contents,
+				APMP_NVRAM_SIZE_MAX, ret_found);
 	if (!error) {
 		store->size = ret_found->size;
 		store->generation = ret_found->generation;
@@ -82,30 +82,50 @@ static int say_no_memory(const char *machine)
 	return -ENOMEM;
 }
 
+/* Whether a file is there that is whole, as far as one can tell, and can't be used. */
+static bool is_whole(const struct apmp_nvram_found *found, unsigned file)
+{
+	return found->state[file] == APMP_NVRAM_UNREADABLE ||
+	       (found->state[file] == APMP_NVRAM_FOREIGN && found->format[file]);
+}
+
+/* Nothing is good.  What is whole is not written over unasked. */
+static int refuse(const struct apmp_nvram_store *store, const struct apmp_nvram_found *found,
+		  const char *refused, int error)
+{
+	if (error == -EBADMSG && !is_whole(found, 0) && !is_whole(found, 1))
+		return 0;
+	fprintf(stderr,
+		"apmp: the configuration of machine \"%s\" can't be read: in %s, %s (%s); "
+		"`apmp up --fresh` powers on with that of the machine file, and the next change "
+		"then replaces what is there\n",
+		store->state.machine, store->state.path, refused[0] ? refused : "a file",
+		strerror(-error));
+	return error;
+}
+
 /* Reads, and says what stood in the way. */
-static int read_and_say(struct apmp_nvram_store *store, const char *machine)
+static int read_and_say(struct apmp_nvram_store *store)
 {
 	struct apmp_nvram_found found = {0};
-	int error = read_contents(store, machine, &found);
+	int error = read_contents(store, &found);
 	char refused[sizeof(store->note) - 64];
 
-	describe_refused(&found, refused, sizeof(refused));
 	if (error == -ENOMEM)
-		return say_no_memory(machine);
+		return say_no_memory(store->state.machine);
+	describe_refused(&found, refused, sizeof(refused));
 	if (error)
-		fprintf(stderr,
-			"apmp: the configuration of machine \"%s\" can't be read: in %s %s (%s); "
-			"`apmp up --fresh` powers on with that of the machine file, and the next "
-			"change then replaces what is there\n",
-			machine, store->state.path, refused[0] ? refused : "a file",
-			strerror(-error));
+		error = refuse(store, &found, refused, error);
 	if (error || !refused[0])
 		return error;
-	snprintf(store->note, sizeof(store->note), "%s; generation %" PRIu64 " is used", refused,
-		 store->generation);
-	fprintf(stderr,
-		"apmp: of the configuration of machine \"%s\", in %s, %s: a change may be lost\n",
-		machine, store->state.path, store->note);
+	if (store->contents)
+		snprintf(store->note, sizeof(store->note), "%s; generation %" PRIu64 " is used",
+			 refused, store->generation);
+	else
+		snprintf(store->note, sizeof(store->note), "%s; the machine file's is used",
+			 refused);
+	fprintf(stderr, "apmp: of the configuration that machine \"%s\" keeps in %s, %s\n",
+		store->state.machine, store->state.path, store->note);
 	return 0;
 }
 
@@ -125,7 +145,7 @@ int apmp_nvram_store_open(const char *machine, bool fresh, struct apmp_nvram_sto
 		return say_no_memory(machine);
 	}
 	apmp_nvram_disk_init(store.disk, store.state.dir_fd);
-	error = fresh ? 0 : read_and_say(&store, machine);
+	error = fresh ? 0 : read_and_say(&store);
 	if (error)
 		apmp_nvram_store_close(&store, false);
 	else

@@ -16,7 +16,8 @@ struct apmp_nvram_store {
 
 /* Takes the state directory of a machine and reads its NVRAM [0065].  Says on standard error what was
  * refused and what is used, or why it can't be.  fresh: nothing is read.
- * Those of apmp_state_open(); -ENOMEM; -EBADMSG: what is there is not good; -errno: can't be read.
+ * Those of apmp_state_open(); -ENOMEM; -EBADMSG: of another machine or a newer apmp; -errno: can't
+ * be read.
  */
 __attribute__((warn_unused_result)) int apmp_nvram_store_open(const char *machine, bool fresh,
 							      struct apmp_nvram_store *ret);

@@ -77,7 +77,8 @@ static void close_inherited(void)
 }
 
 /* The box as a child, whose word is waited for. */
-static int start_box(const struct machine *machine, struct apmp_nvram_store *nvram)
+static int start_box(const struct machine *machine, const struct apmp_power_how *how,
+		     struct apmp_nvram_store *nvram)
 {
 	int pair[2], code;
 	pid_t pid;
@@ -90,7 +91,7 @@ static int start_box(const struct machine *machine, struct apmp_nvram_store *nvr
 	}
 	if (pid == 0) {
 		close(pair[0]);
-		exit(apmp_box_main(machine, nvram, false, pair[1]));
+		exit(apmp_box_main(machine, how, nvram, pair[1]));
 	}
 	close(pair[1]);
 	apmp_nvram_store_close(nvram, true);
@@ -99,13 +100,14 @@ static int start_box(const struct machine *machine, struct apmp_nvram_store *nvr
 	return code;
 }
 
-int apmp_power_on(const struct machine *machine, bool foreground, bool fresh)
+int apmp_power_on(const struct machine *machine, const struct apmp_power_how *how)
 {
 	static struct apmp_nvram_store nvram;
 
 	close_inherited();
 	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
-	    check_memory(machine) || apmp_nvram_store_open(machine->name.text, fresh, &nvram))
+	    check_memory(machine) || apmp_nvram_store_open(machine->name.text, how->fresh, &nvram))
 		return 1;
-	return foreground ? apmp_box_main(machine, &nvram, true, -1) : start_box(machine, &nvram);
+	return how->foreground ? apmp_box_main(machine, how, &nvram, -1)
+			       : start_box(machine, how, &nvram);
 }

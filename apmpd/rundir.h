@@ -3,6 +3,7 @@
  *   pid       the box, which holds a lock on it (folder.h)
  *   control   the listening socket (Varlink)
  *   cgroup    path of the machine's cpuset group, where there is one
+ *   uids      first of the uids of its partitions, where they have some
  *   ...       logs and whatever the box puts there
  */
 #ifndef APMPD_RUNDIR_H

@@ -10,7 +10,9 @@ static const struct {
 	const char *name, *about;
 } faults[] = {
     {"kill", "the partition's process ends at once (SIGKILL), as if its power went"},
-    {"stop", "the partition's process stands still (SIGSTOP), as if it hung"},
+    {"stop",
+     "the partition's process stands still (SIGSTOP), as if it hung; a console that does so "
+     "is found and restarted"},
     {"cont", "a partition that was stopped goes on (SIGCONT): late, and it must notice"},
 };
 
@@ -96,8 +98,9 @@ int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 	code = cli_call(cli, "Inject", parameters, &answer);
 	if (code != CLI_DONE)
 		return code;
-	whom = strcmp(args->args[1], "console") == 0 ? cli_text("the console")
-						     : cli_text("partition \"%s\"", args->args[1]);
+	whom = strcmp(args->args[1], "console") == 0 || strcmp(args->args[1], "box") == 0
+		   ? cli_text("the %s", args->args[1])
+		   : cli_text("partition \"%s\"", args->args[1]);
 	if (cli->json)
 		cli_print_json(answer);
 	else if (at && strstr(at, ":0") && strtol(strchr(at, ':') + 1, NULL, 10) == 0)

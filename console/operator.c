@@ -55,6 +55,7 @@ static void on_trace(struct varlink_call *call, const json_t *parameters, void *
 	json_array_foreach(who, i, name)
 	{
 		if (strcmp(json_string_value(name), "console") != 0 &&
+		    strcmp(json_string_value(name), "box") != 0 &&
 		    !console_partition(ctx, json_string_value(name))) {
 			no_such_partition(call, json_string_value(name));
 			return;
@@ -94,7 +95,7 @@ static void on_boot(struct varlink_call *call, const json_t *parameters, void *c
 
 	if (!p) {
 		no_such_partition(call, name);
-	} else if (console_boot(p, &refusal)) {
+	} else if (console_boot(p, NULL, NULL, &refusal)) {
 		answer_refusal(call, p, &refusal);
 	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;
@@ -334,15 +335,16 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	struct partition *p = console_partition(c, name);
 	const json_t *count = json_object_get(parameters, "count");
 	json_int_t nth = json_is_integer(count) ? json_integer_value(count) : 1;
-	struct apmp_recorder *rec = p ? p->recorder : c->recorder;
+	bool box = !p && strcmp(name, "box") == 0;
+	struct apmp_recorder *rec = p ? p->recorder : box ? console_box_recorder(c) : c->recorder;
 	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
 		     : strcmp(fault, "stop") == 0 ? SIGSTOP
 		     : strcmp(fault, "cont") == 0 ? SIGCONT
 						  : 0;
 
-	if (!p && strcmp(name, "console") != 0)
+	if (!p && !box && strcmp(name, "console") != 0)
 		no_such_partition(call, name);
-	else if (!signal || (point && signal != SIGKILL))
+	else if (!signal || ((point || box) && signal != SIGKILL))
 		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
 	else if (point && apmp_point_find(point) == APMP_P_NONE)
 		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
@@ -358,21 +360,25 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, NULL);
 	} else if (p) {
 		strike(call, p, fault, signal);
-	} else if (signal != SIGKILL) {
+	} else if (box) {
+		console_kill_box(c, call);
+	} else if (signal == SIGCONT) {
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s}", "reason",
-					     "a console that is stopped could not be told to go "
-					     "on; it can be killed"));
+					     "the console is not stopped: it answers; the box ends "
+					     "one that does not and starts another"));
 	} else {
+		console_event(c, "fault.injected", NULL, "{s:s}", "fault", fault);
 		varlink_call_reply(call, NULL);
 		raise(signal);
 	}
 }
 
 /* How often a point was passed since power on, by all parties. */
-static uint64_t passed(const struct console *c, uint32_t point)
+static uint64_t passed(struct console *c, uint32_t point)
 {
-	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]);
+	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]) +
+			 apmp_load_relaxed(&console_box_recorder(c)->count[point]);
 
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		if (c->partition[i].exists)
@@ -435,6 +441,8 @@ int console_serve(struct console *c, int listen_fd)
 	};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
+	if (!err)
+		varlink_server_on_answer(c->server, console_served, c);
 	for (size_t i = 0; !err && i < sizeof(methods) / sizeof(methods[0]); i++)
 		err = varlink_server_method(c->server, methods[i].name, methods[i].handler, c);
 	return err;

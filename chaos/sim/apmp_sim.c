@@ -37,7 +37,9 @@ static const char usage[] =
     "  --at POINT[:N]         an instance dies at the Nth passing of a point, and nothing else\n"
     "  --exhaust-kills OP[:K] one run for each access of create, join, leave, tick or recover, "
     "with\n"
-    "                         a death in its place; or only the Kth.  nvram: for each step of a\n"
+    "                         a death in its place; or only the Kth.  OP update: the console dies\n"
+    "                         in each kind of update of the tree, and in its repair.  nvram: for "
+    "each step of a\n"
     "                         write of NVRAM, also with its host, on a disk that loses and tears\n"
     "  --twice                each run a second time: the same trace or a finding\n"
     "  --verbose              tell faults, boots and fences; --trace tells points and reports;\n"
@@ -176,7 +178,8 @@ static void parse_exhaust(char *text)
 		if (strcmp(text, sim_operation_names[op]) == 0)
 			options.exhaust = op;
 	if (!options.exhaust)
-		refuse("exhaust-kills", text, "create, join, leave, tick, recover or nvram");
+		refuse("exhaust-kills", text,
+		       "create, join, leave, tick, recover, update or nvram");
 }
 
 /* Index of text among two words. */

@@ -7,14 +7,15 @@
  * LIMITS    One death in each run; `--seed A..B` repeats all with other interleavings.
  */
 #include "chaos/sim/sim.h"
+#include "chaos/sim/sim_update.h"
 
 #include "chaos/sim/nvram_deaths.h"
 #include "shm/assert.h"
 
 #define NOTES_MAX 65536u
 
-const char *const sim_operation_names[] = {"",	   "create",  "join", "leave",
-					   "tick", "recover", "nvram"};
+const char *const sim_operation_names[] = {"",	   "create",  "join",	"leave",
+					   "tick", "recover", "update", "nvram"};
 
 bool sim_noting;
 uint64_t sim_exhaust_number;
@@ -69,8 +70,10 @@ void sim_operation_end(void)
 	note_count = kept;
 }
 
-void sim_operation_note(void)
+void sim_operation_note(enum sim_op op)
 {
+	if (sim.plan.op == SIM_OP_UPDATE)
+		update_note(op);
 	if (!sim.current->in_operation)
 		return;
 	apmp_assert(note_count < NOTES_MAX);
@@ -113,6 +116,10 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, uint64_t only)
 		return;
 	}
 	plan->op = op;
+	if (op == SIM_OP_UPDATE) {
+		update_exhaust(plan, only);
+		return;
+	}
 	plan->kill_rate = 0;
 	plan->leaves = false;
 	plan->reboots = false;

@@ -99,8 +99,7 @@ static void complain(struct history *h, const char *what, uint32_t found, int er
 	else
 		snprintf(run->finding, sizeof(run->finding),
 			 "%s, step %llu: found %d; before was %d, after %d", what,
-			 (unsigned long long)run->steps, (int)found, (int)h->before,
-			 (int)h->after);
+			 (unsigned long long)run->steps, (int)found, (int)h->before, (int)h->after);
 }
 
 /* What is found must be one of the two; gives it. */
