@@ -166,7 +166,8 @@ static json_t *ask(struct line *line, const char *method, const char *key)
 	struct machine machine;
 	json_t *answer = NULL;
 
-	if (cli_choose(&line->cli, &machine) == CLI_DONE &&
+	/* A bare one would get its console by being asked. */
+	if (cli_choose(&line->cli, &machine) == CLI_DONE && !machine.bare &&
 	    cli_ask(&machine, method, ANSWER_S, &reply) == 0 && !reply.error)
 		answer = json_incref(json_object_get(reply.parameters, key));
 	varlink_reply_fini(&reply);

@@ -31,7 +31,8 @@ static int try_call(struct cli_calls *calls, const char *method, json_t *paramet
 		    const char *asked, bool last, bool *ret_again, json_t **ret_answer)
 {
 	struct varlink_reply reply = {0};
-	int r = varlink_client_call(calls->client, method, json_incref(parameters), &reply);
+	int r = cli_machine_call(&calls->machine, calls->client, method, json_incref(parameters),
+				 &reply);
 
 	*ret_again = false;
 	if (r < 0)

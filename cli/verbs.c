@@ -12,6 +12,7 @@ const struct cli_command cli_commands[] = {
 	{"up", "[FILE]", "power on the machine of FILE; without it ./machine.yaml",
 	 "apmp up examples/01-trio/machine.yaml", 0, 1, 0,
 	 {{"foreground", NULL, "stay, and end with the machine"},
+	  {"bare", NULL, "no console yet: the first one who asks for it has it form the system"},
 	  {"fresh", NULL, "configure it as FILE says, whatever non-volatile memory holds"}},
 	 cli_up},
 	{"down", "", "power off", "apmp --name trio down", 0, 0, 0,
