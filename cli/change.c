@@ -67,8 +67,7 @@ static long long now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* "500ms", "2s", "20us"; a bare number is seconds. 0, or CLI_USAGE after saying so. */
-static int read_time(const struct cli_args *args, const char *text, long long *ret_ms)
+int cli_time(const struct cli_args *args, const char *what, const char *text, long long *ret_ms)
 {
 	static const struct {
 		const char *unit;
@@ -84,7 +83,7 @@ static int read_time(const struct cli_args *args, const char *text, long long *r
 		*ret_ms = (long long)(value * units[i].ms);
 		return CLI_DONE;
 	}
-	return cli_usage(args, "--wait is a time as 500ms or 2s, not \"%s\"", text);
+	return cli_usage(args, "%s is a time as 500ms or 2s, not \"%s\"", what, text);
 }
 
 static bool may_pass(const char *error)
@@ -160,7 +159,7 @@ int cli_cpu_migrate(struct cli *cli, const struct cli_args *args)
 	if (!cli_option(args, "to"))
 		return cli_usage(args, "cpu migrate wants --to PARTITION");
 	if (cli_option(args, "wait"))
-		code = read_time(args, cli_option(args, "wait"), &wait_ms);
+		code = cli_time(args, "--wait", cli_option(args, "wait"), &wait_ms);
 	/* All of them are read before the first one moves. */
 	for (int i = 0; code == CLI_DONE && i < args->count; i++)
 		code = cli_number(args, "CPU", args->args[i], &cpu);

@@ -65,6 +65,9 @@ __attribute__((format(printf, 2, 3))) int cli_usage(const struct cli_args *args,
 /* A number of that option or argument, in its whole: 0, or CLI_USAGE after saying so. */
 int cli_number(const struct cli_args *args, const char *what, const char *text, json_int_t *ret);
 
+/* "500ms", "2s", "20us" of that option; a bare number is seconds: 0, or CLI_USAGE after saying so. */
+int cli_time(const struct cli_args *args, const char *what, const char *text, long long *ret_ms);
+
 /* ---- refusals (refusal.c) ---- */
 
 /*
@@ -75,6 +78,12 @@ int cli_refuse(const struct cli *cli, int code, const char *error, json_t *param
 
 /* The sentence of an error; the caller frees it. */
 char *cli_sentence(const char *error, const json_t *parameters);
+
+/* ---- machine files (box_program.c) ---- */
+
+/* A machine file as JSON (apmpd/machine_file.h), read by apmpd: 0; or CLI_REFUSED after saying every
+ * mistake in it. A new reference. */
+int cli_machine_file(const struct cli *cli, const char *file, json_t **ret_machine);
 
 /* ---- the commands ---- */
 
@@ -87,6 +96,8 @@ int cli_clean(struct cli *cli, const struct cli_args *args);
 int cli_status(struct cli *cli, const struct cli_args *args);
 int cli_tree(struct cli *cli, const struct cli_args *args);
 int cli_events(struct cli *cli, const struct cli_args *args);
+int cli_plan(struct cli *cli, const struct cli_args *args);
+int cli_apply(struct cli *cli, const struct cli_args *args);
 int cli_trace(struct cli *cli, const struct cli_args *args);
 int cli_console(struct cli *cli, const struct cli_args *args);
 int cli_partition_boot(struct cli *cli, const struct cli_args *args);

@@ -84,6 +84,10 @@ static const struct {
 	 "../libexec/apmp and in PATH"},
 	{CLI "Lost", "the connection to the console was lost: {reason}; {consequence}"},
 	{CLI "Host", "{what}: {reason}"},
+	{CLI "NeedsRestart",
+	 "partitions that run have to be halted for this ({partitions}): --restart lets it halt them "
+	 "and boot them again; `apmp plan {file}` shows the steps"},
+	{CLI "Stopped", "stopped: {signal}"},
 };
 /* clang-format on */
 
