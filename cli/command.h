@@ -95,6 +95,12 @@ int cli_refuse(const struct cli *cli, int code, const char *error, json_t *param
 /* The sentence of an error; the caller frees it. */
 char *cli_sentence(const char *error, const json_t *parameters, const char *asked);
 
+/* ---- machine files (read_machine_file.c) ---- */
+
+/* A machine file as JSON (apmpd/machine_file.h), read by apmpd: 0; or CLI_REFUSED after saying every
+ * mistake in it. A new reference. */
+int cli_machine_file(const struct cli *cli, const char *file, json_t **ret_machine);
+
 /* ---- the commands ---- */
 
 int cli_up(struct cli *cli, const struct cli_args *args);
@@ -106,6 +112,8 @@ int cli_clean(struct cli *cli, const struct cli_args *args);
 int cli_status(struct cli *cli, const struct cli_args *args);
 int cli_tree(struct cli *cli, const struct cli_args *args);
 int cli_events(struct cli *cli, const struct cli_args *args);
+int cli_plan(struct cli *cli, const struct cli_args *args);
+int cli_apply(struct cli *cli, const struct cli_args *args);
 int cli_trace(struct cli *cli, const struct cli_args *args);
 int cli_console(struct cli *cli, const struct cli_args *args);
 int cli_partition_boot(struct cli *cli, const struct cli_args *args);

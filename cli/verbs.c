@@ -40,6 +40,15 @@ const struct cli_command cli_commands[] = {
 	{"trace", "[PARTY...]", "the flight recorders, merged by time",
 	 "apmp trace alpha beta", 0, CLI_REST, 0, {{0}}, cli_trace},
 
+	{.about = "the machine as a file says"},
+	{"plan", "FILE", "the steps that make the machine what FILE says",
+	 "apmp plan machine.yaml", 1, 1, 0, {{0}}, cli_plan},
+	{"apply", "FILE", "do what `plan` says, step by step",
+	 "apmp apply machine.yaml --restart --wait 5s", 1, 1, 0,
+	 {{"wait", "TIME", "try that long while something is busy or bound: 500ms, 2s"},
+	  {"restart", NULL, "halt and boot running partitions where a step needs it"},
+	  {"yes", NULL, "ask nothing"}}, cli_apply},
+
 	{.about = "partitions and communities"},
 	{"partition create", "NAME", "make a partition; it owns nothing yet",
 	 "apmp partition create delta --community lab --boot", 1, 1, 0,
