@@ -256,6 +256,9 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 		   ...);
 void console_events_serve(struct console *c, struct varlink_call *call, const json_t *parameters);
 
+/* show_health.c: timing, fence, notice_exit, memory by owner and health. */
+void console_add_health(struct console *c, json_t *status);
+
 /* show_tree.c: what people call a node. */
 void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size);
 

@@ -92,17 +92,21 @@ static json_t *detail_json(struct console *c, const struct apmp_tree_node *n)
 {
 	struct apmp_tree_partition p;
 	struct apmp_tree_community community;
+	uint64_t type, revision;
 
 	if (n->flags & NODE_HW_TEMPLATE)
 		return json_object();
 	if (n->type == GCT_MEMORY_DESC)
 		return memory_detail(c, n->handle);
-	if (n->type == GCT_CPU && n->id < c->cpu_count)
-		return json_pack("{s:i}", "host_cpu", (int)c->host_cpu[n->id]);
+	if (n->type == GCT_CPU && n->id < c->cpu_count &&
+	    apmp_tree_cpu_type(&c->tw.tree, n->handle, &type, &revision) == 0)
+		return json_pack("{s:i,s:I,s:I}", "host_cpu", (int)c->host_cpu[n->id], "type",
+				 (json_int_t)type, "revision", (json_int_t)revision);
 	if (n->type == GCT_PARTITION && apmp_tree_partition(&c->tw.tree, (uint32_t)n->id, &p) == 0)
-		return json_pack("{s:I,s:I,s:I,s:s}", "hwrpb", (json_int_t)p.hwrpb, "incarnation",
-				 (json_int_t)p.incarnation, "fenced", (json_int_t)p.fenced,
-				 "instance_name", p.instance_name);
+		return json_pack("{s:I,s:I,s:I,s:s,s:b}", "hwrpb", (json_int_t)p.hwrpb,
+				 "incarnation", (json_int_t)p.incarnation, "fenced",
+				 (json_int_t)p.fenced, "instance_name", p.instance_name, "boot",
+				 (p.policy & GCT_POLICY_BOOT) != 0);
 	if (n->type == GCT_COMMUNITY &&
 	    apmp_tree_community(&c->tw.tree, (uint32_t)n->id, &community) == 0)
 		return json_pack("{s:I}", "apmpdb_info", (json_int_t)community.apmpdb_info);
