@@ -76,7 +76,10 @@ bool console_in_community(const struct partition *p)
 
 static bool boots_at_power_on(const struct partition *p)
 {
-	return !p->console->bare && apmp_tree_policy(&p->console->tw.tree, p->id) & GCT_POLICY_BOOT;
+	struct apmp_tree_partition self;
+
+	return !p->console->bare && apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	       self.policy & GCT_POLICY_BOOT;
 }
 
 /* Whether a partition that boots at power on has got as far as it can. */

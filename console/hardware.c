@@ -10,9 +10,22 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "shm/assert.h"
+
 static json_int_t number(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
+}
+
+/* A node that comes gets its old one again; it is new otherwise. */
+static int32_t plug(struct console *c, const struct apmp_tree_spec *spec)
+{
+	int32_t at = c->tw.published ? apmp_tree_find(&c->tw.tree, spec->type, spec->id) : -ENOENT;
+
+	if (at < 0)
+		return apmp_tree_add(&c->tw, spec);
+	apmp_tree_bring_back(&c->tw, at, spec);
+	return at;
 }
 
 int32_t console_add_sbb(struct console *c, uint64_t id)
@@ -22,7 +35,7 @@ int32_t console_add_sbb(struct console *c, uint64_t id)
 				      .id = id,
 				      .flags = NODE_HARDWARE};
 
-	return apmp_tree_add(&c->tw, &spec);
+	return plug(c, &spec);
 }
 
 int32_t console_add_cpu(struct console *c, int32_t sbb, const struct console_cpu *cpu)
@@ -33,9 +46,29 @@ int32_t console_add_cpu(struct console *c, int32_t sbb, const struct console_cpu
 							      : GCT_CPU_SECONDARY_ONLY,
 				      .id = cpu->id,
 				      .flags = NODE_HARDWARE | NODE_HOTSWAP,
-				      .affinity = sbb};
+				      .affinity = sbb,
+				      .cpu_type = cpu->type,
+				      .cpu_revision = cpu->revision};
 
-	return apmp_tree_add(&c->tw, &spec);
+	return plug(c, &spec);
+}
+
+/* Controller and descriptor of a new subsystem, which go with it and come with it. */
+static int32_t fill_subsystem(struct console *c, int32_t sub, const struct apmp_tree_spec *of,
+			      uint64_t pa, uint64_t size)
+{
+	struct apmp_tree_spec spec = *of;
+	int32_t at;
+
+	spec.parent = spec.config = sub;
+	spec.type = GCT_MEMORY_CTRL;
+	spec.flags &= ~(uint64_t)NODE_HOTSWAP;
+	at = apmp_tree_add(&c->tw, &spec);
+	if (at < 0)
+		return at;
+	spec.type = GCT_MEMORY_DESC;
+	spec.id = pa;
+	return apmp_tree_add_memory(&c->tw, &spec, pa, size);
 }
 
 int32_t console_add_memory(struct console *c, int32_t sbb, uint64_t id, uint64_t pa, uint64_t size)
@@ -45,20 +78,25 @@ int32_t console_add_memory(struct console *c, int32_t sbb, uint64_t id, uint64_t
 				      .id = id,
 				      .flags = NODE_HARDWARE | NODE_HOTSWAP,
 				      .affinity = sbb};
-	int32_t sub = apmp_tree_add(&c->tw, &spec), at;
+	int32_t desc = c->tw.published ? apmp_tree_find(&c->tw.tree, GCT_MEMORY_DESC, pa) : -ENOENT;
+	struct apmp_tree_node n;
+	int32_t sub, at;
 
-	if (sub < 0)
-		return sub;
-	spec.parent = spec.config = sub;
-	spec.type = GCT_MEMORY_CTRL;
-	spec.flags = NODE_HARDWARE; /* it goes with its subsystem */
-	at = apmp_tree_add(&c->tw, &spec);
+	if (desc > 0) {
+		apmp_assert(apmp_tree_node(&c->tw.tree, desc, &n) == 0);
+		apmp_tree_bring_back(&c->tw, n.parent, &spec);
+		return n.parent;
+	}
+	/* Later than power on it is built in without power, and then comes like any other. */
+	spec.flags |= c->tw.published ? NODE_UNAVAILABLE : 0;
+	sub = apmp_tree_add(&c->tw, &spec);
+	at = sub < 0 ? sub : fill_subsystem(c, sub, &spec, pa, size);
 	if (at < 0)
 		return at;
-	spec.type = GCT_MEMORY_DESC;
-	spec.id = pa;
-	at = apmp_tree_add_memory(&c->tw, &spec, pa, size);
-	return at < 0 ? at : sub;
+	spec.flags &= ~(uint64_t)NODE_UNAVAILABLE;
+	if (c->tw.published)
+		apmp_tree_bring_back(&c->tw, sub, &spec);
+	return sub;
 }
 
 int32_t console_add_iop(struct console *c, int32_t sbb, uint64_t id)
@@ -66,7 +104,7 @@ int32_t console_add_iop(struct console *c, int32_t sbb, uint64_t id)
 	struct apmp_tree_spec spec = {
 	    .parent = sbb, .type = GCT_IOP, .id = id, .flags = NODE_HARDWARE, .affinity = sbb};
 
-	return apmp_tree_add(&c->tw, &spec);
+	return plug(c, &spec);
 }
 
 int32_t console_add_bus(struct console *c, int32_t iop, uint64_t id, size_t disks)
@@ -76,14 +114,14 @@ int32_t console_add_bus(struct console *c, int32_t iop, uint64_t id, size_t disk
 				      .id = id,
 				      .flags = NODE_HARDWARE | NODE_HOTSWAP,
 				      .affinity = iop};
-	int32_t bus = apmp_tree_add(&c->tw, &spec), at = bus;
+	int32_t bus = plug(c, &spec), at = bus;
 
 	spec.parent = spec.config = spec.affinity = bus;
 	spec.type = GCT_IO_CTRL;
 	spec.flags = NODE_HARDWARE;
 	for (size_t i = 0; i < disks && at >= 0; i++) {
 		spec.id = id << 16 | i;
-		at = apmp_tree_add(&c->tw, &spec);
+		at = plug(c, &spec);
 	}
 	return at < 0 ? at : bus;
 }
@@ -177,18 +215,35 @@ uint64_t console_memory_size(const struct console *c)
 int console_find_hardware(struct console *c, enum gct_node_type type, uint64_t id,
 			  struct apmp_tree_node *ret_node)
 {
-	struct apmp_tree_walk walk;
-	struct apmp_tree_node n;
-	int more;
+	int32_t handle = apmp_tree_find(&c->tw.tree, type, id);
 
-	apmp_tree_walk_init(&walk, 0);
-	while ((more = apmp_tree_walk_type(&c->tw.tree, &walk, type, &n)) > 0) {
-		if (n.id == id) {
-			*ret_node = n;
-			return 0;
-		}
-	}
-	return more < 0 ? more : -ENOENT;
+	return handle < 0 ? handle : apmp_tree_node(&c->tw.tree, handle, ret_node);
+}
+
+uint64_t console_desc_size(struct console *c, int32_t desc)
+{
+	struct apmp_tree_fragment f;
+	uint64_t size = 0;
+
+	for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, desc, i, &f) == 0; i++)
+		size += f.size; /* they tile it */
+	return size;
+}
+
+uint64_t console_slot_flags(struct console *c, int32_t cpu, int32_t primary)
+{
+	uint64_t type[2] = {0, 1}, revision[2] = {0, 1}, flags = HWRPB_PP;
+	struct apmp_tree_node n;
+
+	if (apmp_tree_node(&c->tw.tree, cpu, &n) || n.flags & NODE_UNAVAILABLE ||
+	    apmp_tree_cpu_type(&c->tw.tree, cpu, &type[0], &revision[0]))
+		return 0;
+	if (apmp_tree_cpu_type(&c->tw.tree, primary, &type[1], &revision[1]) == 0 &&
+	    type[0] == type[1] && revision[0] == revision[1])
+		flags |= HWRPB_COMPATIBLE;
+	if (n.subtype == GCT_CPU_PRIMARY_CAPABLE)
+		flags |= HWRPB_PRIMARY_OK;
+	return cpu == primary ? flags | HWRPB_PRIMARY : flags;
 }
 
 void console_count_cpus(struct console *c)

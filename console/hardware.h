@@ -12,10 +12,8 @@
 #define CONSOLE_BASE_ALLOC    (2 * APMP_GRANULE) /* the least memory that can boot [0077] */
 #define CONSOLE_MAX_DESC      64u
 #define CONSOLE_MAX_FRAGMENTS 128u
-/* An update may have to store two words for each node, and some besides: names, flags, HWRPBs. */
-#define CONSOLE_JOURNAL_SPARE  512u
-#define CONSOLE_HARDWARE_NODES ((APMP_JOURNAL_ENTRIES - CONSOLE_JOURNAL_SPARE) / 2)
 /* The same for every machine: hardware that comes later has room. */
+#define CONSOLE_HARDWARE_NODES (APMP_TREE_NODES_MAX / 2)
 #define CONSOLE_TREE_SIZE                                                                          \
 	apmp_tree_size(CONSOLE_HARDWARE_NODES, CONSOLE_MAX_DESC, CONSOLE_MAX_FRAGMENTS)
 
@@ -40,6 +38,10 @@ APMP_CHECK int32_t console_add_bus(struct console *c, int32_t iop, uint64_t id, 
 APMP_CHECK int console_add_hardware(struct console *c);
 uint64_t console_memory_size(const struct console *c);
 
+/* Bytes of a memory descriptor. */
+uint64_t console_desc_size(struct console *c, int32_t desc);
+/* The flags of a CPU's slot in the HWRPB of a partition with this primary [0067, 0224]. */
+uint64_t console_slot_flags(struct console *c, int32_t cpu, int32_t primary);
 /* The hardware node of this type and id, also one that was taken out.  -ENOENT, -EBADMSG. */
 APMP_CHECK int console_find_hardware(struct console *c, enum gct_node_type type, uint64_t id,
 				     struct apmp_tree_node *ret_node);

@@ -13,3 +13,10 @@ __attribute__((weak)) int apmp_configure(struct apmp_tree_writer *tw,
 	*ret = (struct apmp_configured){.reason = APMP_REASON_INVALID};
 	return -EINVAL;
 }
+
+__attribute__((weak)) const struct apmp_reason_info *apmp_reason_info(uint32_t reason)
+{
+	static const struct apmp_reason_info info = {EINVAL, "Invalid", "invalid", "invalid"};
+
+	return reason ? &info : (void *)0;
+}

@@ -132,9 +132,6 @@ bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity);
 /* The identity of the life that a partition lives now; 0 when it lives none. */
 uint64_t apmp_tree_present(const struct apmp_tree *tree, uint32_t id);
 
-/* GCT_POLICY_* of a partition; 0 also when there is none of this id. */
-uint64_t apmp_tree_policy(const struct apmp_tree *tree, uint32_t id);
-
 /* The partition id behind a handle; APMP_NO_PARTITION when it is none. */
 uint32_t apmp_tree_owner_id(const struct apmp_tree *tree, int32_t handle);
 

@@ -92,8 +92,6 @@ void apmp_tree_set_id_field(struct apmp_tree_writer *tw, uint32_t id, uint64_t v
  * field.  Returns its incarnation. */
 uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
 				  const char *instance_name);
-/* GCT_POLICY_*, whole.  -ENOENT, -EBADMSG. */
-APMP_CHECK int apmp_tree_set_policy(struct apmp_tree_writer *tw, uint32_t id, uint64_t policy);
 /* Every incarnation up to this one is fenced.  One store, outside of any update: it is the truth.
  */
 void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
