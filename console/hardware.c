@@ -10,120 +10,97 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "shm/assert.h"
-
 static json_int_t number(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
 }
 
-/* A node that comes gets its old one again; it is new otherwise. */
-static int32_t plug(struct console *c, const struct apmp_tree_spec *spec)
+struct apmp_tree_spec console_sbb_spec(const struct console *c, uint64_t id)
 {
-	int32_t at = c->tw.published ? apmp_tree_find(&c->tw.tree, spec->type, spec->id) : -ENOENT;
-
-	if (at < 0)
-		return apmp_tree_add(&c->tw, spec);
-	apmp_tree_bring_back(&c->tw, at, spec);
-	return at;
+	return (struct apmp_tree_spec){.parent = apmp_tree_root(&c->tw, GCT_HW_ROOT),
+				       .type = GCT_SBB,
+				       .id = id,
+				       .flags = NODE_HARDWARE};
 }
 
-int32_t console_add_sbb(struct console *c, uint64_t id)
+struct apmp_tree_spec console_cpu_spec(int32_t sbb, const struct console_cpu *cpu)
 {
-	struct apmp_tree_spec spec = {.parent = apmp_tree_root(&c->tw, GCT_HW_ROOT),
-				      .type = GCT_SBB,
-				      .id = id,
-				      .flags = NODE_HARDWARE};
-
-	return plug(c, &spec);
+	return (struct apmp_tree_spec){.parent = sbb,
+				       .type = GCT_CPU,
+				       .subtype = cpu->primary ? GCT_CPU_PRIMARY_CAPABLE
+							       : GCT_CPU_SECONDARY_ONLY,
+				       .id = cpu->id,
+				       .flags = NODE_HARDWARE | NODE_HOTSWAP,
+				       .affinity = sbb,
+				       .cpu_type = cpu->type,
+				       .cpu_revision = cpu->revision};
 }
 
-int32_t console_add_cpu(struct console *c, int32_t sbb, const struct console_cpu *cpu)
+struct apmp_tree_spec console_iop_spec(int32_t sbb, uint64_t id)
 {
-	struct apmp_tree_spec spec = {.parent = sbb,
-				      .type = GCT_CPU,
-				      .subtype = cpu->primary ? GCT_CPU_PRIMARY_CAPABLE
-							      : GCT_CPU_SECONDARY_ONLY,
-				      .id = cpu->id,
-				      .flags = NODE_HARDWARE | NODE_HOTSWAP,
-				      .affinity = sbb,
-				      .cpu_type = cpu->type,
-				      .cpu_revision = cpu->revision};
-
-	return plug(c, &spec);
-}
-
-/* Controller and descriptor of a new subsystem, which go with it and come with it. */
-static int32_t fill_subsystem(struct console *c, int32_t sub, const struct apmp_tree_spec *of,
-			      uint64_t pa, uint64_t size)
-{
-	struct apmp_tree_spec spec = *of;
-	int32_t at;
-
-	spec.parent = spec.config = sub;
-	spec.type = GCT_MEMORY_CTRL;
-	spec.flags &= ~(uint64_t)NODE_HOTSWAP;
-	at = apmp_tree_add(&c->tw, &spec);
-	if (at < 0)
-		return at;
-	spec.type = GCT_MEMORY_DESC;
-	spec.id = pa;
-	return apmp_tree_add_memory(&c->tw, &spec, pa, size);
-}
-
-int32_t console_add_memory(struct console *c, int32_t sbb, uint64_t id, uint64_t pa, uint64_t size)
-{
-	struct apmp_tree_spec spec = {.parent = sbb,
-				      .type = GCT_MEMORY_SUB,
-				      .id = id,
-				      .flags = NODE_HARDWARE | NODE_HOTSWAP,
-				      .affinity = sbb};
-	int32_t desc = c->tw.published ? apmp_tree_find(&c->tw.tree, GCT_MEMORY_DESC, pa) : -ENOENT;
-	struct apmp_tree_node n;
-	int32_t sub, at;
-
-	if (desc > 0) {
-		apmp_assert(apmp_tree_node(&c->tw.tree, desc, &n) == 0);
-		apmp_tree_bring_back(&c->tw, n.parent, &spec);
-		return n.parent;
-	}
-	/* Later than power on it is built in without power, and then comes like any other. */
-	spec.flags |= c->tw.published ? NODE_UNAVAILABLE : 0;
-	sub = apmp_tree_add(&c->tw, &spec);
-	at = sub < 0 ? sub : fill_subsystem(c, sub, &spec, pa, size);
-	if (at < 0)
-		return at;
-	spec.flags &= ~(uint64_t)NODE_UNAVAILABLE;
-	if (c->tw.published)
-		apmp_tree_bring_back(&c->tw, sub, &spec);
-	return sub;
-}
-
-int32_t console_add_iop(struct console *c, int32_t sbb, uint64_t id)
-{
-	struct apmp_tree_spec spec = {
+	return (struct apmp_tree_spec){
 	    .parent = sbb, .type = GCT_IOP, .id = id, .flags = NODE_HARDWARE, .affinity = sbb};
-
-	return plug(c, &spec);
 }
 
-int32_t console_add_bus(struct console *c, int32_t iop, uint64_t id, size_t disks)
+struct apmp_tree_spec console_bus_spec(int32_t iop, uint64_t id)
 {
-	struct apmp_tree_spec spec = {.parent = iop,
-				      .type = GCT_BUS,
-				      .id = id,
-				      .flags = NODE_HARDWARE | NODE_HOTSWAP,
-				      .affinity = iop};
-	int32_t bus = plug(c, &spec), at = bus;
+	return (struct apmp_tree_spec){.parent = iop,
+				       .type = GCT_BUS,
+				       .id = id,
+				       .flags = NODE_HARDWARE | NODE_HOTSWAP,
+				       .affinity = iop};
+}
 
-	spec.parent = spec.config = spec.affinity = bus;
-	spec.type = GCT_IO_CTRL;
-	spec.flags = NODE_HARDWARE;
-	for (size_t i = 0; i < disks && at >= 0; i++) {
-		spec.id = id << 16 | i;
-		at = plug(c, &spec);
+struct apmp_tree_spec console_subsystem_spec(int32_t sbb, uint64_t id)
+{
+	return (struct apmp_tree_spec){.parent = sbb,
+				       .type = GCT_MEMORY_SUB,
+				       .id = id,
+				       .flags = NODE_HARDWARE | NODE_HOTSWAP,
+				       .affinity = sbb};
+}
+
+struct apmp_tree_spec console_controller_spec(int32_t sbb, int32_t subsystem, uint64_t id)
+{
+	return (struct apmp_tree_spec){.parent = subsystem,
+				       .type = GCT_MEMORY_CTRL,
+				       .id = id,
+				       .flags = NODE_HARDWARE,
+				       .config = subsystem,
+				       .affinity = sbb};
+}
+
+struct apmp_tree_spec console_desc_spec(int32_t sbb, int32_t subsystem, uint64_t pa)
+{
+	return (struct apmp_tree_spec){.parent = subsystem,
+				       .type = GCT_MEMORY_DESC,
+				       .id = pa,
+				       .flags = NODE_HARDWARE,
+				       .config = subsystem,
+				       .affinity = sbb};
+}
+
+/* ---- what the machine file describes; each returns a handle, or -ENOSPC ---- */
+
+static int32_t add(struct console *c, struct apmp_tree_spec spec)
+{
+	return apmp_tree_add(&c->tw, &spec);
+}
+
+static int32_t add_disks(struct console *c, int32_t bus, uint64_t bus_id, size_t count)
+{
+	struct apmp_tree_spec spec = {.parent = bus,
+				      .type = GCT_IO_CTRL,
+				      .flags = NODE_HARDWARE,
+				      .config = bus,
+				      .affinity = bus};
+	int32_t at = bus;
+
+	for (size_t i = 0; i < count && at >= 0; i++) {
+		spec.id = bus_id << 16 | i;
+		at = apmp_tree_add(&c->tw, &spec);
 	}
-	return at < 0 ? at : bus;
+	return at;
 }
 
 static int32_t add_iops(struct console *c, int32_t sbb, uint64_t sbb_id, const json_t *iops)
@@ -134,14 +111,18 @@ static int32_t add_iops(struct console *c, int32_t sbb, uint64_t sbb_id, const j
 
 	json_array_foreach(iops, i, iop)
 	{
-		int32_t iop_at = console_add_iop(c, sbb, sbb_id << 16 | i);
+		int32_t iop_at = add(c, console_iop_spec(sbb, sbb_id << 16 | i));
 
 		if (iop_at < 0)
 			return iop_at;
 		json_array_foreach(json_object_get(iop, "buses"), k, bus)
 		{
-			at = console_add_bus(c, iop_at, sbb_id << 32 | i << 16 | k,
-					     json_array_size(json_object_get(bus, "disks")));
+			uint64_t id = sbb_id << 32 | i << 16 | k;
+
+			at = add(c, console_bus_spec(iop_at, id));
+			if (at >= 0)
+				at = add_disks(c, at, id,
+					       json_array_size(json_object_get(bus, "disks")));
 			if (at < 0)
 				return at;
 		}
@@ -157,17 +138,30 @@ static int32_t add_cpus(struct console *c, int32_t sbb, const json_t *cpus)
 
 	json_array_foreach(cpus, i, cpu)
 	{
-		struct console_cpu spec = {.id = (uint32_t)number(cpu, "id"),
-					   .type = (uint64_t)number(cpu, "type"),
-					   .revision = (uint64_t)number(cpu, "revision"),
-					   .primary =
-					       json_is_true(json_object_get(cpu, "primary"))};
+		struct console_cpu it = {.id = (uint32_t)number(cpu, "id"),
+					 .type = (uint64_t)number(cpu, "type"),
+					 .revision = (uint64_t)number(cpu, "revision"),
+					 .primary = json_is_true(json_object_get(cpu, "primary"))};
 
-		at = console_add_cpu(c, sbb, &spec);
+		at = add(c, console_cpu_spec(sbb, &it));
 		if (at < 0)
 			return at;
 	}
 	return at;
+}
+
+static int32_t add_memory(struct console *c, int32_t sbb, uint64_t sbb_id, uint64_t pa,
+			  uint64_t size)
+{
+	struct apmp_tree_spec desc;
+	int32_t sub = add(c, console_subsystem_spec(sbb, sbb_id)), at = sub;
+
+	if (at >= 0)
+		at = add(c, console_controller_spec(sbb, sub, sbb_id));
+	if (at < 0)
+		return at;
+	desc = console_desc_spec(sbb, sub, pa);
+	return apmp_tree_add_memory(&c->tw, &desc, pa, size);
 }
 
 int console_add_hardware(struct console *c)
@@ -179,12 +173,12 @@ int console_add_hardware(struct console *c)
 	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
 	{
 		uint64_t id = (uint64_t)number(sbb, "sbb"), size = (uint64_t)number(sbb, "memory");
-		int32_t at = console_add_sbb(c, id), err = at;
+		int32_t at = add(c, console_sbb_spec(c, id)), err = at;
 
 		if (err >= 0)
 			err = add_cpus(c, at, json_object_get(sbb, "cpus"));
 		if (err >= 0 && size) {
-			err = console_add_memory(c, at, id, pa, size);
+			err = add_memory(c, at, id, pa, size);
 			pa += (size + CONSOLE_PA_ALIGN - 1) / CONSOLE_PA_ALIGN * CONSOLE_PA_ALIGN;
 		}
 		if (err >= 0)

@@ -1,8 +1,5 @@
 /*
- * hardware.h - nodes of the hardware: one way to make each, at power on and at hot swap.
- *
- * All inside an update, or before the tree is published.  Each returns a handle, or -ENOSPC: the
- * tree's pool is used up.
+ * hardware.h - nodes of the hardware, at power on and at hot swap.
  */
 #ifndef APMP_CONSOLE_HARDWARE_H
 #define APMP_CONSOLE_HARDWARE_H
@@ -26,13 +23,15 @@ struct console_cpu {
 	bool primary; /* may be one [0090] */
 };
 
-APMP_CHECK int32_t console_add_sbb(struct console *c, uint64_t id);
-APMP_CHECK int32_t console_add_cpu(struct console *c, int32_t sbb, const struct console_cpu *cpu);
-/* A memory subsystem with one controller and one descriptor; the subsystem's handle. */
-APMP_CHECK int32_t console_add_memory(struct console *c, int32_t sbb, uint64_t id, uint64_t pa,
-				      uint64_t size);
-APMP_CHECK int32_t console_add_iop(struct console *c, int32_t sbb, uint64_t id);
-APMP_CHECK int32_t console_add_bus(struct console *c, int32_t iop, uint64_t id, size_t disks);
+/* What the tree says of a component; parents are handles. */
+struct apmp_tree_spec console_sbb_spec(const struct console *c, uint64_t id);
+struct apmp_tree_spec console_cpu_spec(int32_t sbb, const struct console_cpu *cpu);
+struct apmp_tree_spec console_iop_spec(int32_t sbb, uint64_t id);
+struct apmp_tree_spec console_bus_spec(int32_t iop, uint64_t id);
+/* A memory subsystem, and what is part of it: the controller, and the descriptor of memory at pa. */
+struct apmp_tree_spec console_subsystem_spec(int32_t sbb, uint64_t id);
+struct apmp_tree_spec console_controller_spec(int32_t sbb, int32_t subsystem, uint64_t id);
+struct apmp_tree_spec console_desc_spec(int32_t sbb, int32_t subsystem, uint64_t pa);
 
 /* All that the machine file describes.  -E2BIG, with a sentence in c->why: more nodes than fit. */
 APMP_CHECK int console_add_hardware(struct console *c);

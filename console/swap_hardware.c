@@ -1,10 +1,11 @@
 /*
  * swap_hardware.c - components come into the box and leave it while it runs [0074, 0217, 0244].
  *
- * WHAT      A component that comes is unowned; one that goes must be, and unused.  One that was here
- *           before gets its node again [0116]; its handle was valid all the time.  A CPU is marked
- *           present in every HWRPB in the same update [0067]; a running instance learns of it by
- *           the interrupt that follows each update, as of any change of the tree [0117].
+ * WHAT      The rules are those of shm/configure.h: what comes is unowned, what goes must be, and
+ *           what was here before gets its node again.  Here its name and place are chosen, and the
+ *           nodes above it made that there are not yet, in the same update.  A CPU is marked present
+ *           in every HWRPB in that update, too [0067]; a running instance learns of it by the
+ *           interrupt that follows, as of any change of the tree [0117].
  * STATES    (no node) -> there -> out, NODE_UNAVAILABLE -> there ...
  * CRASHES   One update each, and nothing is kept anywhere else: the next console counts CPUs by the
  *           tree, and host CPUs follow from their numbers.
@@ -34,56 +35,80 @@ struct swap {
 	uint64_t size; /* of memory */
 	struct console_cpu cpu;
 	char name[64]; /* what it is called now */
-	enum apmp_reason reason;
-	int32_t about;
+	struct apmp_configured why;
 	char text[128]; /* a sentence of its own */
 };
 
 static int refuse(struct swap *s, enum apmp_reason reason, int32_t about)
 {
-	s->reason = reason;
-	s->about = about;
-	return -EPERM;
+	s->why = (struct apmp_configured){.reason = reason, .about = about};
+	return -apmp_reason_info(reason)->err;
 }
 
 /* ---- an update ---- */
 
-/* The update is taken back when there was no room: nothing has come. */
-static int finish(struct swap *s, int32_t at, const char *change, const char *kind)
+/* The node of a component that comes.  The first one of an update begins it. */
+static int32_t come(struct swap *s, struct apmp_tree_spec spec)
+{
+	struct console *c = s->c;
+	int err;
+
+	if (apmp_update_open(&c->update))
+		return apmp_tree_add(&c->tw, &spec);
+	err = apmp_hardware_insert(&c->tw, &spec, 0, 0, &s->why);
+	return err ? err : (int32_t)s->why.ret[1];
+}
+
+/* One that stands above others: the node that there is, or a new one. */
+static int32_t above(struct swap *s, struct apmp_tree_spec spec)
+{
+	int32_t at = apmp_tree_find(&s->c->tw.tree, spec.type, spec.id);
+
+	return at > 0 ? at : come(s, spec);
+}
+
+static void finish(struct swap *s, const char *change, const char *kind)
 {
 	struct console *c = s->c;
 
-	if (at < 0) {
-		apmp_update_abort(&c->update);
-		return refuse(s, APMP_REASON_POOL, GCT_NONE);
-	}
 	apmp_update_commit(&c->update);
 	console_count_cpus(c);
 	console_event(c, "tree.changed", NULL, "{s:s,s:s++,s:s}", "change", change, "what", kind,
 		      " ", s->name, "by", "administrator");
-	return 0;
 }
 
-/* The SBB's node, made when it is a new one.  Inside an update. */
-static int32_t sbb_of(struct swap *s)
+/* at: what came, or why not.  What came before there was no room any more is taken back. */
+static int came(struct swap *s, int32_t at, const char *kind)
 {
-	int32_t at = apmp_tree_find(&s->c->tw.tree, GCT_SBB, s->sbb);
-
-	return at > 0 ? at : console_add_sbb(s->c, s->sbb);
+	if (at > 0) {
+		finish(s, "hardware_add", kind);
+		return 0;
+	}
+	if (!apmp_update_open(&s->c->update))
+		return at;
+	apmp_update_abort(&s->c->update);
+	return refuse(s, APMP_REASON_POOL, GCT_NONE);
 }
 
-/* Whether a node that was here before may come back into this place. */
-static int may_return(struct swap *s, int32_t handle, int32_t parent)
+/* Begins the update in which a component goes. */
+static int go(struct swap *s, int32_t handle)
+{
+	return apmp_hardware_remove(&s->c->tw, handle, &s->why);
+}
+
+/* What is there already, or was, in another place: nothing is made for it. */
+static int may_come(struct swap *s, enum gct_node_type type, uint64_t id, int32_t parent)
 {
 	struct apmp_tree_node n;
 
-	apmp_assert(apmp_tree_node(&s->c->tw.tree, handle, &n) == 0);
+	if (console_find_hardware(s->c, type, id, &n))
+		return 0;
 	if (!(n.flags & NODE_UNAVAILABLE))
-		return refuse(s, APMP_REASON_PRESENT, handle);
+		return refuse(s, APMP_REASON_PRESENT, n.handle);
 	if (n.parent == parent)
 		return 0;
 	snprintf(s->text, sizeof(s->text), "it was in another SBB, and a node never moves [0116]");
-	return refuse(s, APMP_REASON_INVALID, handle);
+	return refuse(s, APMP_REASON_INVALID, n.handle);
 }
 
 /* ---- CPUs ---- */
@@ -160,22 +185,18 @@ static int choose_cpu(struct swap *s)
 static int add_cpu(struct swap *s)
 {
 	struct console *c = s->c;
+	int32_t sbb, at;
 	int err = choose_cpu(s);
-	int32_t sbb = apmp_tree_find(&c->tw.tree, GCT_SBB, s->sbb), at;
 
+	if (!err)
+		err = may_come(s, GCT_CPU, s->cpu.id, apmp_tree_find(&c->tw.tree, GCT_SBB, s->sbb));
 	if (err)
 		return err;
-	at = apmp_tree_find(&c->tw.tree, GCT_CPU, s->cpu.id);
-	if (at > 0)
-		err = may_return(s, at, sbb);
-	if (err)
-		return err;
-	apmp_update_begin(&c->update);
-	sbb = sbb_of(s);
-	at = sbb < 0 ? sbb : console_add_cpu(c, sbb, &s->cpu);
+	sbb = above(s, console_sbb_spec(c, s->sbb));
+	at = sbb < 0 ? sbb : come(s, console_cpu_spec(sbb, &s->cpu));
 	if (at > 0)
 		show_everywhere(s, at);
-	return finish(s, at, "hardware_add", "CPU");
+	return came(s, at, "CPU");
 }
 
 static int remove_cpu(struct swap *s)
@@ -186,12 +207,14 @@ static int remove_cpu(struct swap *s)
 
 	if (err || apmp_tree_cpu(&c->tw.tree, s->cpu.id, &n) || n.flags & NODE_UNAVAILABLE)
 		return refuse(s, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
-	if (n.owner || n.current_owner || apmp_load_relaxed(&c->state->transit[n.id]))
+	if (apmp_load_relaxed(&c->state->transit[n.id]))
 		return refuse(s, APMP_REASON_IN_USE, n.handle);
-	apmp_update_begin(&c->update);
-	apmp_tree_take_out(&c->tw, n.handle);
+	err = go(s, n.handle);
+	if (err)
+		return err;
 	hide_everywhere(s, s->cpu.id);
-	return finish(s, n.handle, "hardware_remove", "CPU");
+	finish(s, "hardware_remove", "CPU");
+	return 0;
 }
 
 /* ---- buses ---- */
@@ -243,41 +266,35 @@ static int choose_bus(struct swap *s, uint64_t *ret_id)
 static int add_bus(struct swap *s)
 {
 	struct console *c = s->c;
-	int32_t sbb, iop, at;
-	uint64_t id;
+	int32_t sbb, at;
+	uint64_t id = 0;
 	int err = choose_bus(s, &id);
 
+	if (!err)
+		err = may_come(s, GCT_BUS, id, apmp_tree_find(&c->tw.tree, GCT_IOP, id >> 16));
 	if (err)
 		return err;
-	iop = apmp_tree_find(&c->tw.tree, GCT_IOP, id >> 16);
-	at = apmp_tree_find(&c->tw.tree, GCT_BUS, id);
+	sbb = above(s, console_sbb_spec(c, s->sbb));
+	at = sbb < 0 ? sbb : above(s, console_iop_spec(sbb, id >> 16));
 	if (at > 0)
-		err = may_return(s, at, iop);
-	if (err)
-		return err;
-	apmp_update_begin(&c->update);
-	sbb = sbb_of(s);
-	if (iop < 0)
-		iop = sbb < 0 ? sbb : console_add_iop(c, sbb, id >> 16);
-	at = iop < 0 ? iop : console_add_bus(c, iop, id, 0);
-	return finish(s, at, "hardware_add", "bus");
+		at = come(s, console_bus_spec(at, id));
+	return came(s, at, "bus");
 }
 
 static int remove_bus(struct swap *s)
 {
-	struct console *c = s->c;
 	struct apmp_tree_node n;
 	uint64_t id;
+	int err;
 
-	if (console_bus_id(s->id, &id) || console_find_hardware(c, GCT_BUS, id, &n) ||
+	if (console_bus_id(s->id, &id) || console_find_hardware(s->c, GCT_BUS, id, &n) ||
 	    n.flags & NODE_UNAVAILABLE)
 		return refuse(s, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
-	if (n.owner || n.current_owner)
-		return refuse(s, APMP_REASON_IN_USE, n.handle);
 	snprintf(s->name, sizeof(s->name), "%s", s->id);
-	apmp_update_begin(&c->update);
-	apmp_tree_take_out(&c->tw, n.handle);
-	return finish(s, n.handle, "hardware_remove", "bus");
+	err = go(s, n.handle);
+	if (!err)
+		finish(s, "hardware_remove", "bus");
+	return err;
 }
 
 /* ---- memory ---- */
@@ -314,53 +331,57 @@ static struct place find_place(struct swap *s)
 	return place;
 }
 
+/* A new subsystem with controller and descriptor. */
+static int32_t build_memory(struct swap *s, uint64_t pa)
+{
+	struct console *c = s->c;
+	int32_t sbb = above(s, console_sbb_spec(c, s->sbb)), sub, at;
+	struct apmp_tree_spec desc;
+
+	sub = sbb < 0 ? sbb : come(s, console_subsystem_spec(sbb, pa));
+	at = sub < 0 ? sub : come(s, console_controller_spec(sbb, sub, pa));
+	if (at < 0)
+		return at;
+	desc = console_desc_spec(sbb, sub, pa);
+	return apmp_tree_insert_memory(&c->tw, &desc, pa, s->size);
+}
+
 static int add_memory(struct swap *s)
 {
 	struct console *c = s->c;
 	struct place place;
-	int32_t sbb, at;
+	struct apmp_tree_node n;
 
-	if (!s->size || s->size % APMP_GRANULE)
+	if (!s->size || s->size % APMP_GRANULE || s->size > CONSOLE_TREE_PA)
 		return refuse(s, APMP_REASON_ALIGNMENT, GCT_NONE);
 	place = find_place(s);
-	if (!place.returns && (place.descs >= CONSOLE_MAX_DESC || s->size > CONSOLE_TREE_PA ||
-			       place.pa > CONSOLE_TREE_PA - s->size))
+	if (!place.returns &&
+	    (place.descs >= CONSOLE_MAX_DESC || place.pa > CONSOLE_TREE_PA - s->size))
 		return refuse(s, APMP_REASON_TOO_MANY, GCT_NONE);
 	snprintf(s->name, sizeof(s->name), "%#llx", (unsigned long long)place.pa);
-	apmp_update_begin(&c->update);
-	sbb = sbb_of(s);
-	at = sbb < 0 ? sbb : console_add_memory(c, sbb, place.pa, place.pa, s->size);
-	return finish(s, at, "hardware_add", "memory");
-}
-
-static bool is_free(struct console *c, const struct apmp_tree_node *desc)
-{
-	struct apmp_tree_fragment f;
-	struct apmp_tree_node sub;
-
-	for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, desc->handle, i, &f) == 0; i++)
-		if (f.owner || f.current_owner)
-			return false;
-	return apmp_tree_node(&c->tw.tree, desc->parent, &sub) == 0 && !sub.owner &&
-	       !sub.current_owner;
+	if (!place.returns)
+		return came(s, build_memory(s, place.pa), "memory");
+	apmp_assert(console_find_hardware(c, GCT_MEMORY_DESC, place.pa, &n) == 0 &&
+		    apmp_tree_node(&c->tw.tree, n.parent, &n) == 0);
+	return came(s, come(s, console_subsystem_spec(n.parent, n.id)), "memory");
 }
 
 static int remove_memory(struct swap *s)
 {
-	struct console *c = s->c;
 	struct apmp_tree_node desc;
 	char *end;
 	uint64_t pa = strtoull(s->id, &end, 0);
+	int err;
 
-	if (!*s->id || *end || console_find_hardware(c, GCT_MEMORY_DESC, pa, &desc) ||
+	if (*s->id < '0' || *s->id > '9' || *end ||
+	    console_find_hardware(s->c, GCT_MEMORY_DESC, pa, &desc) ||
 	    desc.flags & NODE_UNAVAILABLE)
 		return refuse(s, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
-	if (!is_free(c, &desc))
-		return refuse(s, APMP_REASON_IN_USE, desc.handle);
 	snprintf(s->name, sizeof(s->name), "%#llx", (unsigned long long)pa);
-	apmp_update_begin(&c->update);
-	apmp_tree_take_out(&c->tw, desc.parent);
-	return finish(s, desc.handle, "hardware_remove", "memory");
+	err = go(s, desc.parent);
+	if (!err)
+		finish(s, "hardware_remove", "memory");
+	return err;
 }
 
 /* ---- methods ---- */
@@ -388,23 +409,20 @@ static size_t kind_of(struct varlink_call *call, const json_t *parameters)
 }
 
 /* What is missing has an error of its own for CPUs and buses. */
-static void answer_refusal(struct swap *s, struct varlink_call *call, const char *kind)
+static void answer_refusal(struct swap *s, struct varlink_call *call, const char *kind, int err)
 {
-	struct apmp_configured why = {.reason = s->reason, .about = s->about};
-	char what[64];
+	bool missing = s->why.reason == APMP_REASON_NO_SUCH_NODE;
 
-	if (s->reason == APMP_REASON_NO_SUCH_NODE && strcmp(kind, "bus") == 0) {
+	if (missing && strcmp(kind, "bus") == 0)
 		varlink_call_error(call, "NoSuchBus", json_pack("{s:s}", "bus", s->id));
-	} else if (s->reason == APMP_REASON_NO_SUCH_NODE && strcmp(kind, "cpu") == 0 &&
-		   s->name[0]) {
+	else if (missing && strcmp(kind, "cpu") == 0 && s->name[0])
 		varlink_call_error(call, "NoSuchCpu", json_pack("{s:i}", "cpu", (int)s->cpu.id));
-	} else if (s->text[0]) {
-		snprintf(what, sizeof(what), "%s%s%s", kind, s->id ? " " : "", s->id ? s->id : "");
-		varlink_call_error(call, apmp_reason_info(s->reason)->varlink,
-				   json_pack("{s:s,s:s}", "what", what, "reason", s->text));
-	} else {
-		console_refused(s->c, call, &why, -EPERM);
-	}
+	else if (s->text[0])
+		varlink_call_error(call, apmp_reason_info(s->why.reason)->varlink,
+				   json_pack("{s:s++,s:s}", "what", kind, s->id ? " " : "",
+					     s->id ? s->id : "", "reason", s->text));
+	else
+		console_refused(s->c, call, &s->why, err);
 }
 
 /* A number that was given; else the default. */
@@ -425,17 +443,18 @@ static void on_add(struct varlink_call *call, const json_t *parameters, void *ct
 			 .cpu = {.type = number_of(parameters, "type", 1),
 				 .revision = number_of(parameters, "revision", 1),
 				 .primary = !json_is_false(primary)}};
-	struct apmp_configured locked;
 	size_t k = kind_of(call, parameters);
+	int err;
 
 	if (k == KINDS)
 		return;
-	if (s.sbb >= SBBS)
+	if (s.sbb >= SBBS) {
 		varlink_call_invalid(call, "sbb");
-	else if (console_tree_locked(s.c, &locked))
-		console_refused(s.c, call, &locked, -EAGAIN);
-	else if (kinds[k].add(&s))
-		answer_refusal(&s, call, kinds[k].name);
+		return;
+	}
+	err = kinds[k].add(&s);
+	if (err)
+		answer_refusal(&s, call, kinds[k].name, err);
 	else
 		varlink_call_reply(call, json_pack("{s:s}", "id", s.name));
 }
@@ -443,15 +462,14 @@ static void on_add(struct varlink_call *call, const json_t *parameters, void *ct
 static void on_remove(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct swap s = {.c = ctx, .id = text_of(parameters, "id")};
-	struct apmp_configured locked;
 	size_t k = kind_of(call, parameters);
+	int err;
 
 	if (k == KINDS)
 		return;
-	if (console_tree_locked(s.c, &locked))
-		console_refused(s.c, call, &locked, -EAGAIN);
-	else if (kinds[k].remove(&s))
-		answer_refusal(&s, call, kinds[k].name);
+	err = kinds[k].remove(&s);
+	if (err)
+		answer_refusal(&s, call, kinds[k].name, err);
 	else
 		varlink_call_reply(call, NULL);
 }
