@@ -3,8 +3,8 @@
  * WHAT     One process, one thread, one loop.  It holds the machine's descriptors (box_objects.c),
  *          starts and reaps its processes (box_children.c), writes cpusets (cpuset.c), and does
  *          what the console tells it (box_request.c).  It decides nothing.
- * STATES   starting (in this order: run directory, guard, log, back end, socket) -> on -> powering
- *          off (box_power.c) -> off
+ * STATES   starting (in this order: run directory, guard, log, back end, uids, socket) -> on ->
+ *          powering off (box_power.c) -> off
  * CRASHES  Its death is a power failure, which the guard completes: everything ends, nothing is
  *          left.  Everything the box starts carries its mark, so that this is also true when both
  *          die.  The guard is the first process that there is, and when it dies there is a new
@@ -165,6 +165,25 @@ static int open_cpuset(struct apmp_box *box)
 		    : 0;
 }
 
+/* Written down, so that what these uids still run can be found when the box is dead. */
+static int claim_uids(struct apmp_box *box)
+{
+	bool affinity = apmp_cpuset_kind(box->cpuset) == APMP_CPUSET_AFFINITY;
+	char text[16];
+	int error = apmp_partition_uids_claim(box->rundir.path, affinity, &box->uids, box->no_uids,
+					      sizeof(box->no_uids));
+
+	if (error)
+		return said(box, error, "no uids for the partitions");
+	if (!box->uids.first) {
+		apmp_log_line(&box->log, "partitions have no uids of their own: %s", box->no_uids);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "%u", box->uids.first);
+	return said(box, apmp_rundir_write(&box->rundir, "uids", text),
+		    "cannot write into the run directory");
+}
+
 static json_t *host_json(const struct apmp_box *box)
 {
 	json_t *cpus = json_array();
@@ -232,7 +251,8 @@ static int init_loop(struct apmp_box *box)
 	    {&box->int_signal, on_signal, SIGINT},
 	    {&box->hup_signal, on_signal, SIGHUP},
 	};
-	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart};
+	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart,
+				      &box->console.watch_timer};
 	int error = 0;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -278,6 +298,8 @@ static int make(struct apmp_box *box)
 	if (!error)
 		error = open_cpuset(box);
 	if (!error)
+		error = claim_uids(box);
+	if (!error)
 		error = said(box, apmp_rundir_listen(&box->rundir, &box->listen_fd),
 			     "cannot make the control socket");
 	if (!error)
@@ -321,6 +343,7 @@ static void unmake(struct apmp_box *box)
 
 	fini_loop(box);
 	apmp_objects_fini(&box->objects);
+	apmp_partition_uids_release(&box->uids);
 	close_fd(box->listen_fd);
 	close_fd(box->console.words[0]);
 	close_fd(box->console.words[1]);
@@ -366,6 +389,7 @@ static struct apmp_box *box_new(const struct machine *machine, const struct apmp
 	box->guard_fd = box->listen_fd = box->null_fd = -1;
 	box->console.words[0] = box->console.words[1] = -1;
 	box->log.fd = box->console.log.fd = -1;
+	box->uids.claim_fd = -1;
 	if (uv_loop_init(&box->loop)) {
 		free(box);
 		return NULL;

@@ -33,15 +33,6 @@
 #define DEPTH_MAX  8
 #define LOOK_AGAIN 10 /* ms: how soon a new box notices that the cleaning is done */
 
-bool apmp_name_valid(const char *name)
-{
-	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-	size_t length = strlen(name);
-
-	return length > 0 && length < APMP_NAME_SIZE && strchr(first, name[0]) &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") == length;
-}
-
 /* The folder above the base, and whether the environment named it. */
 static const char *base_parent(bool *ret_named)
 {

@@ -4,12 +4,13 @@
  *             for its life: who can lock it knows that the box is dead
  *   control   the listening socket (Varlink)
  *   cgroup    path of the machine's cpuset group, where there is one
+ *   uids      first of the uids of its partitions, where they have some
  *   ...       logs and whatever the box puts there
  */
 #ifndef APMPD_RUNDIR_H
 #define APMPD_RUNDIR_H
 
-#include "shm/layout_common.h"
+#include "shm/name.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,9 +26,6 @@ struct apmp_rundir {
 	char path[PATH_MAX]; /* absolute */
 	char machine[APMP_NAME_SIZE];
 };
-
-/* [a-z0-9][a-z0-9_.-]{0,30}: names of machines and partitions. */
-bool apmp_name_valid(const char *name);
 
 /* The folder that holds all machines of this user.  Creates nothing.
  * -ENAMETOOLONG; -EINVAL: XDG_RUNTIME_DIR is not absolute. */

@@ -53,6 +53,7 @@ struct partition {
 	uv_poll_t *channel_poll;
 	struct port *port;
 	uint64_t pid;
+	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
@@ -78,6 +79,15 @@ struct migration {
 	uint64_t begin_ns;
 };
 
+/* Somebody who waits until what was changed is in NVRAM. */
+#define CONSOLE_DURABLE_WAITERS VARLINK_CONN_MAX
+
+struct durable_waiter {
+	void (*then)(void *ctx, int error);
+	void *ctx;
+	uint64_t level; /* of state->permanent_level */
+};
+
 struct console {
 	struct apmp_env env; /* first: env callbacks find the console by it */
 	uv_loop_t loop;
@@ -99,7 +109,17 @@ struct console {
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
-	bool announced;		      /* the box was told that power on is complete */
+	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
+	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
+	bool saving;	     /* the box writes NVRAM, as of saving_level */
+	bool save_failed;    /* the last write did */
+	uint64_t saving_level;
+	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
+	uint32_t durable_waiters;
+	bool announced;	 /* the box was told that power on is complete */
+	uint64_t served; /* operators and partitions that were answered */
+	struct apmp_box_event
+	    last; /* how the console before this one ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -114,6 +134,8 @@ bool console_running(const struct partition *p);
 bool console_in_community(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
+/* An operator or a partition was answered: the box is told of the first. */
+void console_served(void *console);
 /* Once every partition that boots at power on is a member, tells the box. */
 void console_check_on(struct console *c);
 
@@ -138,9 +160,10 @@ void console_partition_close(struct partition *p);
 __attribute__((warn_unused_result)) int console_partitions_open(struct console *c,
 								struct apmp_box_event *ret_event);
 
-/* unconfigured.c: divides a machine that nobody has divided [0064].  -ENODEV, with a sentence in
- * c->why; -ENOMEM. */
-__attribute__((warn_unused_result)) int console_unconfigured(struct console *c);
+/* unconfigured.c: the machine file's partitions, a new reference; of a machine that nobody has
+ * divided the one that it begins with [0064].  -ENODEV, with a sentence in c->why; -ENOMEM. */
+__attribute__((warn_unused_result)) int console_division(struct console *c,
+							 json_t **ret_partitions);
 
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
@@ -168,6 +191,19 @@ void console_ram_drop(struct console *c, int32_t owner);
 void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
 			const int *fds, unsigned fd_count);
 
+/* durable.c: what is permanent reaches NVRAM. */
+/* Writes what NVRAM has not yet, unless a write is on its way. */
+void console_save(struct console *c);
+/* An owner was changed outside of console_configure, which counts its own: nobody waits for it. */
+void console_save_again(struct console *c);
+/* then is called, at once or by the loop, when everything permanent so far is in NVRAM; or with the
+ * -errno for which it is not. */
+void console_when_durable(struct console *c, void (*then)(void *ctx, int error), void *ctx);
+/* Who waits with this ctx does so no more. */
+void console_durable_forget(struct console *c, const void *ctx);
+/* nvram_text.c: what NVRAM holds; to be freed.  NULL: no memory. */
+char *console_nvram_text(struct console *c);
+
 /* lifecycle.c */
 enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
 struct boot_refusal {
@@ -190,6 +226,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
+/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);

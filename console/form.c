@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "console/hardware.h"
+#include "console/nvram.h"
 #include "console/place_memory.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
@@ -177,6 +178,48 @@ static int need(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
 	return err;
 }
 
+static void refuse_nvram(struct console *c)
+{
+	fprintf(stderr, "apmp-console: %s; the machine file's configuration is used\n", c->why);
+	if (!apmp_load_relaxed(&c->state->fingerprint)) /* else it was told already */
+		console_event(c, "nvram.refused", NULL, "{s:s}", "reason", c->why);
+	c->why[0] = '\0';
+	json_decref(c->nvram);
+	c->nvram = NULL;
+}
+
+/* Where the configuration came from, when it was not only the machine file. */
+static void tell_restored(struct console *c)
+{
+	json_t *absent = console_nvram_absent(c);
+
+	if (c->nvram)
+		console_event(c, "nvram.restored", NULL, "{s:i}", "absent",
+			      (int)json_array_size(absent));
+	else if (c->nvram_outdated)
+		console_event(c, "nvram.refused", NULL, "{s:s}", "reason",
+			      "the machine file divides the machine in another way than when it "
+			      "was written");
+	json_decref(absent);
+}
+
+/* Communities and partitions with what they own, as the machine file has them. */
+static int divide_by_file(struct console *c)
+{
+	int err = add_communities(c);
+	json_t *partitions = NULL;
+	const json_t *partition;
+	size_t i;
+
+	if (!err)
+		err = console_division(c, &partitions);
+	if (err)
+		return err;
+	json_array_foreach(partitions, i, partition) if (!err) err = add_partition(c, partition);
+	json_decref(partitions);
+	return err;
+}
+
 static int form_tree(struct console *c)
 {
 	struct apmp_tree_limits limits = {.console_req = APMP_GRANULE,
@@ -189,14 +232,10 @@ static int form_tree(struct console *c)
 					  .max_fragments = CONSOLE_MAX_FRAGMENTS,
 					  .max_desc = CONSOLE_MAX_DESC,
 					  .platform = "apmp"};
-	const json_t *partition;
-	size_t i;
 	int err;
 
 	c->tree_size = CONSOLE_TREE_SIZE;
-	err = console_unconfigured(c);
-	if (!err)
-		err = need(c, APMP_BOX_TREE, 0, c->tree_size);
+	err = need(c, APMP_BOX_TREE, 0, c->tree_size);
 	if (err)
 		return err;
 	apmp_update_object(&c->update, APMP_OBJECT_TREE, console_object_map(c, APMP_BOX_TREE, 0),
@@ -206,14 +245,31 @@ static int form_tree(struct console *c)
 	err = console_add_hardware(c);
 	APMP_POINT(&c->env, form_504);
 	if (!err)
-		err = add_communities(c);
-	json_array_foreach(json_object_get(c->config, "partitions"), i, partition) if (!err) err =
-	    add_partition(c, partition);
+		err = c->nvram ? console_nvram_restore(c) : divide_by_file(c);
 	if (err)
 		return err;
 	apmp_tree_publish(&c->tw);
 	APMP_POINT(&c->env, form_506);
 	return 0;
+}
+
+/* The tree from the start, of a dead console or of a configuration that could not be restored. */
+static int form_anew(struct console *c)
+{
+	console_object_drop(c, APMP_BOX_TREE, 0);
+	console_object_drop(c, APMP_BOX_TREE_RO, 0);
+	return form_tree(c);
+}
+
+/* As NVRAM says; if that can't be, as the machine file says: the operator is told. */
+static int form(struct console *c)
+{
+	int err = form_anew(c);
+
+	if (!err || !c->nvram)
+		return err;
+	refuse_nvram(c);
+	return form_anew(c);
 }
 
 /* What the box keeps for each partition of the tree; says what is short when it can't be had. */
@@ -319,8 +375,9 @@ static void take_over(struct console *c)
 	}
 	apmp_intr_all(&c->env, APMP_INTR_TREE);
 	apmp_fetch_add(&c->state->restarts, 1);
-	console_event(c, "console.restarted", NULL, "{s:I}", "restarts",
-		      (json_int_t)apmp_load_relaxed(&c->state->restarts));
+	console_event(c, "console.restarted", NULL, "{s:I,s:s,s:I,s:I}", "restarts",
+		      (json_int_t)apmp_load_relaxed(&c->state->restarts), "last", c->last.text,
+		      "deaths", (json_int_t)c->last.arg[0], "delay_ms", (json_int_t)c->last.arg[2]);
 }
 
 int console_form(struct console *c)
@@ -331,6 +388,8 @@ int console_form(struct console *c)
 		err = open_common(c);
 	if (err)
 		return err;
+	if (console_nvram_load(c) == -EBADMSG)
+		refuse_nvram(c);
 	APMP_POINT(&c->env, form_502);
 	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {
 		c->tree_size = CONSOLE_TREE_SIZE;
@@ -339,9 +398,7 @@ int console_form(struct console *c)
 		c->announced = apmp_load_relaxed(&c->state->announced);
 		err = adopt(c);
 	} else {
-		console_object_drop(c, APMP_BOX_TREE, 0);
-		console_object_drop(c, APMP_BOX_TREE_RO, 0);
-		err = form_tree(c);
+		err = form(c);
 		if (!err)
 			err = open_partitions(c);
 	}
@@ -349,9 +406,12 @@ int console_form(struct console *c)
 		err = need(c, APMP_BOX_TREE_RO, 0, c->tree_size);
 	if (err)
 		return err;
+	/* Once in every life: what a dead console had not written, and what this power on found. */
+	console_save_again(c);
 	if (apmp_load_relaxed(&c->state->fingerprint)) {
 		take_over(c);
 	} else {
+		tell_restored(c);
 		console_event(c, "machine.on", NULL, NULL);
 		/* From here on a restarted console takes over. */
 		apmp_store_release(&c->state->fingerprint, apmp_fingerprint(sizeof(*c->state)));

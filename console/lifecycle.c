@@ -202,6 +202,7 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
 	if (!err) {
 		p->pid = event.arg[0];
+		p->uid = (uint32_t)event.arg[1];
 		memcpy(p->host_cpus, request.cpus, sizeof(p->host_cpus));
 		err = console_channel_open(p);
 		snprintf(event.text, sizeof(event.text), "its channel: %s", strerror(-err));

@@ -136,6 +136,8 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 			console_identity(to));
 	console_send_startreq(to, cpu_idx);
 	console_set_cpuset(from);
+	if (!loan)
+		console_save_again(c);
 	return 0;
 }
 

@@ -353,12 +353,13 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, NULL);
 	} else if (p) {
 		strike(call, p, fault, signal);
-	} else if (signal != SIGKILL) {
+	} else if (signal == SIGCONT) {
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s}", "reason",
-					     "a console that is stopped could not be told to go "
-					     "on; it can be killed"));
+					     "the console is not stopped: it answers; the box ends "
+					     "one that does not and starts another"));
 	} else {
+		console_event(c, "fault.injected", NULL, "{s:s}", "fault", fault);
 		varlink_call_reply(call, NULL);
 		raise(signal);
 	}
@@ -439,6 +440,8 @@ int console_serve(struct console *c, int listen_fd)
 	    console_configure_methods, console_memory_methods, console_hardware_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
+	if (!err)
+		varlink_server_on_answer(c->server, console_served, c);
 	if (!err)
 		err = serve_methods(c, methods);
 	for (size_t i = 0; !err && i < sizeof(more) / sizeof(more[0]); i++)

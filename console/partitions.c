@@ -68,7 +68,8 @@ int console_partition_open(struct console *c, uint32_t id)
 				.handle = node.node.handle,
 				.channel = -1,
 				.exit_status = -1,
-				.pid = p->pid};
+				.pid = p->pid,
+				.uid = p->uid};
 	memcpy(p->name, node.name, sizeof(p->name));
 	console_hwrpb_use(c, id);
 	p->hwrpb = console_object_map(c, APMP_BOX_HWRPB, id);

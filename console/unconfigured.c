@@ -45,23 +45,25 @@ static const char *first_bus(const json_t *hardware)
 	return NULL;
 }
 
-int console_unconfigured(struct console *c)
+int console_division(struct console *c, json_t **ret_partitions)
 {
 	const json_t *hardware = json_object_get(c->config, "hardware");
 	json_t *partitions = json_object_get(c->config, "partitions");
 	json_int_t cpu = first_primary(hardware);
 	const char *bus = first_bus(hardware);
 
-	if (json_array_size(partitions) > 0)
+	if (json_array_size(partitions) > 0) {
+		*ret_partitions = json_incref(partitions);
 		return 0;
+	}
 	if (cpu < 0 || !bus) {
 		snprintf(c->why, sizeof(c->why),
 			 "nothing divides it, and the hardware has no %s for the first partition",
 			 bus ? "CPU that may be primary" : "bus");
 		return -ENODEV;
 	}
-	return json_array_append_new(partitions, json_pack("{s:s,s:n,s:[I],s:I,s:[s],s:b}", "name",
-							   "admin", "community", "cpus", cpu,
-							   "memory", (json_int_t)CONSOLE_BASE_ALLOC,
-							   "buses", bus, "boot", 1));
+	*ret_partitions =
+	    json_pack("[{s:s,s:n,s:[I],s:I,s:[s],s:b}]", "name", "admin", "community", "cpus", cpu,
+		      "memory", (json_int_t)CONSOLE_BASE_ALLOC, "buses", bus, "boot", 1);
+	return *ret_partitions ? 0 : -ENOMEM;
 }
