@@ -45,7 +45,7 @@ static json_t *memory_json(struct console *c)
 		for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++) {
 			const char *kind = f.flags & GCT_MEM_SHARED ? "shared" : "private";
 
-			console_node_name(c, f.owner, owner, sizeof(owner));
+			console_name(c, f.owner, owner, sizeof(owner));
 			count(list, f.owner ? owner : NULL, f.owner ? kind : "unowned", f.size);
 		}
 	return list;

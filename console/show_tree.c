@@ -24,6 +24,9 @@ static void name_node(struct console *c, const struct apmp_tree_node *n, char *t
 		snprintf(text, size, "%u.%u.%u", (unsigned)(n->id >> 32),
 			 (unsigned)(n->id >> 16) & 0xffff, id & 0xffff);
 		break;
+	case GCT_MEMORY_DESC:
+		snprintf(text, size, "%#llx", (unsigned long long)n->id);
+		break;
 	case GCT_IOP:
 		snprintf(text, size, "%u.%u", (unsigned)(n->id >> 16), id & 0xffff);
 		break;
@@ -32,13 +35,40 @@ static void name_node(struct console *c, const struct apmp_tree_node *n, char *t
 	}
 }
 
-void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size)
+void console_name(struct console *c, int32_t handle, char *ret_name, size_t size)
 {
 	struct apmp_tree_node n;
 
 	ret_name[0] = '\0';
 	if (handle && apmp_tree_node(&c->tw.tree, handle, &n) == 0)
 		name_node(c, &n, ret_name, size);
+}
+
+void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size)
+{
+	struct apmp_tree_node n;
+	char name[64];
+
+	ret_name[0] = '\0';
+	if (!handle || apmp_tree_node(&c->tw.tree, handle, &n))
+		return;
+	name_node(c, &n, name, sizeof(name));
+	switch (n.type) {
+	case GCT_PARTITION:
+		snprintf(ret_name, size, "partition \"%s\"", name);
+		break;
+	case GCT_COMMUNITY:
+		snprintf(ret_name, size, "community \"%s\"", name);
+		break;
+	case GCT_CPU:
+		snprintf(ret_name, size, "CPU %s", name);
+		break;
+	case GCT_MEMORY_DESC:
+		snprintf(ret_name, size, "memory at %s", name);
+		break;
+	default:
+		snprintf(ret_name, size, "%s %s", apmp_tree_type_name(n.type), name);
+	}
 }
 
 static json_t *owner_name(struct console *c, int32_t handle)
