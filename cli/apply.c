@@ -388,7 +388,8 @@ static void print_left(const struct applying *a, const json_t *left)
 
 static void say_refusal(struct applying *a, enum ended ended)
 {
-	char *sentence;
+	const json_t *step = json_array_get(json_object_get(a->plan, "steps"), a->next);
+	char *asked = cli_text("`%s`", cli_string(step, "command")), *sentence;
 
 	if (ended == ENDED_LOST)
 		a->refusal = (struct varlink_reply){
@@ -399,10 +400,11 @@ static void say_refusal(struct applying *a, enum ended ended)
 		a->refusal = (struct varlink_reply){
 		    .error = cli_text("org.apmp.cli.Stopped"),
 		    .parameters = json_pack("{s:s}", "signal", strsignal(stopped_by))};
-	sentence = cli_sentence(a->refusal.error, a->refusal.parameters);
+	sentence = cli_sentence(a->refusal.error, a->refusal.parameters, asked);
 	fflush(stdout);
 	fprintf(stderr, "apmp: %s\n", sentence);
 	free(sentence);
+	free(asked);
 }
 
 static void print_end(struct applying *a, enum ended ended)

@@ -11,6 +11,7 @@
 
 #include "console/operator.h"
 #include "shm/pal.h"
+#include "shm/points.h"
 #include "shm/shared.h"
 
 static void no_such_partition(struct varlink_call *call, const char *name)
@@ -321,6 +322,33 @@ static void strike(struct varlink_call *call, struct partition *p, const char *f
 	varlink_call_reply(call, NULL);
 }
 
+/* Why a fault can't strike this party at that point; false: it can. */
+static bool never_strikes(struct varlink_call *call, const char *fault, const struct partition *p,
+			  const char *point)
+{
+	uint32_t who = p ? APMP_PARTY_INSTANCE : APMP_PARTY_CONSOLE;
+	uint32_t parties = apmp_point_parties(apmp_point_find(point));
+	const char *other = parties & APMP_PARTY_INSTANCE  ? "instances pass"
+			    : parties & APMP_PARTY_CONSOLE ? "the console passes"
+							   : "the box passes";
+	char name[64] = "the console", reason[256];
+
+	if (strcmp(fault, "kill") != 0)
+		snprintf(
+		    reason, sizeof(reason),
+		    "%s strikes at once and not at a point: leave the point out, or kill there",
+		    fault);
+	else if (!(parties & who)) {
+		if (p)
+			snprintf(name, sizeof(name), "partition \"%s\"", p->name);
+		snprintf(reason, sizeof(reason), "%s never passes %s: %s it", name, point, other);
+	} else {
+		return false;
+	}
+	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
+	return true;
+}
+
 static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -337,10 +365,12 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 
 	if (!p && strcmp(name, "console") != 0)
 		no_such_partition(call, name);
-	else if (!signal || (point && signal != SIGKILL))
+	else if (!signal)
 		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
 	else if (point && apmp_point_find(point) == APMP_P_NONE)
 		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
+	else if (point && never_strikes(call, fault, p, point))
+		return;
 	else if (nth < 0 || nth > INT32_MAX || (!nth && !point))
 		varlink_call_invalid(call, "count");
 	else if (point && !nth) {
