@@ -101,6 +101,11 @@ char *cli_sentence(const char *error, const json_t *parameters, const char *aske
  * mistake in it. A new reference. */
 int cli_machine_file(const struct cli *cli, const char *file, json_t **ret_machine);
 
+/* ---- the multiplexer (multiplexer.c) ---- */
+
+/* Every console port of the machine in this terminal, until the user leaves or the machine is off. */
+int cli_console_all(struct cli *cli);
+
 /* ---- the commands ---- */
 
 int cli_up(struct cli *cli, const struct cli_args *args);

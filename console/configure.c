@@ -27,6 +27,15 @@ void console_permanent(struct console *c)
 	apmp_update_store64(&c->update, APMP_OBJECT_STATE, level, apmp_load_relaxed(level) + 1);
 }
 
+bool console_tree_locked(struct console *c, struct apmp_configured *ret_why)
+{
+	/* Nobody is its author, so it is refused; when the tree is locked, for that reason. */
+	const struct apmp_call_request r = {.op = APMP_CALL_SET_ID};
+
+	return apmp_configure(&c->tw, &r, APMP_ADMINISTRATOR, ret_why) &&
+	       ret_why->reason == APMP_REASON_LOCKED;
+}
+
 /* The host refused what the change needs: it is taken back. */
 static int host_refuses(struct console *c, const struct apmp_box_event *event,
 			struct apmp_configured *ret)
@@ -176,6 +185,7 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 		/* What a dead console may have left for this id is not this partition's. */
 		console_partition_drop(c, (uint32_t)ret->ret[0]);
 		err = console_partition_make(c, (uint32_t)ret->ret[0], &event);
+		apmp_tree_set_hwrpb(&c->tw, (uint32_t)ret->ret[0], CONSOLE_HWRPB_PA(ret->ret[0]));
 	} else if (assigned_node(r)) {
 		err = follow_cpu(c, assigned_node(r), &gets_cpu, &event);
 	}

@@ -256,7 +256,12 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 		   ...);
 void console_events_serve(struct console *c, struct varlink_call *call, const json_t *parameters);
 
-/* show_tree.c: what people call a node. */
+/* show_health.c: timing, fence, notice_exit, memory by owner and health. */
+void console_add_health(struct console *c, json_t *status);
+
+/* show_tree.c: what people call a node: "beta", "3", "0.0.1"; and in a sentence: partition "beta",
+ * CPU 3, bus 0.0.1.  Empty when there is no such node. */
+void console_name(struct console *c, int32_t handle, char *ret_name, size_t size);
 void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size);
 
 /* operator.c, show.c, run.c, port.c: Varlink methods. */

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "console/console.h"
+#include "console/hardware.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
 
@@ -125,49 +125,25 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 	return BOOT_OK;
 }
 
-static const json_t *cpu_config(const struct console *c, uint32_t id)
-{
-	const json_t *sbb, *cpu;
-	size_t i, k;
-
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) json_array_foreach(
-	    json_object_get(sbb, "cpus"), k,
-	    cpu) if (json_integer_value(json_object_get(cpu, "id")) == (json_int_t)id) return cpu;
-	return NULL;
-}
-
-static uint64_t cpu_number(const struct console *c, uint32_t id, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(cpu_config(c, id), key));
-}
-
 /* The slot of each CPU in the machine [0067], in the update that begins the new life. */
-static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uint32_t primary)
+static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, int32_t primary)
 {
 	struct console *c = p->console;
 	uint32_t id = (uint32_t)cpu->id;
 	struct hwrpb_slot *slot = &p->hwrpb->slot[id];
-	uint64_t type = cpu_number(c, id, "type"), revision = cpu_number(c, id, "revision");
-	uint64_t flags = HWRPB_PP;
+	uint64_t type = 0, revision = 0, flags = console_slot_flags(c, cpu->handle, primary);
 
+	if (!flags || apmp_tree_cpu_type(&c->tw.tree, cpu->handle, &type, &revision))
+		return; /* not in the box now */
 	apmp_store_relaxed(&slot->type, type);
 	apmp_store_relaxed(&slot->revision, revision);
 	apmp_store_relaxed(&slot->host_cpu, c->host_cpu[id]);
-	if (type == cpu_number(c, primary, "type") &&
-	    revision == cpu_number(c, primary, "revision"))
-		flags |= HWRPB_COMPATIBLE;
-	if (cpu->subtype == GCT_CPU_PRIMARY_CAPABLE)
-		flags |= HWRPB_PRIMARY_OK;
-	if (id == primary)
-		flags |= HWRPB_PRIMARY;
-	if (cpu->owner == p->handle && !cpu->current_owner) /* [0103] */
-		apmp_tree_set_current_owner(&c->tw, cpu->handle, p->handle);
-	if (cpu->current_owner == p->handle || (cpu->owner == p->handle && !cpu->current_owner)) {
+	if (cpu->current_owner == p->handle) {
 		flags |= HWRPB_PA;
 		/* All its lives are fenced: nobody runs here, whatever a stray store says. */
 		apmp_store_relaxed(&c->env.lines[id].runner, 0);
 		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
-				    id == primary ? NODE_PRIMARY : 0);
+				    cpu->handle == primary ? NODE_PRIMARY : 0);
 	}
 	/* No life has this HWRPB yet: nothing to undo. */
 	apmp_store_relaxed(&slot->flags, flags);
@@ -180,6 +156,7 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 {
 	struct console *c = p->console;
 	struct apmp_tree_partition self;
+	int32_t handle = apmp_tree_find(&c->tw.tree, GCT_CPU, primary);
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	char name[128] = {0};
@@ -201,15 +178,10 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 	apmp_hwrpb_prepare(p->hwrpb, &spec);
 	apmp_update_begin(&c->update);
 	incarnation = apmp_tree_partition_boot(&c->tw, p->id, name);
+	apmp_tree_initialize_owner(&c->tw, p->handle);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
-		if (n.flags & NODE_HW_TEMPLATE)
-			continue;
-		if (n.type == GCT_CPU)
-			fill_slot(p, &n, primary);
-		else if (n.type == GCT_BUS && n.owner == p->handle && !n.current_owner)
-			apmp_tree_set_current_owner(&c->tw, n.handle, p->handle);
-	}
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0)
+		fill_slot(p, &n, handle);
 	if (within)
 		within(ctx);
 	apmp_update_commit(&c->update);

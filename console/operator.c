@@ -9,15 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "console/console.h"
+#include "console/operator.h"
 #include "shm/pal.h"
 #include "shm/points.h"
 #include "shm/shared.h"
-
-static const char *text_of(const json_t *parameters, const char *key)
-{
-	return json_string_value(json_object_get(parameters, key));
-}
 
 static void no_such_partition(struct varlink_call *call, const char *name)
 {
@@ -443,12 +438,18 @@ static void on_power_off(struct varlink_call *call, const json_t *parameters, vo
 	console_power_off(ctx);
 }
 
+static int serve_methods(struct console *c, const struct console_method *methods)
+{
+	int err = 0;
+
+	for (; methods->name && !err; methods++)
+		err = varlink_server_method(c->server, methods->name, methods->handler, c);
+	return err;
+}
+
 int console_serve(struct console *c, int listen_fd)
 {
-	static const struct {
-		const char *name;
-		varlink_handler *handler;
-	} methods[] = {
+	static const struct console_method methods[] = {
 	    {"Status", on_status},
 	    {"Tree", on_tree},
 	    {"Events", on_events},
@@ -463,12 +464,17 @@ int console_serve(struct console *c, int listen_fd)
 	    {"Inject", on_inject},
 	    {"Points", on_points},
 	    {"PowerOff", on_power_off},
+	    {NULL, NULL},
 	};
+	static const struct console_method *const more[] = {
+	    console_configure_methods, console_memory_methods, console_hardware_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
 	if (!err)
 		varlink_server_on_answer(c->server, console_served, c);
-	for (size_t i = 0; !err && i < sizeof(methods) / sizeof(methods[0]); i++)
-		err = varlink_server_method(c->server, methods[i].name, methods[i].handler, c);
+	if (!err)
+		err = serve_methods(c, methods);
+	for (size_t i = 0; !err && i < sizeof(more) / sizeof(more[0]); i++)
+		err = serve_methods(c, more[i]);
 	return err;
 }
