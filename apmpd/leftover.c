@@ -2,11 +2,13 @@
  *
  * WHAT     Three kinds of things, in this order: processes (they could still make or change the
  *          others), groups, the run directory.  Processes are found by their mark, by their
- *          descent from a marked one, and by the group they are in.
+ *          descent from a marked one, and by the group they are in; guards by their name and the
+ *          run directory that they hold open.
  * STATES   of a machine: alive (the lock of its run directory is held by its box), dead, absent.
  *          Cleaning is done under that very lock, so a new box of the name waits for its end.
  * CRASHES  Each removal is complete by itself and the order is from the most to the least
- *          dangerous; whoever comes next goes on.
+ *          dangerous; whoever comes next goes on.  A guard that somebody stopped in the middle of
+ *          it holds the lock: it is killed before the lock is asked for.
  * LOCKS    run directory (rundir.h), then the machine's group (cpuset.h).
  * LIMITS   Marks of processes in another pid namespace are not judged, their numbers mean
  *          something else.  A program that cleared its environment and left its parents is found
@@ -15,6 +17,7 @@
 #include "apmpd/leftover.h"
 
 #include "apmpd/cpuset.h"
+#include "apmpd/guard.h"
 #include "apmpd/process_list.h"
 #include "apmpd/rundir.h"
 
@@ -127,6 +130,42 @@ static int choose_marked(struct apmp_process_list *list, const char *rundir, con
 	return 0;
 }
 
+/* The run directory that a guard holds open, also one that was removed meanwhile; false: it is no
+ * guard, or not ours to look at. */
+static bool guarded(const struct apmp_process *p, char *ret_path, size_t size)
+{
+	char path[64], *deleted;
+	ssize_t n = -1;
+
+	if (strcmp(p->name, APMP_GUARD_NAME) != 0 || apmp_process_ended(p))
+		return false;
+	for (int fd = 3; fd < 6 && n <= 0; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", p->pid, fd);
+		n = readlink(path, ret_path, size - 1);
+		n = n > 0 && ret_path[0] == '/' ? n : -1;
+	}
+	ret_path[n > 0 ? n : 0] = '\0';
+	deleted = strstr(ret_path, " (deleted)"); /* so says /proc */
+	if (deleted)
+		*deleted = '\0';
+	return n > 0;
+}
+
+/* Chooses the guards of this run directory, whose box is dead. */
+static void choose_guards(struct apmp_process_list *list, const char *rundir, bool stopped_only)
+{
+	char real[PATH_MAX], path[PATH_MAX + 16];
+
+	if (!realpath(rundir, real)) /* removed already */
+		snprintf(real, sizeof(real), "%s", rundir);
+	for (size_t i = 0; i < list->count; i++) {
+		struct apmp_process *p = &list->processes[i];
+
+		if ((!stopped_only || p->state == 'T') && guarded(p, path, sizeof(path)))
+			p->chosen |= strcmp(path, real) == 0;
+	}
+}
+
 static void say_killed(json_t *said, const char *machine, const struct apmp_process_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
@@ -149,6 +188,8 @@ static int kill_marked(const char *machine, const char *rundir, const struct mar
 		if (error)
 			return error;
 		error = choose_marked(&list, rundir, box);
+		if (!error && !box)
+			choose_guards(&list, rundir, false);
 		if (!error) {
 			count = apmp_process_list_chosen(&list);
 			if (killed == 0)
@@ -169,6 +210,18 @@ static int kill_marked(const char *machine, const char *rundir, const struct mar
 	    "groups stay until they do",
 	    machine);
 	return -ETIMEDOUT;
+}
+
+/* A guard that stands still ends nothing, and may hold the lock for ever. */
+static void kill_stopped_guard(const char *rundir)
+{
+	struct apmp_process_list list;
+
+	if (apmp_process_list_init(&list) < 0)
+		return; /* told by who wants the list next */
+	choose_guards(&list, rundir, true);
+	apmp_process_list_kill(&list, ROUND_MS);
+	apmp_process_list_fini(&list);
 }
 
 /* One group of the machine. */
@@ -280,6 +333,7 @@ int apmp_leftover_clean(const char *machine, json_t *said)
 	result = machine_path(machine, path, sizeof(path));
 	if (result)
 		return result;
+	kill_stopped_guard(path);
 	result = apmp_rundir_seize(path, &rundir, why, sizeof(why));
 	if (result == -ENOENT)
 		return clean_locked(machine, path, NULL, said);
@@ -326,8 +380,10 @@ static int machine_names(const char *base, json_t *names)
 		struct mark mark;
 		size_t length = strlen(base);
 
-		if (read_mark(list.processes[i].pid, &mark) &&
-		    strncmp(mark.rundir, base, length) == 0 && mark.rundir[length] == '/')
+		if (!guarded(&list.processes[i], mark.rundir, sizeof(mark.rundir)) &&
+		    !read_mark(list.processes[i].pid, &mark))
+			continue;
+		if (strncmp(mark.rundir, base, length) == 0 && mark.rundir[length] == '/')
 			add_name(names, mark.rundir + length + 1);
 	}
 	apmp_process_list_fini(&list);
@@ -374,8 +430,10 @@ static int look_at(const char *base, const char *machine, json_t *said)
 		return 0;
 	if (apmp_process_list_init(&list) < 0)
 		return 0;
-	if (choose_marked(&list, path, NULL) == 0)
+	if (choose_marked(&list, path, NULL) == 0) {
+		choose_guards(&list, path, false);
 		found += (int)apmp_process_list_chosen(&list);
+	}
 	apmp_process_list_fini(&list);
 	if (found)
 		say(said, "machine \"%s\": %d processes", machine, found);

@@ -99,10 +99,9 @@ struct console {
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
-	bool announced;	 /* the box was told that power on is complete */
-	uint64_t served; /* operators and partitions that were answered */
-	struct apmp_box_event
-	    last; /* how the console before this one ended; op 0: there was none */
+	bool announced;		      /* the box was told that power on is complete */
+	uint64_t served;	      /* operators and partitions that were answered */
+	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
