@@ -21,7 +21,8 @@ enum { DONE, REFUSED, USAGE };
 struct arguments {
 	const char *file; /* NULL: none was given */
 	const char *name;
-	bool foreground, json, fix;
+	struct apmp_power_how how;
+	bool json, fix;
 };
 
 /* Our own bug: said where the log is, and the core says the rest. */
@@ -97,7 +98,7 @@ static int up(const struct arguments *args)
 	}
 	if (args->name)
 		snprintf(machine->name.text, sizeof(machine->name.text), "%s", args->name);
-	code = apmp_power_on(machine, args->foreground);
+	code = apmp_power_on(machine, &args->how);
 	apmp_machine_free(machine);
 	return code;
 }
@@ -151,7 +152,7 @@ static const struct {
 	bool takes_file;
 	const char *help;
 } verbs[] = {
-    {"up", up, "fn", true, "up [FILE] [--name N] [--foreground]  power on a machine"},
+    {"up", up, "bfn", true, "up [FILE] [--name N] [--bare] [--foreground]  power on a machine"},
     {"check", check, "j", true, "check FILE [--json]                  all mistakes of a file"},
     {"doctor", doctor, "jx", false, "doctor [--json] [--fix]              what this host offers"},
     {"clean", clean, "jn", false, "clean [--name N] [--json]            what dead machines left"},
@@ -181,7 +182,8 @@ static bool take(struct arguments *args, int option, const char *known)
 		return false;
 	args->json |= option == 'j';
 	args->fix |= option == 'x';
-	args->foreground |= option == 'f';
+	args->how.bare |= option == 'b';
+	args->how.foreground |= option == 'f';
 	if (option == 'n')
 		args->name = optarg;
 	return true;
@@ -189,13 +191,11 @@ static bool take(struct arguments *args, int option, const char *known)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-						{"json", no_argument, NULL, 'j'},
-						{"foreground", no_argument, NULL, 'f'},
-						{"fix", no_argument, NULL, 'x'},
-						{"help", no_argument, NULL, 'h'},
-						{"version", no_argument, NULL, 'V'},
-						{0}};
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
+	    {"foreground", no_argument, NULL, 'f'}, {"bare", no_argument, NULL, 'b'},
+	    {"fix", no_argument, NULL, 'x'},	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},    {0}};
 	const char *verb = argc > 1 ? argv[1] : "";
 	static char name[] = "apmpd";
 	struct arguments args = {0};

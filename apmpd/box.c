@@ -3,8 +3,8 @@
  * WHAT     One process, one thread, one loop.  It holds the machine's descriptors (box_objects.c),
  *          starts and reaps its processes (box_children.c), writes cpusets (cpuset.c), and does
  *          what the console tells it (box_request.c).  It decides nothing.
- * STATES   starting (in this order: run directory, guard, log, back end, socket) -> on -> powering
- *          off (box_power.c) -> off
+ * STATES   starting (in this order: run directory, guard, log, back end, uids, socket) -> on ->
+ *          powering off (box_power.c) -> off
  * CRASHES  Its death is a power failure, which the guard completes: everything ends, nothing is
  *          left.  Everything the box starts carries its mark, so that this is also true when both
  *          die.  The guard is the first process that there is, and when it dies there is a new
@@ -168,13 +168,32 @@ static int open_cpuset(struct apmp_box *box)
 		    : 0;
 }
 
+/* Written down, so that what these uids still run can be found when the box is dead. */
+static int claim_uids(struct apmp_box *box)
+{
+	bool affinity = apmp_cpuset_kind(box->cpuset) == APMP_CPUSET_AFFINITY;
+	char text[16];
+	int error = apmp_partition_uids_claim(box->rundir.path, affinity, &box->uids, box->no_uids,
+					      sizeof(box->no_uids));
+
+	if (error)
+		return said(box, error, "no uids for the partitions");
+	if (!box->uids.first) {
+		apmp_log_line(&box->log, "partitions have no uids of their own: %s", box->no_uids);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "%u", box->uids.first);
+	return said(box, apmp_rundir_write(&box->rundir, "uids", text),
+		    "cannot write into the run directory");
+}
+
 static json_t *host_json(const struct apmp_box *box)
 {
 	json_t *cpus = json_array();
 
 	for (uint32_t i = 0; i < box->host->cpu_count; i++)
 		json_array_append_new(cpus, json_integer(box->host->cpus[i]));
-	return json_pack("{s:o, s:s, s:s}", "cpus", cpus, "backend",
+	return json_pack("{s:o, s:b, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
 			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "heartbeat_class",
 			 apmp_host_class_name(box->host->heartbeat_class));
 }
@@ -282,6 +301,8 @@ static int make(struct apmp_box *box)
 	if (!error)
 		error = open_cpuset(box);
 	if (!error)
+		error = claim_uids(box);
+	if (!error)
 		error = said(box, apmp_rundir_listen(&box->rundir, &box->listen_fd),
 			     "cannot make the control socket");
 	if (!error)
@@ -290,6 +311,8 @@ static int make(struct apmp_box *box)
 		error = init_loop(box);
 	if (error)
 		return error;
+	if (box->bare)
+		return apmp__box_bare(box);
 	error = apmp__console_start(box, text);
 	if (error)
 		apmp__box_word(box, APMP_WORD_FAILED, "%s", text);
@@ -323,6 +346,7 @@ static void unmake(struct apmp_box *box)
 
 	fini_loop(box);
 	apmp_objects_fini(&box->objects);
+	apmp_partition_uids_release(&box->uids);
 	close_fd(box->listen_fd);
 	close_fd(box->console.words[0]);
 	close_fd(box->console.words[1]);
@@ -352,7 +376,8 @@ static void unmake(struct apmp_box *box)
 	close_fd(box->word_fd);
 }
 
-static struct apmp_box *box_new(const struct machine *machine, bool foreground, int word_fd)
+static struct apmp_box *box_new(const struct machine *machine, const struct apmp_power_how *how,
+				int word_fd)
 {
 	struct apmp_box *box = calloc(1, sizeof(*box));
 
@@ -360,12 +385,14 @@ static struct apmp_box *box_new(const struct machine *machine, bool foreground, 
 		return NULL;
 	box->magic = APMP__BOX_MAGIC;
 	box->machine = machine;
-	box->foreground = foreground;
+	box->foreground = how->foreground;
+	box->bare = how->bare;
 	box->word_fd = word_fd;
 	box->power = APMP_POWER_ON;
 	box->guard_fd = box->listen_fd = box->null_fd = -1;
 	box->console.words[0] = box->console.words[1] = -1;
 	box->log.fd = box->console.log.fd = -1;
+	box->uids.claim_fd = -1;
 	if (uv_loop_init(&box->loop)) {
 		free(box);
 		return NULL;
@@ -373,16 +400,16 @@ static struct apmp_box *box_new(const struct machine *machine, bool foreground, 
 	return box;
 }
 
-int apmp_box_main(const struct machine *machine, bool foreground, int word_fd)
+int apmp_box_main(const struct machine *machine, const struct apmp_power_how *how, int word_fd)
 {
 	struct apmp_box *box;
 	bool was_on = false;
 
-	if (!foreground)
+	if (!how->foreground)
 		setsid(); /* refused only to who leads a group already, which a fork does not */
 	if (chdir("/") < 0)
 		return 1;
-	box = box_new(machine, foreground, word_fd);
+	box = box_new(machine, how, word_fd);
 	if (!box)
 		return 1;
 	if (make(box) == 0)

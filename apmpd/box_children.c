@@ -37,15 +37,15 @@ static void started(struct apmp_child *child)
 	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .id = child->partition};
 
 	answer.arg[0] = (uint64_t)child->pid;
+	answer.arg[1] = child->uid;
 	apmp__box_done(child->box, child->asked, &answer, NULL, 0);
 }
 
 static void refused(struct apmp_child *child)
 {
 	static const char *const objects[] = {
-	    [APMP_SPAWN_DONE] = "it",
-	    [APMP_SPAWN_FDS_STEP] = "its descriptors",
-	    [APMP_SPAWN_CWD] = "its directory",
+	    [APMP_SPAWN_DONE] = "it",	       [APMP_SPAWN_FDS_STEP] = "its descriptors",
+	    [APMP_SPAWN_UID] = "its uid",      [APMP_SPAWN_CWD] = "its directory",
 	    [APMP_SPAWN_EXEC] = "the program",
 	};
 	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .error = child->error};
@@ -85,6 +85,7 @@ static void child_add(struct apmp_box *box, const struct apmp_child_order *order
 	child->role = order->role;
 	child->partition = order->partition;
 	child->number = order->number;
+	child->uid = order->spawn.uid ? order->spawn.uid : geteuid();
 	child->asked = order->asked;
 	snprintf(child->name, sizeof(child->name), "%s", order->name);
 	child->status_fd = spawned->status_fd;

@@ -138,6 +138,7 @@ static void send_partitions(struct apmp_box *box)
 			continue;
 		event.arg[0] = partition->incarnation;
 		event.arg[1] = (uint64_t)partition->pid;
+		event.arg[2] = apmp__partition_uid(box, id);
 		apmp__console_tell(box, &event);
 	}
 }
@@ -312,6 +313,11 @@ static void start_again(struct apmp_box *box)
 		box->console.deaths += box->console.deaths == 0;
 		start_later(box);
 	}
+}
+
+void apmp__console_start_first(struct apmp_box *box)
+{
+	start_again(box);
 }
 
 void apmp__console_ended(struct apmp_box *box, const struct apmp_child *child, int status)

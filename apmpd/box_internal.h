@@ -12,6 +12,7 @@
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
 #include "apmpd/box_objects.h"
+#include "apmpd/partition_uid.h"
 #include "apmpd/spawn.h"
 #include "apmpd/watch.h"
 
@@ -55,7 +56,8 @@ struct apmp_child {
 	enum apmp_child_role role;
 	uint32_t partition; /* id; of an instance or program */
 	uint64_t number;    /* incarnation of an instance, the console's number of a program */
-	char name[64];	    /* for people */
+	uid_t uid;
+	char name[64]; /* for people */
 
 	/* Until it is known whether exec worked. */
 	uv_poll_t *status_poll; /* NULL: it is known */
@@ -126,6 +128,7 @@ struct apmp_box {
 	uint32_t magic;
 	const struct machine *machine;
 	bool foreground;
+	bool bare;    /* no console until somebody wants to join */
 	int word_fd;  /* -1: the word was said, or it is said on the terminal */
 	bool said_on; /* the word was said, whatever it was */
 	bool was_on;
@@ -140,12 +143,15 @@ struct apmp_box {
 
 	struct apmp_host *host;
 	struct apmp_cpuset *cpuset;
+	struct apmp_partition_uids uids;
+	char no_uids[128]; /* why there are none */
 	int listen_fd;
 	int null_fd;
 
 	uv_loop_t loop;
 	uv_signal_t child_signal, term_signal, int_signal, hup_signal;
 	uv_timer_t kill_timer, power_timer;
+	uv_poll_t first_caller; /* of a bare box */
 
 	enum apmp_power power;
 	bool term_seen;
@@ -209,6 +215,8 @@ struct apmp_call {
 __attribute__((format(printf, 3, 4))) int apmp__call_fail(struct apmp_call *call, int error,
 							  const char *format, ...);
 
+/* Of its instance and of confined programs: its own, or the user of the box. */
+uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id);
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);
@@ -232,6 +240,8 @@ void apmp__kills_forget_asked(struct apmp_box *box);
 
 /* -errno with a sentence in ret_text (256 bytes): it can't be started at all. */
 __attribute__((warn_unused_result)) int apmp__console_start(struct apmp_box *box, char *ret_text);
+/* The first one of a bare box; one that can't be started is tried again like one that ended. */
+void apmp__console_start_first(struct apmp_box *box);
 void apmp__console_ended(struct apmp_box *box, const struct apmp_child *child, int status);
 /* What it said until now goes into its log. */
 void apmp__console_drain_words(struct apmp_box *box);
@@ -248,6 +258,14 @@ void apmp__console_note_remove(struct apmp_box *box);
 /* The answer to a request, if the console that asked it still lives. */
 void apmp__box_done(struct apmp_box *box, struct apmp_asked asked,
 		    const struct apmp_box_event *answer, const int *fds, unsigned fd_count);
+
+/* box_bare.c */
+
+/* In the run directory of a bare box. */
+#define APMP__BARE_FILE "bare"
+
+/* Waits for the first connection, which starts the console.  -errno, with its sentence said. */
+__attribute__((warn_unused_result)) int apmp__box_bare(struct apmp_box *box);
 
 /* box_watch.c */
 

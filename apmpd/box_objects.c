@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -92,6 +93,9 @@ static int make_memory(struct apmp_object *object, struct apmp_shortage *ret_sho
 	if (error)
 		return error;
 	object->fd_count = 1;
+	/* Who has a descriptor that only reads could open it again, through /proc, for writing. */
+	if (object->kind == APMP_BOX_TREE && fchmod(object->fds[0], 0400) < 0)
+		return -errno;
 	return object->kind == APMP_BOX_RECORDER ? init_recorder(object->fds[0], object->size) : 0;
 }
 

@@ -187,8 +187,9 @@ int apmp_host_memory_create(const char *name, uint64_t size, int *ret_fd)
 	/* A signal interrupts it before anything is kept: then all of it once more. */
 	while (fallocate(fd, 0, 0, (off_t)size) < 0 && !error)
 		error = errno == EINTR ? 0 : -errno;
-	if (!error &&
-	    (fchmod(fd, 0600) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0))
+	/* F_SEAL_SEAL: who shares it could seal it against the writing of all others. */
+	if (!error && (fchmod(fd, 0600) < 0 ||
+		       fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0))
 		error = -errno;
 	if (error) {
 		close(fd);

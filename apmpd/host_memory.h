@@ -32,8 +32,8 @@ __attribute__((warn_unused_result)) int apmp_host_memory_check(uint64_t wanted, 
 							       char *ret_which_limit,
 							       size_t which_limit_size);
 
-/* A memfd of this size: allocated, zero, sealed against growing and shrinking, mode 0600,
- * close-on-exec.
+/* A memfd of this size: allocated, zero, sealed against growing, shrinking and further
+ * seals, mode 0600, close-on-exec.
  * -EINVAL: size 0 or not whole pages; -EFBIG: above RLIMIT_FSIZE; -ENOMEM, -ENOSPC: no memory
  * (nothing stays allocated); -EMFILE, -ENFILE: no descriptor; -ENOSYS: no memfd here. */
 __attribute__((warn_unused_result)) int apmp_host_memory_create(const char *name, uint64_t size,
@@ -45,7 +45,7 @@ __attribute__((warn_unused_result)) int apmp_host_memory_reopen_readonly(int fd,
 
 /* Gives every page back at once, whoever has it mapped: those read zeros from now on, and what
  * they then write is garbage of their own.  Does not close fd.
- * -errno of fallocate() (EPERM: sealed against writing). */
+ * -errno of fallocate(). */
 __attribute__((warn_unused_result)) int apmp_host_memory_drop(int fd);
 
 #endif

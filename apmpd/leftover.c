@@ -2,22 +2,24 @@
  *
  * WHAT     Three kinds of things, in this order: processes (they could still make or change the
  *          others), groups, the run directory.  Processes are found by their mark, by their
- *          descent from a marked one, and by the group they are in; guards by their name and the
- *          run directory that they hold open.
+ *          descent from a marked one, by a uid of the machine's partitions, and by the group they
+ *          are in; guards by their name and the run directory that they hold open.
  * STATES   of a machine: alive (the lock of its run directory is held by its box), dead, absent.
  *          Cleaning is done under that very lock, so a new box of the name waits for its end.
  * CRASHES  Each removal is complete by itself and the order is from the most to the least
  *          dangerous; whoever comes next goes on.  A guard that somebody stopped in the middle of
- *          it holds the lock: it is killed before the lock is asked for.
- * LOCKS    run directory (rundir.h), then the machine's group (cpuset.h).
+ *          it holds the lock: it is killed while the lock is waited for.
+ * LOCKS    run directory (rundir.h), then its uids (partition_uid.h), then the machine's group
+ *          (cpuset.h).
  * LIMITS   Marks of processes in another pid namespace are not judged, their numbers mean
- *          something else.  A program that cleared its environment and left its parents is found
- *          by its group only, so not with the affinity back end.
+ *          something else.  A program with the user of the box that cleared its environment and
+ *          left its parents is found by its group only, so not with the affinity back end.
  */
 #include "apmpd/leftover.h"
 
 #include "apmpd/cpuset.h"
 #include "apmpd/guard.h"
+#include "apmpd/partition_uid.h"
 #include "apmpd/process_list.h"
 #include "apmpd/rundir.h"
 
@@ -34,6 +36,8 @@
 /* How long one round waits for what it has killed, and how many rounds clean() makes of it. */
 #define ROUND_MS 500
 #define ROUNDS	 10
+/* How long a cleaner is waited for until it is looked at. */
+#define SEIZE_MS 100
 
 static void __attribute__((format(printf, 2, 3))) say(json_t *said, const char *format, ...)
 {
@@ -174,37 +178,61 @@ static void say_killed(json_t *said, const char *machine, const struct apmp_proc
 			    list->processes[i].pid, list->processes[i].name);
 }
 
-/* Kills what is marked, until nothing is.  Returns how many; -ETIMEDOUT: some do not die. */
-static int kill_marked(const char *machine, const char *rundir, const struct mark *box, int rounds,
-		       json_t *said)
+/* The uids of a dead machine's partitions, if nobody has them by now. */
+static void inherit_uids(const struct apmp_rundir *rundir, struct apmp_partition_uids *uids)
 {
+	char text[16], *end;
+	unsigned long first;
+
+	if (uids->first || !rundir || apmp_rundir_read(rundir, "uids", text, sizeof(text)) < 0)
+		return;
+	first = strtoul(text, &end, 10);
+	if (end == text || *end || first > UINT32_MAX ||
+	    apmp_partition_uids_inherit((uid_t)first, uids) < 0)
+		*uids = (struct apmp_partition_uids){.claim_fd = -1};
+}
+
+/* Kills what is marked, or has a uid of the machine, until nothing is.  rundir: locked, or NULL.
+ * Returns how many; -ETIMEDOUT: some do not die. */
+static int kill_marked(const char *machine, const char *path, const struct apmp_rundir *rundir,
+		       const struct mark *box, json_t *said)
+{
+	struct apmp_partition_uids uids = {.claim_fd = -1};
 	int killed = 0, empty = 0;
 
-	for (int round = 0; round < rounds; round++) {
+	for (int round = 0; round < ROUNDS && empty < 2; round++) {
 		struct apmp_process_list list;
 		size_t count = 0;
 		int error = apmp_process_list_init(&list);
 
-		if (error)
-			return error;
-		error = choose_marked(&list, rundir, box);
+		if (!error)
+			error = choose_marked(&list, path, box);
 		if (!error && !box)
-			choose_guards(&list, rundir, false);
+			choose_guards(&list, path, false);
 		if (!error) {
+			/* In each round: a process of the dead box that was not one yet may still
+			 * hold its claim, and ends by itself. */
+			inherit_uids(rundir, &uids);
+			if (uids.first)
+				apmp_process_list_choose_uids(&list, uids.first,
+							      APMP_MAX_PARTITIONS);
 			count = apmp_process_list_chosen(&list);
 			if (killed == 0)
 				say_killed(said, machine, &list);
 			apmp_process_list_kill(&list, ROUND_MS);
 		}
 		apmp_process_list_fini(&list);
-		if (error)
+		if (error) {
+			apmp_partition_uids_release(&uids);
 			return error;
+		}
 		/* Who forks and ends quickly may be missed once by chance: look twice. */
 		empty = count ? 0 : empty + 1;
-		if (empty == 2)
-			return killed;
 		killed = (int)count > killed ? (int)count : killed;
 	}
+	apmp_partition_uids_release(&uids);
+	if (empty == 2)
+		return killed;
 	say(said,
 	    "machine \"%s\": some processes do not end (state D?); its run directory and "
 	    "groups stay until they do",
@@ -222,6 +250,22 @@ static void kill_stopped_guard(const char *rundir)
 	choose_guards(&list, rundir, true);
 	apmp_process_list_kill(&list, ROUND_MS);
 	apmp_process_list_fini(&list);
+}
+
+/* The lock, from whoever cleans up already: he is waited for, unless he stands still. */
+static int seize(const char *machine, const char *path, struct apmp_rundir *ret, char *ret_why,
+		 size_t size)
+{
+	pid_t box;
+	int error;
+
+	for (int waited_ms = 0;; waited_ms += SEIZE_MS) {
+		error = apmp_rundir_seize(path, SEIZE_MS, ret, ret_why, size);
+		if (error != -EBUSY || waited_ms >= APMP_RUNDIR_WAIT_MS ||
+		    apmp_rundir_alive(machine, &box) > 0)
+			return error;
+		kill_stopped_guard(path);
+	}
 }
 
 /* One group of the machine. */
@@ -287,7 +331,7 @@ static int clean_groups(const char *machine, const struct apmp_rundir *rundir, j
 static int clean_locked(const char *machine, const char *path, struct apmp_rundir *rundir,
 			json_t *said)
 {
-	int removed = 0, n = kill_marked(machine, path, NULL, ROUNDS, said);
+	int removed = 0, n = kill_marked(machine, path, rundir, NULL, said);
 
 	if (n == -EBUSY)
 		say(said, "machine \"%s\" is alive, though nobody holds %s/pid", machine, path);
@@ -333,8 +377,7 @@ int apmp_leftover_clean(const char *machine, json_t *said)
 	result = machine_path(machine, path, sizeof(path));
 	if (result)
 		return result;
-	kill_stopped_guard(path);
-	result = apmp_rundir_seize(path, &rundir, why, sizeof(why));
+	result = seize(machine, path, &rundir, why, sizeof(why));
 	if (result == -ENOENT)
 		return clean_locked(machine, path, NULL, said);
 	if (result) {
@@ -487,8 +530,8 @@ void apmp_leftover_guard(const char *machine, const char *rundir_path, const cha
 		return;
 	/* Whoever holds the lock already is a new box or another cleaner; what carries this very
 	 * mark is nobody else's all the same. */
-	error = apmp_rundir_seize(rundir_path, &rundir, why, sizeof(why));
-	while (kill_marked(machine, rundir_path, &mark, ROUNDS, NULL) == -ETIMEDOUT)
+	error = apmp_rundir_seize(rundir_path, APMP_RUNDIR_WAIT_MS, &rundir, why, sizeof(why));
+	while (kill_marked(machine, rundir_path, error ? NULL : &rundir, &mark, NULL) == -ETIMEDOUT)
 		;
 	if (error && error != -ENOENT)
 		return;

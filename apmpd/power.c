@@ -76,7 +76,7 @@ static void close_inherited(void)
 		close(fd);
 }
 
-int apmp_power_on(const struct machine *machine, bool foreground)
+int apmp_power_on(const struct machine *machine, const struct apmp_power_how *how)
 {
 	int pair[2], code;
 	pid_t pid;
@@ -85,8 +85,8 @@ int apmp_power_on(const struct machine *machine, bool foreground)
 	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
 	    check_memory(machine))
 		return 1;
-	if (foreground)
-		return apmp_box_main(machine, true, -1);
+	if (how->foreground)
+		return apmp_box_main(machine, how, -1);
 	fflush(NULL);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (pid = fork()) < 0) {
 		fprintf(stderr, "apmp: cannot start the box: %s\n", strerror(errno));
@@ -94,7 +94,7 @@ int apmp_power_on(const struct machine *machine, bool foreground)
 	}
 	if (pid == 0) {
 		close(pair[0]);
-		exit(apmp_box_main(machine, false, pair[1]));
+		exit(apmp_box_main(machine, how, pair[1]));
 	}
 	close(pair[1]);
 	code = apmp__box_word_wait(pair[0], pid);

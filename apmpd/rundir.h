@@ -4,12 +4,13 @@
  *             for its life: who can lock it knows that the box is dead
  *   control   the listening socket (Varlink)
  *   cgroup    path of the machine's cpuset group, where there is one
+ *   uids      first of the uids of its partitions, where they have some
  *   ...       logs and whatever the box puts there
  */
 #ifndef APMPD_RUNDIR_H
 #define APMPD_RUNDIR_H
 
-#include "shm/layout_common.h"
+#include "shm/name.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,9 +26,6 @@ struct apmp_rundir {
 	char path[PATH_MAX]; /* absolute */
 	char machine[APMP_NAME_SIZE];
 };
-
-/* [a-z0-9][a-z0-9_.-]{0,30}: names of machines and partitions. */
-bool apmp_name_valid(const char *name);
 
 /* The folder that holds all machines of this user.  Creates nothing.
  * -ENAMETOOLONG; -EINVAL: XDG_RUNTIME_DIR is not absolute. */
@@ -51,10 +49,11 @@ __attribute__((warn_unused_result)) int apmp_rundir_open(const char *machine,
 #define APMP_RUNDIR_WAIT_MS 5000
 
 /* Locks the run directory of a dead box in order to clean it: makes nothing, writes nothing.
- * path is absolute; checked like above.  Errors and ret_error like above, and
- * -ENOENT: there is no such directory. */
-__attribute__((warn_unused_result)) int apmp_rundir_seize(const char *path, struct apmp_rundir *ret,
-							  char *ret_error, size_t error_size);
+ * path is absolute; checked like above.  Another cleaner is waited for at most wait_ms.
+ * Errors and ret_error like above, and -ENOENT: there is no such directory. */
+__attribute__((warn_unused_result)) int apmp_rundir_seize(const char *path, int wait_ms,
+							  struct apmp_rundir *ret, char *ret_error,
+							  size_t error_size);
 
 /* Lets go of the lock; removes nothing. */
 void apmp_rundir_close(struct apmp_rundir *rundir);

@@ -2,7 +2,7 @@
  * Finding machines.
  *
  * WHAT      A machine is a directory with `control` (the socket of its console) and `pid` ("PID
- *           STARTTIME" of its box). The box holds a write lock of its open file on `pid` for its
+ *           STARTTIME" of its box); with `bare` as long as no console was wanted. The box holds a write lock of its open file on `pid` for its
  *           whole life, so the lock says whether the machine is on, and a stale file fools nobody.
  *           The lock is only asked for, never taken: nobody can mistake us for a box.
  * LIMITS    CLI_MACHINES_MAX machines of one user.
@@ -65,6 +65,9 @@ static bool machine_probe(const char *name, struct machine *ret_machine)
 	free(path);
 	if (fd < 0)
 		return false;
+	path = machine_path(name, "bare");
+	machine.bare = access(path, F_OK) == 0;
+	free(path);
 	snprintf(machine.name, sizeof(machine.name), "%s", name);
 	machine.on = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 	if (pread(fd, text, sizeof(text) - 1, 0) > 0)

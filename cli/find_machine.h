@@ -13,7 +13,8 @@ enum { CLI_MACHINES_MAX = 256, CLI_NAME_MAX = 64 };
 
 struct machine {
 	char name[CLI_NAME_MAX];
-	bool on; /* its box holds the lock of the pid file */
+	bool on;   /* its box holds the lock of the pid file */
+	bool bare; /* has no console yet, and would get one by being asked */
 	pid_t box;
 	unsigned long long box_start; /* field 22 of /proc/PID/stat: that very process */
 };

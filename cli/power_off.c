@@ -33,12 +33,27 @@ static int ask(const struct machine *machine, const char *method, struct varlink
 	return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
-/* The console is asked to; if it can't, and only with --force, the box is told itself. */
+/* It powers off in order, with its console's help if that answers. */
+static int end_box(struct cli *cli, int box)
+{
+	/* -ESRCH: it ended meanwhile, which is what was wanted. */
+	if (syscall(SYS_pidfd_send_signal, box, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
+		return cli_refuse(
+		    cli, CLI_REFUSED, "org.apmp.cli.Host",
+		    json_pack("{s:s, s:s}", "what", "ending the box", "reason", strerror(errno)));
+	return CLI_DONE;
+}
+
+/* The console is asked to; if it can't, and only with --force, the box is told itself.  A bare
+ * machine has none, and none is started for this. */
 static int ask_power_off(struct cli *cli, const struct machine *machine, int box, bool force)
 {
 	struct varlink_reply reply = {0};
-	int r = ask(machine, "PowerOff", &reply);
-	int code = CLI_DONE;
+	int code = CLI_DONE, r;
+
+	if (machine->bare)
+		return end_box(cli, box);
+	r = ask(machine, "PowerOff", &reply);
 
 	if (r == 0 && reply.error)
 		code = cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters));
@@ -53,12 +68,7 @@ static int ask_power_off(struct cli *cli, const struct machine *machine, int box
 		return cli_refuse(
 		    cli, CLI_REFUSED, "org.apmp.cli.StillOn",
 		    json_pack("{s:s, s:s}", "machine", machine->name, "reason", strerror(-r)));
-	/* -ESRCH: it ended meanwhile, which is what was wanted. */
-	if (syscall(SYS_pidfd_send_signal, box, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
-		return cli_refuse(
-		    cli, CLI_REFUSED, "org.apmp.cli.Host",
-		    json_pack("{s:s, s:s}", "what", "ending the box", "reason", strerror(errno)));
-	return CLI_DONE;
+	return end_box(cli, box);
 }
 
 int cli_down(struct cli *cli, const struct cli_args *args)
@@ -92,11 +102,13 @@ int cli_down(struct cli *cli, const struct cli_args *args)
 /* What one machine is; a console that doesn't answer leaves the number of partitions out. */
 static json_t *describe(const struct machine *machine)
 {
-	json_t *entry =
-	    json_pack("{s:s, s:s}", "name", machine->name, "state", machine->on ? "on" : "dead");
+	json_t *entry = json_pack("{s:s, s:s}", "name", machine->name, "state",
+				  !machine->on	  ? "dead"
+				  : machine->bare ? "bare"
+						  : "on");
 	struct varlink_reply reply = {0};
 
-	if (machine->on && ask(machine, "Status", &reply) == 0 && !reply.error) {
+	if (machine->on && !machine->bare && ask(machine, "Status", &reply) == 0 && !reply.error) {
 		const json_t *status = json_object_get(reply.parameters, "status");
 		size_t count = json_array_size(json_object_get(status, "partitions"));
 

@@ -37,8 +37,9 @@ static json_t *run_parameters(const struct cli_args *args)
 	json_t *argv = strings(args->args + 1);
 	char *cwd = getcwd(NULL, 0);
 	json_t *parameters = json_pack(
-	    "{s:s, s:o, s:o, s:s, s:b}", "partition", args->args[0], "argv", argv, "env",
-	    strings(environ), "cwd", cwd ? cwd : "/", "detach", cli_option(args, "detach") != NULL);
+	    "{s:s, s:o, s:o, s:s, s:b, s:b}", "partition", args->args[0], "argv", argv, "env",
+	    strings(environ), "cwd", cwd ? cwd : "/", "detach", cli_option(args, "detach") != NULL,
+	    "confined", cli_option(args, "confined") != NULL);
 
 	free(cwd);
 	if (parameters &&

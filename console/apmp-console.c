@@ -69,14 +69,24 @@ bool console_running(const struct partition *p)
 
 bool console_in_community(const struct partition *p)
 {
-	return json_is_string(json_object_get(p->config, "community"));
+	struct apmp_tree_partition self;
+
+	return apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 && self.community;
+}
+
+static bool boots_at_power_on(const struct partition *p)
+{
+	struct apmp_tree_partition self;
+
+	return !p->console->bare && apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	       self.policy & GCT_POLICY_BOOT;
 }
 
 /* Whether a partition that boots at power on has got as far as it can. */
 static bool settled(struct partition *p, bool *ret_failed)
 {
 	enum apmp_partition_state state = console_state(p);
-	if (!json_is_true(json_object_get(p->config, "boot")))
+	if (!boots_at_power_on(p))
 		return true;
 	if (!console_running(p)) {
 		*ret_failed = true;
@@ -166,8 +176,10 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		console_object_add(c, event->kind, event->id, event->size, fds, fd_count);
 		break;
 	case APMP_BOX_PARTITION:
-		if (p)
+		if (p) {
 			p->pid = event->arg[1];
+			p->uid = (uint32_t)event->arg[2];
+		}
 		break;
 	case APMP_BOX_EXITED:
 		if (p && p->exists)
@@ -203,7 +215,7 @@ static bool boots_now(const struct partition *p)
 {
 	struct apmp_tree_partition self;
 
-	return p->exists && json_is_true(json_object_get(p->config, "boot")) &&
+	return p->exists && boots_at_power_on(p) &&
 	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
 	       self.incarnation == 0;
 }
@@ -217,7 +229,7 @@ static void boot_all(struct console *c)
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS && !c->announced; i++) {
 		struct partition *p = &c->partition[i];
 
-		if (!boots_now(p) || !console_boot(p, &refusal))
+		if (!boots_now(p) || !console_boot(p, NULL, NULL, &refusal))
 			continue;
 		if (refusal.error == BOOT_NOT_ENOUGH)
 			snprintf(text, sizeof(text),

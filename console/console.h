@@ -47,13 +47,13 @@ struct partition {
 	bool exists;
 	int32_t handle; /* of its node */
 	char name[APMP_NAME_SIZE];
-	const json_t *config; /* its object in the machine's JSON */
 	struct hwrpb *hwrpb;
 	struct apmp_recorder *recorder;
 	int channel; /* console's end; -1 */
 	uv_poll_t *channel_poll;
 	struct port *port;
 	uint64_t pid;
+	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
@@ -79,6 +79,15 @@ struct migration {
 	uint64_t begin_ns;
 };
 
+/* Somebody who waits until what was changed is in NVRAM. */
+#define CONSOLE_DURABLE_WAITERS VARLINK_CONN_MAX
+
+struct durable_waiter {
+	void (*then)(void *ctx, int error);
+	void *ctx;
+	uint64_t level; /* of state->permanent_level */
+};
+
 struct console {
 	struct apmp_env env; /* first: env callbacks find the console by it */
 	uv_loop_t loop;
@@ -96,12 +105,20 @@ struct console {
 	uint64_t tick_ns, stop_ns;
 	uint32_t suspect;
 	bool fence_kill, notice_exit;
+	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
-	bool announced;		      /* the box was told that power on is complete */
-	uint64_t served;	      /* operators and partitions that were answered */
-	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
+	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
+	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
+	bool saving;	     /* the box writes NVRAM, as of saving_level */
+	bool save_failed;    /* the last write did */
+	uint64_t saving_level;
+	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
+	uint32_t durable_waiters;
+	bool announced;	 /* the box was told that power on is complete */
+	uint64_t served; /* operators and partitions that were answered */
+	struct apmp_box_event last; /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -127,6 +144,26 @@ void console_env_init(struct console *c);
 /* form.c: makes the machine from its description, or takes over what a dead console left. */
 __attribute__((warn_unused_result)) int console_form(struct console *c);
 
+/* partitions.c: what the box keeps for each partition of the tree. */
+/* Makes it.  What the box said: -ENOMEM with wanted and had, -ENFILE, ... */
+__attribute__((warn_unused_result)) int console_partition_make(struct console *c, uint32_t id,
+							       struct apmp_box_event *ret_event);
+void console_partition_drop(struct console *c, uint32_t id);
+/* The HWRPB that the box keeps can be named in the journal. */
+void console_hwrpb_use(struct console *c, uint32_t id);
+/* Begins to serve a partition of the tree, whose objects are there.  -ENOENT; -EBADMSG; libuv's. */
+__attribute__((warn_unused_result)) int console_partition_open(struct console *c, uint32_t id);
+/* It was deleted: its port's guests are shown out, its objects dropped. */
+void console_partition_close(struct partition *p);
+/* Opens what the tree has, drops what is left of others.  As make and open. */
+__attribute__((warn_unused_result)) int console_partitions_open(struct console *c,
+								struct apmp_box_event *ret_event);
+
+/* unconfigured.c: the machine file's partitions, a new reference; of a machine that nobody has
+ * divided the one that it begins with [0064].  -ENODEV, with a sentence in c->why; -ENOMEM. */
+__attribute__((warn_unused_result)) int console_division(struct console *c,
+							 json_t **ret_partitions);
+
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
 						       uint64_t id, uint64_t size, int fds[2]);
@@ -137,8 +174,34 @@ __attribute__((warn_unused_result)) int console_object_need(struct console *c, u
 							    uint64_t id, uint64_t size,
 							    struct apmp_box_event *ret_event);
 void console_object_drop(struct console *c, uint32_t kind, uint64_t id);
+/* Memory of one owner, a partition or a community: ids of RAM objects name it besides the address,
+ * so that a new owner never gets the memory of one who had this address before. */
+/* The descriptor that holds [pa, pa + size) for this owner, and where it begins; made when it isn't
+ * there.  -ENOMEM, -ENFILE, or what the box said. */
+__attribute__((warn_unused_result)) int console_ram(struct console *c, int32_t owner, uint64_t pa,
+						    uint64_t size, int *ret_fd, uint64_t *ret_base,
+						    struct apmp_box_event *ret_event);
+/* Whether it is there: the same, but makes nothing.  -ENOENT. */
+__attribute__((warn_unused_result)) int console_ram_find(struct console *c, int32_t owner,
+							 uint64_t pa, uint64_t size, int *ret_fd,
+							 uint64_t *ret_base);
+/* Drops all memory of this owner, or (GCT_NONE) all that backs nobody's fragment any more. */
+void console_ram_drop(struct console *c, int32_t owner);
 void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
 			const int *fds, unsigned fd_count);
+
+/* durable.c: what is permanent reaches NVRAM. */
+/* Writes what NVRAM has not yet, unless a write is on its way. */
+void console_save(struct console *c);
+/* An owner was changed outside of console_configure, which counts its own: nobody waits for it. */
+void console_save_again(struct console *c);
+/* then is called, at once or by the loop, when everything permanent so far is in NVRAM; or with the
+ * -errno for which it is not. */
+void console_when_durable(struct console *c, void (*then)(void *ctx, int error), void *ctx);
+/* Who waits with this ctx does so no more. */
+void console_durable_forget(struct console *c, const void *ctx);
+/* nvram_text.c: what NVRAM holds; to be freed.  NULL: no memory. */
+char *console_nvram_text(struct console *c);
 
 /* lifecycle.c */
 enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
@@ -149,7 +212,9 @@ struct boot_refusal {
 	int err;
 	char text[APMP_BOX_TEXT_SIZE];
 };
-enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal);
+/* within, when it isn't NULL: called inside the update that begins the new life, before its commit. */
+enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
+			     struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
 void console_conclude(struct partition *p, uint64_t incarnation);
 void console_exited(struct partition *p, uint64_t incarnation, int status);
@@ -160,6 +225,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
+/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
@@ -167,6 +234,12 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 void console_send_startreq(struct partition *to, uint32_t cpu_idx);
 void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
+/* Whether a CPU that nobody uses could work in this partition at once [0105]. */
+bool console_cpu_may_come(const struct partition *to, uint32_t cpu_idx);
+/* Inside an update: the CPU is available there.  What the box said of its host CPUs. */
+__attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
+							  const struct apmp_tree_node *cpu,
+							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
 void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
@@ -182,6 +255,9 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 		   ...);
 void console_events_serve(struct console *c, struct varlink_call *call, const json_t *parameters);
 
+/* show_tree.c: what people call a node. */
+void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size);
+
 /* operator.c, show.c, run.c, port.c: Varlink methods. */
 __attribute__((warn_unused_result)) int console_serve(struct console *c, int listen_fd);
 json_t *console_status(struct console *c);
@@ -192,6 +268,7 @@ void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
+void port_close(struct partition *p);
 __attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
 void port_attach(struct partition *p, struct varlink_call *call);
 

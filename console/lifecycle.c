@@ -101,16 +101,17 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 
 	if (apmp_tree_partition(&c->tw.tree, p->id, &self))
 		return refuse(r, BOOT_HOST, "its node of the tree", 0, 0);
+	console_ram_drop(c, p->handle); /* nothing of its last life */
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_MEMORY_DESC, &n) > 0) {
 		struct apmp_tree_fragment f;
+		uint64_t base;
+		int fd;
 
 		for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, n.handle, i, &f) == 0; i++) {
 			if (!f.owner || (f.owner != p->handle && f.owner != self.community))
 				continue;
-			if (f.owner == p->handle) /* nothing of its last life */
-				console_object_drop(c, APMP_BOX_RAM, f.pa);
-			if (console_object_need(c, APMP_BOX_RAM, f.pa, f.size, &event))
+			if (console_ram(c, f.owner, f.pa, f.size, &fd, &base, &event))
 				return refuse_memory(r, &event);
 		}
 	}
@@ -174,7 +175,8 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uin
 
 /* Step 508: the HWRPB is made while no life has it, then one update of the tree begins the new
  * life.  Returns its incarnation. */
-static uint64_t begin_life(struct partition *p, uint32_t primary)
+static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)(void *ctx),
+			   void *ctx)
 {
 	struct console *c = p->console;
 	struct apmp_tree_partition self;
@@ -208,6 +210,8 @@ static uint64_t begin_life(struct partition *p, uint32_t primary)
 		else if (n.type == GCT_BUS && n.owner == p->handle && !n.current_owner)
 			apmp_tree_set_current_owner(&c->tw, n.handle, p->handle);
 	}
+	if (within)
+		within(ctx);
 	apmp_update_commit(&c->update);
 	APMP_POINT_ARG(&c->env, form_508, p->id);
 	return incarnation;
@@ -226,6 +230,7 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
 	if (!err) {
 		p->pid = event.arg[0];
+		p->uid = (uint32_t)event.arg[1];
 		memcpy(p->host_cpus, request.cpus, sizeof(p->host_cpus));
 		err = console_channel_open(p);
 		snprintf(event.text, sizeof(event.text), "its channel: %s", strerror(-err));
@@ -238,7 +243,8 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	return err;
 }
 
-enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal)
+enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
+			     struct boot_refusal *ret_refusal)
 {
 	struct console *c = p->console;
 	uint64_t incarnation;
@@ -256,7 +262,7 @@ enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refus
 	apmp_store_relaxed(&c->state->partition[p->id].last_seq, 0);
 	console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;
-	incarnation = begin_life(p, primary);
+	incarnation = begin_life(p, primary, within, ctx);
 	if (spawn(p, incarnation, ret_refusal)) {
 		console_fence(p, FENCE_SPAWN);
 		return BOOT_HOST;
@@ -404,7 +410,7 @@ void console_conclude(struct partition *p, uint64_t incarnation)
 		struct boot_refusal refusal;
 
 		p->boot_after_fence = false;
-		if (console_boot(p, &refusal))
+		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
 	}
 	console_check_on(c);

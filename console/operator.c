@@ -94,7 +94,7 @@ static void on_boot(struct varlink_call *call, const json_t *parameters, void *c
 
 	if (!p) {
 		no_such_partition(call, name);
-	} else if (console_boot(p, &refusal)) {
+	} else if (console_boot(p, NULL, NULL, &refusal)) {
 		answer_refusal(call, p, &refusal);
 	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;

@@ -113,6 +113,8 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 		      community, "state", initialized ? "initialized" : "uninitialized", "instance",
 		      instance_json(p, db));
 
+	if (p->pid)
+		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
 	json_object_set_new(o, "configure", bits_json(p->console, &p->hwrpb->configure));

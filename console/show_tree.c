@@ -32,6 +32,15 @@ static void name_node(struct console *c, const struct apmp_tree_node *n, char *t
 	}
 }
 
+void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size)
+{
+	struct apmp_tree_node n;
+
+	ret_name[0] = '\0';
+	if (handle && apmp_tree_node(&c->tw.tree, handle, &n) == 0)
+		name_node(c, &n, ret_name, size);
+}
+
 static json_t *owner_name(struct console *c, int32_t handle)
 {
 	struct apmp_tree_node n;

@@ -154,6 +154,8 @@ int apmp_tree_partition(const struct apmp_tree *tree, uint32_t id,
 	ret_partition->hwrpb = apmp_load_relaxed(&p->hwrpb);
 	ret_partition->incarnation = apmp_load_relaxed(&p->incarnation);
 	ret_partition->fenced = apmp_load_relaxed(&p->fenced);
+	ret_partition->id_field = apmp_load_relaxed(&p->id_field);
+	ret_partition->policy = apmp_load_relaxed(&p->policy);
 	apmp_copy_out(ret_partition->name, p->name, sizeof(p->name));
 	ret_partition->name[sizeof(p->name) - 1] = '\0';
 	apmp_copy_out(ret_partition->instance_name, p->instance_name, sizeof(p->instance_name));
@@ -230,20 +232,37 @@ int apmp_tree_walk_type(const struct apmp_tree *tree, struct apmp_tree_walk *wal
 	return more;
 }
 
-int apmp_tree_cpu(const struct apmp_tree *tree, uint32_t id, struct apmp_tree_node *ret_node)
+int32_t apmp_tree_find(const struct apmp_tree *tree, enum gct_node_type type, uint64_t id)
 {
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node node;
 	int more;
 
 	apmp_tree_walk_init(&walk, 0);
-	while ((more = apmp_tree_walk_type(tree, &walk, GCT_CPU, &node)) > 0) {
-		if (node.id == id) {
-			*ret_node = node;
-			return 0;
-		}
-	}
+	while ((more = apmp_tree_walk_type(tree, &walk, type, &node)) > 0)
+		if (node.id == id)
+			return node.handle;
 	return more < 0 ? more : -ENOENT;
+}
+
+int apmp_tree_cpu(const struct apmp_tree *tree, uint32_t id, struct apmp_tree_node *ret_node)
+{
+	int32_t handle = apmp_tree_find(tree, GCT_CPU, id);
+
+	return handle < 0 ? handle : apmp_tree_node(tree, handle, ret_node);
+}
+
+int apmp_tree_cpu_type(const struct apmp_tree *tree, int32_t handle, uint64_t *ret_type,
+		       uint64_t *ret_revision)
+{
+	const struct gct_cpu_node *cpu =
+	    (const void *)node_at(tree, handle, sizeof(struct gct_cpu_node));
+
+	if (!cpu || apmp_load_relaxed(&cpu->hd.type) != GCT_CPU)
+		return -EBADMSG;
+	*ret_type = apmp_load_relaxed(&cpu->cpu_type);
+	*ret_revision = apmp_load_relaxed(&cpu->cpu_revision);
+	return 0;
 }
 
 int apmp_tree_find_self(const struct apmp_tree *tree, uint64_t hwrpb_pa,
@@ -366,6 +385,34 @@ int apmp_tree_memory_at(const struct apmp_tree *tree, uint64_t pa,
 		return found ? found : -ENOENT;
 	*ret_fragment = ctx.found;
 	return 0;
+}
+
+int apmp_tree_page_good(const struct apmp_tree *tree, uint64_t pa)
+{
+	const struct gct_mem_desc_node *d;
+	const _Atomic uint64_t *word;
+	struct apmp_tree_fragment f;
+	uint64_t base, page;
+	int32_t tested;
+	int err = apmp_tree_memory_at(tree, pa, &f);
+
+	if (err)
+		return err;
+	d = (const void *)node_at(tree, f.desc, sizeof(*d));
+	if (!d)
+		return -EBADMSG;
+	tested = apmp_load_relaxed(&d->tested);
+	base = apmp_load_relaxed(&d->mem_info.base_pa);
+	if (pa < base)
+		return -EBADMSG;
+	if (!tested)
+		return 1;
+	page = (pa - base) / APMP_PAGE_SIZE;
+	if (page / 64 > tree->size / sizeof(*word))
+		return -EBADMSG;
+	word = inside(tree, (int64_t)f.desc + tested + (int64_t)(page / 64 * sizeof(*word)),
+		      sizeof(*word));
+	return word ? (int)(apmp_load_relaxed(word) >> page % 64 & 1) : -EBADMSG;
 }
 
 /* The partition node of this id; NULL when there is none. */

@@ -40,6 +40,8 @@ struct apmp_tree_partition {
 	uint32_t id;
 	int32_t community; /* handle, GCT_NONE when it is in none */
 	uint64_t hwrpb, incarnation, fenced;
+	uint64_t id_field; /* [0262] */
+	uint64_t policy;   /* GCT_POLICY_* */
 	char name[APMP_NAME_SIZE];
 	char instance_name[128];
 };
@@ -83,6 +85,15 @@ APMP_CHECK int apmp_tree_community(const struct apmp_tree *tree, uint32_t id,
 				   struct apmp_tree_community *ret_community);
 APMP_CHECK int apmp_tree_cpu(const struct apmp_tree *tree, uint32_t id,
 			     struct apmp_tree_node *ret_node);
+
+/* The hardware node of this type and id, also one that is not in the box now [0070].  Its handle;
+ * -ENOENT, -EBADMSG. */
+APMP_CHECK int32_t apmp_tree_find(const struct apmp_tree *tree, enum gct_node_type type,
+				  uint64_t id);
+
+/* Type and revision of a CPU [0224].  -EBADMSG: not the handle of a CPU. */
+APMP_CHECK int apmp_tree_cpu_type(const struct apmp_tree *tree, int32_t handle, uint64_t *ret_type,
+				  uint64_t *ret_revision);
 
 /* The partition whose HWRPB is at this physical address [0088].  -ENOENT, -EBADMSG. */
 APMP_CHECK int apmp_tree_find_self(const struct apmp_tree *tree, uint64_t hwrpb_pa,

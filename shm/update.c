@@ -111,6 +111,14 @@ void apmp_update_begin(struct apmp_update *up)
 	APMP_POINT(up->env, update_begin);
 }
 
+uint64_t apmp_update_room(const struct apmp_update *up)
+{
+	uint64_t used = up->depth ? apmp_load_relaxed(&up->journal->count) : 0;
+
+	used += APMP_UPDATE_SPARE;
+	return used < APMP_JOURNAL_ENTRIES ? APMP_JOURNAL_ENTRIES - used : 0;
+}
+
 /* Writes down what stands at field, before it changes. */
 static void note(struct apmp_update *up, uint32_t object, const void *field, uint32_t width,
 		 uint64_t old)

@@ -15,6 +15,9 @@
 #define APMP_OBJECT_HWRPB(p) (16u + (p))
 #define APMP_OBJECT_COUNT    (16u + APMP_MAX_PARTITIONS)
 
+/* Stores that an update has room for behind those of shm/configure.c: the caller's own. */
+#define APMP_UPDATE_SPARE 512u
+
 struct apmp_update {
 	uint64_t magic;
 	struct apmp_env *env; /* for its points */
@@ -39,6 +42,9 @@ static inline bool apmp_update_open(const struct apmp_update *up)
 {
 	return up->depth != 0;
 }
+
+/* How many stores the open update, or the next one, has room for, the spare ones aside. */
+uint64_t apmp_update_room(const struct apmp_update *up);
 
 void apmp_update_store32(struct apmp_update *up, uint32_t object, _Atomic uint32_t *field,
 			 uint32_t value);

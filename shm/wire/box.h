@@ -21,6 +21,14 @@
 #define APMP_INSTANCE_CHANNEL_FD 3 /* instance: its end of the partition's channel */
 #define APMP_INSTANCE_HWRPB_FD	 4 /* instance: the memory of its HWRPB */
 
+/* The first thread of an instance, and no other, is in SCHED_FIFO with this priority, where the box
+ * may have that: above every normal thread, below anything that an administrator made urgent.  It
+ * is meant for the heartbeat; it is ended when it has not slept for a second. */
+#define APMP_INSTANCE_FIFO_PRIORITY 10
+
+/* kind of RUN. */
+#define APMP_BOX_RUN_CONFINED 1u
+
 /* Objects that the box keeps. */
 #define APMP_BOX_OBJECTS(X)                                                                        \
 	X(CONFIG, 1, "config")	   /* id 0: memfd, the machine as JSON (made by the box) */        \
@@ -60,8 +68,9 @@ enum apmp_box_object {
  * CPUSET    id, text its name, cpus.  -errno.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
- *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid.  kind 1: with the
- *           partition's own uid instead of the box's.  -ESRCH no instance; -errno of exec.
+ *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid, arg1 uid.  kind
+ *           APMP_BOX_RUN_CONFINED: with the partition's own uid instead of the box's.  -ESRCH no
+ *           instance; -EPERM confined, and partitions have no uids; -errno of exec.
  * RUN_KILL  arg0 number of the program, arg1 signal.
  * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, the box
  *           powers off.

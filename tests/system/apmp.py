@@ -105,7 +105,7 @@ class Events:
 
     def _start(self):
         return subprocess.Popen(
-            [str(BIN / "apmp"), "--name", self.machine.name, "--json", "events", "--follow",
+            [*self.machine.command, "--name", self.machine.name, "--json", "events", "--follow",
              "--since", str(self.seen[-1]["seq"] + 1 if self.seen else 0)],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
             env=self.machine.env, text=True)
@@ -204,6 +204,7 @@ class Machine:
                     "XDG_STATE_HOME": str(self.state), "NO_COLOR": "1",
                     "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.env.pop("APMP_MACHINE", None)
+        self.command = [str(BIN / "apmp")]
         self.file = self.dir / f"{self.name}.yaml"
         self.file.write_text(text.replace("{name}", self.name))
         self._events = None
@@ -217,7 +218,7 @@ class Machine:
         """Runs a verb and gives its Result, whatever its exit code."""
         words = [*(["--name", self.name] if named else []), *(["--json"] if as_json else []),
                  *map(str, arguments)]
-        process = subprocess.Popen([str(BIN / "apmp"), *words], env=self.env, cwd=self.dir,
+        process = subprocess.Popen([*self.command, *words], env=self.env, cwd=self.dir,
                                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -245,7 +246,7 @@ class Machine:
 
     def start(self, *arguments, **options):
         """A command that goes on, such as `run`; ended with the machine at the latest."""
-        process = subprocess.Popen([str(BIN / "apmp"), "--name", self.name, *map(str, arguments)],
+        process = subprocess.Popen([*self.command, "--name", self.name, *map(str, arguments)],
                                    **{"env": self.env, "cwd": self.dir, "text": True,
                                       "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
                                       "stderr": subprocess.PIPE, **options})

@@ -151,6 +151,7 @@ class Box(apmp.Machine):
 
     def __init__(self, text=MACHINE):
         super().__init__(text)
+        self.dir.chmod(0o711)  # its shell has the partition's uid, and must find the script
         self.libexec = self.dir / "libexec"
         self.libexec.mkdir()
         self.script("apmp-console", CONSOLE)

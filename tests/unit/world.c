@@ -259,6 +259,7 @@ static void add_sbb(struct world *w, uint32_t sbb_idx)
 		.parent = memory, .type = GCT_MEMORY_DESC, .id = sbb_idx, .config = memory},
 	    (sbb_idx + 1) * UINT64_C(0x40000000), 8 * APMP_GRANULE);
 	ck_assert_int_gt(w->desc[sbb_idx], 0);
+	w->sub[sbb_idx] = memory;
 	iop = add_node(w, sbb, GCT_IOP, sbb_idx, 0);
 	(void)add_node(w, iop, GCT_BUS, sbb_idx * 2, 0);
 	(void)add_node(w, iop, GCT_BUS, sbb_idx * 2 + 1, 0);
@@ -318,6 +319,10 @@ static void build_tree(struct world *w)
 	add_sbb(w, 1);
 	w->lab = community_handle(w, "lab");
 	w->other = community_handle(w, "other");
+	for (uint32_t i = 0; i < 2; i++) { /* [0096]: what is shared is the community's */
+		apmp_tree_set_owner(&w->tw, w->sub[i], w->lab);
+		apmp_tree_set_current_owner(&w->tw, w->sub[i], w->lab);
+	}
 	for (uint32_t r = 0; r < WORLD_RANGES; r++)
 		ck_assert_int_eq(apmp_tree_take_memory(&w->tw, w->desc[r], WORLD_RANGE_SIZE, w->lab,
 						       GCT_MEM_SHARED, &w->range_pa[r]),

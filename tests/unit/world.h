@@ -93,7 +93,7 @@ struct world {
 	struct apmp_tree_writer tw;
 	int32_t lab, other; /* handles */
 	int32_t cpu[WORLD_CPUS];
-	int32_t desc[2], ctrl[2]; /* memory descriptors and controllers, by SBB */
+	int32_t sub[2], desc[2], ctrl[2]; /* memory subsystems, descriptors, controllers, by SBB */
 	struct apmp_intr_line line[WORLD_CPUS];
 	struct apmp_timing timing;
 	struct party console;
