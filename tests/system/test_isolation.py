@@ -202,3 +202,140 @@ def test_the_same_program_as_the_user_of_the_box_reaches_all(isolated):
             k: "done" for k in attacker.PROCESS if k not in without}, name
     assert said["places"] == dict.fromkeys(said["places"], "done") | {"claim": "ECONNREFUSED"}
     assert said["self"] == dict.fromkeys(attacker.SELF, "done")
+
+
+# In the place of an instance.
+
+# What a descriptor that only reads gives, and one that writes: nobody owns the memory but the box.
+READS = {"map_write": "EACCES", "mprotect": "EACCES", "own_mem": "EIO", "own_vm": "EFAULT",
+         "own_map_files": "EPERM", "remove": "EACCES", "reopen": "EACCES", "write": "EBADF",
+         "truncate": "EINVAL", "grow": "EINVAL", "seal": "EPERM", "open_up": "EPERM",
+         "chown": "EPERM"}
+WRITES = READS | {"map_write": "done", "mprotect": "done", "write": "done", "truncate": "EPERM",
+                  "grow": "EPERM"}
+del WRITES["remove"]  # it would give back what others use
+
+
+def offset(structure, field):
+    return next(f["offset"] for f in LAYOUTS["structures"][structure]["fields"]
+                if f["name"] == field)
+
+
+def addresses(machine):
+    """Physical addresses: what alpha may not map, and what it may."""
+    nodes = machine.apmp("tree", json=True)["nodes"]
+    hwrpb = {node["name"]: node["detail"]["hwrpb"] for node in nodes if node["type"] == "partition"}
+    memory = {fragment["owner"]: fragment["pa"] for node in nodes
+              if node["type"] == "memory_descriptor"
+              for fragment in node["detail"].get("fragments", [])}
+    # The recorder of a partition is as far from its HWRPB as any other's.
+    return {"its HWRPB": hwrpb["alpha"], "its memory": memory["alpha"], "shared": memory["lab"],
+            "another's HWRPB": hwrpb["beta"], "another's memory": memory["beta"],
+            "unowned memory": memory[None], "nothing": 1 << 50}
+
+
+def attack_as_instance(machine):
+    """Boots alpha with the attacker in it; gives what it says."""
+    request = LAYOUTS["structures"]["apmp_call_request"]
+    assert request["size"] == struct.calcsize("=QQII3Q64s"), "attacker.py says it another way"
+    told = machine.told() | {
+        "map": LAYOUTS["enumerations"]["apmp_call_op"]["map"], "map_of": addresses(machine),
+        "hwrpb": {name: offset("hwrpb", name) for name in ("unique", "config", "intr", "recorder")}}
+    (machine.dir / "told").write_text(json.dumps(told))
+    boot = machine.start("partition", "boot", "alpha")
+    answer = machine.answer / "said"
+    machine.until(lambda _: answer.exists())
+    boot.kill()
+    return json.loads(answer.read_text())
+
+
+def instance_attacker(machine):
+    """It stays when it is done, as an instance does."""
+    return (f'sh -c "{PYTHON} {machine.attacker} \\"\\$(cat {machine.dir}/told)\\" '
+            f'{machine.answer}/said; exec sleep 100000"')
+
+
+def forbidden(said):
+    """What the console says to an instance about what is not its own."""
+    assert {name: said[f"map {name}"] for name in ("its HWRPB", "its memory", "shared")} == {
+        "its HWRPB": "done", "its memory": "done", "shared": "done"}
+    return {name: said[f"map {name}"] for name in (
+        "another's HWRPB", "another's memory", "unowned memory", "nothing")}
+
+
+@needs_root
+def test_a_hostile_instance_gets_no_further(make_isolated):
+    """Not with the tree that it may read, nor with what it shares; and nobody notices.
+    shows: TREE-20, PLAT-02"""
+    machine = make_isolated()
+    machine.put_in_place_of_alpha(instance_attacker(machine))
+    machine.up()
+    said = attack_as_instance(machine)
+    assert said["tree"] == READS
+    assert said["lines"] == WRITES
+    assert said["hwrpb"] == WRITES
+    assert "done" not in forbidden(said).values()
+    for name in ("neighbour", "console", "box"):
+        assert said[name] == NOBODY_ELSES, name
+    assert "done" not in {**said["places"], **said["self"]}.values()
+    machine.apmp("partition", "reset", "gamma")
+    machine.events.wait_for("member.joined", partition="gamma", incarnation=2)
+    machine.apmp("partition", "reset", "beta")
+    machine.events.wait_for("member.joined", partition="beta", incarnation=2)
+
+
+# As an ordinary user.
+
+
+class Ordinary(Isolated):
+    """The whole machine, with copies of the programs, as somebody who is not root."""
+
+    def __init__(self, text=MACHINE):
+        super().__init__(text)
+        programs = self.dir / "programs"
+        programs.mkdir()
+        for name in ("apmp", "apmpd", "apmp-console", "apmp-instance"):
+            shutil.copy(apmp.BIN / name, programs)
+        for path in (self.dir, self.runtime, self.file):
+            if os.geteuid() == 0:
+                os.chown(path, ORDINARY, ORDINARY)
+        self.runtime.chmod(0o700)
+        self.suid.unlink()
+        self.command = [str(programs / "apmp")]
+        self.env["PATH"] = f"{programs}:{os.environ['PATH']}"
+        if os.geteuid() == 0:
+            self.command = ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}",
+                            "--clear-groups", *self.command]
+
+    def told(self, own=None):
+        told = super().told(own)
+        told["places"].pop("suid")
+        return told
+
+
+def test_an_ordinary_user_is_guarded_against_accidents(make_isolated):
+    """What is only read can't be written by mistake, and nobody is given what is another's. Who
+    wants to can: all of it has one uid. The README says so. shows: TREE-20"""
+    machine = make_isolated(kind=Ordinary)
+    machine.put_in_place_of_alpha(instance_attacker(machine))
+    machine.up()
+    uid = ORDINARY if os.geteuid() == 0 else os.geteuid()
+    assert {p["uid"] for p in machine.status()["partitions"] if "uid" in p} == {uid}
+    said = attack_as_instance(machine)
+    holds = {name: "done" for name in ("open_up", "chown")}
+    assert said["tree"] == READS | holds
+    assert "done" not in forbidden(said).values()
+    # The limit.
+    within = set(attacker.PROCESS) - {"as_root_of_its_own"}
+    assert {k: v for k, v in said["neighbour"].items() if k in within} == dict.fromkeys(
+        within, "done")
+    assert said["places"]["control"] == "done"
+
+
+def test_confined_is_refused_where_there_is_nothing_to_confine_with(make_isolated):
+    machine = make_isolated(apmp.TRIO, kind=Ordinary)
+    machine.up()
+    said = machine.refused("run", "--confined", "beta", "--", "true")
+    uid = ORDINARY if os.geteuid() == 0 else os.geteuid()
+    assert 'partition "beta" has no uid of its own' in said and f"uid {uid}, not as root" in said
+    assert machine.apmp("run", "beta", "--", "id", "-u") == f"{uid}\n"
