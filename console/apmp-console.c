@@ -67,11 +67,12 @@ bool console_running(const struct partition *p)
 	return p->pid || p->fencing || console_identity(p);
 }
 
-bool console_in_community(const struct partition *p)
+bool console_joins(const struct partition *p)
 {
 	struct apmp_tree_partition self;
 
-	return apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 && self.community;
+	return apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 && self.community &&
+	       apmp_tree_shared_memory(&p->console->tw.tree, self.community, NULL, 0) > 0;
 }
 
 static bool boots_at_power_on(const struct partition *p)
@@ -93,7 +94,7 @@ static bool settled(struct partition *p, bool *ret_failed)
 		return true;
 	}
 	return state == APMP_PARTITION_MEMBER ||
-	       (!console_in_community(p) && state == APMP_PARTITION_RUNNING);
+	       (state == APMP_PARTITION_RUNNING && (p->runs_alone || !console_joins(p)));
 }
 
 static void tell_on(struct console *c, const char *text, bool failed)

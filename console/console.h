@@ -59,6 +59,7 @@ struct partition {
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
 	bool boot_after_fence;
+	bool runs_alone; /* its community could not be joined */
 	int exit_status; /* wait status of its last instance, -1 unknown */
 	/* Callbacks REMOVE_INSTANCE that wait for the fence. */
 	struct {
@@ -131,7 +132,8 @@ const char *console_state_name(enum apmp_partition_state state);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
-bool console_in_community(const struct partition *p);
+/* Whether it is to join a sharing set: its community has shared memory. */
+bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
 /* An operator or a partition was answered: the box is told of the first. */
@@ -160,10 +162,10 @@ void console_partition_close(struct partition *p);
 __attribute__((warn_unused_result)) int console_partitions_open(struct console *c,
 								struct apmp_box_event *ret_event);
 
-/* unconfigured.c: the machine file's partitions, a new reference; of a machine that nobody has
- * divided the one that it begins with [0064].  -ENODEV, with a sentence in c->why; -ENOMEM. */
-__attribute__((warn_unused_result)) int console_division(struct console *c,
-							 json_t **ret_partitions);
+/* unconfigured.c: communities and partitions of the machine file, a new reference; of a machine
+ * that nobody has divided those that it begins with [0064].  -ENODEV, with a sentence in c->why;
+ * -ENOMEM. */
+__attribute__((warn_unused_result)) int console_division(struct console *c, json_t **ret_division);
 
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,

@@ -234,6 +234,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	apmp_store_relaxed(&c->state->partition[p->id].last_seq, 0);
 	console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;
+	p->runs_alone = false;
 	incarnation = begin_life(p, primary, within, ctx);
 	if (spawn(p, incarnation, ret_refusal)) {
 		console_fence(p, FENCE_SPAWN);
