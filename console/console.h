@@ -207,7 +207,15 @@ void console_durable_forget(struct console *c, const void *ctx);
 char *console_nvram_text(struct console *c);
 
 /* lifecycle.c */
-enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
+enum boot_error {
+	BOOT_OK = 0,
+	BOOT_RUNNING,
+	BOOT_MISSING,	 /* it lacks components: it is held until it has enough [0065, 0079] */
+	BOOT_NOT_ENOUGH, /* the host has too little memory */
+	BOOT_HOST,
+};
+/* What people call the parts that the template asks for. */
+const char *console_part_name(uint8_t type);
 struct boot_refusal {
 	enum boot_error error;
 	const char *what;

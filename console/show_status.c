@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "shm/configure.h"
 #include "shm/layout_db.h"
 #include "shm/shared.h"
 
@@ -106,6 +107,7 @@ static uint64_t private_memory(struct partition *p)
 static json_t *partition_json(struct partition *p, const struct apmp_db *db, const char *community)
 {
 	struct apmp_tree_node node;
+	struct apmp_missing missing;
 	bool initialized = apmp_tree_node(&p->console->tw.tree, p->handle, &node) == 0 &&
 			   node.flags & NODE_INITIALIZED;
 	json_t *o =
@@ -113,6 +115,12 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 		      community, "state", initialized ? "initialized" : "uninitialized", "instance",
 		      instance_json(p, db));
 
+	if (!console_running(p) &&
+	    apmp_template_check(&p->console->tw.tree, p->handle, &missing)) /* [0079] */
+		json_object_set_new(
+		    o, "missing",
+		    json_pack("{s:s,s:I,s:I}", "what", console_part_name(missing.type), "wanted",
+			      (json_int_t)missing.wanted, "had", (json_int_t)missing.had));
 	if (p->pid)
 		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
@@ -148,6 +156,8 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 {
 	uint32_t state;
 
+	if (cpu->flags & NODE_UNAVAILABLE)
+		return "absent";
 	if (apmp_load_relaxed(&c->state->transit[cpu->id]))
 		return "transit";
 	if (!at)
