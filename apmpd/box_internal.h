@@ -14,6 +14,7 @@
 #include "apmpd/box_objects.h"
 #include "apmpd/partition_uid.h"
 #include "apmpd/spawn.h"
+#include "apmpd/watch.h"
 
 #include <stdbool.h>
 #include <sys/resource.h>
@@ -103,10 +104,17 @@ enum apmp_power {
 };
 
 struct apmp_console {
-	pid_t pid;	 /* 0: none lives */
-	uint32_t life;	 /* how many were started */
-	uint32_t deaths; /* in a row, each soon after its start */
+	pid_t pid;     /* 0: none lives */
+	uint32_t life; /* how many were started */
+	bool served;   /* this one has answered somebody besides the box */
 	uint64_t started_ms;
+	uint32_t deaths;  /* in a row, of consoles that had served nobody */
+	uint64_t held_ms; /* how long this one was held back for that */
+	int status;	  /* wait status of the one before, */
+	char why[160];	  /* and the same in words */
+	bool has_note;
+	struct apmp_watch watch;
+	uv_timer_t watch_timer;
 	struct apmp_link *link;
 	uv_timer_t restart;
 	int words[2]; /* a pipe: what it says on standard output and error */
@@ -243,6 +251,11 @@ void apmp__console_tell(struct apmp_box *box, const struct apmp_box_event *event
 void apmp__console_tell_exit(struct apmp_box *box, uint32_t partition,
 			     const struct apmp_exit *exit);
 void apmp__console_tell_program_exit(struct apmp_box *box, const struct apmp_exit *exit);
+/* What is the matter with the console, in a sentence: into the log, and into a file of the run
+ * directory for who waits for an answer.  Gone when it answers. */
+__attribute__((format(printf, 2, 3))) void apmp__console_note(struct apmp_box *box,
+							      const char *format, ...);
+void apmp__console_note_remove(struct apmp_box *box);
 /* The answer to a request, if the console that asked it still lives. */
 void apmp__box_done(struct apmp_box *box, struct apmp_asked asked,
 		    const struct apmp_box_event *answer, const int *fds, unsigned fd_count);
@@ -254,6 +267,15 @@ void apmp__box_done(struct apmp_box *box, struct apmp_asked asked,
 
 /* Waits for the first connection, which starts the console.  -errno, with its sentence said. */
 __attribute__((warn_unused_result)) int apmp__box_bare(struct apmp_box *box);
+
+/* box_watch.c */
+
+/* A console was started; it has ended. */
+void apmp__watch_begin(struct apmp_box *box);
+void apmp__watch_end(struct apmp_box *box);
+/* A request came. */
+void apmp__watch_heard(struct apmp_box *box);
+int apmp__box_pong(struct apmp_box *box, struct apmp_call *call);
 
 /* box_request.c */
 

@@ -131,8 +131,8 @@ static int migrate(struct cli *cli, const struct cli_args *args, const struct ma
 {
 	for (;;) {
 		struct varlink_reply reply = {0};
-		int r = varlink_client_call(client, "CpuMigrate", migrate_parameters(args, cpu),
-					    &reply);
+		int r = cli_machine_call(machine, client, "CpuMigrate",
+					 migrate_parameters(args, cpu), &reply);
 		bool again = r == 0 && reply.error && may_pass(reply.error) && now_ms() < until;
 
 		if (r < 0)

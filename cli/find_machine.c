@@ -260,7 +260,7 @@ int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **r
 		json_decref(parameters);
 		return r;
 	}
-	r = varlink_client_call(client, method, parameters, &reply);
+	r = cli_machine_call(&machine, client, method, parameters, &reply);
 	varlink_client_close(client);
 	if (r < 0)
 		return cli_no_answer(cli, &machine, r);

@@ -10,7 +10,9 @@ static const struct {
 	const char *name, *about;
 } faults[] = {
     {"kill", "the partition's process ends at once (SIGKILL), as if its power went"},
-    {"stop", "the partition's process stands still (SIGSTOP), as if it hung"},
+    {"stop",
+     "the partition's process stands still (SIGSTOP), as if it hung; a console that does so "
+     "is found and restarted"},
     {"cont", "a partition that was stopped goes on (SIGCONT): late, and it must notice"},
 };
 

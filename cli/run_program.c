@@ -132,6 +132,8 @@ int cli_run(struct cli *cli, const struct cli_args *args)
 	fflush(stdout);
 	r = varlink_client_send(client, "Run", parameters, detach ? 0 : VARLINK_MORE, standard,
 				detach ? 0 : 3);
+	if (r == 0)
+		cli_await(&machine, client);
 	r = r < 0 ? cli_no_answer(cli, &machine, r) : wait_for_end(cli, args, client);
 	varlink_client_close(client);
 	return r;

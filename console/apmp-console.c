@@ -101,10 +101,11 @@ static void tell_on(struct console *c, const char *text, bool failed)
 	struct apmp_box_request request = {.op = APMP_BOX_OP_ON, .arg = {failed}};
 
 	c->announced = true;
-	if (c->state)
-		apmp_store_release(&c->state->announced, 1);
 	snprintf(request.text, sizeof(request.text), "%s", text);
 	box_link_post(&c->box, &request, NULL, NULL);
+	/* Afterwards: said twice does no harm, and never would leave somebody waiting. */
+	if (c->state)
+		apmp_store_release(&c->state->announced, 1);
 }
 
 void console_check_on(struct console *c)
@@ -135,6 +136,22 @@ void console_check_on(struct console *c)
 	tell_on(c, text, false);
 }
 
+/* From the loop only: that it goes on is what the box wants to know. */
+static void pong(struct console *c, uint64_t number)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_PONG, .arg = {number, c->served}};
+
+	box_link_post(&c->box, &request, NULL, NULL);
+}
+
+void console_served(void *ctx)
+{
+	struct console *c = ctx;
+
+	if (c->served++ == 0)
+		pong(c, 0);
+}
+
 static void on_box_event(struct box_link *link, const struct apmp_box_event *event, const int *fds,
 			 unsigned fd_count)
 {
@@ -148,6 +165,12 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		c->backend = event->arg[2] == 1	  ? "cgroup-v2"
 			     : event->arg[2] == 2 ? "cgroup-v1"
 						  : "affinity";
+		break;
+	case APMP_BOX_LAST:
+		c->last = *event;
+		break;
+	case APMP_BOX_PING:
+		pong(c, event->arg[0]);
 		break;
 	case APMP_BOX_OBJECT:
 		console_object_add(c, event->kind, event->id, event->size, fds, fd_count);

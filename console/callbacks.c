@@ -32,6 +32,8 @@ static void send_reply(struct partition *p, const struct apmp_call_reply *reply,
 	if (err) /* it has ended; the box will say so */
 		fprintf(stderr, "apmp-console: answer to partition %s: %s\n", p->name,
 			strerror(-err));
+	else if (reply->seq)
+		console_served(p->console);
 }
 
 void console_callback_reply(struct partition *p, uint64_t seq, int error)

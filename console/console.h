@@ -116,7 +116,10 @@ struct console {
 	uint64_t saving_level;
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
-	bool announced;		      /* the box was told that power on is complete */
+	bool announced;	 /* the box was told that power on is complete */
+	uint64_t served; /* operators and partitions that were answered */
+	struct apmp_box_event
+	    last; /* how the console before this one ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -131,6 +134,8 @@ bool console_running(const struct partition *p);
 bool console_in_community(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
+/* An operator or a partition was answered: the box is told of the first. */
+void console_served(void *console);
 /* Once every partition that boots at power on is a member, tells the box. */
 void console_check_on(struct console *c);
 

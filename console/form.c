@@ -421,8 +421,9 @@ static void take_over(struct console *c)
 	}
 	apmp_intr_all(&c->env, APMP_INTR_TREE);
 	apmp_fetch_add(&c->state->restarts, 1);
-	console_event(c, "console.restarted", NULL, "{s:I}", "restarts",
-		      (json_int_t)apmp_load_relaxed(&c->state->restarts));
+	console_event(c, "console.restarted", NULL, "{s:I,s:s,s:I,s:I}", "restarts",
+		      (json_int_t)apmp_load_relaxed(&c->state->restarts), "last", c->last.text,
+		      "deaths", (json_int_t)c->last.arg[0], "delay_ms", (json_int_t)c->last.arg[2]);
 }
 
 int console_form(struct console *c)

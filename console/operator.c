@@ -358,12 +358,13 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, NULL);
 	} else if (p) {
 		strike(call, p, fault, signal);
-	} else if (signal != SIGKILL) {
+	} else if (signal == SIGCONT) {
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s}", "reason",
-					     "a console that is stopped could not be told to go "
-					     "on; it can be killed"));
+					     "the console is not stopped: it answers; the box ends "
+					     "one that does not and starts another"));
 	} else {
+		console_event(c, "fault.injected", NULL, "{s:s}", "fault", fault);
 		varlink_call_reply(call, NULL);
 		raise(signal);
 	}
@@ -435,6 +436,8 @@ int console_serve(struct console *c, int listen_fd)
 	};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
+	if (!err)
+		varlink_server_on_answer(c->server, console_served, c);
 	for (size_t i = 0; !err && i < sizeof(methods) / sizeof(methods[0]); i++)
 		err = varlink_server_method(c->server, methods[i].name, methods[i].handler, c);
 	return err;

@@ -14,6 +14,7 @@
  *           scenario.c  one run from power on to quiet
  *           exhaust.c   one run for each access of an operation
  *           update_world.c, update_requests.c, update_exhaust.c  the console's updates, likewise
+ *           nvram_deaths.c, sim_disk.c  the same for a write of NVRAM, on a disk
  *           apmp_sim.c  command line, sums
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
  *           sim.hash proves it.
@@ -125,7 +126,8 @@ enum sim_operation {
 	SIM_OP_LEAVE,
 	SIM_OP_TICK,
 	SIM_OP_RECOVER,
-	SIM_OP_UPDATE /* sim_update.h: a run of another kind */
+	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
+	SIM_OP_NVRAM   /* no instance's: a write of NVRAM, in the box */
 };
 
 /* What a run is made of; all of it follows from the seed and the command line. */

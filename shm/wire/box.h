@@ -79,7 +79,8 @@ enum apmp_box_object {
  * NVRAM     size; descriptor: memfd with the new contents, whole.  Answered when a next power on
  *           is sure to find them, or -errno: then the old ones still stand.  The box goes on with
  *           other requests meanwhile; several that wait are written as one, the newest.
- * PONG      arg0 of the PING that is answered; has no answer itself.
+ * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has
+ *           answered an operator or a partition; sent also by itself at the first.  Has no answer.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -118,8 +119,10 @@ enum apmp_box_op {
  * PENDING    id, arg0 incarnation, arg1 processes that SIGKILL has not ended within a second.
  * PING       arg0 a number: the console answers PONG with it from its loop; one that does not, for
  *            APMP_CONSOLE_HUNG_MS in which the box itself was not late, hangs and is killed.
- * LAST       after HELLO, when a console ended before this one: arg0 how many ended in a row,
- *            arg1 wait status of the last one, arg2 milliseconds this one was held back, text why.
+ *            Until it has answered one, its requests are signs of life as well.
+ * LAST       after HELLO, when a console ended before this one: arg0 how many in a row ended and
+ *            had served nobody, arg1 wait status of the last one, arg2 milliseconds this one was
+ *            held back for that, text how it ended.
  */
 #define APMP_BOX_EVENTS(X)                                                                         \
 	X(HELLO, 1, "hello")                                                                       \

@@ -462,7 +462,7 @@ def test_a_new_console_finds_everything_as_it_was(box):
     visitor.connect(str(box.rundir / "control"))
     wire = box.meet()
     events = wire.start()
-    assert [e.op for e in events] == ["HELLO"] + ["OBJECT"] * 5 + ["PARTITION", "READY"]
+    assert [e.op for e in events] == ["HELLO", "LAST"] + ["OBJECT"] * 5 + ["PARTITION", "READY"]
     assert events[0].arg[0] == 1
     objects = {e.kind: e for e in events if e.op == "OBJECT"}
     assert os.pread(objects[OBJECTS["TREE"]].fds[0], 5, 0) == b"state"
