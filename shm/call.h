@@ -41,7 +41,8 @@
 	X(ASSIGN, 13, "assign")		      /* arg0 node, arg1 owner [0101] */                   \
 	X(DEASSIGN, 14,                                                                            \
 	  "deassign") /* arg0 node, arg1 1: it is in use no more, current_owner is   \
-				     * cleared too; 0: that waits for the reboot [0102] */             \
+				     * cleared too; 0: that waits for the reboot; ret0 1: in use      \
+				     * until then [0102] */             \
 	X(REASSIGN, 15,                                                                            \
 	  "reassign") /* arg0 node, arg1 owner: from its owner, who uses it no more, \
 				     * to another one, in one update [0115] */             \
@@ -49,8 +50,8 @@
 	  "assign_memory") /* arg0 pa or 0 for any, arg1 size, arg2 owner |     \
 					       * GCT_MEM_* << 32; ret0 pa [0095-0097] */                  \
 	X(DEASSIGN_MEMORY, 17,                                                                     \
-	  "deassign_memory")		  /* arg0 pa, arg1 size, arg2 as arg1 of DEASSIGN  \
-						   */       \
+	  "deassign_memory")		  /* arg0 pa, arg1 size, arg2 as arg1 of DEASSIGN; ret0  \
+						   * as there */ \
 	X(LIMITS, 18, "limits")		  /* arg0 enum apmp_limit; ret0 its value [0095] */        \
 	X(SET_ID, 19, "set_id")		  /* arg0 the ID field of one's own node [0262] */         \
 	X(LOCK_TREE, 20, "lock_tree")	  /* the caller inhibits changes by others [0085] */       \
