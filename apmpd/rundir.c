@@ -227,9 +227,10 @@ static int lock_once(int dir_fd, int *ret_fd)
 }
 
 /* The lock of the open folder.  A cleaner that holds it is waited for; a living box is not. */
-static int lock_folder(struct apmp_rundir *rundir, char *ret_error, size_t size, pid_t *ret_holder)
+static int lock_folder(struct apmp_rundir *rundir, int wait_ms, char *ret_error, size_t size,
+		       pid_t *ret_holder)
 {
-	int64_t deadline_ms = apmp_process_now_ms() + APMP_RUNDIR_WAIT_MS;
+	int64_t deadline_ms = apmp_process_now_ms() + wait_ms;
 	pid_t holder = 0;
 	int error;
 
@@ -274,8 +275,8 @@ static int write_holder(const struct apmp_rundir *rundir)
 
 /* Makes (if wanted), opens and locks the folder of one machine.  -ESTALE: it was removed just
  * then, which is the end of a cleaning: try again. */
-static int open_locked(int base_fd, bool make, struct apmp_rundir *rundir, char *ret_error,
-		       size_t size, pid_t *ret_holder)
+static int open_locked(int base_fd, bool make, int wait_ms, struct apmp_rundir *rundir,
+		       char *ret_error, size_t size, pid_t *ret_holder)
 {
 	struct stat st;
 	int error = open_ours(base_fd, rundir->machine, rundir->path, make, ret_error, size,
@@ -283,7 +284,7 @@ static int open_locked(int base_fd, bool make, struct apmp_rundir *rundir, char 
 
 	if (error)
 		return error;
-	error = lock_folder(rundir, ret_error, size, ret_holder);
+	error = lock_folder(rundir, wait_ms, ret_error, size, ret_holder);
 	/* A removed folder has no links, and nothing can be made in it (ENOENT). */
 	if (fstat(rundir->dir_fd, &st) == 0 && st.st_nlink == 0) {
 		if (!error)
@@ -295,7 +296,7 @@ static int open_locked(int base_fd, bool make, struct apmp_rundir *rundir, char 
 	return error;
 }
 
-/* One attempt.  -ESTALE: the folder, or the base with the last folder in it, was removed just then. */
+/* One attempt.  -ESTALE: the folder, or the base with the last folder, was removed just then. */
 static int attempt_open(struct apmp_rundir *rundir, char *ret_error, size_t size, pid_t *ret_holder)
 {
 	char base[PATH_MAX];
@@ -307,7 +308,8 @@ static int attempt_open(struct apmp_rundir *rundir, char *ret_error, size_t size
 	    sizeof(rundir->path))
 		error = -ENAMETOOLONG;
 	else
-		error = open_locked(base_fd, true, rundir, ret_error, size, ret_holder);
+		error = open_locked(base_fd, true, APMP_RUNDIR_WAIT_MS, rundir, ret_error, size,
+				    ret_holder);
 	close(base_fd);
 	return error;
 }
@@ -343,7 +345,8 @@ int apmp_rundir_open(const char *machine, struct apmp_rundir *ret, char *ret_err
 	return 0;
 }
 
-int apmp_rundir_seize(const char *path, struct apmp_rundir *ret, char *ret_error, size_t size)
+int apmp_rundir_seize(const char *path, int wait_ms, struct apmp_rundir *ret, char *ret_error,
+		      size_t size)
 {
 	struct apmp_rundir rundir = {.magic = APMP_RUNDIR_MAGIC, .dir_fd = -1, .pid_fd = -1};
 	const char *slash = strrchr(path, '/');
@@ -363,7 +366,7 @@ int apmp_rundir_seize(const char *path, struct apmp_rundir *ret, char *ret_error
 		return -errno;
 	error = check_private(base_fd, base, ret_error, size);
 	if (!error)
-		error = open_locked(base_fd, false, &rundir, ret_error, size, NULL);
+		error = open_locked(base_fd, false, wait_ms, &rundir, ret_error, size, NULL);
 	close(base_fd);
 	if (error)
 		return error == -ESTALE ? -ENOENT : error;

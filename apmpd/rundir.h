@@ -49,10 +49,11 @@ __attribute__((warn_unused_result)) int apmp_rundir_open(const char *machine,
 #define APMP_RUNDIR_WAIT_MS 5000
 
 /* Locks the run directory of a dead box in order to clean it: makes nothing, writes nothing.
- * path is absolute; checked like above.  Errors and ret_error like above, and
- * -ENOENT: there is no such directory. */
-__attribute__((warn_unused_result)) int apmp_rundir_seize(const char *path, struct apmp_rundir *ret,
-							  char *ret_error, size_t error_size);
+ * path is absolute; checked like above.  Another cleaner is waited for at most wait_ms.
+ * Errors and ret_error like above, and -ENOENT: there is no such directory. */
+__attribute__((warn_unused_result)) int apmp_rundir_seize(const char *path, int wait_ms,
+							  struct apmp_rundir *ret, char *ret_error,
+							  size_t error_size);
 
 /* Lets go of the lock; removes nothing. */
 void apmp_rundir_close(struct apmp_rundir *rundir);

@@ -131,7 +131,7 @@ static char *pieces_text(const json_t *fragments)
 		json_int_t pa = json_integer_value(json_object_get(fragment, "pa"));
 		char *size = cli_bytes_text(fragment, "size");
 		char *more =
-		    cli_text("%s%s%s at %#llx", text, i ? ", " : "", size, (unsigned long long)pa);
+		    cli_text("%s%s%s at 0x%llx", text, i ? ", " : "", size, (unsigned long long)pa);
 
 		free(size);
 		free(text);

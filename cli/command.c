@@ -135,8 +135,14 @@ static void take_global(struct cli *cli, int which, struct asked *asked)
 
 static int option_mistake(const struct cli_args *args, int result, char **argv)
 {
-	return cli_usage(args, result == ':' ? "%s wants a value" : "there is no option %s",
-			 argv[optind - 1]);
+	const char *word = argv[optind - 1];
+
+	/* optopt is the letter of a short option, the value of a long one, 0 of one unknown. */
+	if (result == '?' && optopt > ' ' && optopt < 0x7f)
+		return cli_usage(args, "there is no option -%c", optopt);
+	if (result == '?' && optopt)
+		return cli_usage(args, "%.*s takes no value", (int)strcspn(word, "="), word);
+	return cli_usage(args, result == ':' ? "%s wants a value" : "there is no option %s", word);
 }
 
 /* Global options, up to the verb at optind. */

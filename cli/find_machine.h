@@ -51,8 +51,8 @@ int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, cons
 		   json_t **ret_answer);
 int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret_answer);
 
-/* After a call was sent: returns when there is something to receive. Says on standard error why that
- * takes long, as far as the box knows (await_answer.c). */
+/* After a call was sent: returns when there is something to receive. Says on standard error why
+ * that takes long, as far as the box knows (await_answer.c). */
 void cli_await(const struct machine *machine, const struct varlink_client *client);
 
 /* varlink_client_call() with that. */

@@ -92,7 +92,7 @@ static void add_fragment(struct table *table, const json_t *fragment)
 	unsigned long long pa =
 	    (unsigned long long)json_integer_value(json_object_get(fragment, "pa"));
 
-	table_cell(table, NULL, cli_text("%#llx", pa));
+	table_cell(table, NULL, cli_text("0x%llx", pa));
 	table_cell(table, NULL, cli_bytes_text(fragment, "size"));
 	table_string(table, NULL, cli_string(fragment, "kind"));
 	add_owners(table, fragment);

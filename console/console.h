@@ -118,8 +118,7 @@ struct console {
 	uint32_t durable_waiters;
 	bool announced;	 /* the box was told that power on is complete */
 	uint64_t served; /* operators and partitions that were answered */
-	struct apmp_box_event
-	    last; /* how the console before this one ended; op 0: there was none */
+	struct apmp_box_event last; /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 

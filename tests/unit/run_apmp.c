@@ -99,6 +99,6 @@ json_t *json_out(void)
 	json_error_t error;
 	json_t *value = json_loads(out, JSON_DECODE_ANY, &error);
 
-	ck_assert_msg(value != NULL, "no JSON (%s): %s", error.text, out);
+	ck_assert_msg(value != NULL, "no JSON (%s): %.2000s", error.text, out);
 	return value;
 }

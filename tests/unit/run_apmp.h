@@ -9,7 +9,7 @@
 
 #include "tests/unit/mock_console.h"
 
-enum { APMP_WORDS_MAX = 32, APMP_TEXT_MAX = 32768 };
+enum { APMP_WORDS_MAX = 32, APMP_TEXT_MAX = 1 << 18 };
 
 /* The machine "mock", which apmp finds, and what apmp has said last. */
 extern struct mock mock;
@@ -29,6 +29,6 @@ int apmp_words(int argc, char **argv);
 json_t *json_out(void);
 
 #define expect(text, part)                                                                         \
-	ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in:\n%s", part, text)
+	ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in:\n%.2000s", part, text)
 
 #endif

@@ -30,6 +30,8 @@ START_TEST(usage_mistakes)
 	    {"apmp --nonsense status", "no option --nonsense"},
 	    {"apmp status --nonsense", "no option --nonsense; see `apmp status --help`"},
 	    {"apmp status --name", "--name wants a value"},
+	    {"apmp status --json=yes", "--json takes no value"},
+	    {"apmp hardware add memory -1M --sbb 1", "there is no option -1;"},
 	    {"apmp status alpha", "\"alpha\" is too much"},
 	    {"apmp partition boot", "partition boot wants PARTITION"},
 	    {"apmp cpu migrate 2", "wants --to PARTITION"},
