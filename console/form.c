@@ -97,13 +97,13 @@ static int32_t community_handle(struct console *c, const char *name)
 	return GCT_NONE;
 }
 
-static int add_communities(struct console *c)
+static int add_communities(struct console *c, const json_t *communities)
 {
 	const json_t *community;
 	char what[64];
 	size_t i;
 
-	json_array_foreach(json_object_get(c->config, "communities"), i, community)
+	json_array_foreach(communities, i, community)
 	{
 		const char *name = json_string_value(json_object_get(community, "name"));
 		int id = apmp_tree_add_community(&c->tw, name);
@@ -206,17 +206,20 @@ static void tell_restored(struct console *c)
 /* Communities and partitions with what they own, as the machine file has them. */
 static int divide_by_file(struct console *c)
 {
-	int err = add_communities(c);
-	json_t *partitions = NULL;
+	json_t *division;
 	const json_t *partition;
 	size_t i;
+	int err = console_division(c, &division);
 
-	if (!err)
-		err = console_division(c, &partitions);
 	if (err)
 		return err;
-	json_array_foreach(partitions, i, partition) if (!err) err = add_partition(c, partition);
-	json_decref(partitions);
+	err = add_communities(c, json_object_get(division, "communities"));
+	json_array_foreach(json_object_get(division, "partitions"), i, partition)
+	{
+		if (!err)
+			err = add_partition(c, partition);
+	}
+	json_decref(division);
 	return err;
 }
 

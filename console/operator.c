@@ -71,7 +71,7 @@ static void answer_refusal(struct varlink_call *call, const struct partition *p,
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
-	else if (r->error == BOOT_NOT_ENOUGH)
+	else if (r->error == BOOT_MISSING || r->error == BOOT_NOT_ENOUGH)
 		varlink_call_error(call, "NotEnough",
 				   json_pack("{s:s,s:s,s:I,s:I}", "partition", p->name, "what",
 					     r->what, "wanted", (json_int_t)r->wanted, "had",

@@ -154,7 +154,8 @@ bool console_change(struct console *c, struct varlink_call *call, const struct a
 }
 
 struct durable_reply {
-	struct varlink_call *call; /* NULL: the caller has gone */
+	struct console *console;
+	struct varlink_call *call;
 	json_t *parameters;
 };
 
@@ -162,7 +163,9 @@ static void caller_gone(void *ctx)
 {
 	struct durable_reply *reply = ctx;
 
-	reply->call = NULL;
+	console_durable_forget(reply->console, reply);
+	json_decref(reply->parameters);
+	free(reply);
 }
 
 static void on_durable(void *ctx, int error)
@@ -170,11 +173,11 @@ static void on_durable(void *ctx, int error)
 	struct durable_reply *reply = ctx;
 	const struct apmp_reason_info *info = apmp_reason_info(APMP_REASON_STORAGE);
 
-	if (reply->call && error)
+	if (error)
 		varlink_call_error(reply->call, info->varlink,
 				   json_pack("{s:s,s:s+++}", "what", "nvram", "reason", info->text,
 					     " (", strerror(-error), ")"));
-	else if (reply->call)
+	else
 		varlink_call_reply(reply->call, json_incref(reply->parameters));
 	json_decref(reply->parameters);
 	free(reply);
@@ -185,8 +188,8 @@ void console_reply_durably(struct console *c, struct varlink_call *call, json_t 
 	struct durable_reply *reply = calloc(1, sizeof(*reply));
 
 	apmp_assert(reply);
-	*reply = (struct durable_reply){.call = call,
-					.parameters = parameters ? parameters : json_object()};
+	*reply = (struct durable_reply){
+	    .console = c, .call = call, .parameters = parameters ? parameters : json_object()};
 	varlink_call_on_hangup(call, caller_gone, reply);
 	console_when_durable(c, on_durable, reply);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "shm/configure.h"
 #include "shm/layout_db.h"
 #include "shm/shared.h"
 
@@ -108,11 +109,18 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 	struct apmp_tree_partition self;
 	bool known = apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0;
 	bool initialized = known && self.node.flags & NODE_INITIALIZED;
+	struct apmp_missing missing;
 	json_t *o =
 	    json_pack("{s:i,s:s,s:s?,s:s,s:o}", "id", (int)p->id, "name", p->name, "community",
 		      community, "state", initialized ? "initialized" : "uninitialized", "instance",
 		      instance_json(p, db));
 
+	if (!console_running(p) &&
+	    apmp_template_check(&p->console->tw.tree, p->handle, &missing)) /* [0079] */
+		json_object_set_new(
+		    o, "missing",
+		    json_pack("{s:s,s:I,s:I}", "what", console_part_name(missing.type), "wanted",
+			      (json_int_t)missing.wanted, "had", (json_int_t)missing.had));
 	if (p->pid)
 		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
@@ -149,6 +157,8 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 {
 	uint32_t state;
 
+	if (cpu->flags & NODE_UNAVAILABLE)
+		return "absent";
 	if (apmp_load_relaxed(&c->state->transit[cpu->id]))
 		return "transit";
 	if (!at)

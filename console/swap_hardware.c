@@ -207,8 +207,6 @@ static int remove_cpu(struct swap *s)
 
 	if (err || apmp_tree_cpu(&c->tw.tree, s->cpu.id, &n) || n.flags & NODE_UNAVAILABLE)
 		return refuse(s, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
-	if (apmp_load_relaxed(&c->state->transit[n.id]))
-		return refuse(s, APMP_REASON_IN_USE, n.handle);
 	err = go(s, n.handle);
 	if (err)
 		return err;
