@@ -151,26 +151,38 @@ static enum ended call(struct applying *a, const json_t *step, struct varlink_re
 	return r < 0 ? ENDED_LOST : ENDED_DONE;
 }
 
-/* What the reply of a step says beyond that it is done. */
-static const char *said(const json_t *parameters)
+/* Whether a later step boots a partition of this name, or, for a community, any. */
+static bool boots_later(const struct applying *a, const char *name)
 {
-	const json_t *active = json_object_get(parameters, "active");
+	const json_t *steps = json_object_get(a->plan, "steps");
+	bool community = true;
 
-	if (json_is_false(active))
-		return "in use from the next boot on";
-	if (json_is_true(json_object_get(parameters, "in_use")))
-		return "still in use until the next boot";
-	return NULL;
+	for (size_t i = 0; i < json_array_size(json_object_get(a->plan, "partitions")); i++)
+		community &=
+		    strcmp(cli_string(json_array_get(json_object_get(a->plan, "partitions"), i),
+				      "name"),
+			   name) != 0;
+	for (size_t i = a->next; i < json_array_size(steps); i++) {
+		const json_t *step = json_array_get(steps, i);
+		const json_t *parameters = json_object_get(step, "parameters");
+
+		if (strcmp(cli_string(step, "method"), "PartitionBoot") == 0 &&
+		    (community || strcmp(cli_string(parameters, "name"), name) == 0))
+			return true;
+	}
+	return false;
 }
 
 static void step_done(struct applying *a, const json_t *step, const json_t *answer)
 {
+	const char *to = cli_string(json_object_get(step, "parameters"), "to");
 	json_t *one = json_deep_copy(step);
 
 	json_object_set(one, "answer", (json_t *)(uintptr_t)answer);
 	json_array_append_new(a->done, one);
-	if (!a->cli->json && said(answer))
-		printf("        %s\n", said(answer));
+	if (!a->cli->json && json_is_false(json_object_get(answer, "active")) &&
+	    !boots_later(a, to))
+		printf("        %s has it from its next boot on\n", to);
 }
 
 static enum ended do_step(struct applying *a, const json_t *step)
@@ -318,8 +330,7 @@ static void print_left(const struct applying *a, const json_t *left)
 	size_t i;
 
 	fflush(stdout);
-	fprintf(stderr, "apmp: %zu steps are done, %zu are not:\n", json_array_size(a->done),
-		json_array_size(left));
+	fprintf(stderr, "apmp: %zu steps were done, these were not:\n", json_array_size(a->done));
 	json_array_foreach(left, i, step) fprintf(stderr, "  %s\n", cli_string(step, "command"));
 	fprintf(stderr, "`apmp apply %s` goes on from here\n", a->file);
 }
