@@ -99,12 +99,12 @@ class Caller:
         """The tree at rest, by the level protocol; None: nobody was able to read it."""
         for _ in range(READS_MAX):
             before = tc.ROOT.read(self.memory, tc.HEADER.size)
-            data = self.memory[:tc.HEADER.size + before.first_free + tc.ALIGN]
+            data = self.memory[:tc.HEADER.size + before.first_free]
             after = tc.ROOT.read(self.memory, tc.HEADER.size)
             if (before.current_level == before.transient_level == after.current_level
                     == after.transient_level):
                 try:
-                    return tc.Tree(data + bytes(len(self.memory) - len(data)))
+                    return tc.Tree(data)
                 except tc.Broken as error:
                     self.note(f"X a torn tree at level {before.current_level}: {error}")
                     return None
