@@ -51,6 +51,18 @@ static int print_json(json_t *json)
 	return failed ? REFUSED : DONE;
 }
 
+/* The mistakes, or none and the machine: what `apmp plan` compares. */
+static int print_checked(const struct machine_errors *errors, const struct machine *machine)
+{
+	json_t *said = apmp_machine_errors_to_json(errors);
+
+	if (said && machine && json_object_set_new(said, "machine", apmp_machine_to_json(machine))) {
+		json_decref(said);
+		said = NULL;
+	}
+	return print_json(said);
+}
+
 static int check(const struct arguments *args)
 {
 	static struct machine_errors errors;
@@ -62,7 +74,7 @@ static int check(const struct arguments *args)
 		return USAGE;
 	}
 	failed = apmp_machine_file_read(args->file, &errors, &machine) < 0;
-	if (args->json && print_json(apmp_machine_errors_to_json(&errors)) != DONE)
+	if (args->json && print_checked(&errors, machine) != DONE)
 		failed = 1;
 	else if (failed && !args->json)
 		apmp_machine_errors_print(&errors, stderr);

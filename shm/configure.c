@@ -5,8 +5,8 @@
  *           nothing.  Partitions ask by callback, and act within their domain: their community, or
  *           themselves when they are in none.  The administrator acts everywhere, but ends nobody's
  *           use: what an initialized partition has stays in its use until it initializes again.
- *             who releases [0061-0063, 0101, 0191]: the owner; a member for its community; anyone of
- *               its domain for a partition that is not initialized; the administrator
+ *             who releases [0061-0063, 0101, 0191]: the owner; a member for its community; anyone
+ *               of its domain for a partition that is not initialized; the administrator
  *             who receives [0063, 0101]: anybody in the domain of who asks
  * LOCKS     While a partition holds the tree lock, only its own requests are served [0085].
  * CRASHES   Nothing is stored before apmp_update_begin; then shm/update.c.
