@@ -66,7 +66,9 @@ static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 			      missing.had);
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk_type(tree, &walk, GCT_CPU, &n) > 0)
-		if (may_be_primary(p, &n) && primary != last && (n.id == last || n.id < primary))
+		if (may_be_primary(p, &n) &&
+		    (n.id == last || primary == APMP_MAX_CPUS ||
+		     (primary != last && n.id < primary)))
 			primary = (uint32_t)n.id;
 	*ret_primary = primary;
 	return BOOT_OK;

@@ -376,6 +376,9 @@ class World:
         os.chmod(self.folder, 0o755)  # an instance has a uid of its own
         (self.folder / "log").mkdir()
         os.chmod(self.folder / "log", 0o777)
+        os.mkfifo(self.folder / "go")
+        os.chmod(self.folder / "go", 0o644)
+        self._go = None
         (self.folder / "seed").write_text(str(seed))
         for name in ("tree_checker.py",):
             shutil.copy(HERE / name, self.folder)
@@ -402,9 +405,13 @@ class World:
                 self.gate.go_on()
         upper.join()
 
+        self._go = os.open(self.folder / "go", os.O_RDWR)  # who comes later finds it open
+
     def stop(self):
         """No more requests."""
         (self.folder / "stop").touch()
+        if self._go is not None:
+            os.close(self._go)
 
 
 @pytest.fixture
