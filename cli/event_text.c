@@ -19,6 +19,9 @@ static const struct {
 
 enum { KEY_MAX = 32 };
 
+/* Memory is counted in bytes, and said as people write it. */
+static const char memory[] = "bytes of memory";
+
 /* Numbers that say how often something is so: none of them says that it isn't. */
 static bool counts_nothing(const json_t *value, const char *key)
 {
@@ -35,8 +38,14 @@ static char *field_text(const json_t *event, const char *key)
 {
 	const json_t *value = json_object_get(event, key);
 	const char *text = json_string_value(value);
+	const char *what = json_string_value(json_object_get(event, "what"));
 	size_t length = strlen(key);
+	bool amount = strcmp(key, "wanted") == 0 || strcmp(key, "had") == 0;
 
+	if (what && strcmp(what, memory) == 0 && amount)
+		return cli_size_text((unsigned long long)json_integer_value(value));
+	if (text && strcmp(text, memory) == 0)
+		return cli_text("of memory");
 	if (text && strcmp(key, "change") == 0) { /* "assign_memory": the name of a callback */
 		char *words = cli_text("%s", text);
 
