@@ -56,7 +56,8 @@ static int print_checked(const struct machine_errors *errors, const struct machi
 {
 	json_t *said = apmp_machine_errors_to_json(errors);
 
-	if (said && machine && json_object_set_new(said, "machine", apmp_machine_to_json(machine))) {
+	if (said && machine &&
+	    json_object_set_new(said, "machine", apmp_machine_to_json(machine))) {
 		json_decref(said);
 		said = NULL;
 	}
