@@ -117,9 +117,9 @@ struct console {
 	uint64_t saving_level;
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
-	bool announced;	 /* the box was told that power on is complete */
-	uint64_t served; /* operators and partitions that were answered */
-	struct apmp_box_event last; /* how the one before ended; op 0: there was none */
+	bool announced;		      /* the box was told that power on is complete */
+	uint64_t served;	      /* operators and partitions that were answered */
+	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
