@@ -44,6 +44,19 @@ static int print_json(json_t *json)
 	return failed ? REFUSED : DONE;
 }
 
+/* The mistakes, or none and the machine: what `apmp plan` compares. */
+static int print_checked(const struct machine_errors *errors, const struct machine *machine)
+{
+	json_t *said = apmp_machine_errors_to_json(errors);
+
+	if (said && machine &&
+	    json_object_set_new(said, "machine", apmp_machine_to_json(machine))) {
+		json_decref(said);
+		said = NULL;
+	}
+	return print_json(said);
+}
+
 static int check(const struct arguments *args)
 {
 	static struct machine_errors errors;
@@ -55,7 +68,7 @@ static int check(const struct arguments *args)
 		return USAGE;
 	}
 	failed = apmp_machine_file_read(args->file, &errors, &machine) < 0;
-	if (args->json && print_json(apmp_machine_errors_to_json(&errors)) != DONE)
+	if (args->json && print_checked(&errors, machine) != DONE)
 		failed = 1;
 	else if (failed && !args->json)
 		apmp_machine_errors_print(&errors, stderr);
@@ -120,13 +133,16 @@ static int clean(const struct arguments *args)
 			   ? DONE
 			   : REFUSED;
 	json_array_foreach(said, i, sentence)
-	    fprintf(removed < 0 ? stderr : stdout, "%s\n", json_string_value(sentence));
+	    fprintf(removed < 0 ? stderr : stdout, "%s%s\n", removed < 0 ? "apmp: " : "",
+		    json_string_value(sentence));
+	if (removed < 0 && json_array_size(said) == 0)
+		fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
 	json_decref(said);
 	if (removed < 0)
-		fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
-	else if (removed == 0)
+		return REFUSED;
+	if (removed == 0)
 		printf("nothing was left behind\n");
-	return removed < 0 ? REFUSED : DONE;
+	return DONE;
 }
 
 /* All that can be mended without asking anybody else is what dead machines left. */

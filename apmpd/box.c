@@ -94,11 +94,14 @@ void apmp__guard_ended(struct apmp_box *box)
 	close(box->guard_fd);
 	box->guard_fd = -1;
 	box->guard_pid = 0;
-	if (start_guard(box) < 0)
-		apmp_log_line(&box->log, "the guard was ended, and there can't be a new one");
-	else
-		apmp_log_line(&box->log, "the guard was ended; the new one is process %d",
-			      box->guard_pid);
+	apmp_log_line(&box->log, "the guard was ended");
+}
+
+void apmp__guard_renew(struct apmp_box *box)
+{
+	if (box->guard_pid || start_guard(box) < 0)
+		return; /* no process is to be had now: tried again when something has ended */
+	apmp_log_line(&box->log, "the new guard is process %d", box->guard_pid);
 }
 
 static int set_marks(struct apmp_box *box)

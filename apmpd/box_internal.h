@@ -62,9 +62,8 @@ struct apmp_child {
 	char name[64]; /* for people */
 
 	/* Until it is known whether exec worked. */
-	bool starting;
+	uv_poll_t *status_poll; /* NULL: it is known */
 	int status_fd;
-	uv_poll_t status_poll;
 	struct apmp_asked asked;
 	int error;		   /* why it could not be started, */
 	enum apmp_spawn_step step; /* and at what */
@@ -327,5 +326,7 @@ void apmp__power_signal(struct apmp_box *box, int number);
 /* The exit status of a process for people: "exit code 3", "signal 9 (Killed)". */
 const char *apmp__exit_text(int status, char ret_text[64]);
 void apmp__guard_ended(struct apmp_box *box);
+/* Makes a new one where there is none. */
+void apmp__guard_renew(struct apmp_box *box);
 
 #endif

@@ -79,11 +79,12 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct apmp_box *box = timer->data;
 	struct apmp_console *console = &box->console;
-	struct apmp_sight sight;
+	struct apmp_sight sight = {0};
 
 	if (box->power != APMP_POWER_ON)
 		return; /* box_power.c has a limit of its own */
-	sight = look_at(console->pid);
+	if (console->watch.answered != console->watch.asked)
+		sight = look_at(console->pid);
 	switch (
 	    apmp_watch_tick(&console->watch, uv_now(&box->loop), &sight, APMP_CONSOLE_HUNG_MS)) {
 	case APMP_WATCH_WAIT:

@@ -157,9 +157,10 @@ static int lock_once(int dir_fd, int *ret_fd)
 }
 
 /* The lock of the open folder.  A cleaner that holds it is waited for; a living box is not. */
-static int lock_folder(struct apmp_folder *folder, char *ret_error, size_t size, pid_t *ret_holder)
+static int lock_folder(struct apmp_folder *folder, int wait_ms, char *ret_error, size_t size,
+		       pid_t *ret_holder)
 {
-	int64_t deadline_ms = apmp_process_now_ms() + APMP_FOLDER_WAIT_MS;
+	int64_t deadline_ms = apmp_process_now_ms() + wait_ms;
 	pid_t holder = 0;
 	int error;
 
@@ -180,7 +181,7 @@ static int lock_folder(struct apmp_folder *folder, char *ret_error, size_t size,
 		snprintf(ret_error, size,
 			 "what the last machine \"%s\" left is still being "
 			 "removed, for more than %d ms now: see who holds %s/pid",
-			 folder->machine, APMP_FOLDER_WAIT_MS, folder->path);
+			 folder->machine, wait_ms, folder->path);
 	else if (error)
 		snprintf(ret_error, size, "cannot lock %s/pid: %s", folder->path, strerror(-error));
 	if (ret_holder)
@@ -204,8 +205,8 @@ int apmp_folder_take_over(const struct apmp_folder *folder)
 
 /* Makes (if wanted), opens and locks the folder of one machine.  -ESTALE: it was removed just
  * then, which is the end of a cleaning: try again. */
-static int open_locked(int base_fd, const char *variable, bool make, struct apmp_folder *folder,
-		       char *ret_error, size_t size, pid_t *ret_holder)
+static int open_locked(int base_fd, const char *variable, bool make, int wait_ms,
+		       struct apmp_folder *folder, char *ret_error, size_t size, pid_t *ret_holder)
 {
 	struct stat st;
 	int error = apmp_folder_open_ours(base_fd, folder->machine, folder->path, variable, make,
@@ -213,7 +214,7 @@ static int open_locked(int base_fd, const char *variable, bool make, struct apmp
 
 	if (error)
 		return error;
-	error = lock_folder(folder, ret_error, size, ret_holder);
+	error = lock_folder(folder, wait_ms, ret_error, size, ret_holder);
 	/* A removed folder has no links, and nothing can be made in it (ENOENT). */
 	if (fstat(folder->dir_fd, &st) == 0 && st.st_nlink == 0) {
 		if (!error)
@@ -238,8 +239,8 @@ static int attempt_open(const struct apmp_folder_kind *kind, struct apmp_folder 
 	    sizeof(folder->path))
 		error = -ENAMETOOLONG;
 	else
-		error =
-		    open_locked(base_fd, kind->variable, true, folder, ret_error, size, ret_holder);
+		error = open_locked(base_fd, kind->variable, true, APMP_FOLDER_WAIT_MS, folder,
+				    ret_error, size, ret_holder);
 	close(base_fd);
 	return error;
 }
@@ -275,7 +276,7 @@ int apmp_folder_open(const struct apmp_folder_kind *kind, const char *machine,
 	return 0;
 }
 
-int apmp_folder_seize(const struct apmp_folder_kind *kind, const char *path,
+int apmp_folder_seize(const struct apmp_folder_kind *kind, const char *path, int wait_ms,
 		      struct apmp_folder *ret, char *ret_error, size_t size)
 {
 	struct apmp_folder folder = {.magic = APMP_FOLDER_MAGIC, .dir_fd = -1, .pid_fd = -1};
@@ -296,7 +297,8 @@ int apmp_folder_seize(const struct apmp_folder_kind *kind, const char *path,
 		return -errno;
 	error = check_private(base_fd, base, kind->variable, ret_error, size);
 	if (!error)
-		error = open_locked(base_fd, kind->variable, false, &folder, ret_error, size, NULL);
+		error = open_locked(base_fd, kind->variable, false, wait_ms, &folder, ret_error,
+				    size, NULL);
 	close(base_fd);
 	if (error)
 		return error == -ESTALE ? -ENOENT : error;

@@ -51,10 +51,12 @@ __attribute__((warn_unused_result)) int apmp_folder_open(const struct apmp_folde
 #define APMP_FOLDER_WAIT_MS 5000
 
 /* Locks the folder of a dead box in order to clean it: makes nothing, writes nothing.  path is
- * absolute; checked like above.  Errors and ret_error like above, and -ENOENT: there is none. */
+ * absolute; checked like above.  Another cleaner is waited for at most wait_ms.  Errors and
+ * ret_error like above, and -ENOENT: there is none. */
 __attribute__((warn_unused_result)) int apmp_folder_seize(const struct apmp_folder_kind *kind,
-							  const char *path, struct apmp_folder *ret,
-							  char *ret_error, size_t error_size);
+							  const char *path, int wait_ms,
+							  struct apmp_folder *ret, char *ret_error,
+							  size_t error_size);
 
 /* The calling process, which inherited the lock, names itself as the holder.  -errno. */
 __attribute__((warn_unused_result)) int apmp_folder_take_over(const struct apmp_folder *folder);

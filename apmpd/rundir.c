@@ -89,9 +89,10 @@ int apmp_rundir_open(const char *machine, struct apmp_folder *ret, char *ret_err
 	return apmp_folder_open(&rundirs, machine, ret, ret_error, size, ret_holder);
 }
 
-int apmp_rundir_seize(const char *path, struct apmp_folder *ret, char *ret_error, size_t size)
+int apmp_rundir_seize(const char *path, int wait_ms, struct apmp_folder *ret, char *ret_error,
+		      size_t size)
 {
-	return apmp_folder_seize(&rundirs, path, ret, ret_error, size);
+	return apmp_folder_seize(&rundirs, path, wait_ms, ret, ret_error, size);
 }
 
 void apmp_rundir_close(struct apmp_folder *rundir)

@@ -23,8 +23,9 @@ __attribute__((warn_unused_result)) int apmp_rundir_open(const char *machine,
 
 /* Locks the run directory of a dead box in order to clean it.  Errors and outputs are those of
  * apmp_folder_seize(). */
-__attribute__((warn_unused_result)) int apmp_rundir_seize(const char *path, struct apmp_folder *ret,
-							  char *ret_error, size_t error_size);
+__attribute__((warn_unused_result)) int apmp_rundir_seize(const char *path, int wait_ms,
+							  struct apmp_folder *ret, char *ret_error,
+							  size_t error_size);
 
 /* Lets go of the lock; removes nothing. */
 void apmp_rundir_close(struct apmp_folder *rundir);

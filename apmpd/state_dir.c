@@ -262,7 +262,7 @@ static int clean_one(const char *base, const char *machine, json_t *said)
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", base, machine) >= sizeof(path))
 		return -ENAMETOOLONG;
-	error = apmp_folder_seize(&states, path, &state, why, sizeof(why));
+	error = apmp_folder_seize(&states, path, APMP_FOLDER_WAIT_MS, &state, why, sizeof(why));
 	if (error == -ENOENT)
 		return 0;
 	if (error) {

@@ -3,6 +3,8 @@
  *
  * WHAT      Our standard input, output and error go along with the call, so the program reads and
  *           writes them itself; we only wait for its end and end as it did.
+ *           With --json our standard output is the document's alone: the program then writes to
+ *           our standard error in its place.
  * SIGNALS   None is caught: whatever ends us closes the connection, and then the console kills the
  *           program. So ^C, a closed terminal and kill -9 all do what is expected.
  */
@@ -115,7 +117,8 @@ static int wait_for_end(const struct cli *cli, const struct cli_args *args,
 
 int cli_run(struct cli *cli, const struct cli_args *args)
 {
-	static const int standard[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	const int standard[] = {STDIN_FILENO, cli->json ? STDERR_FILENO : STDOUT_FILENO,
+				STDERR_FILENO};
 	bool detach = cli_option(args, "detach");
 	json_t *parameters = run_parameters(args);
 	struct varlink_client *client;

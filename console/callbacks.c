@@ -252,7 +252,7 @@ static void on_booted(struct partition *p)
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	console_event(p->console, "instance.booted", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
-	if (!console_in_community(p)) /* the others go on to join */
+	if (!console_joins(p)) /* the others go on to join */
 		boot_done(p);
 }
 
@@ -317,6 +317,7 @@ static void on_join_failed(struct partition *p, uint64_t about)
 	struct varlink_call *call = p->boot_call;
 	const char *why = strerror((int)about);
 
+	p->runs_alone = true;
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	port_print(p, "apmp-console: partition %s did not join: %s", p->name, why);
 	p->boot_call = NULL;

@@ -27,6 +27,15 @@ void console_permanent(struct console *c)
 	apmp_update_store64(&c->update, APMP_OBJECT_STATE, level, apmp_load_relaxed(level) + 1);
 }
 
+bool console_tree_locked(struct console *c, struct apmp_configured *ret_why)
+{
+	/* Nobody is its author, so it is refused; when the tree is locked, for that reason. */
+	const struct apmp_call_request r = {.op = APMP_CALL_SET_ID};
+
+	return apmp_configure(&c->tw, &r, APMP_ADMINISTRATOR, ret_why) &&
+	       ret_why->reason == APMP_REASON_LOCKED;
+}
+
 /* The host refused what the change needs: it is taken back. */
 static int host_refuses(struct console *c, const struct apmp_box_event *event,
 			struct apmp_configured *ret)
@@ -69,6 +78,19 @@ static int32_t assigned_node(const struct apmp_call_request *r)
 		       r->op == APMP_CALL_REASSIGN
 		   ? (int32_t)r->arg[0]
 		   : GCT_NONE;
+}
+
+/* An instance gives up a CPU that it still runs on: the next user would find it taken. */
+static bool is_running(struct console *c, const struct apmp_call_request *r, int32_t by)
+{
+	bool gives_up = r->op == APMP_CALL_REASSIGN || (r->op == APMP_CALL_DEASSIGN && r->arg[1]);
+	const struct partition *p = gives_up ? console_partition_of(c, by) : NULL;
+	struct apmp_tree_node cpu;
+
+	return p && r->arg[0] <= INT32_MAX &&
+	       apmp_tree_node(&c->tw.tree, (int32_t)r->arg[0], &cpu) == 0 && cpu.type == GCT_CPU &&
+	       cpu.current_owner == by && cpu.id < APMP_MAX_CPUS &&
+	       apmp_load_acquire(&c->env.lines[cpu.id].runner) == console_identity(p);
 }
 
 static void tell(struct console *c, const struct apmp_call_request *r, int32_t by, const char *what)
@@ -121,11 +143,13 @@ static int start(struct console *c, const struct apmp_call_request *r, void (*wi
 	case BOOT_RUNNING:
 		ret->reason = APMP_REASON_INITIALIZED;
 		return -EBUSY;
+	case BOOT_MISSING: /* the rules have looked already */
 	case BOOT_NOT_ENOUGH:
-		ret->reason = APMP_REASON_TEMPLATE;
+		ret->reason =
+		    refusal.error == BOOT_MISSING ? APMP_REASON_TEMPLATE : APMP_REASON_NO_MEMORY;
 		ret->ret[0] = refusal.wanted;
 		ret->ret[1] = refusal.had;
-		return -ENODEV;
+		return -apmp_reason_info(ret->reason)->err;
 	default:
 		return -refusal.err;
 	}
@@ -138,8 +162,10 @@ static void follow(struct console *c, const struct apmp_call_request *r, struct 
 	if (r->op == APMP_CALL_CREATE_PARTITION)
 		/* Its objects are there; libuv's refusal leaves it to the next console. */
 		apmp_assert(console_partition_open(c, (uint32_t)ret->ret[0]) == 0);
-	if (deleted)
+	if (deleted) {
+		console_event(c, "partition.deleted", deleted, NULL);
 		console_partition_close(deleted);
+	}
 	if (gets_cpu)
 		for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
 			console_send_startreq(gets_cpu, cpu);
@@ -161,6 +187,11 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 	char what[64];
 	int err;
 
+	if (is_running(c, r, by)) {
+		*ret = (struct apmp_configured){.reason = APMP_REASON_IN_USE,
+						.about = (int32_t)r->arg[0]};
+		return -EBUSY;
+	}
 	name_target(c, r, what, sizeof(what));
 	err = apmp_configure(&c->tw, r, by, ret);
 	if (err)
@@ -176,6 +207,7 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 		/* What a dead console may have left for this id is not this partition's. */
 		console_partition_drop(c, (uint32_t)ret->ret[0]);
 		err = console_partition_make(c, (uint32_t)ret->ret[0], &event);
+		apmp_tree_set_hwrpb(&c->tw, (uint32_t)ret->ret[0], CONSOLE_HWRPB_PA(ret->ret[0]));
 	} else if (assigned_node(r)) {
 		err = follow_cpu(c, assigned_node(r), &gets_cpu, &event);
 	}

@@ -59,6 +59,7 @@ struct partition {
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
 	bool boot_after_fence;
+	bool runs_alone; /* its community could not be joined */
 	int exit_status; /* wait status of its last instance, -1 unknown */
 	/* Callbacks REMOVE_INSTANCE that wait for the fence. */
 	struct {
@@ -116,10 +117,9 @@ struct console {
 	uint64_t saving_level;
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
-	bool announced;	 /* the box was told that power on is complete */
-	uint64_t served; /* operators and partitions that were answered */
-	struct apmp_box_event
-	    last; /* how the console before this one ended; op 0: there was none */
+	bool announced;		      /* the box was told that power on is complete */
+	uint64_t served;	      /* operators and partitions that were answered */
+	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -131,7 +131,8 @@ const char *console_state_name(enum apmp_partition_state state);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
-bool console_in_community(const struct partition *p);
+/* Whether it is to join a sharing set: its community has shared memory. */
+bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
 /* An operator or a partition was answered: the box is told of the first. */
@@ -160,10 +161,10 @@ void console_partition_close(struct partition *p);
 __attribute__((warn_unused_result)) int console_partitions_open(struct console *c,
 								struct apmp_box_event *ret_event);
 
-/* unconfigured.c: the machine file's partitions, a new reference; of a machine that nobody has
- * divided the one that it begins with [0064].  -ENODEV, with a sentence in c->why; -ENOMEM. */
-__attribute__((warn_unused_result)) int console_division(struct console *c,
-							 json_t **ret_partitions);
+/* unconfigured.c: communities and partitions of the machine file, a new reference; of a machine
+ * that nobody has divided those that it begins with [0064].  -ENODEV, with a sentence in c->why;
+ * -ENOMEM. */
+__attribute__((warn_unused_result)) int console_division(struct console *c, json_t **ret_division);
 
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
@@ -205,7 +206,15 @@ void console_durable_forget(struct console *c, const void *ctx);
 char *console_nvram_text(struct console *c);
 
 /* lifecycle.c */
-enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
+enum boot_error {
+	BOOT_OK = 0,
+	BOOT_RUNNING,
+	BOOT_MISSING,	 /* it lacks components: it is held until it has enough [0065, 0079] */
+	BOOT_NOT_ENOUGH, /* the host has too little memory */
+	BOOT_HOST,
+};
+/* What people call the parts that the template asks for. */
+const char *console_part_name(uint8_t type);
 struct boot_refusal {
 	enum boot_error error;
 	const char *what;
@@ -256,7 +265,12 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 		   ...);
 void console_events_serve(struct console *c, struct varlink_call *call, const json_t *parameters);
 
-/* show_tree.c: what people call a node. */
+/* show_health.c: timing, fence, notice_exit, memory by owner and health. */
+void console_add_health(struct console *c, json_t *status);
+
+/* show_tree.c: what people call a node: "beta", "3", "0.0.1"; and in a sentence: partition "beta",
+ * CPU 3, bus 0.0.1.  Empty when there is no such node. */
+void console_name(struct console *c, int32_t handle, char *ret_name, size_t size);
 void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size);
 
 /* operator.c, show.c, run.c, port.c: Varlink methods. */

@@ -13,6 +13,7 @@
 
 #include "console/hardware.h"
 #include "console/nvram.h"
+#include "console/place_memory.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
@@ -52,83 +53,36 @@ static int read_config(struct console *c)
 	return 0;
 }
 
-/* A descriptor that may give at_least bytes to this owner: rather one that its community or itself
- * has already (the others stay free for owners of another kind), rather near, rather large. */
-struct source {
-	int32_t desc, sub, desc_owner;
-	uint64_t largest;
-};
-
-static struct source find_source(struct console *c, int32_t community, int32_t owner, int32_t near,
-				 uint64_t at_least)
-{
-	struct apmp_tree *tree = &c->tw.tree;
-	struct source best = {0};
-	int best_score = 0, score;
-	struct apmp_tree_walk walk;
-	struct apmp_tree_node node;
-
-	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk_type(tree, &walk, GCT_MEMORY_DESC, &node) > 0) {
-		struct source s = {
-		    .desc = node.handle, .sub = node.parent, .desc_owner = node.owner};
-		struct apmp_tree_fragment f;
-		bool is_near = node.affinity == near;
-
-		if (node.owner && node.owner != community && node.owner != owner)
-			continue;
-		for (uint32_t i = 0; apmp_tree_fragment(tree, node.handle, i, &f) == 0; i++)
-			if (!f.owner && f.size > s.largest)
-				s.largest = f.size;
-		score = (s.desc_owner ? 4 : 0) + (is_near ? 2 : 0) + 1;
-		if (s.largest < at_least || score < best_score ||
-		    (score == best_score && s.largest <= best.largest))
-			continue;
-		best = s;
-		best_score = score;
-	}
-	return best;
-}
-
-static int no_place(struct console *c, const char *what, uint64_t wanted, uint64_t missing)
-{
-	snprintf(c->why, sizeof(c->why),
-		 "%s: %llu bytes of memory wanted, %llu of them find no place: a memory subsystem "
-		 "that a community uses can't also serve partitions outside of it",
-		 what, (unsigned long long)wanted, (unsigned long long)missing);
-	return -ENOMEM;
-}
-
 /* Gives size bytes, in as few fragments as there must be; what is for whom, for people.
  * -ENOMEM, with a sentence in c->why. */
 static int place_memory(struct console *c, const char *what, int32_t community, int32_t owner,
 			int32_t near, uint64_t size, uint32_t flags, uint64_t first_min)
 {
-	const uint64_t wanted = size;
+	struct console_piece pieces[CONSOLE_PIECES];
+	struct apmp_tree_node desc;
+	uint64_t had;
+	int count = console_plan_memory(c, owner, near, size, first_min, pieces, &had), err = 0;
 
-	while (size > 0) {
-		struct source s = find_source(c, community, owner, near, size);
-		uint64_t take, pa;
-		int err;
-
-		if (!s.desc) /* not in one piece */
-			s = find_source(c, community, owner, near,
-					first_min ? first_min : APMP_GRANULE);
-		if (!s.desc)
-			return no_place(c, what, wanted, size);
-		take = s.largest < size ? s.largest : size;
-		if (!s.desc_owner) { /* [0096]: what is shared, or split, is the community's */
-			apmp_tree_set_owner(&c->tw, s.sub, community ? community : owner);
-			apmp_tree_set_current_owner(&c->tw, s.sub, community ? community : owner);
+	if (count < 0) {
+		snprintf(
+		    c->why, sizeof(c->why),
+		    "%s: %llu bytes of memory wanted, %llu of them find no place: a memory "
+		    "subsystem that a community uses can't also serve partitions outside of it",
+		    what, (unsigned long long)size, (unsigned long long)(size - had));
+		return count;
+	}
+	for (int i = 0; i < count && !err; i++) {
+		apmp_assert(apmp_tree_node(&c->tw.tree, pieces[i].desc, &desc) == 0);
+		if (!desc.owner) { /* [0096]: what is shared, or split, is the community's */
+			apmp_tree_set_owner(&c->tw, desc.parent, community ? community : owner);
+			apmp_tree_set_current_owner(&c->tw, desc.parent,
+						    community ? community : owner);
 		}
-		err = apmp_tree_take_memory(&c->tw, s.desc, take, owner, flags, &pa);
-		if (err)
-			return err;
-		size -= take;
-		first_min = 0;
+		err = apmp_tree_set_fragment(&c->tw, pieces[i].pa, pieces[i].size, owner, true,
+					     flags);
 		flags &= ~GCT_MEM_BASE;
 	}
-	return 0;
+	return err;
 }
 
 /* The community of this name; GCT_NONE. */
@@ -143,13 +97,13 @@ static int32_t community_handle(struct console *c, const char *name)
 	return GCT_NONE;
 }
 
-static int add_communities(struct console *c)
+static int add_communities(struct console *c, const json_t *communities)
 {
 	const json_t *community;
 	char what[64];
 	size_t i;
 
-	json_array_foreach(json_object_get(c->config, "communities"), i, community)
+	json_array_foreach(communities, i, community)
 	{
 		const char *name = json_string_value(json_object_get(community, "name"));
 		int id = apmp_tree_add_community(&c->tw, name);
@@ -252,17 +206,20 @@ static void tell_restored(struct console *c)
 /* Communities and partitions with what they own, as the machine file has them. */
 static int divide_by_file(struct console *c)
 {
-	int err = add_communities(c);
-	json_t *partitions = NULL;
+	json_t *division;
 	const json_t *partition;
 	size_t i;
+	int err = console_division(c, &division);
 
-	if (!err)
-		err = console_division(c, &partitions);
 	if (err)
 		return err;
-	json_array_foreach(partitions, i, partition) if (!err) err = add_partition(c, partition);
-	json_decref(partitions);
+	err = add_communities(c, json_object_get(division, "communities"));
+	json_array_foreach(json_object_get(division, "partitions"), i, partition)
+	{
+		if (!err)
+			err = add_partition(c, partition);
+	}
+	json_decref(division);
 	return err;
 }
 

@@ -1,7 +1,8 @@
 /*
- * unconfigured.c - a machine that nobody has divided yet [0064]: one partition with the primary
- * CPU, the least memory and the first bus, whose port is the administrator's; commands make the
- * rest.
+ * unconfigured.c - a machine that nobody has divided yet [0064]: one partition, "admin", with the
+ * primary CPU, the least memory and the first bus, whose port is the administrator's; commands make
+ * the rest.  It is in a community (the first there is, else "main"), without which its memory
+ * subsystem could serve nobody else [0097].
  */
 #include <errno.h>
 #include <stdio.h>
@@ -45,16 +46,18 @@ static const char *first_bus(const json_t *hardware)
 	return NULL;
 }
 
-int console_division(struct console *c, json_t **ret_partitions)
+int console_division(struct console *c, json_t **ret_division)
 {
 	const json_t *hardware = json_object_get(c->config, "hardware");
 	json_t *partitions = json_object_get(c->config, "partitions");
+	json_t *communities = json_object_get(c->config, "communities");
 	json_int_t cpu = first_primary(hardware);
-	const char *bus = first_bus(hardware);
+	const char *bus = first_bus(hardware), *name;
 
 	if (json_array_size(partitions) > 0) {
-		*ret_partitions = json_incref(partitions);
-		return 0;
+		*ret_division =
+		    json_pack("{s:O,s:O}", "communities", communities, "partitions", partitions);
+		return *ret_division ? 0 : -ENOMEM;
 	}
 	if (cpu < 0 || !bus) {
 		snprintf(c->why, sizeof(c->why),
@@ -62,8 +65,13 @@ int console_division(struct console *c, json_t **ret_partitions)
 			 bus ? "CPU that may be primary" : "bus");
 		return -ENODEV;
 	}
-	*ret_partitions =
-	    json_pack("[{s:s,s:n,s:[I],s:I,s:[s],s:b}]", "name", "admin", "community", "cpus", cpu,
-		      "memory", (json_int_t)CONSOLE_BASE_ALLOC, "buses", bus, "boot", 1);
-	return *ret_partitions ? 0 : -ENOMEM;
+	communities = json_array_size(communities) > 0
+			  ? json_incref(communities)
+			  : json_pack("[{s:s,s:i}]", "name", "main", "shared", 0);
+	name = json_string_value(json_object_get(json_array_get(communities, 0), "name"));
+	*ret_division =
+	    json_pack("{s:o,s:[{s:s,s:s,s:[I],s:I,s:[s],s:b}]}", "communities", communities,
+		      "partitions", "name", "admin", "community", name, "cpus", cpu, "memory",
+		      (json_int_t)CONSOLE_BASE_ALLOC, "buses", bus, "boot", 1);
+	return *ret_division ? 0 : -ENOMEM;
 }

@@ -32,25 +32,20 @@
 	X(EXIT, 6, "exit") /* arg0 enum apmp_exit: the primary enters console mode */              \
 	X(CREATE_COMMUNITY, 7, "create_community") /* text name; ret0 id, ret1 handle [0113] */    \
 	X(DELETE_COMMUNITY, 8, "delete_community") /* arg0 community [0116] */                     \
-	X(CREATE_PARTITION, 9,                                                                     \
-	  "create_partition") /* arg0 community or 0, arg1 1: boots at power  \
-						    * on; text name; ret0 id, ret1 handle */                    \
+	X(CREATE_PARTITION, 9, "create_partition") /* arg0 community or 0, arg1 1: boots at */     \
+	/* power on; text name; ret0 id, ret1 handle */                                            \
 	X(DELETE_PARTITION, 10, "delete_partition") /* arg0 partition [0116] */                    \
 	X(START_PARTITION, 11, "start_partition")   /* arg0 partition: boots it [0113] */          \
 	X(SET_COMMUNITY, 12, "set_community") /* arg0 partition, arg1 community or 0 [0063] */     \
 	X(ASSIGN, 13, "assign")		      /* arg0 node, arg1 owner [0101] */                   \
-	X(DEASSIGN, 14,                                                                            \
-	  "deassign") /* arg0 node, arg1 1: it is in use no more, current_owner is   \
-				     * cleared too; 0: that waits for the reboot [0102] */             \
-	X(REASSIGN, 15,                                                                            \
-	  "reassign") /* arg0 node, arg1 owner: from its owner, who uses it no more, \
-				     * to another one, in one update [0115] */             \
-	X(ASSIGN_MEMORY, 16,                                                                       \
-	  "assign_memory") /* arg0 pa or 0 for any, arg1 size, arg2 owner |     \
-					       * GCT_MEM_* << 32; ret0 pa [0095-0097] */                  \
-	X(DEASSIGN_MEMORY, 17,                                                                     \
-	  "deassign_memory")		  /* arg0 pa, arg1 size, arg2 as arg1 of DEASSIGN  \
-						   */       \
+	X(DEASSIGN, 14, "deassign")	      /* arg0 node, arg1 1: it is in use no more, */       \
+	/* current_owner is cleared too; 0: that waits for the reboot [0102]; ret0 1: it does */   \
+	X(REASSIGN, 15, "reassign") /* arg0 node, arg1 owner: from its owner, who uses it no */    \
+	/* more, to another one, in one update [0115] */                                           \
+	X(ASSIGN_MEMORY, 16, "assign_memory") /* arg0 pa or 0 for any, arg1 size, arg2 owner | */  \
+	/* GCT_MEM_* << 32; ret0 pa [0095-0097] */                                                 \
+	X(DEASSIGN_MEMORY, 17, "deassign_memory") /* arg0 pa, arg1 size, arg2 as arg1 of */        \
+	/* DEASSIGN, ret0 as there */                                                              \
 	X(LIMITS, 18, "limits")		  /* arg0 enum apmp_limit; ret0 its value [0095] */        \
 	X(SET_ID, 19, "set_id")		  /* arg0 the ID field of one's own node [0262] */         \
 	X(LOCK_TREE, 20, "lock_tree")	  /* the caller inhibits changes by others [0085] */       \

@@ -21,7 +21,7 @@ enum apmp_reason {
 struct apmp_reason_info {
 	int err;	     /* positive errno */
 	const char *varlink; /* name of the Varlink error */
-	const char *name;    /* lower case, as "not_owner" */
+	const char *name;    /* as in shm/reasons.def: "NOT_OWNER" */
 	const char *text;    /* a sentence without its full stop */
 };
 
@@ -42,17 +42,32 @@ struct apmp_configured {
 /*
  * Checks a request of the kinds CREATE_COMMUNITY to UNLOCK_TREE (shm/call.h), and makes the change.
  *
- * 0: the change is made and its update still open: the caller adds stores of its own and commits.
+ * 0: the change is made and its update still open: the caller adds at most APMP_UPDATE_SPARE stores
+ * of its own and commits.  After CREATE_PARTITION one of them is apmp_tree_set_hwrpb.
  * -errno of the reason: refused; nothing was stored, and no update is open.
- * Requests that only read (LIMITS) give 0 and leave no update open: apmp_update_open says which.
+ * Requests that change nothing (LIMITS; START_PARTITION, which only says whether it may be booted)
+ * give 0 and leave no update open: apmp_update_open says which.
  */
 APMP_CHECK int apmp_configure(struct apmp_tree_writer *tw, const struct apmp_call_request *request,
 			      int32_t by, struct apmp_configured *ret);
 
-/* Whether a partition has what the template asks for [0079].  0, or -ENODEV with what is missing. */
+/*
+ * Hot swap by the administrator [0074], in the same manner.  What comes in: spec as for
+ * apmp_tree_add, of a memory descriptor also its range; ret->ret[1] is its handle, the old one when
+ * it was there before.  Reasons: LOCKED, NO_SUCH_NODE (the parent), UNAVAILABLE (the parent),
+ * PRESENT, INVALID (it was there before, elsewhere or of another size), ALIGNMENT, TOO_MANY, POOL.
+ * What goes out: LOCKED, NO_SUCH_NODE, UNAVAILABLE, NOT_HOTSWAP, IN_USE.
+ */
+APMP_CHECK int apmp_hardware_insert(struct apmp_tree_writer *tw, const struct apmp_tree_spec *spec,
+				    uint64_t pa, uint64_t size, struct apmp_configured *ret);
+APMP_CHECK int apmp_hardware_remove(struct apmp_tree_writer *tw, int32_t handle,
+				    struct apmp_configured *ret);
+
+/* Whether a partition has what the template asks for [0079]: owned, in the box, and used by nobody
+ * else.  0, or -ENODEV with what is missing. */
 struct apmp_missing {
 	uint8_t type, subtype;
-	uint64_t wanted, had; /* pieces; of memory bytes of base memory [0097] */
+	uint64_t wanted, had; /* pieces; of memory bytes of its largest base segment [0085] */
 };
 APMP_CHECK int apmp_template_check(const struct apmp_tree *tree, int32_t partition,
 				   struct apmp_missing *ret);

@@ -66,6 +66,17 @@ int32_t apmp_tree_add_memory(struct apmp_tree_writer *tw, const struct apmp_tree
 	return at;
 }
 
+int32_t apmp_tree_insert_memory(struct apmp_tree_writer *tw, const struct apmp_tree_spec *spec,
+				uint64_t pa, uint64_t size)
+{
+	_Atomic uint64_t *mem_size = &apmp__tree_root(tw)->mem_size;
+	int32_t at = apmp_tree_add_memory(tw, spec, pa, size);
+
+	if (at > 0)
+		apmp__tree_put64(tw, mem_size, apmp_load_relaxed(mem_size) + size);
+	return at;
+}
+
 static struct apmp_tree_fragment fragment_at(const struct apmp_tree_writer *tw, int32_t desc,
 					     uint32_t idx)
 {

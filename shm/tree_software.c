@@ -240,7 +240,10 @@ void apmp_tree_delete_software(struct apmp_tree_writer *tw, int32_t handle)
 	clear_software(tw, node);
 	apmp__tree_put_handle(tw, &node->reserved, apmp_load_relaxed(&root->lookaside));
 	apmp__tree_put_handle(tw, &root->lookaside, handle);
-	if (type == GCT_PARTITION && apmp_load_relaxed(&root->primary_instance) == (int32_t)id)
+	if (type != GCT_PARTITION)
+		return;
+	apmp_tree_unlock(tw, (uint32_t)id);
+	if (apmp_load_relaxed(&root->primary_instance) == (int32_t)id)
 		apmp__tree_put_handle(tw, &root->primary_instance, -1);
 }
 
@@ -318,6 +321,13 @@ int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id
 		return -ENOENT;
 	c = (void *)apmp__tree_at(tw, handle);
 	return apmp_cas(&c->apmpdb_info, &old_info, new_info) ? 0 : -EAGAIN;
+}
+
+void apmp__tree_clear_database(struct apmp_tree_writer *tw, int32_t community)
+{
+	struct gct_community_node *c = (void *)apmp__tree_at(tw, community);
+
+	apmp__tree_put64(tw, &c->apmpdb_info, 0);
 }
 
 int apmp_tree_lock(struct apmp_tree_writer *tw, uint32_t partition_id)

@@ -47,13 +47,15 @@ int32_t apmp_tree_root(const struct apmp_tree_writer *tw, enum gct_node_type typ
 static void fill_limits(struct apmp_tree_writer *tw, const struct apmp_tree_limits *limits)
 {
 	struct gct_root_node *root = apmp__tree_root(tw);
+	uint64_t min_alloc = limits->min_alloc ? limits->min_alloc : APMP_GRANULE;
+	uint64_t min_align = limits->min_align ? limits->min_align : APMP_GRANULE;
 
 	apmp_store_relaxed(&root->lock, UINT64_MAX);
 	apmp_store_relaxed(&root->console_req, limits->console_req);
-	apmp_store_relaxed(&root->min_alloc, limits->min_alloc);
-	apmp_store_relaxed(&root->min_align, limits->min_align);
-	apmp_store_relaxed(&root->base_alloc, limits->base_alloc);
-	apmp_store_relaxed(&root->base_align, limits->base_align);
+	apmp_store_relaxed(&root->min_alloc, min_alloc);
+	apmp_store_relaxed(&root->min_align, min_align);
+	apmp_store_relaxed(&root->base_alloc, limits->base_alloc ? limits->base_alloc : min_alloc);
+	apmp_store_relaxed(&root->base_align, limits->base_align ? limits->base_align : min_align);
 	apmp_store_relaxed(&root->max_phys_address, limits->max_phys_address);
 	apmp_store_relaxed(&root->mem_size, limits->mem_size);
 	apmp_store_relaxed(&root->primary_instance, -1);

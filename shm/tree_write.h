@@ -17,7 +17,8 @@ struct apmp_tree_writer {
 	bool published;
 };
 
-/* What the platform is like [0084]. */
+/* What the platform is like [0084].  Sizes and alignments of fragments: 0 is a granule, of base
+ * memory as of other fragments. */
 struct apmp_tree_limits {
 	uint64_t console_req, min_alloc, min_align, base_alloc, base_align;
 	uint64_t max_phys_address, mem_size;
@@ -63,6 +64,10 @@ APMP_CHECK int32_t apmp_tree_add(struct apmp_tree_writer *tw, const struct apmp_
 APMP_CHECK int32_t apmp_tree_add_memory(struct apmp_tree_writer *tw,
 					const struct apmp_tree_spec *spec, uint64_t pa,
 					uint64_t size);
+/* The same when it comes into a box that is on: mem_size follows. */
+APMP_CHECK int32_t apmp_tree_insert_memory(struct apmp_tree_writer *tw,
+					   const struct apmp_tree_spec *spec, uint64_t pa,
+					   uint64_t size);
 /* Hot swap [0074]: a node and all below it, which nobody owns or uses, become unavailable; and one
  * comes back, with what can't be powered by itself below it.  mem_size follows. */
 void apmp_tree_take_out(struct apmp_tree_writer *tw, int32_t handle);

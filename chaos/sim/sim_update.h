@@ -42,8 +42,8 @@ extern struct update_world world;
 
 /* A machine that is on: sim.writer, sim.update and world are ready; main stack. */
 void update_world_begin(void);
-/* The console's own mappings and objects, anew. */
-void update_world_open(void);
+/* The console's objects as a new one finds them; remap: at addresses of its own. */
+void update_world_open(bool remap);
 /* Room for one, for the life of the process. */
 void update_image_make(struct update_image *image);
 void update_image_save(struct update_image *image);
@@ -71,6 +71,8 @@ struct update_request {
 
 extern const struct update_request update_requests[];
 extern const uint32_t update_request_count;
+/* A callback that changes the configuration, and that none of them has made; NULL. */
+const char *update_never_made(void);
 
 /* --- update_exhaust.c --- */
 

@@ -118,7 +118,7 @@ static void console_restarted(void *arg)
 	(void)arg;
 	now.accesses[REPAIRING] = 0;
 	now.phase = REPAIRING;
-	update_world_open();
+	update_world_open(now.reading); /* else it would cost more than all the rest */
 	err = apmp_tree_adopt(&sim.writer, &sim.update, sim.console_tree, sim.tree_size);
 	if (!err)
 		err = apmp_update_repair(&sim.update);
@@ -372,6 +372,10 @@ void update_exhaust(const struct sim_plan *plan, uint64_t only)
 	for (uint32_t r = 0; r < update_request_count; r++) {
 		sim_begin(plan);
 		exhaust(&update_requests[r]);
+	}
+	if (update_never_made()) {
+		sim_finding("no request here makes %s", update_never_made());
+		totals.failed++;
 	}
 	sim_noting = false;
 	sim_exhaust_number = 0;

@@ -22,8 +22,11 @@ struct update_world world;
 
 static int32_t add(enum gct_node_type type, int32_t parent, uint64_t id, int32_t config)
 {
-	const struct apmp_tree_spec spec = {
-	    .parent = parent, .type = type, .id = id, .flags = NODE_HARDWARE, .config = config};
+	const struct apmp_tree_spec spec = {.parent = parent,
+					    .type = type,
+					    .id = id,
+					    .flags = NODE_HARDWARE | NODE_HOTSWAP,
+					    .config = config};
 	int32_t at = apmp_tree_add(&sim.writer, &spec);
 
 	apmp_assert(at > 0);
@@ -36,7 +39,7 @@ static void add_block(uint64_t id, uint64_t first_cpu, uint64_t cpus, uint64_t b
 	int32_t sub, iop;
 	struct apmp_tree_spec memory = {.type = GCT_MEMORY_DESC,
 					.id = SIM_SHARED_PA + id * GRANULES * APMP_GRANULE,
-					.flags = NODE_HARDWARE};
+					.flags = NODE_HARDWARE | NODE_HOTSWAP};
 	int32_t at;
 
 	for (uint64_t cpu = first_cpu; cpu < first_cpu + cpus; cpu++)
@@ -67,9 +70,10 @@ static void map_objects(void)
 	sim.console_tree = sim_arena_map(SIM_TREE_PA, sim.tree_size, true);
 }
 
-void update_world_open(void)
+void update_world_open(bool remap)
 {
-	map_objects();
+	if (remap)
+		map_objects();
 	apmp_update_init(&sim.update, &sim.console_env, sim.journal);
 	apmp_update_object(&sim.update, APMP_OBJECT_TREE, sim.console_tree, sim.tree_size);
 	apmp_update_object(&sim.update, APMP_OBJECT_STATE, world.words, sizeof(*world.words));
@@ -109,7 +113,7 @@ void update_world_begin(void)
 	if (!world.boundary[0].tree) /* once in a process */
 		for (uint32_t b = 0; b < UPDATE_BOUNDARIES; b++)
 			update_image_make(&world.boundary[b]);
-	update_world_open();
+	update_world_open(true);
 	apmp_tree_create(&sim.writer, &sim.update, sim.console_tree, sim.tree_size, &limits);
 	add_block(0, 0, 3, 2);
 	add_block(1, 3, 2, 1);

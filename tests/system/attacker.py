@@ -350,9 +350,10 @@ def all_of(attempts, *arguments):
 
 def as_instance(told):
     console = Console(told)
+    harmless = {name: act for name, act in MEMORY.items() if name != "remove"}
     said = {"tree": all_of(MEMORY, console.map(console.tree_pa)),
-            "lines": all_of(MEMORY, console.map(console.lines_pa)),
-            "hwrpb": all_of(MEMORY, HWRPB)}
+            "lines": all_of(harmless, console.map(console.lines_pa)),
+            "hwrpb": all_of(harmless, HWRPB)}
     for name, pa in told["map_of"].items():
         said[f"map {name}"] = attempt(console.map, pa)
     return said

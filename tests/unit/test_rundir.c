@@ -87,14 +87,14 @@ START_TEST(one_box_only)
 	ck_assert_int_eq(apmp_rundir_alive("trio", &holder), 1);
 	ck_assert_int_eq(holder, getpid());
 	ck_assert_int_eq(apmp_rundir_alive("solo", &holder), 0);
-	ck_assert_int_eq(apmp_rundir_seize(rundir.path, &second, why, sizeof(why)), -EBUSY);
+	ck_assert_int_eq(apmp_rundir_seize(rundir.path, 1, &second, why, sizeof(why)), -EBUSY);
 	apmp_rundir_close(&rundir);
 	ck_assert_int_eq(apmp_rundir_alive("trio", &holder), 0);
 	rundir = open_one("trio");
 	ck_assert_int_eq(apmp_rundir_remove(&rundir), 0);
 	ck_assert_int_lt(access(rundir.path, F_OK), 0);
 	apmp_rundir_close(&rundir);
-	ck_assert_int_eq(apmp_rundir_seize(rundir.path, &second, why, sizeof(why)), -EINVAL);
+	ck_assert_int_eq(apmp_rundir_seize(rundir.path, 1, &second, why, sizeof(why)), -EINVAL);
 }
 END_TEST
 
@@ -183,7 +183,8 @@ START_TEST(waits_for_the_cleaner)
 	ck_assert_int_eq(waitpid(box, &status, 0), box);
 	apmp_rundir_close(&rundir);
 	snprintf(strrchr(path, '/'), 5, "/duo");
-	ck_assert_int_eq(apmp_rundir_seize(path, &cleaner, why, sizeof(why)), 0);
+	ck_assert_int_eq(apmp_rundir_seize(path, APMP_FOLDER_WAIT_MS, &cleaner, why, sizeof(why)),
+			 0);
 	ck_assert_int_eq(pipe(wires), 0);
 	box = fork();
 	if (box == 0) {
