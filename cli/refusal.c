@@ -56,6 +56,16 @@ static char *partition_name(const struct filling *filling)
 	return *name ? cli_text("%.*s", (int)strcspn(name, "\""), name) : NULL;
 }
 
+/* What stood in the way, if that is a partition or a community: "partition \"beta\"". */
+static char *holder(const struct filling *filling)
+{
+	const char *what = string_of(filling, "what");
+
+	if (!what || (strncmp(what, "partition ", 10) != 0 && strncmp(what, "community ", 10) != 0))
+		return NULL;
+	return cli_text("%s", what);
+}
+
 /* States of the contract that are no words of a sentence. */
 static const char *state_words(const char *state)
 {
@@ -94,6 +104,8 @@ static char *render(const struct filling *filling, const char *key)
 		return cli_text("%s", filling->asked ? filling->asked : "this was refused");
 	if (strcmp(key, "partition_name") == 0)
 		return partition_name(filling);
+	if (strcmp(key, "holder") == 0)
+		return holder(filling);
 	if (strcmp(key, "granule") == 0)
 		return cli_size_text(APMP_GRANULE);
 	if (text && strcmp(key, "state") == 0)
