@@ -19,6 +19,7 @@
 #define MACHINE VARLINK_MACHINE "."
 #define SERVICE VARLINK_SERVICE "."
 #define CLI	"org.apmp.cli."
+#define ASKED	"{asked}: "
 
 static const struct sentence {
 	const char *error;
@@ -101,7 +102,7 @@ static char *render(const struct filling *filling, const char *key)
 	const char *text = json_string_value(value);
 
 	if (strcmp(key, "asked") == 0)
-		return cli_text("%s", filling->asked ? filling->asked : "this was refused");
+		return filling->asked ? cli_text("%s", filling->asked) : NULL;
 	if (strcmp(key, "partition_name") == 0)
 		return partition_name(filling);
 	if (strcmp(key, "holder") == 0)
@@ -130,6 +131,9 @@ static char *fill(const char *template, const struct filling *filling)
 	FILE *out = open_memstream(&text, &size);
 	bool complete = true;
 
+	/* Who did not say what was wanted hears the rest. */
+	if (!filling->asked && strncmp(template, ASKED, strlen(ASKED)) == 0)
+		template += strlen(ASKED);
 	while (out && complete && *template) {
 		size_t plain = strcspn(template, "{");
 		size_t length = strcspn(template + plain, "}");
