@@ -287,6 +287,10 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);
 
+/* box_fault.c: the box's own flight recorder; its end, which is a power failure. */
+struct apmp_recorder *console_box_recorder(struct console *c);
+void console_kill_box(struct console *c, struct varlink_call *call);
+
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
 void port_close(struct partition *p);
 __attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
