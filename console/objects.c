@@ -82,6 +82,13 @@ int console_object_need(struct console *c, uint32_t kind, uint64_t id, uint64_t 
 	return err;
 }
 
+int console_room(struct console *c, uint64_t threads, struct apmp_box_event *ret_event)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_ROOM, .arg = {threads}};
+
+	return box_link_call(&c->box, &request, NULL, 0, ret_event, NULL);
+}
+
 void *console_object_map(struct console *c, uint32_t kind, uint64_t id)
 {
 	struct object *o = find(kind, id);
