@@ -117,9 +117,9 @@ struct console {
 	uint64_t saving_level;
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
-	bool announced;	 /* the box was told that power on is complete */
-	uint64_t served; /* operators and partitions that were answered */
-	struct apmp_box_event last; /* how the one before ended; op 0: there was none */
+	bool announced;		      /* the box was told that power on is complete */
+	uint64_t served;	      /* operators and partitions that were answered */
+	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -222,7 +222,8 @@ struct boot_refusal {
 	int err;
 	char text[APMP_BOX_TEXT_SIZE];
 };
-/* within, when it isn't NULL: called inside the update that begins the new life, before its commit. */
+/* within, when it isn't NULL: called inside the update that begins the new life, before its
+ * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
@@ -235,7 +236,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
-/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+/* Callbacks whose changes are durable up to level are answered; error: they could not be
+ * written. */
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
