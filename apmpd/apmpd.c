@@ -133,13 +133,16 @@ static int clean(const struct arguments *args)
 			   ? DONE
 			   : REFUSED;
 	json_array_foreach(said, i, sentence)
-	    fprintf(removed < 0 ? stderr : stdout, "%s\n", json_string_value(sentence));
+	    fprintf(removed < 0 ? stderr : stdout, "%s%s\n", removed < 0 ? "apmp: " : "",
+		    json_string_value(sentence));
+	if (removed < 0 && json_array_size(said) == 0)
+		fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
 	json_decref(said);
 	if (removed < 0)
-		fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
-	else if (removed == 0)
+		return REFUSED;
+	if (removed == 0)
 		printf("nothing was left behind\n");
-	return removed < 0 ? REFUSED : DONE;
+	return DONE;
 }
 
 /* All that can be mended without asking anybody else is what dead machines left. */

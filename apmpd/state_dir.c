@@ -238,8 +238,10 @@ int apmp_state_open(const char *machine, struct apmp_folder *ret, char *ret_erro
 
 void apmp_state_close(struct apmp_folder *state)
 {
-	int error = apmp_folder_remove(state);
+	int error;
 
+	unlinkat(state->dir_fd, APMP_NVRAM_NEW, 0); /* left by a box that was killed, or none */
+	error = apmp_folder_remove(state);
 	(void)error; /* what stays is a file that says a number, and the next one takes it */
 	apmp_folder_close(state);
 }
