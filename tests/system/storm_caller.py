@@ -33,7 +33,7 @@ BASE = tc.CONSTANT["GCT_MEM_BASE"]
 GRANULE = tc.GRANULE
 INITIALIZED = tc.CONSTANT["NODE_INITIALIZED"]
 PRIMARY = tc.CONSTANT["NODE_PRIMARY"]
-BOOTED = 1
+BOOTED, JOINED = 1, 5  # enum apmp_report
 READS_MAX = 1000  # looks at a tree that is never at rest
 CONTEXT = tc.Shape.offset("hwrpb_slot", "context")
 
@@ -99,12 +99,12 @@ class Caller:
         """The tree at rest, by the level protocol; None: nobody was able to read it."""
         for _ in range(READS_MAX):
             before = tc.ROOT.read(self.memory, tc.HEADER.size)
-            data = self.memory[:tc.HEADER.size + before.first_free + tc.ALIGN]
+            data = self.memory[:tc.HEADER.size + before.first_free]
             after = tc.ROOT.read(self.memory, tc.HEADER.size)
             if (before.current_level == before.transient_level == after.current_level
                     == after.transient_level):
                 try:
-                    return tc.Tree(data + bytes(len(self.memory) - len(data)))
+                    return tc.Tree(data)
                 except tc.Broken as error:
                     self.note(f"X a torn tree at level {before.current_level}: {error}")
                     return None
@@ -115,6 +115,9 @@ class Caller:
     def run(self):
         self.map_tree()
         self.report(BOOTED, self.identity)
+        self.report(JOINED, self.identity)  # or power on would wait for that
+        with open(f"{FOLDER}/go", "rb"):
+            pass  # the test has opened the other end
         while not os.path.exists(f"{FOLDER}/stop"):
             tree = self.read_tree()
             self.me = tree.partition_array[self.number] if tree else 0

@@ -104,14 +104,18 @@ def text(field):
 
 
 class Tree:
-    """A copy of the tree's memory, read as far as it goes; what stops that is Broken."""
+    """A copy of the tree's memory, read as far as it goes; what stops that is Broken. The copy may
+    end with what is in use (first_free)."""
 
     def __init__(self, data):
         self.data = data
+        if len(data) < HEADER.size + ROOT.size:
+            raise Broken(f"{len(data)} bytes are no tree")
         self.header = HEADER.read(data, 0)
-        if not HEADER.size + ROOT.size <= self.header.size <= len(data):
-            raise Broken(f"its header says {self.header.size} bytes of {len(data)}")
         self.size = self.header.size - HEADER.size
+        first_free = ROOT.read(data, HEADER.size).first_free
+        if not ROOT.size <= first_free <= min(self.size, len(data) - HEADER.size):
+            raise Broken(f"{self.header.size} bytes, used up to {first_free}, of {len(data)}")
         self.root = self.node(0)
         if self.root.type != TYPE["root"]:
             raise Broken("handle 0 is no root")
@@ -127,9 +131,9 @@ class Tree:
         self.community_array = self._array(self.root.communities)
         self.lookaside = self._lookaside()
 
-    def node(self, handle, within=None):
+    def node(self, handle):
         """The node at this handle, with all of its fields."""
-        end = self.size if within is None else within
+        end = len(self.data) - HEADER.size
         if handle % ALIGN or not 0 <= handle <= end - NODE.size:
             raise Broken(f"handle {handle} is none")
         node = NODE.read(self.data, HEADER.size + handle)
@@ -147,7 +151,7 @@ class Tree:
             handle, parent = waiting.pop()
             if handle in self.nodes:
                 raise Broken(f"node {handle} is met twice")
-            node = self.node(handle, self.root.first_free)
+            node = self.node(handle)
             self.nodes[handle], self.parents[handle] = node, parent
             if node.next_sib:
                 waiting.append((node.next_sib, parent))
@@ -161,7 +165,7 @@ class Tree:
 
     def _bindings(self):
         found, at = {}, self.root.bindings
-        while 0 < at <= self.size - BINDING.size:
+        while 0 < at <= self.root.first_free - BINDING.size:
             entry = BINDING.read(self.data, HEADER.size + at)
             if not entry.node_type:
                 return found
@@ -174,19 +178,19 @@ class Tree:
         info = MEM_INFO.read(self.data, HEADER.size + handle + FIRST_PARTITION_OFFSET)
         at = handle + node.mem_frag
         if (info.desc_count > self.root.max_fragments or at % 8
-                or not 0 < at <= self.size - self.root.max_fragments * MEM_DESC.size):
+                or not 0 < at <= self.root.first_free - info.desc_count * MEM_DESC.size):
             raise Broken(f"memory descriptor {handle}: {info.desc_count} fragments at {at}")
         return info, [MEM_DESC.read(self.data, HEADER.size + at + i * MEM_DESC.size)
                       for i in range(info.desc_count)]
 
     def _lookaside(self):
-        """Handles of deleted software nodes; the list goes by next_sib."""
+        """Handles of deleted software nodes; the list goes on through `reserved`."""
         found, at = [], self.root.lookaside
         while at:
             if at in found:
                 raise Broken(f"the lookaside list meets {at} twice")
             found.append(at)
-            at = self.node(at, self.root.first_free).next_sib
+            at = self.node(at).reserved
         return found
 
     def of_type(self, name):
@@ -383,7 +387,7 @@ class Check:
 
     def chains(self):
         """Bound nodes have the owner of those above them, up to the config node [0101, 0193]; below
-        what is a community's there is only what is its own [0193, 0195]."""
+        what is a community's there is only its own and its partitions' [0193, 0195]."""
         tree = self.tree
         for handle, node in tree.nodes.items():
             if node.type not in tree.bindings or flag(node.node_flags, "NODE_HW_TEMPLATE"):
@@ -404,8 +408,7 @@ class Check:
         for above in self.ancestors(handle):
             owner = tree.nodes[above].owner
             shared = owner in tree.nodes and tree.nodes[owner].type == TYPE["community"]
-            controller = node.type == TYPE["memory_controller"] and shared
-            if node.owner != owner and not controller:
+            if node.owner != owner and not shared:
                 self.say(f"{self.called(handle)} is {self.called(node.owner)}'s, "
                          f"{self.called(above)} above it {self.called(owner)}'s")
             if above == node.config:
@@ -548,8 +551,10 @@ class Memory:
             file.close()
 
     def tree(self):
-        file = self._files["tree"][0]
-        return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+        """As much of it as is in use."""
+        fd = self._files["tree"][0].fileno()
+        first_free = ROOT.read(os.pread(fd, ROOT.size, HEADER.size), 0).first_free
+        return os.pread(fd, HEADER.size + max(first_free, ROOT.size), 0)
 
     def hwrpbs(self):
         """{partition: bytes} of those that have had a life."""
