@@ -284,7 +284,10 @@ class Storm:
         for seq in [seq for seq, asked in self.logs.asked.items() if asked[3] == identity]:
             del self.logs.asked[seq]
             self.open.pop(seq, None)
-            self.updates = [update for update in self.updates if seq not in update.seqs]
+            for update in self.updates:
+                if seq in update.seqs:
+                    update.seqs.discard(seq)
+                    update.seqs.add(ITSELF)
 
     def answer(self, seq, error, reason, ret):
         """The console is about to answer: done and seen, or not done."""
