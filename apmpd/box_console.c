@@ -124,6 +124,8 @@ static void send_objects(struct apmp_box *box)
 					       .id = object->id,
 					       .size = object->size};
 
+		if (object->kind == APMP_BOX_NVRAM)
+			apmp__nvram_describe(&box->nvram, &event);
 		apmp_link_send(box->console.link, &event, object->fds, object->fd_count);
 	}
 }

@@ -12,6 +12,8 @@
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
 #include "apmpd/box_objects.h"
+#include "apmpd/nvram_store.h"
+#include "apmpd/own_recorder.h"
 #include "apmpd/partition_uid.h"
 #include "apmpd/spawn.h"
 #include "apmpd/watch.h"
@@ -95,6 +97,25 @@ struct apmp_partition {
 	struct apmp_exit last; /* the last one like this */
 };
 
+/* Contents that are to be written, and who asked for that. */
+#define APMP__NVRAM_ASKED 64u
+
+struct apmp_nvram_job {
+	void *contents; /* NULL: no job */
+	uint64_t size;
+	unsigned asked_count;
+	struct apmp_asked asked[APMP__NVRAM_ASKED];
+};
+
+struct apmp_nvram {
+	struct apmp_nvram_store store;
+	uint64_t read; /* the generation that was */
+	uv_work_t work;
+	bool busy;
+	struct apmp_nvram_job now, next;
+	int error; /* of the last write */
+};
+
 enum apmp_power {
 	APMP_POWER_ON = 1,
 	APMP_POWER_ENDING_PARTITIONS,
@@ -133,7 +154,7 @@ struct apmp_box {
 	bool said_on; /* the word was said, whatever it was */
 	bool was_on;
 
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct apmp_log log;
 	char mark[sizeof(APMP_MARK_VARIABLE) + APMP_MARK_SIZE]; /* "APMP_BOX=..." */
 	char machine_variable[32 + APMP_NAME_SIZE];
@@ -158,6 +179,7 @@ struct apmp_box {
 	struct apmp_asked off_asked;
 
 	struct apmp_objects objects;
+	struct apmp_nvram nvram;
 	struct apmp_console console;
 	struct apmp_child *children;
 	struct apmp_partition partitions[APMP_MAX_PARTITIONS];
@@ -280,6 +302,16 @@ int apmp__box_pong(struct apmp_box *box, struct apmp_call *call);
 
 void apmp__box_request(void *owner, const struct apmp_box_request *request, const int *fds,
 		       unsigned fd_count);
+
+/* box_nvram.c */
+
+/* Keeps what was read as an object, and gets ready to write.  -errno. */
+__attribute__((warn_unused_result)) int apmp__nvram_start(struct apmp_box *box);
+/* What OBJECT says of it. */
+void apmp__nvram_describe(const struct apmp_nvram *nvram, struct apmp_box_event *event);
+int apmp__box_nvram(struct apmp_box *box, struct apmp_call *call);
+/* Whether something is being written, or waits for that. */
+bool apmp__nvram_busy(const struct apmp_nvram *nvram);
 
 /* box_power.c */
 

@@ -101,7 +101,7 @@ static const struct {
     [APMP_BOX_OP_ON] = {op_on, false, false},
     [APMP_BOX_OP_OFF] = {op_off, false, true},
     [APMP_BOX_OP_REMOVE] = {apmp__box_remove, true, true},
-    [APMP_BOX_OP_NVRAM] = {NULL, false, true},
+    [APMP_BOX_OP_NVRAM] = {apmp__box_nvram, false, true},
     [APMP_BOX_OP_PONG] = {apmp__box_pong, false, true},
 };
 

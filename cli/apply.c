@@ -10,29 +10,25 @@
  *           the first one did not.
  * SIGNALS   ^C and the like take effect where we wait: we stop after saying what was done, and end
  *           as who does not catch it. The step that was asked for may still be done.
- * CRASHES   Before the first step, whom the plan boots is written to the file `apply` of the
- *           machine's run directory. The next apply boots them, unless they had another life since.
- *           Its lock keeps a second apply out.
+ * CRASHES   Whom the plan boots is recorded before the first step (apply_record.h). The next apply
+ *           boots them, unless they had another life since.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/apply_record.h"
 #include "cli/plan.h"
 #include "cli/table.h"
 
 enum {
-	AGAIN_MS = 100,	   /* for what ends without an event */
-	RECORD_MAX = 8192, /* bytes: 64 names of 32, and numbers */
-	PLANS_MAX = 32,	   /* a console that dies more often in one apply needs somebody */
+	AGAIN_MS = 100, /* for what ends without an event */
+	PLANS_MAX = 32, /* a console that dies more often in one apply needs somebody */
 };
 
 /* How a step, or all of them, ended. */
@@ -51,6 +47,7 @@ struct applying {
 	json_t *plan, *allowed; /* allowed: whom it may halt */
 	json_t *done;		/* steps */
 	size_t next;		/* index of the plan's next step */
+	const json_t *step;	/* the last one that was asked for; NULL: none of this plan */
 	struct varlink_reply refusal;
 	sigset_t waiting; /* the signals that we take while we wait */
 };
@@ -96,83 +93,18 @@ static bool wait_for(const struct applying *a, int fd, long long ms)
 	return !stopped_by;
 }
 
-/* ---- the record ---- */
-
-/* Opens and locks it: 0, or an exit code after saying why not. */
-static int open_record(struct applying *a)
-{
-	char *directory = cli_machines_directory();
-	char *path = cli_text("%s/%s/apply", directory, a->machine.name);
-	char text[RECORD_MAX];
-	ssize_t size;
-	int code = CLI_DONE;
-
-	a->record = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	free(directory);
-	if (a->record < 0) {
-		code = cli_refuse(a->cli, CLI_REFUSED, "org.apmp.cli.Host",
-				  json_pack("{s:s, s:s}", "what", path, "reason", strerror(errno)));
-	} else if (flock(a->record, LOCK_EX | LOCK_NB) < 0) {
-		code = cli_refuse(a->cli, CLI_REFUSED, "org.apmp.machine.Busy",
-				  json_pack("{s:s}", "what", "the machine (another apmp apply)"));
-	} else {
-		size = pread(a->record, text, sizeof(text), 0);
-		a->resume = json_loadb(text, size > 0 ? (size_t)size : 0, 0, NULL);
-	}
-	free(path);
-	if (!json_is_object(a->resume)) {
-		json_decref(a->resume);
-		a->resume = json_object();
-	}
-	return code;
-}
-
-/* Whoever is booted in the end is remembered from before the first step on. */
-static void write_record(struct applying *a)
-{
-	const json_t *partitions = json_object_get(a->plan, "partitions"), *step;
-	char *text;
-	size_t i;
-
-	json_array_foreach(json_object_get(a->plan, "steps"), i, step)
-	{
-		const char *name =
-		    json_string_value(json_object_get(json_object_get(step, "parameters"), "name"));
-		json_t *incarnation = json_null(), *one;
-		size_t k;
-
-		if (strcmp(cli_string(step, "method"), "PartitionBoot") != 0)
-			continue;
-		json_array_foreach(partitions, k, one)
-		{
-			if (strcmp(cli_string(one, "name"), name) == 0)
-				incarnation = json_object_get(one, "incarnation");
-		}
-		json_object_set(a->resume, name, incarnation);
-	}
-	text = json_dumps(a->resume, JSON_COMPACT);
-	/* A record that can't be written is missed by nobody but an apply that was cut off. */
-	if (text && pwrite(a->record, text, strlen(text), 0) > 0)
-		(void)!ftruncate(a->record, (off_t)strlen(text));
-	free(text);
-}
-
-static void clear_record(struct applying *a)
-{
-	(void)!ftruncate(a->record, 0);
-}
-
 /* ---- one step ---- */
+
+/* Whether it is this error of the machine's interface. */
+static bool is_error(const char *error, const char *name)
+{
+	return strncmp(error, VARLINK_MACHINE ".", sizeof(VARLINK_MACHINE)) == 0 &&
+	       strcmp(error + sizeof(VARLINK_MACHINE), name) == 0;
+}
 
 static bool may_pass(const char *error)
 {
-	static const char *const errors[] = {"Busy", "Bound", "Locked"};
-
-	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
-		if (strncmp(error, VARLINK_MACHINE ".", sizeof(VARLINK_MACHINE)) == 0 &&
-		    strcmp(error + sizeof(VARLINK_MACHINE), errors[i]) == 0)
-			return true;
-	return false;
+	return is_error(error, "Busy") || is_error(error, "Bound") || is_error(error, "Locked");
 }
 
 /* Waits for something to happen in the machine, at most until then. */
@@ -219,26 +151,38 @@ static enum ended call(struct applying *a, const json_t *step, struct varlink_re
 	return r < 0 ? ENDED_LOST : ENDED_DONE;
 }
 
-/* What the reply of a step says beyond that it is done. */
-static const char *said(const json_t *parameters)
+/* Whether a later step boots a partition of this name, or, for a community, any. */
+static bool boots_later(const struct applying *a, const char *name)
 {
-	const json_t *active = json_object_get(parameters, "active");
+	const json_t *steps = json_object_get(a->plan, "steps");
+	bool community = true;
 
-	if (json_is_false(active))
-		return "in use from the next boot on";
-	if (json_is_true(json_object_get(parameters, "in_use")))
-		return "still in use until the next boot";
-	return NULL;
+	for (size_t i = 0; i < json_array_size(json_object_get(a->plan, "partitions")); i++)
+		community &=
+		    strcmp(cli_string(json_array_get(json_object_get(a->plan, "partitions"), i),
+				      "name"),
+			   name) != 0;
+	for (size_t i = a->next; i < json_array_size(steps); i++) {
+		const json_t *step = json_array_get(steps, i);
+		const json_t *parameters = json_object_get(step, "parameters");
+
+		if (strcmp(cli_string(step, "method"), "PartitionBoot") == 0 &&
+		    (community || strcmp(cli_string(parameters, "name"), name) == 0))
+			return true;
+	}
+	return false;
 }
 
 static void step_done(struct applying *a, const json_t *step, const json_t *answer)
 {
+	const char *to = cli_string(json_object_get(step, "parameters"), "to");
 	json_t *one = json_deep_copy(step);
 
 	json_object_set(one, "answer", (json_t *)(uintptr_t)answer);
 	json_array_append_new(a->done, one);
-	if (!a->cli->json && said(answer))
-		printf("        %s\n", said(answer));
+	if (!a->cli->json && json_is_false(json_object_get(answer, "active")) &&
+	    !boots_later(a, to))
+		printf("        %s has it from its next boot on\n", to);
 }
 
 static enum ended do_step(struct applying *a, const json_t *step)
@@ -258,6 +202,10 @@ static enum ended do_step(struct applying *a, const json_t *step)
 		}
 		if (!may_pass(reply.error) || now_ms() >= until) {
 			a->refusal = reply;
+			if (is_error(reply.error, "Storage")) { /* made, but not for ever */
+				step_done(a, step, reply.parameters);
+				a->next++;
+			}
 			return ENDED_REFUSED;
 		}
 		varlink_reply_fini(&reply);
@@ -282,6 +230,7 @@ static enum ended do_steps(struct applying *a)
 			       cli_string(step, "command"));
 			fflush(stdout);
 		}
+		a->step = step;
 		ended = do_step(a, step);
 		if (ended != ENDED_DONE)
 			break;
@@ -340,9 +289,10 @@ static enum ended plan_again(struct applying *a)
 	json_decref(a->plan);
 	a->plan = plan;
 	a->next = 0;
+	a->step = NULL;
 	if (!halts_are_allowed(a))
 		return ENDED_REFUSED;
-	write_record(a);
+	apply_record_write(a->record, a->resume, a->plan);
 	if (!a->cli->json)
 		printf("the console was restarted: %zu steps are left\n",
 		       json_array_size(json_object_get(plan, "steps")));
@@ -380,16 +330,15 @@ static void print_left(const struct applying *a, const json_t *left)
 	size_t i;
 
 	fflush(stdout);
-	fprintf(stderr, "apmp: %zu steps are done, %zu are not:\n", json_array_size(a->done),
-		json_array_size(left));
+	fprintf(stderr, "apmp: %zu steps were done, these were not:\n", json_array_size(a->done));
 	json_array_foreach(left, i, step) fprintf(stderr, "  %s\n", cli_string(step, "command"));
 	fprintf(stderr, "`apmp apply %s` goes on from here\n", a->file);
 }
 
 static void say_refusal(struct applying *a, enum ended ended)
 {
-	const json_t *step = json_array_get(json_object_get(a->plan, "steps"), a->next);
-	char *asked = cli_text("`%s`", cli_string(step, "command")), *sentence;
+	char *asked = cli_text("`%s`", a->step ? cli_string(a->step, "command") : "apmp apply");
+	char *sentence;
 
 	if (ended == ENDED_LOST)
 		a->refusal = (struct varlink_reply){
@@ -468,11 +417,11 @@ static int run(struct applying *a, const struct cli_args *args)
 		return refuse_restart(a);
 	a->allowed = json_incref((json_t *)(uintptr_t)halts);
 	if (json_array_size(json_object_get(a->plan, "steps")) > 0)
-		write_record(a);
+		apply_record_write(a->record, a->resume, a->plan);
 	take_signals(a);
 	ended = apply_all(a);
 	if (ended == ENDED_DONE)
-		clear_record(a);
+		apply_record_clear(a->record);
 	print_end(a, ended);
 	if (ended != ENDED_STOPPED)
 		return ended == ENDED_DONE ? CLI_DONE : CLI_REFUSED;
@@ -481,6 +430,21 @@ static int run(struct applying *a, const struct cli_args *args)
 	raise(stopped_by);
 	sigprocmask(SIG_SETMASK, &a->waiting, NULL);
 	return CLI_REFUSED;
+}
+
+/* Nobody else applies meanwhile. */
+static int lock(struct applying *a)
+{
+	a->record = apply_record_lock(&a->machine);
+	a->resume = apply_record_read(&a->machine);
+	if (a->record >= 0)
+		return CLI_DONE;
+	if (a->record == -EWOULDBLOCK)
+		return cli_refuse(a->cli, CLI_REFUSED, "org.apmp.cli.Applying",
+				  json_pack("{s:s}", "machine", a->machine.name));
+	return cli_refuse(a->cli, CLI_REFUSED, "org.apmp.cli.Host",
+			  json_pack("{s:s, s:s}", "what", "the record of this apply", "reason",
+				    strerror(-a->record)));
 }
 
 /* Plans; and with nothing to do says so. */
@@ -495,7 +459,7 @@ static int begin(struct applying *a, const struct cli_args *args)
 				  json_incref(a->refusal.parameters));
 	if (json_array_size(json_object_get(a->plan, "steps")) > 0 || a->cli->json)
 		return run(a, args);
-	clear_record(a);
+	apply_record_clear(a->record);
 	plan_print(a->cli, &a->machine, a->file, a->plan);
 	return CLI_DONE;
 }
@@ -509,11 +473,10 @@ int cli_apply(struct cli *cli, const struct cli_args *args)
 		code = cli_time(args, "--wait", cli_option(args, "wait"), &a.wait_ms);
 	if (code == CLI_DONE)
 		code = plan_begin(cli, a.file, &a.want, &a.machine, &a.client);
-	if (code == CLI_DONE) {
-		code = open_record(&a);
-		if (code == CLI_DONE)
-			code = begin(&a, args);
-	}
+	if (code == CLI_DONE)
+		code = lock(&a);
+	if (code == CLI_DONE)
+		code = begin(&a, args);
 	if (a.record >= 0)
 		close(a.record);
 	varlink_client_close(a.client);

@@ -83,13 +83,21 @@ static void measure(struct multiplexer *m)
 	}
 }
 
+/* Once it is true. */
+static void tell_chosen(struct multiplexer *m)
+{
+	const struct port *port = m->chosen;
+
+	if (port && port->fd >= 0 && m->screen.terminal)
+		screen_note(&m->screen, "what is typed goes to %s; ^] ? helps, ^] ^] leaves",
+			    port->line.name);
+}
+
 static void choose(struct multiplexer *m, struct port *port)
 {
 	m->chosen = port;
 	screen_choose(&m->screen, port ? &port->line : NULL);
-	if (port && m->screen.terminal)
-		screen_note(&m->screen, "what is typed goes to %s; ^] ? helps, ^] ^] leaves",
-			    port->line.name);
+	tell_chosen(m);
 }
 
 static struct port *add_port(struct multiplexer *m, const char *name, json_int_t id)
@@ -159,6 +167,8 @@ static void port_answered(struct multiplexer *m, struct port *port)
 	if (r == 0 && !reply.error) {
 		port->fd = varlink_client_release(port->client);
 		port->client = NULL;
+		if (port == m->chosen)
+			tell_chosen(m);
 	} else {
 		close_port(m, port);
 		m->stale = true;

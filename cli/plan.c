@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/apply_record.h"
 #include "cli/plan_diff.h"
 #include "cli/plan_now.h"
 #include "cli/table.h"
@@ -153,14 +154,16 @@ int cli_plan(struct cli *cli, const struct cli_args *args)
 	struct varlink_reply error = {0};
 	struct varlink_client *client;
 	struct machine machine;
-	json_t *want, *a_plan;
+	json_t *want, *resume, *a_plan;
 	int r = plan_begin(cli, args->args[0], &want, &machine, &client);
 
 	if (r != CLI_DONE)
 		return r;
-	r = plan_make(client, want, NULL, &a_plan, &error);
+	resume = apply_record_read(&machine);
+	r = plan_make(client, want, resume, &a_plan, &error);
 	varlink_client_close(client);
 	json_decref(want);
+	json_decref(resume);
 	if (r < 0)
 		return cli_no_answer(cli, &machine, r);
 	if (r > 0) {

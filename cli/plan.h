@@ -11,9 +11,8 @@ int plan_begin(struct cli *cli, const char *file, json_t **ret_want, struct mach
 	       struct varlink_client **ret_client);
 
 /*
- * Asks the machine what it is and plans, see plan_diff(). resume: {"beta": 3}, partitions that an
- * apply has halted, by their incarnation then (null: not known), or NULL; those that are not running
- * since boot at the end. 0, or -errno of the connection, or 1 after ret_error (to be finished) was
+ * Asks the machine what it is and plans, see plan_diff(). resume is the record of an apply that was
+ * cut off (apply_record.h); of those the ones that had no other life since boot in the end. 0, or -errno of the connection, or 1 after ret_error (to be finished) was
  * filled with the console's refusal.
  */
 int plan_make(struct varlink_client *client, const json_t *want, const json_t *resume,

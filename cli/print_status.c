@@ -81,6 +81,49 @@ static void print_communities(const struct cli *cli, const json_t *communities)
 	table_print(table, cli);
 }
 
+static void print_memory(const struct cli *cli, const json_t *memory)
+{
+	struct table *table = table_create("MEMORY-OF KIND >SIZE");
+
+	for (size_t i = 0; i < json_array_size(memory); i++) {
+		const json_t *one = json_array_get(memory, i);
+
+		table_string(table, NULL, cli_string(one, "owner"));
+		table_string(table, NULL, cli_string(one, "kind"));
+		table_cell(table, NULL, cli_bytes_text(one, "size"));
+	}
+	table_print(table, cli);
+}
+
+/* One line of health; good is green, the rest red. text is freed. */
+static void print_line(const struct cli *cli, const char *what, bool good, char *text)
+{
+	const char *color = cli_state_color(good ? "on" : "dead");
+
+	printf("%-14s %s%s%s\n", what, cli->color ? color : "", text, cli->color ? "\033[0m" : "");
+	free(text);
+}
+
+static void print_health(const struct cli *cli, const json_t *health)
+{
+	const json_t *console = json_object_get(health, "console");
+	const json_t *nvram = json_object_get(health, "nvram");
+	const json_t *pending = json_object_get(health, "fence_pending");
+	json_int_t restarts = json_integer_value(json_object_get(console, "restarts"));
+	const char *last = json_string_value(json_object_get(console, "last"));
+	const char *state = cli_string(nvram, "state");
+
+	print_line(cli, "console", restarts == 0,
+		   restarts == 0
+		       ? cli_text("never restarted")
+		       : cli_text("restarted %lld times%s%s", (long long)restarts,
+				  last ? "; how the last one ended: " : "", last ? last : ""));
+	print_line(cli, "NVRAM", strcmp(state, "failed") != 0,
+		   cli_text("%s; at power on: %s", state, cli_string(nvram, "power_on")));
+	print_line(cli, "fence pending", json_array_size(pending) == 0,
+		   json_array_size(pending) == 0 ? cli_text("nobody") : cli_names_text(pending));
+}
+
 static void print_status(const struct cli *cli, const json_t *status)
 {
 	printf("machine %s is %s, partitions are kept apart by %s\n\n",
@@ -91,6 +134,10 @@ static void print_status(const struct cli *cli, const json_t *status)
 	print_cpus(cli, json_object_get(status, "cpus"));
 	putchar('\n');
 	print_communities(cli, json_object_get(status, "communities"));
+	putchar('\n');
+	print_memory(cli, json_object_get(status, "memory"));
+	putchar('\n');
+	print_health(cli, json_object_get(status, "health"));
 }
 
 int cli_status(struct cli *cli, const struct cli_args *args)

@@ -113,7 +113,9 @@ static void name_target(struct console *c, const struct apmp_call_request *r, ch
 	switch (r->op) {
 	case APMP_CALL_CREATE_COMMUNITY:
 	case APMP_CALL_CREATE_PARTITION:
-		snprintf(ret_name, size, "%.*s", (int)sizeof(r->text), r->text);
+		snprintf(ret_name, size, "%s \"%.*s\"",
+			 r->op == APMP_CALL_CREATE_COMMUNITY ? "community" : "partition",
+			 (int)sizeof(r->text), r->text);
 		break;
 	case APMP_CALL_ASSIGN_MEMORY:
 	case APMP_CALL_DEASSIGN_MEMORY:
@@ -184,7 +186,7 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 					: NULL;
 	struct apmp_box_event event = {0};
 	struct partition *gets_cpu = NULL;
-	char what[64];
+	char what[96];
 	int err;
 
 	if (is_running(c, r, by)) {

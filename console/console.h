@@ -117,9 +117,9 @@ struct console {
 	uint64_t saving_level;
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
-	bool announced;	 /* the box was told that power on is complete */
-	uint64_t served; /* operators and partitions that were answered */
-	struct apmp_box_event last; /* how the one before ended; op 0: there was none */
+	bool announced;		      /* the box was told that power on is complete */
+	uint64_t served;	      /* operators and partitions that were answered */
+	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -281,6 +281,10 @@ json_t *console_trace(struct console *c, const json_t *who);
 void console_run(struct console *c, struct varlink_call *call, const json_t *parameters);
 void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);
+
+/* box_fault.c: the box's own flight recorder; its end, which is a power failure. */
+struct apmp_recorder *console_box_recorder(struct console *c);
+void console_kill_box(struct console *c, struct varlink_call *call);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
 void port_close(struct partition *p);

@@ -65,11 +65,16 @@ static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 		return refuse(r, BOOT_MISSING, console_part_name(missing.type), missing.wanted,
 			      missing.had);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk_type(tree, &walk, GCT_CPU, &n) > 0)
-		if (may_be_primary(p, &n) &&
-		    (n.id == last || primary == APMP_MAX_CPUS ||
-		     (primary != last && n.id < primary)))
+	while (apmp_tree_walk_type(tree, &walk, GCT_CPU, &n) > 0) {
+		if (!may_be_primary(p, &n))
+			continue;
+		if (n.id == last || n.id < primary)
 			primary = (uint32_t)n.id;
+		if (n.id == last)
+			break;
+	}
+	if (primary == APMP_MAX_CPUS) /* its only one is lent, and has not come back yet */
+		return refuse(r, BOOT_MISSING, console_part_name(GCT_CPU), 1, 0);
 	*ret_primary = primary;
 	return BOOT_OK;
 }

@@ -239,7 +239,7 @@ def test_memory_goes_from_one_community_to_another_by_way_of_nobody(machine, ope
     given = operator("MemoryAssign", size=64 * MiB, to="annex")
     assert given["active"] and len(given["fragments"]) == 1
     assert operator.refused("MemoryAssign", size=2 * MiB, to="beta",
-                            pa=given["fragments"][0]["pa"])[0] == "Owned"
+                            pa=given["fragments"][0]["pa"])[0] == "DescriptorUnshared"
     operator("MemoryDeassign", size=32 * MiB, **{"from": "annex"})
     free = given["fragments"][0]["pa"] + 32 * MiB
     error, _ = operator.refused("MemoryAssign", size=2 * MiB, to="beta", pa=free)
@@ -255,11 +255,11 @@ def test_memory_in_several_pieces_comes_and_goes(machine, operator):
     for pa in range(base["pa"] + 4 * MiB, base["pa"] + base["size"] - 4 * MiB, 8 * MiB):
         operator("MemoryAssign", size=4 * MiB, to="alpha", pa=pa)
     before = operator("MemoryList")["fragments"]
-    given = operator("MemoryAssign", size=10 * MiB, to="beta")
-    assert sum(f["size"] for f in given["fragments"]) == 10 * MiB and len(given["fragments"]) > 1
+    given = operator("MemoryAssign", size=70 * MiB, to="beta")
+    assert sum(f["size"] for f in given["fragments"]) == 70 * MiB and len(given["fragments"]) > 1
     tree_of(machine)
-    taken = operator("MemoryDeassign", size=10 * MiB, **{"from": "beta"})
-    assert sum(f["size"] for f in taken["fragments"]) == 10 * MiB
+    taken = operator("MemoryDeassign", size=70 * MiB, **{"from": "beta"})
+    assert sum(f["size"] for f in taken["fragments"]) == 70 * MiB
     assert machine.partition("beta")["memory"] == 24 * MiB
     assert not taken["in_use"], "beta had not begun to use it"
     assert operator("MemoryList")["fragments"] == before

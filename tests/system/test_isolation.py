@@ -359,15 +359,30 @@ ESCAPE = ("env -i /usr/bin/setsid -f /bin/sh -c '/bin/sh -c \"echo \\$\\$ >&3; e
           "3>&3 & exit' 3>&1")
 
 
+@pytest.fixture
+def escape():
+    """Lets a process escape; it ends with the test if nothing else ends it."""
+    escaped = []
+
+    def go(port):
+        escaped.append(Watched(int(command(port, ESCAPE))))
+        return escaped[-1]
+
+    yield go
+    for process in escaped:
+        if process.runs:
+            process.kill()
+
+
 @needs_root
-def test_a_fence_finds_who_escaped_by_its_uid(make_box):
+def test_a_fence_finds_who_escaped_by_its_uid(make_box, escape):
     """Without groups there is nothing else to know it by. shows: DB-10"""
     box = make_box(APMP_BACKEND="affinity")
     wire = box.up()
     _, port = box.boot(wire)
-    escaped = Watched(int(command(port, ESCAPE)))
+    escaped = escape(port)
     _, other_port = box.boot(wire, 2, "gamma")
-    other = Watched(int(command(other_port, ESCAPE)))
+    other = escape(other_port)
     wire.must("KILL", 1)
     assert not escaped.runs and other.runs
 
@@ -375,19 +390,20 @@ def test_a_fence_finds_who_escaped_by_its_uid(make_box):
 @needs_root
 @pytest.mark.parametrize("backend", ["", "affinity"])
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_dead_box_leaves_nobody_with_its_uids(make_box, backend, guarded):
+def test_a_dead_box_leaves_nobody_with_its_uids(make_box, escape, backend, guarded):
     """Its guard finds them, or else the next `clean` does, and says so."""
     box = make_box(APMP_BACKEND=backend)
     wire = box.up()
     pid, port = box.boot(wire)
-    escaped = [Watched(pid), Watched(int(command(port, ESCAPE)))]
+    escaped = [Watched(pid), escape(port)]
     uid = os.stat(f"/proc/{pid}").st_uid
-    guard = box.guard()
+    guard, itself = box.guard(), Watched(box.box_pid())
     if not guarded:
-        os.kill(box.box_pid(), signal.SIGSTOP)  # or it would start another guard
+        itself.kill(signal.SIGSTOP)  # or it would start another guard
         guard.kill()
         guard.wait()
-    os.kill(box.box_pid(), signal.SIGKILL)
+    itself.kill()
+    itself.wait()
     if guarded:
         guard.wait()
     else:

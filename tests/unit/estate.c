@@ -116,10 +116,10 @@ void estate_init(struct estate *e, uint32_t max_fragments)
 						.max_phys_address = UINT64_C(1) << 40,
 						.mem_size = 48 * APMP_GRANULE,
 						.max_fragments = max_fragments,
-						.max_desc = 6,
+						.max_desc = 8,
 						.platform = "estate"};
 
-	*e = (struct estate){.size = apmp_tree_size(32, 6, max_fragments)};
+	*e = (struct estate){.size = apmp_tree_size(32, 8, max_fragments)};
 	e->base = aligned_alloc(APMP_PAGE_SIZE, e->size);
 	e->state = calloc(1, sizeof(*e->state));
 	ck_assert(e->base && e->state);

@@ -700,7 +700,8 @@ static const char *add_hardware(struct model *m, const json_t *step)
 			return "it is there, or nowhere";
 		if (at % 4 > 0 && !m->bus[at - 1].there)
 			return "it is not the next one";
-		m->bus[at] = (struct model_bus){.there = true, .owner = MODEL_NONE, .user = MODEL_NONE};
+		m->bus[at] =
+		    (struct model_bus){.there = true, .owner = MODEL_NONE, .user = MODEL_NONE};
 		return NULL;
 	}
 	if (sscanf(id, "%d", &cpu) != 1 || m->cpu[cpu].there)

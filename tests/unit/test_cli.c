@@ -248,13 +248,14 @@ END_TEST
 START_TEST(tree)
 {
 	ck_assert_int_eq(apmp("apmp tree"), CLI_DONE);
-	expect(out, "root mock ");
+	expect(out, "\nroot ");
 	expect(out, "\n    partition al\"pha ");
 	expect(out, "\n  cpu 2 ");
-	expect(out, "alpha -> beta");
+	expect(out, " alpha  beta           hardware primary");
+	expect(out, "\nconfiguration level 7, at rest\n");
 	ck_assert_int_eq(apmp("apmp tree --dot"), CLI_DONE);
 	expect(out, "digraph");
-	expect(out, "n64 -> n256;");
+	expect(out, "n64 -> n256 [arrowhead=none");
 	expect(out, "partition al\\\"pha");
 }
 END_TEST
@@ -262,7 +263,8 @@ END_TEST
 START_TEST(events_and_trace)
 {
 	ck_assert_int_eq(apmp("apmp events --since 3"), CLI_DONE);
-	expect(out, "     3        0.004500  member.joined          partition=alpha\n");
+	expect(out,
+	       "     3        0.004500  member.joined          alpha joined the sharing set\n");
 	expect(out, "     5        0.007500  member.joined");
 	ck_assert_int_eq(apmp("apmp events --json"), CLI_DONE);
 	expect(out, "{\"seq\":2,\"t_ns\":3000000,");

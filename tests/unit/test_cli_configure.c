@@ -75,7 +75,7 @@ START_TEST(components)
 	expect_text("apmp cpu assign 5 6 --to beta",
 		    "CPU 5 belongs to \"beta\"\nCPU 6 belongs to \"beta\"\n");
 	expect_text("apmp cpu assign 5 --to alpha",
-		    "CPU 5 belongs to \"alpha\", which runs and gets it when it boots the next "
+		    "CPU 5 belongs to \"alpha\", which gets it when it boots the next "
 		    "time\n");
 	expect_text("apmp cpu deassign 5",
 		    "CPU 5 is nobody's, but still in use until its partition boots or halts\n");
@@ -117,7 +117,7 @@ END_TEST
 START_TEST(memory)
 {
 	expect_text("apmp memory assign 24M --to beta",
-		    "memory for \"beta\", which runs and gets it when it boots the next time: "
+		    "memory for \"beta\", which gets it when it boots the next time: "
 		    "16M at 0x8000000, 8M at 0xa000000\n");
 	expect_text("apmp memory remove 24M --from beta",
 		    "memory taken from \"beta\": 16M at 0x8000000, 8M at 0xa000000\n");
