@@ -45,6 +45,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS_$(PROFILE)) $(LDFLAGS)
 
 .DEFAULT_GOAL := all
 PROGRAMS :=
+TEST_PROGRAMS :=
 LIBS     :=
 CHECKS   :=
 CLEANUP  :=
@@ -52,6 +53,7 @@ CLEANUP  :=
 # A program: $(call program,name,folder,libraries of ours,pkg-config modules)
 define program
 PROGRAMS += $(B)/$(1)
+TEST_PROGRAMS += $(if $(filter tests/%,$(2)),$(1))
 $(1)_OBJS := $$(patsubst %.c,$(B)/obj/%.o,$$(wildcard $(2)/*.c))
 $$($(1)_OBJS): PKGS := $(4)
 $(B)/$(1): $$($(1)_OBJS) $(3)
@@ -95,29 +97,38 @@ format: | $(DEPS_STAMP)
 clean:
 	rm -rf $(BUILD)
 
-# Where things go: what a person types to bin, what only apmp starts to libexec, contracts to share.
+# Where things go: what a person types to bin, what only apmp starts to libexec, contracts, examples
+# and what shells and man(1) read to share. A pair is FILE|PLACE.
 BINARIES    := apmp
-LIBEXEC     := $(filter-out $(BINARIES),$(notdir $(PROGRAMS)))
+LIBEXEC     := $(filter-out $(BINARIES) $(TEST_PROGRAMS),$(notdir $(PROGRAMS)))
 PAGES       := $(wildcard */*.[158])
 CONTRACTS   := $(wildcard */*.schema.json */*.varlink */*/*.varlink)
-bindir      := $(PREFIX)/bin
-libexecdir  := $(PREFIX)/libexec/apmp
+EXAMPLES    := $(wildcard examples/*/machine.yaml)
 datadir     := $(PREFIX)/share/apmp
-mandir      := $(PREFIX)/share/man
-page_path    = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
-INSTALLED   := $(BINARIES:%=$(bindir)/%) $(LIBEXEC:%=$(libexecdir)/%) \
-	$(foreach f,$(CONTRACTS),$(datadir)/$(notdir $(f))) $(foreach f,$(PAGES),$(call page_path,$(f)))
+page_path    = $(PREFIX)/share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+PROGRAM_PAIRS := $(foreach p,$(BINARIES),$(B)/$(p)|$(PREFIX)/bin/$(p)) \
+	$(foreach p,$(LIBEXEC),$(B)/$(p)|$(PREFIX)/libexec/apmp/$(p))
+DATA_PAIRS  := $(foreach f,$(CONTRACTS),$(f)|$(datadir)/$(notdir $(f))) \
+	$(foreach f,$(PAGES),$(f)|$(call page_path,$(f))) $(foreach f,$(EXAMPLES),$(f)|$(datadir)/$(f)) \
+	cli/completion.bash|$(PREFIX)/share/bash-completion/completions/apmp \
+	cli/completion.zsh|$(PREFIX)/share/zsh/site-functions/_apmp \
+	cli/completion.fish|$(PREFIX)/share/fish/vendor_completions.d/apmp.fish
+INSTALLED   := $(foreach p,$(PROGRAM_PAIRS) $(DATA_PAIRS),$(DESTDIR)$(lastword $(subst |, ,$(p))))
+FOLDERS_MADE := $(DESTDIR)$(datadir)/folders
 
+# The folders that did not exist are written down, so that uninstall removes them and no others.
 install: all
-	@install -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
-	@install -m 755 $(BINARIES:%=$(B)/%) $(DESTDIR)$(bindir)
-	@install -m 755 $(LIBEXEC:%=$(B)/%) $(DESTDIR)$(libexecdir)
-	@$(foreach f,$(CONTRACTS),install -m 644 $(f) $(DESTDIR)$(datadir) &&) true
-	@$(foreach f,$(PAGES),install -m 644 $(f) $(DESTDIR)$(call page_path,$(f)) &&) true
-	@printf '  INSTALL %s\n' $(addprefix $(DESTDIR),$(INSTALLED))
+	@made=$$(LC_ALL=C install -dv $(sort $(dir $(INSTALLED) $(FOLDERS_MADE))) | \
+		sed -n "s|^install: creating directory '$(DESTDIR)\(/.*\)'$$|\1|p") && \
+		printf '%s\n' $$made >> $(FOLDERS_MADE)
+	@$(foreach p,$(PROGRAM_PAIRS),install -m 755 $(subst |, $(DESTDIR),$(p)) &&) true
+	@$(foreach p,$(DATA_PAIRS),install -m 644 $(subst |, $(DESTDIR),$(p)) &&) true
+	@printf '  INSTALL %s\n' $(INSTALLED)
 
 uninstall:
-	@rm -fv $(addprefix $(DESTDIR),$(INSTALLED))
-	@rmdir --ignore-fail-on-non-empty $(DESTDIR)$(libexecdir) $(DESTDIR)$(datadir) 2>/dev/null || true
+	@rm -fv $(INSTALLED)
+	@made=$$(sort -ru $(FOLDERS_MADE) 2>/dev/null); rm -f $(FOLDERS_MADE); for folder in $$made; do \
+		if [ -d "$(DESTDIR)$$folder" ]; then \
+			rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$folder"; fi; done
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

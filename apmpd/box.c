@@ -1,10 +1,11 @@
 /* The box: what is there as long as the machine is on.
  *
- * WHAT     One process, one thread, one loop.  It holds the machine's descriptors (box_objects.c),
- *          starts and reaps its processes (box_children.c), writes cpusets (cpuset.c), and does
- *          what the console tells it (box_request.c).  It decides nothing.
- * STATES   starting (in this order: run directory, guard, log, back end, socket) -> on -> powering
- *          off (box_power.c) -> off
+ * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the
+ *          machine's descriptors (box_objects.c), starts and reaps its processes (box_children.c),
+ *          writes cpusets (cpuset.c), and does what the console tells it (box_request.c).  It
+ *          decides nothing.
+ * STATES   starting (in this order: run directory, guard, log, back end, uids, socket, NVRAM)
+ *          -> on -> powering off (box_power.c) -> off
  * CRASHES  Its death is a power failure, which the guard completes: everything ends, nothing is
  *          left.  Everything the box starts carries its mark, so that this is also true when both
  *          die.  The guard is the first process that there is, and when it dies there is a new
@@ -93,11 +94,14 @@ void apmp__guard_ended(struct apmp_box *box)
 	close(box->guard_fd);
 	box->guard_fd = -1;
 	box->guard_pid = 0;
-	if (start_guard(box) < 0)
-		apmp_log_line(&box->log, "the guard was ended, and there can't be a new one");
-	else
-		apmp_log_line(&box->log, "the guard was ended; the new one is process %d",
-			      box->guard_pid);
+	apmp_log_line(&box->log, "the guard was ended");
+}
+
+void apmp__guard_renew(struct apmp_box *box)
+{
+	if (box->guard_pid || start_guard(box) < 0)
+		return; /* no process is to be had now: tried again when something has ended */
+	apmp_log_line(&box->log, "the new guard is process %d", box->guard_pid);
 }
 
 static int set_marks(struct apmp_box *box)
@@ -165,13 +169,32 @@ static int open_cpuset(struct apmp_box *box)
 		    : 0;
 }
 
+/* Written down, so that what these uids still run can be found when the box is dead. */
+static int claim_uids(struct apmp_box *box)
+{
+	bool affinity = apmp_cpuset_kind(box->cpuset) == APMP_CPUSET_AFFINITY;
+	char text[16];
+	int error = apmp_partition_uids_claim(box->rundir.path, affinity, &box->uids, box->no_uids,
+					      sizeof(box->no_uids));
+
+	if (error)
+		return said(box, error, "no uids for the partitions");
+	if (!box->uids.first) {
+		apmp_log_line(&box->log, "partitions have no uids of their own: %s", box->no_uids);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "%u", box->uids.first);
+	return said(box, apmp_rundir_write(&box->rundir, "uids", text),
+		    "cannot write into the run directory");
+}
+
 static json_t *host_json(const struct apmp_box *box)
 {
 	json_t *cpus = json_array();
 
 	for (uint32_t i = 0; i < box->host->cpu_count; i++)
 		json_array_append_new(cpus, json_integer(box->host->cpus[i]));
-	return json_pack("{s:o, s:s, s:s}", "cpus", cpus, "backend",
+	return json_pack("{s:o, s:b, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
 			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "heartbeat_class",
 			 apmp_host_class_name(box->host->heartbeat_class));
 }
@@ -200,6 +223,16 @@ static int make_config(struct apmp_box *box)
 	free(text);
 	json_decref(json);
 	return said(box, error, "cannot tell the console about the machine");
+}
+
+static int make_recorder(struct apmp_box *box)
+{
+	const struct apmp_object *recorder;
+	struct apmp_shortage shortage;
+	int error = apmp_objects_make(&box->objects, APMP_BOX_RECORDER, APMP_BOX_SELF_RECORDER,
+				      APMP_RECORDER_SIZE, &recorder, &shortage);
+
+	return error ? error : apmp_own_recorder_open(recorder->fds[0]);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -232,7 +265,8 @@ static int init_loop(struct apmp_box *box)
 	    {&box->int_signal, on_signal, SIGINT},
 	    {&box->hup_signal, on_signal, SIGHUP},
 	};
-	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart};
+	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart,
+				      &box->console.watch_timer};
 	int error = 0;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -278,14 +312,22 @@ static int make(struct apmp_box *box)
 	if (!error)
 		error = open_cpuset(box);
 	if (!error)
+		error = claim_uids(box);
+	if (!error)
 		error = said(box, apmp_rundir_listen(&box->rundir, &box->listen_fd),
 			     "cannot make the control socket");
 	if (!error)
 		error = make_config(box);
 	if (!error)
+		error = said(box, make_recorder(box), "cannot make a flight recorder");
+	if (!error)
+		error = said(box, apmp__nvram_start(box), "cannot use NVRAM");
+	if (!error)
 		error = init_loop(box);
 	if (error)
 		return error;
+	if (box->bare)
+		return apmp__box_bare(box);
 	error = apmp__console_start(box, text);
 	if (error)
 		apmp__box_word(box, APMP_WORD_FAILED, "%s", text);
@@ -318,7 +360,10 @@ static void unmake(struct apmp_box *box)
 	int error = 0;
 
 	fini_loop(box);
+	apmp_nvram_store_close(&box->nvram.store, false);
+	apmp_own_recorder_close();
 	apmp_objects_fini(&box->objects);
+	apmp_partition_uids_release(&box->uids);
 	close_fd(box->listen_fd);
 	close_fd(box->console.words[0]);
 	close_fd(box->console.words[1]);
@@ -348,7 +393,8 @@ static void unmake(struct apmp_box *box)
 	close_fd(box->word_fd);
 }
 
-static struct apmp_box *box_new(const struct machine *machine, bool foreground, int word_fd)
+static struct apmp_box *box_new(const struct machine *machine, const struct apmp_power_how *how,
+				struct apmp_nvram_store *nvram, int word_fd)
 {
 	struct apmp_box *box = calloc(1, sizeof(*box));
 
@@ -356,12 +402,15 @@ static struct apmp_box *box_new(const struct machine *machine, bool foreground, 
 		return NULL;
 	box->magic = APMP__BOX_MAGIC;
 	box->machine = machine;
-	box->foreground = foreground;
+	box->nvram.store = *nvram;
+	box->foreground = how->foreground;
+	box->bare = how->bare;
 	box->word_fd = word_fd;
 	box->power = APMP_POWER_ON;
 	box->guard_fd = box->listen_fd = box->null_fd = -1;
 	box->console.words[0] = box->console.words[1] = -1;
 	box->log.fd = box->console.log.fd = -1;
+	box->uids.claim_fd = -1;
 	if (uv_loop_init(&box->loop)) {
 		free(box);
 		return NULL;
@@ -369,18 +418,19 @@ static struct apmp_box *box_new(const struct machine *machine, bool foreground, 
 	return box;
 }
 
-int apmp_box_main(const struct machine *machine, bool foreground, int word_fd)
+int apmp_box_main(const struct machine *machine, const struct apmp_power_how *how,
+		  struct apmp_nvram_store *nvram, int word_fd)
 {
 	struct apmp_box *box;
 	bool was_on = false;
 
-	if (!foreground)
+	if (!how->foreground)
 		setsid(); /* refused only to who leads a group already, which a fork does not */
-	if (chdir("/") < 0)
+	box = chdir("/") < 0 ? NULL : box_new(machine, how, nvram, word_fd);
+	if (!box) {
+		apmp_nvram_store_close(nvram, false);
 		return 1;
-	box = box_new(machine, foreground, word_fd);
-	if (!box)
-		return 1;
+	}
 	if (make(box) == 0)
 		uv_run(&box->loop, UV_RUN_DEFAULT);
 	was_on = box->was_on;

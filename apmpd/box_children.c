@@ -20,13 +20,16 @@
 
 static void on_status_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	free(handle);
 }
 
-/* A child that is out of the table; its handle is closed by the loop, a little later. */
-static void child_free(struct apmp_child *child)
+/* The handle before its descriptor: libuv takes the number out of its epoll set once more when it
+ * closes the handle, and by then the number may be another's. */
+static void status_close(struct apmp_child *child)
 {
-	uv_close((uv_handle_t *)&child->status_poll, on_status_closed);
+	uv_close((uv_handle_t *)child->status_poll, on_status_closed);
+	child->status_poll = NULL;
+	close(child->status_fd);
 }
 
 static void started(struct apmp_child *child)
@@ -34,15 +37,15 @@ static void started(struct apmp_child *child)
 	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .id = child->partition};
 
 	answer.arg[0] = (uint64_t)child->pid;
+	answer.arg[1] = child->uid;
 	apmp__box_done(child->box, child->asked, &answer, NULL, 0);
 }
 
 static void refused(struct apmp_child *child)
 {
 	static const char *const objects[] = {
-	    [APMP_SPAWN_DONE] = "it",
-	    [APMP_SPAWN_FDS_STEP] = "its descriptors",
-	    [APMP_SPAWN_CWD] = "its directory",
+	    [APMP_SPAWN_DONE] = "it",	       [APMP_SPAWN_FDS_STEP] = "its descriptors",
+	    [APMP_SPAWN_UID] = "its uid",      [APMP_SPAWN_CWD] = "its directory",
 	    [APMP_SPAWN_EXEC] = "the program",
 	};
 	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .error = child->error};
@@ -61,9 +64,7 @@ static void look_at_status(struct apmp_child *child)
 
 	if (error == -EAGAIN)
 		return;
-	uv_poll_stop(&child->status_poll);
-	close(child->status_fd);
-	child->starting = false;
+	status_close(child);
 	child->error = error;
 	if (!error)
 		started(child);
@@ -84,13 +85,13 @@ static void child_add(struct apmp_box *box, const struct apmp_child_order *order
 	child->role = order->role;
 	child->partition = order->partition;
 	child->number = order->number;
+	child->uid = order->spawn.uid ? order->spawn.uid : geteuid();
 	child->asked = order->asked;
 	snprintf(child->name, sizeof(child->name), "%s", order->name);
-	child->starting = true;
 	child->status_fd = spawned->status_fd;
-	child->status_poll.data = child;
+	child->status_poll->data = child;
 	HASH_ADD_INT(box->children, pid, child);
-	uv_poll_start(&child->status_poll, UV_READABLE | UV_DISCONNECT, on_status);
+	uv_poll_start(child->status_poll, UV_READABLE | UV_DISCONNECT, on_status);
 }
 
 static int enter_group(struct apmp_box *box, const struct apmp_child_order *order, pid_t pid)
@@ -106,12 +107,14 @@ int apmp__child_start(struct apmp_box *box, const struct apmp_child_order *order
 		      pid_t *ret_pid)
 {
 	struct apmp_child *child = calloc(1, sizeof(*child));
+	uv_poll_t *poll = malloc(sizeof(*poll));
 	struct apmp_spawned spawned;
-	int error = child ? apmp_spawn_start(&order->spawn, &spawned) : -ENOBUFS;
+	int error = child && poll ? apmp_spawn_start(&order->spawn, &spawned) : -ENOBUFS;
 
 	if (error) {
 		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot start %s: %s", order->name,
 			 strerror(-error));
+		free(poll);
 		free(child);
 		return error;
 	}
@@ -119,16 +122,18 @@ int apmp__child_start(struct apmp_box *box, const struct apmp_child_order *order
 	if (error)
 		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "%s", apmp_cpuset_error(box->cpuset));
 	if (!error) {
-		error = uv_poll_init(&box->loop, &child->status_poll, spawned.status_fd);
+		error = uv_poll_init(&box->loop, poll, spawned.status_fd);
 		if (error)
 			snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot watch %s: %s", order->name,
 				 uv_strerror(error));
 	}
 	if (error) {
 		apmp_spawn_abandon(&spawned);
+		free(poll);
 		free(child);
 		return error;
 	}
+	child->status_poll = poll;
 	child_add(box, order, &spawned, child);
 	apmp_spawn_release(&spawned);
 	*ret_pid = spawned.pid;
@@ -156,7 +161,7 @@ void apmp__children_kill(const struct apmp_box *box, uint32_t partition)
 
 static void child_ended(struct apmp_box *box, struct apmp_child *child, int status)
 {
-	if (child->starting)
+	if (child->status_poll)
 		look_at_status(child); /* all it could say, it has said */
 	HASH_DEL(box->children, child);
 	if (child->error)
@@ -172,7 +177,9 @@ static void child_ended(struct apmp_box *box, struct apmp_child *child, int stat
 		apmp__program_ended(box, child, status);
 		break;
 	}
-	child_free(child);
+	if (child->status_poll)
+		status_close(child);
+	free(child);
 }
 
 void apmp__children_reap(struct apmp_box *box)
@@ -190,6 +197,7 @@ void apmp__children_reap(struct apmp_box *box)
 			apmp__guard_ended(box);
 		/* else an orphan, that nobody asks for */
 	}
+	apmp__guard_renew(box);
 	apmp__kills_look(box);
 	apmp__power_step(box);
 }

@@ -12,7 +12,11 @@
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
 #include "apmpd/box_objects.h"
+#include "apmpd/nvram_store.h"
+#include "apmpd/own_recorder.h"
+#include "apmpd/partition_uid.h"
 #include "apmpd/spawn.h"
+#include "apmpd/watch.h"
 
 #include <stdbool.h>
 #include <sys/resource.h>
@@ -54,12 +58,12 @@ struct apmp_child {
 	enum apmp_child_role role;
 	uint32_t partition; /* id; of an instance or program */
 	uint64_t number;    /* incarnation of an instance, the console's number of a program */
-	char name[64];	    /* for people */
+	uid_t uid;
+	char name[64]; /* for people */
 
 	/* Until it is known whether exec worked. */
-	bool starting;
+	uv_poll_t *status_poll; /* NULL: it is known */
 	int status_fd;
-	uv_poll_t status_poll;
 	struct apmp_asked asked;
 	int error;		   /* why it could not be started, */
 	enum apmp_spawn_step step; /* and at what */
@@ -93,6 +97,25 @@ struct apmp_partition {
 	struct apmp_exit last; /* the last one like this */
 };
 
+/* Contents that are to be written, and who asked for that. */
+#define APMP__NVRAM_ASKED 64u
+
+struct apmp_nvram_job {
+	void *contents; /* NULL: no job */
+	uint64_t size;
+	unsigned asked_count;
+	struct apmp_asked asked[APMP__NVRAM_ASKED];
+};
+
+struct apmp_nvram {
+	struct apmp_nvram_store store;
+	uint64_t read; /* the generation that was */
+	uv_work_t work;
+	bool busy;
+	struct apmp_nvram_job now, next;
+	int error; /* of the last write */
+};
+
 enum apmp_power {
 	APMP_POWER_ON = 1,
 	APMP_POWER_ENDING_PARTITIONS,
@@ -101,10 +124,17 @@ enum apmp_power {
 };
 
 struct apmp_console {
-	pid_t pid;	 /* 0: none lives */
-	uint32_t life;	 /* how many were started */
-	uint32_t deaths; /* in a row, each soon after its start */
+	pid_t pid;     /* 0: none lives */
+	uint32_t life; /* how many were started */
+	bool served;   /* this one has answered somebody besides the box */
 	uint64_t started_ms;
+	uint32_t deaths;  /* in a row, of consoles that had served nobody */
+	uint64_t held_ms; /* how long this one was held back for that */
+	int status;	  /* wait status of the one before, */
+	char why[160];	  /* and the same in words */
+	bool has_note;
+	struct apmp_watch watch;
+	uv_timer_t watch_timer;
 	struct apmp_link *link;
 	uv_timer_t restart;
 	int words[2]; /* a pipe: what it says on standard output and error */
@@ -119,11 +149,12 @@ struct apmp_box {
 	uint32_t magic;
 	const struct machine *machine;
 	bool foreground;
+	bool bare;    /* no console until somebody wants to join */
 	int word_fd;  /* -1: the word was said, or it is said on the terminal */
 	bool said_on; /* the word was said, whatever it was */
 	bool was_on;
 
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct apmp_log log;
 	char mark[sizeof(APMP_MARK_VARIABLE) + APMP_MARK_SIZE]; /* "APMP_BOX=..." */
 	char machine_variable[32 + APMP_NAME_SIZE];
@@ -133,18 +164,22 @@ struct apmp_box {
 
 	struct apmp_host *host;
 	struct apmp_cpuset *cpuset;
+	struct apmp_partition_uids uids;
+	char no_uids[128]; /* why there are none */
 	int listen_fd;
 	int null_fd;
 
 	uv_loop_t loop;
 	uv_signal_t child_signal, term_signal, int_signal, hup_signal;
 	uv_timer_t kill_timer, power_timer;
+	uv_poll_t first_caller; /* of a bare box */
 
 	enum apmp_power power;
 	bool term_seen;
 	struct apmp_asked off_asked;
 
 	struct apmp_objects objects;
+	struct apmp_nvram nvram;
 	struct apmp_console console;
 	struct apmp_child *children;
 	struct apmp_partition partitions[APMP_MAX_PARTITIONS];
@@ -202,6 +237,8 @@ struct apmp_call {
 __attribute__((format(printf, 3, 4))) int apmp__call_fail(struct apmp_call *call, int error,
 							  const char *format, ...);
 
+/* Of its instance and of confined programs: its own, or the user of the box. */
+uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id);
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);
@@ -225,6 +262,8 @@ void apmp__kills_forget_asked(struct apmp_box *box);
 
 /* -errno with a sentence in ret_text (256 bytes): it can't be started at all. */
 __attribute__((warn_unused_result)) int apmp__console_start(struct apmp_box *box, char *ret_text);
+/* The first one of a bare box; one that can't be started is tried again like one that ended. */
+void apmp__console_start_first(struct apmp_box *box);
 void apmp__console_ended(struct apmp_box *box, const struct apmp_child *child, int status);
 /* What it said until now goes into its log. */
 void apmp__console_drain_words(struct apmp_box *box);
@@ -233,14 +272,46 @@ void apmp__console_tell(struct apmp_box *box, const struct apmp_box_event *event
 void apmp__console_tell_exit(struct apmp_box *box, uint32_t partition,
 			     const struct apmp_exit *exit);
 void apmp__console_tell_program_exit(struct apmp_box *box, const struct apmp_exit *exit);
+/* What is the matter with the console, in a sentence: into the log, and into a file of the run
+ * directory for who waits for an answer.  Gone when it answers. */
+__attribute__((format(printf, 2, 3))) void apmp__console_note(struct apmp_box *box,
+							      const char *format, ...);
+void apmp__console_note_remove(struct apmp_box *box);
 /* The answer to a request, if the console that asked it still lives. */
 void apmp__box_done(struct apmp_box *box, struct apmp_asked asked,
 		    const struct apmp_box_event *answer, const int *fds, unsigned fd_count);
+
+/* box_bare.c */
+
+/* In the run directory of a bare box. */
+#define APMP__BARE_FILE "bare"
+
+/* Waits for the first connection, which starts the console.  -errno, with its sentence said. */
+__attribute__((warn_unused_result)) int apmp__box_bare(struct apmp_box *box);
+
+/* box_watch.c */
+
+/* A console was started; it has ended. */
+void apmp__watch_begin(struct apmp_box *box);
+void apmp__watch_end(struct apmp_box *box);
+/* A request came. */
+void apmp__watch_heard(struct apmp_box *box);
+int apmp__box_pong(struct apmp_box *box, struct apmp_call *call);
 
 /* box_request.c */
 
 void apmp__box_request(void *owner, const struct apmp_box_request *request, const int *fds,
 		       unsigned fd_count);
+
+/* box_nvram.c */
+
+/* Keeps what was read as an object, and gets ready to write.  -errno. */
+__attribute__((warn_unused_result)) int apmp__nvram_start(struct apmp_box *box);
+/* What OBJECT says of it. */
+void apmp__nvram_describe(const struct apmp_nvram *nvram, struct apmp_box_event *event);
+int apmp__box_nvram(struct apmp_box *box, struct apmp_call *call);
+/* Whether something is being written, or waits for that. */
+bool apmp__nvram_busy(const struct apmp_nvram *nvram);
 
 /* box_power.c */
 
@@ -255,5 +326,7 @@ void apmp__power_signal(struct apmp_box *box, int number);
 /* The exit status of a process for people: "exit code 3", "signal 9 (Killed)". */
 const char *apmp__exit_text(int status, char ret_text[64]);
 void apmp__guard_ended(struct apmp_box *box);
+/* Makes a new one where there is none. */
+void apmp__guard_renew(struct apmp_box *box);
 
 #endif

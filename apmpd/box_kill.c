@@ -1,9 +1,10 @@
 /* The end of all processes of a partition: the fence.
  *
- * WHAT     SIGKILL to everything that is in the partition's groups, and to the children that the
- *          box started for it, again until nothing is left.  Nothing here waits: it is looked at
- *          after each reaping, which is when something has ended, and every 10 ms for what was
- *          forked meanwhile by a process that was not listed yet.
+ * WHAT     SIGKILL to everything that is in the partition's groups, to the children that the box
+ *          started for it, and without groups to everything with the partition's own uid, again
+ *          until nothing is left.  Nothing here waits: it is looked at after each reaping, which is
+ *          when something has ended, and every 10 ms for what was forked meanwhile by a process
+ *          that was not listed yet.
  * STATES   none -> active -> done (everybody who asked is answered)
  *          active and not done within a second: PENDING is told, once; it stays active.
  * CRASHES  A console that dies meanwhile changes nothing: what was asked goes on.  The next one
@@ -12,6 +13,8 @@
  *          let go of its memory; it is reaped a moment later.
  */
 #include "apmpd/box_internal.h"
+
+#include "apmpd/process_list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,6 +35,24 @@ static void done(struct apmp_box *box, uint32_t id, int error, const char *text)
 	*end = (struct apmp_kill){0};
 }
 
+/* Where there are no groups to be in, who left its parents and its process group is still known by
+ * its uid, which it can't leave.  Returns how many there were. */
+static int round_of_uid(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_process_list list;
+	size_t count;
+
+	if (!box->uids.first || apmp_cpuset_kind(box->cpuset) != APMP_CPUSET_AFFINITY)
+		return 0;
+	if (apmp_process_list_init(&list) < 0)
+		return 1; /* not known: it is looked at again */
+	count = apmp_process_list_choose_uids(&list, apmp__partition_uid(box, id), 1);
+	if (box->partitions[id].kill.lethal)
+		apmp_process_list_kill(&list, 0);
+	apmp_process_list_fini(&list);
+	return (int)count;
+}
+
 /* Kills what is there, or only counts it.  Returns how many have not ended. */
 static int round_of(struct apmp_box *box, uint32_t id)
 {
@@ -44,6 +65,8 @@ static int round_of(struct apmp_box *box, uint32_t id)
 		left = apmp_cpuset_partition_kill(box->cpuset, partition->name, 0);
 	else if (partition->name[0])
 		left = apmp_cpuset_partition_pids(box->cpuset, partition->name, NULL, 0);
+	if (left == 0)
+		left = round_of_uid(box, id);
 	/* Also one that is not in its group, or a zombie that is about to be reaped. */
 	return left == 0 && apmp__child_of_partition(box, id) ? 1 : left;
 }

@@ -18,7 +18,7 @@ static int create_file(const struct apmp_log *log)
 	return fd < 0 ? -errno : fd;
 }
 
-int apmp_log_open(const struct apmp_rundir *rundir, const char *name, struct apmp_log *ret)
+int apmp_log_open(const struct apmp_folder *rundir, const char *name, struct apmp_log *ret)
 {
 	struct apmp_log log = {.dir_fd = rundir->dir_fd};
 	int fd;

@@ -18,7 +18,7 @@ struct apmp_log {
 };
 
 /* Begins the file anew; close-on-exec.  -errno of open(). */
-__attribute__((warn_unused_result)) int apmp_log_open(const struct apmp_rundir *rundir,
+__attribute__((warn_unused_result)) int apmp_log_open(const struct apmp_folder *rundir,
 						      const char *name, struct apmp_log *ret);
 
 /* One line, with date and time.  A full file system loses it. */

@@ -3,7 +3,8 @@
  * STATES   of a partition here: nothing -> has groups (CPUSET, SPAWN) -> has an instance (SPAWN)
  *          -> has groups (reaped) -> nothing (REMOVE).  What it is besides that, only the console
  *          knows.
- * LIMITS   Instances run as the user of the box (see spawn.c).
+ * UIDS     Where the box runs as root an instance has the uid of its partition (partition_uid.h),
+ *          and its port belongs to it, as a terminal does to who has logged in.
  */
 #include "apmpd/box_internal.h"
 
@@ -73,6 +74,11 @@ int apmp__box_remove(struct apmp_box *box, struct apmp_call *call)
 	return 0;
 }
 
+uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id)
+{
+	return box->uids.first ? box->uids.first + id : geteuid();
+}
+
 /* The descriptors of an instance: its port three times, its channel, its HWRPB. */
 static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fds[5])
 {
@@ -120,7 +126,14 @@ static int start_instance(struct apmp_box *box, struct apmp_call *call, const in
 					  .env = env,
 					  .fds = fds,
 					  .fd_count = 5,
-					  .terminal = true};
+					  .terminal = true,
+					  .reach = true,
+					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY};
+	if (box->uids.first) {
+		order.spawn.uid = apmp__partition_uid(box, order.partition);
+		/* Refused: it can't open its port by name, and has it all the same. */
+		(void)!fchown(fds[0], order.spawn.uid, order.spawn.uid);
+	}
 	error = apmp__child_start(box, &order, call->answer.text, &partition->pid);
 	free(env);
 	return error;

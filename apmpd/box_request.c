@@ -101,8 +101,8 @@ static const struct {
     [APMP_BOX_OP_ON] = {op_on, false, false},
     [APMP_BOX_OP_OFF] = {op_off, false, true},
     [APMP_BOX_OP_REMOVE] = {apmp__box_remove, true, true},
-    [APMP_BOX_OP_NVRAM] = {NULL, false, true},
-    [APMP_BOX_OP_PONG] = {NULL, false, true},
+    [APMP_BOX_OP_NVRAM] = {apmp__box_nvram, false, true},
+    [APMP_BOX_OP_PONG] = {apmp__box_pong, false, true},
 };
 
 #define X(name, value, text) +1
@@ -135,6 +135,7 @@ void apmp__box_request(void *owner, const struct apmp_box_request *request, cons
 	int result;
 
 	call.answer.id = request->id;
+	apmp__watch_heard(box);
 	result = handle(box, &call);
 	if (result == APMP__BOX_LATER)
 		return;

@@ -3,8 +3,9 @@
  * WHAT     What is to run comes as a memfd: as many arguments as the request says, the strings of
  *          the environment, an empty one, the directory.  A program is in a session of its own,
  *          in its partition's group for programs, and ends with the partition.
- * LIMITS   A program runs as the user of the box.  Its umask and limits are those that the box
- *          was started with.
+ * UIDS     A program has the user of the box, or with kind APMP_BOX_RUN_CONFINED the uid of its
+ *          partition, which has no name and no home: HOME, USER and LOGNAME say so.
+ * LIMITS   The umask and limits of a program are those that the box was started with.
  */
 #include "apmpd/box_internal.h"
 
@@ -100,6 +101,14 @@ static int check(struct apmp_box *box, struct apmp_call *call)
 
 	if (call->fd_count != 1 && call->fd_count != 4)
 		return apmp__call_fail(call, -EINVAL, "a program comes with 1 or 4 descriptors");
+	if (call->request->kind > APMP_BOX_RUN_CONFINED)
+		return apmp__call_fail(call, -EINVAL, "there is no way %u to run a program",
+				       call->request->kind);
+	if (call->request->kind == APMP_BOX_RUN_CONFINED && !box->uids.first)
+		return apmp__call_fail(call, -EPERM,
+				       "partition \"%s\" has no uid of its own: %s; run it "
+				       "without --confined",
+				       call->request->text, box->no_uids);
 	if (!partition->pid)
 		return apmp__call_fail(call, -ESRCH, "partition %" PRIu64 " has no instance",
 				       call->request->id);
@@ -116,8 +125,13 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 		 const struct description *description)
 {
 	struct apmp_partition *partition = &box->partitions[call->request->id];
+	const uid_t uid = call->request->kind == APMP_BOX_RUN_CONFINED
+			      ? apmp__partition_uid(box, (uint32_t)call->request->id)
+			      : 0;
 	char variable[sizeof("APMP_PARTITION=") + APMP_NAME_SIZE];
-	char *const set[] = {box->mark, box->machine_variable, variable, NULL};
+	char home[] = "HOME=/", user[32], logname[32];
+	char *const set[] = {
+	    box->mark, box->machine_variable, variable, uid ? home : NULL, user, logname, NULL};
 	char **env;
 	int fds[3] = {box->null_fd, box->null_fd, box->null_fd}, error;
 	pid_t pid;
@@ -130,6 +144,8 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 	for (unsigned i = 0; i + 1 < call->fd_count; i++)
 		fds[i] = call->fds[i + 1];
 	snprintf(variable, sizeof(variable), "APMP_PARTITION=%s", partition->name);
+	snprintf(user, sizeof(user), "USER=%u", uid);
+	snprintf(logname, sizeof(logname), "LOGNAME=%u", uid);
 	env = apmp_spawn_env(description->env, NULL, set);
 	if (!env)
 		return apmp__call_fail(call, -ENOBUFS, "no memory to start %.100s", order.name);
@@ -139,7 +155,8 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 					  .cwd = description->cwd,
 					  .fds = fds,
 					  .fd_count = 3,
-					  .nofile = &box->nofile};
+					  .nofile = &box->nofile,
+					  .uid = uid};
 	error = apmp__child_start(box, &order, call->answer.text, &pid);
 	free(env);
 	return error ? error : APMP__BOX_LATER;

@@ -118,6 +118,7 @@ static bool receive(struct apmp_link *link)
 	int fds[APMP_DATAGRAM_FDS];
 	unsigned fd_count = 0;
 	int size = apmp_datagram_receive(link->fd, &request, sizeof(request), fds, &fd_count);
+	bool is_request = size == (int)sizeof(request);
 
 	if (size == -EAGAIN)
 		return false;
@@ -125,7 +126,7 @@ static bool receive(struct apmp_link *link)
 		break_link(link, "the console closed its wire to the box", 0);
 	} else if (size < 0) {
 		break_link(link, "cannot receive from the console", size);
-	} else if (size != (int)sizeof(request)) {
+	} else if (!is_request) {
 		break_link(link, "the console sent a message that is no request", 0);
 	} else {
 		request.text[sizeof(request.text) - 1] = '\0';
@@ -133,7 +134,14 @@ static bool receive(struct apmp_link *link)
 	}
 	while (fd_count > 0)
 		close(fds[--fd_count]);
-	return true;
+	return is_request;
+}
+
+void apmp_link_drain(struct apmp_link *link)
+{
+	link->broken = true; /* so that what is sent is dropped */
+	while (receive(link))
+		; /* at most what fits into the socket */
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -32,6 +32,9 @@ __attribute__((warn_unused_result)) int apmp_link_open(uv_loop_t *loop,
 void apmp_link_send(struct apmp_link *link, const struct apmp_box_event *event, const int *fds,
 		    unsigned fd_count);
 
+/* Hands over the requests that a console sent before it ended; nothing is sent to it any more. */
+void apmp_link_drain(struct apmp_link *link);
+
 /* Closes the box's end; what was not sent is gone.  No call comes any more.  NULL is allowed. */
 void apmp_link_close(struct apmp_link *link);
 

@@ -1,15 +1,15 @@
 /* The guard: a fork of the box that waits for its end.
  *
- * WHAT     Forked before anything else, it has one thread, and no descriptors but its end of a pipe
- *          and one of the box (pidfd).  It does nothing until the box ends, so nothing can go
- *          wrong with it until then.
- * STATES   waiting -> dismissed (a byte came: the box has cleaned up) -> ended
+ * WHAT     Forked before anything else, it has one thread, and no descriptors but its end of a
+ *          pipe, one of the box (pidfd) and one of the run directory (its name tag).  It does
+ *          nothing until the box ends, so nothing can go wrong with it until then.
+ * STATES   waiting -> killed by the box, which has cleaned up
  *          waiting -> the box has ended -> cleaning -> ended
  * ORDERING The pipe is closed somewhere in the middle of the box's end, its locks are let go of a
  *          little later.  So the end of file is only a hint, and the pidfd, which is readable when
  *          every thread has ended and every descriptor is closed, is what counts.
- * CRASHES  If the guard dies, the box sees POLLERR on its end of the pipe, and goes on; if both
- *          die, the next `up` or `clean` does what the guard would have done.
+ * CRASHES  If the guard dies, the box reaps it and forks another; if both die, or the guard is
+ *          stopped, the next `up` or `clean` does what the guard would have done, and ends it.
  * LIMITS   Without pidfd (before Linux 5.3) the end of file counts.
  */
 #include "apmpd/guard.h"
@@ -21,14 +21,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Closes everything but these two (which become 3 and 4) and puts /dev/null on 0, 1, 2. */
-static void keep_only(int *pipe_fd, int *box_fd)
+/* Closes everything but these two (which become 3 and 4) and puts /dev/null on 0, 1, 2. Opens the
+ * run directory: it stays open, and nobody reads it but others, in /proc. */
+static void keep_only(int *pipe_fd, int *box_fd, const char *rundir)
 {
 	int null;
 	int a = fcntl(*pipe_fd, F_DUPFD, 5), b = *box_fd < 0 ? -1 : fcntl(*box_fd, F_DUPFD, 5);
@@ -43,6 +43,8 @@ static void keep_only(int *pipe_fd, int *box_fd)
 			dup2(null, fd);
 	if (null > 2)
 		close(null);
+	null = open(rundir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	(void)null; /* it guards without a name tag, too */
 }
 
 static void be_a_guard(void)
@@ -57,36 +59,29 @@ static void be_a_guard(void)
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_NAME, "apmp-guard");
+	prctl(PR_SET_NAME, APMP_GUARD_NAME);
 	/* It must not hold a folder that somebody wants to unmount. */
 	if (chdir("/") < 0)
 		return;
 }
 
-/* Whether the box has told that it needs no guard any more; returns when the box has ended. */
-static bool wait_for_end(int pipe_fd, int box_fd)
+/* Returns when the box has ended. */
+static void wait_for_end(int pipe_fd, int box_fd)
 {
 	struct pollfd fds[] = {{.fd = pipe_fd, .events = POLLIN}, {.fd = box_fd, .events = POLLIN}};
 
 	for (;;) {
 		char byte;
-		ssize_t n;
 
 		if (poll(fds, 2, -1) < 0)
 			continue; /* EINTR */
-		if (fds[0].revents) {
-			n = read(pipe_fd, &byte, 1);
-			if (n > 0)
-				return true;
-			if (n == 0 && box_fd < 0)
-				return false;
+		if (fds[1].revents)
+			return;
+		if (fds[0].revents && read(pipe_fd, &byte, 1) == 0) {
+			if (box_fd < 0)
+				return;
 			/* Closed, but the box has not ended yet: not looked at any more. */
-			if (n == 0)
-				fds[0].fd = -1;
-		}
-		if (fds[1].revents) {
-			/* The box may have told us and ended since we looked. */
-			return fds[0].fd >= 0 && read(pipe_fd, &byte, 1) > 0;
+			fds[0].fd = -1;
 		}
 	}
 }
@@ -98,9 +93,9 @@ static void run(int pipe_fd, int ready_fd, int box_fd, const char *machine, cons
 	be_a_guard();
 	if (write(ready_fd, "", 1) < 0)
 		_exit(1);
-	keep_only(&pipe_fd, &box_fd);
-	if (!wait_for_end(pipe_fd, box_fd))
-		apmp_leftover_guard(machine, rundir, mark);
+	keep_only(&pipe_fd, &box_fd, rundir);
+	wait_for_end(pipe_fd, box_fd);
+	apmp_leftover_guard(machine, rundir, mark);
 	_exit(0);
 }
 
@@ -150,13 +145,11 @@ int apmp_guard_start(const char *machine, const char *rundir, const char *mark, 
 
 int apmp_guard_dismiss(int fd, pid_t pid)
 {
-	int error = 0;
-
-	if (write(fd, "", 1) < 0)
-		error = -errno;
+	/* First: the end of the pipe would tell it that the box has ended. */
+	kill(pid, SIGKILL);
 	close(fd);
 	while (waitpid(pid, NULL, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return error;
+	return 0;
 }

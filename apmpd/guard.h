@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#define APMP_GUARD_NAME "apmp-guard"
+
 /* Forks the guard; to be called first of all: before any thread, libuv loop or child.
  *
  * machine   its name
@@ -13,8 +15,9 @@
  * ret_fd    the box's end of the pipe, close-on-exec; keep it open for the life of the box
  * ret_pid   the guard, a child of the box
  *
- * The guard is in a session of its own, ignores the terminal's signals, is called "apmp-guard",
- * and holds nothing but its end of the pipe.
+ * The guard is in a session of its own, ignores the terminal's signals, is called APMP_GUARD_NAME,
+ * and holds nothing but its end of the pipe and the run directory (by which a cleaner knows whose
+ * guard it is: see leftover.c).
  *
  * If it dies, the box's end of the pipe reports POLLERR.
  *
@@ -24,10 +27,9 @@ __attribute__((warn_unused_result)) int apmp_guard_start(const char *machine, co
 							 const char *mark, int *ret_fd,
 							 pid_t *ret_pid);
 
-/* Orderly power off: the box has cleaned up itself.  Tells the guard, closes fd, and reaps it
- * (libuv leaves children alone that it did not start).  SIGPIPE must be ignored, or it would end
- * the box where the guard is gone already.
- * -EPIPE: the guard was gone already; -ECHILD: it can't be waited for. */
+/* Orderly power off: the box has cleaned up itself.  Ends the guard, also one that somebody has
+ * stopped, closes fd, and reaps it (libuv leaves children alone that it did not start).
+ * -ECHILD: it can't be waited for: it was reaped already. */
 __attribute__((warn_unused_result)) int apmp_guard_dismiss(int fd, pid_t pid);
 
 #endif

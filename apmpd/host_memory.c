@@ -2,7 +2,7 @@
  *
  * WHAT     Free bytes are the least of: MemAvailable; what each memory cgroup above us may still
  *          charge (v1 and v2, up to the top of what we can see); the commit limit where the host
- *          does not overcommit; RLIMIT_AS.  File pages that a group could drop at once
+ *          does not overcommit.  File pages that a group could drop at once
  *          (inactive_file) count as free in it, as they do in MemAvailable.
  * LIMITS   Others may take what was free between the check and the allocation; a failed
  *          allocation gives everything back.  Swap does not count as memory.  Limits above a
@@ -124,20 +124,6 @@ static void add_groups(struct limits *all, bool v1)
 	}
 }
 
-static void add_rlimit(struct limits *all)
-{
-	struct rlimit limit;
-	char text[4096];
-	uint64_t used;
-
-	if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
-		return;
-	if (apmp__cgroup_read(AT_FDCWD, "/proc/self/status", text, sizeof(text)) < 0 ||
-	    !find_value(text, "VmSize", &used))
-		used = 0;
-	add_limit(all, "RLIMIT_AS (ulimit -v)", limit.rlim_cur, used);
-}
-
 int apmp_host_memory_limits(struct apmp_host_memory_limit *ret_limits, size_t max)
 {
 	struct limits all = {ret_limits, 0, max};
@@ -147,28 +133,58 @@ int apmp_host_memory_limits(struct apmp_host_memory_limit *ret_limits, size_t ma
 		return error;
 	add_groups(&all, true);
 	add_groups(&all, false);
-	add_rlimit(&all);
 	return (int)all.count;
 }
 
-int apmp_host_memory_check(uint64_t wanted, uint64_t *ret_had, char *ret_which_limit,
-			   size_t which_limit_size)
+/* The narrowest limit.  -errno as of apmp_host_memory_check(). */
+static int find_least(struct apmp_host_memory_limit *ret)
 {
 	struct apmp_host_memory_limit limits[APMP_HOST_MEMORY_LIMIT_MAX], *least = limits;
 	int count = apmp_host_memory_limits(limits, APMP_HOST_MEMORY_LIMIT_MAX);
-	uint64_t reserve;
 
 	if (count <= 0)
 		return count ? count : -ENODATA;
 	for (int i = 1; i < count; i++)
 		if (limits[i].free < least->free)
 			least = &limits[i];
-	reserve = least->free / 20;
-	if (reserve < APMP_HOST_MEMORY_RESERVE)
-		reserve = APMP_HOST_MEMORY_RESERVE;
+	*ret = *least;
+	return 0;
+}
+
+/* What is left when `reserve` is kept. */
+static int check(const struct apmp_host_memory_limit *least, uint64_t reserve, uint64_t wanted,
+		 uint64_t *ret_had, char *ret_which_limit, size_t which_limit_size)
+{
 	*ret_had = least->free > reserve ? least->free - reserve : 0;
 	snprintf(ret_which_limit, which_limit_size, "%s", least->name);
 	return wanted > *ret_had ? -ENOMEM : 0;
+}
+
+int apmp_host_memory_check(uint64_t wanted, uint64_t *ret_had, char *ret_which_limit,
+			   size_t which_limit_size)
+{
+	struct apmp_host_memory_limit least;
+	int error = find_least(&least);
+	uint64_t reserve;
+
+	if (error)
+		return error;
+	reserve = least.free / 20;
+	if (reserve < APMP_HOST_MEMORY_RESERVE)
+		reserve = APMP_HOST_MEMORY_RESERVE;
+	return check(&least, reserve, wanted, ret_had, ret_which_limit, which_limit_size);
+}
+
+int apmp_host_memory_check_reserve(uint64_t wanted, uint64_t *ret_had, char *ret_which_limit,
+				   size_t which_limit_size)
+{
+	struct apmp_host_memory_limit least;
+	int error = find_least(&least);
+
+	if (error)
+		return error;
+	return check(&least, APMP_HOST_MEMORY_LAST, wanted, ret_had, ret_which_limit,
+		     which_limit_size);
 }
 
 int apmp_host_memory_create(const char *name, uint64_t size, int *ret_fd)
@@ -187,8 +203,9 @@ int apmp_host_memory_create(const char *name, uint64_t size, int *ret_fd)
 	/* A signal interrupts it before anything is kept: then all of it once more. */
 	while (fallocate(fd, 0, 0, (off_t)size) < 0 && !error)
 		error = errno == EINTR ? 0 : -errno;
-	if (!error &&
-	    (fchmod(fd, 0600) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0))
+	/* F_SEAL_SEAL: who shares it could seal it against the writing of all others. */
+	if (!error && (fchmod(fd, 0600) < 0 ||
+		       fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0))
 		error = -errno;
 	if (error) {
 		close(fd);

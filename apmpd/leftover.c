@@ -2,19 +2,24 @@
  *
  * WHAT     Three kinds of things, in this order: processes (they could still make or change the
  *          others), groups, the run directory.  Processes are found by their mark, by their
- *          descent from a marked one, and by the group they are in.
+ *          descent from a marked one, by a uid of the machine's partitions, and by the group they
+ *          are in; guards by their name and the run directory that they hold open.
  * STATES   of a machine: alive (the lock of its run directory is held by its box), dead, absent.
  *          Cleaning is done under that very lock, so a new box of the name waits for its end.
  * CRASHES  Each removal is complete by itself and the order is from the most to the least
- *          dangerous; whoever comes next goes on.
- * LOCKS    run directory (rundir.h), then the machine's group (cpuset.h).
+ *          dangerous; whoever comes next goes on.  A guard that somebody stopped in the middle of
+ *          it holds the lock: it is killed while the lock is waited for.
+ * LOCKS    run directory (rundir.h), then its uids (partition_uid.h), then the machine's group
+ *          (cpuset.h).
  * LIMITS   Marks of processes in another pid namespace are not judged, their numbers mean
- *          something else.  A program that cleared its environment and left its parents is found
- *          by its group only, so not with the affinity back end.
+ *          something else.  A program with the user of the box that cleared its environment and
+ *          left its parents is found by its group only, so not with the affinity back end.
  */
 #include "apmpd/leftover.h"
 
 #include "apmpd/cpuset.h"
+#include "apmpd/guard.h"
+#include "apmpd/partition_uid.h"
 #include "apmpd/process_list.h"
 #include "apmpd/rundir.h"
 
@@ -31,6 +36,8 @@
 /* How long one round waits for what it has killed, and how many rounds clean() makes of it. */
 #define ROUND_MS 500
 #define ROUNDS	 10
+/* How long a cleaner is waited for until it is looked at. */
+#define SEIZE_MS 100
 
 static void __attribute__((format(printf, 2, 3))) say(json_t *said, const char *format, ...)
 {
@@ -127,6 +134,42 @@ static int choose_marked(struct apmp_process_list *list, const char *rundir, con
 	return 0;
 }
 
+/* The run directory that a guard holds open, also one that was removed meanwhile; false: it is no
+ * guard, or not ours to look at. */
+static bool guarded(const struct apmp_process *p, char *ret_path, size_t size)
+{
+	char path[64], *deleted;
+	ssize_t n = -1;
+
+	if (strcmp(p->name, APMP_GUARD_NAME) != 0 || apmp_process_ended(p))
+		return false;
+	for (int fd = 3; fd < 6 && n <= 0; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", p->pid, fd);
+		n = readlink(path, ret_path, size - 1);
+		n = n > 0 && ret_path[0] == '/' ? n : -1;
+	}
+	ret_path[n > 0 ? n : 0] = '\0';
+	deleted = strstr(ret_path, " (deleted)"); /* so says /proc */
+	if (deleted)
+		*deleted = '\0';
+	return n > 0;
+}
+
+/* Chooses the guards of this run directory, whose box is dead. */
+static void choose_guards(struct apmp_process_list *list, const char *rundir, bool stopped_only)
+{
+	char real[PATH_MAX], path[PATH_MAX + 16];
+
+	if (!realpath(rundir, real)) /* removed already */
+		snprintf(real, sizeof(real), "%s", rundir);
+	for (size_t i = 0; i < list->count; i++) {
+		struct apmp_process *p = &list->processes[i];
+
+		if ((!stopped_only || p->state == 'T') && guarded(p, path, sizeof(path)))
+			p->chosen |= strcmp(path, real) == 0;
+	}
+}
+
 static void say_killed(json_t *said, const char *machine, const struct apmp_process_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
@@ -135,40 +178,94 @@ static void say_killed(json_t *said, const char *machine, const struct apmp_proc
 			    list->processes[i].pid, list->processes[i].name);
 }
 
-/* Kills what is marked, until nothing is.  Returns how many; -ETIMEDOUT: some do not die. */
-static int kill_marked(const char *machine, const char *rundir, const struct mark *box, int rounds,
-		       json_t *said)
+/* The uids of a dead machine's partitions, if nobody has them by now. */
+static void inherit_uids(const struct apmp_folder *rundir, struct apmp_partition_uids *uids)
 {
+	char text[16], *end;
+	unsigned long first;
+
+	if (uids->first || !rundir || apmp_rundir_read(rundir, "uids", text, sizeof(text)) < 0)
+		return;
+	first = strtoul(text, &end, 10);
+	if (end == text || *end || first > UINT32_MAX ||
+	    apmp_partition_uids_inherit((uid_t)first, uids) < 0)
+		*uids = (struct apmp_partition_uids){.claim_fd = -1};
+}
+
+/* Kills what is marked, or has a uid of the machine, until nothing is.  rundir: locked, or NULL.
+ * Returns how many; -ETIMEDOUT: some do not die. */
+static int kill_marked(const char *machine, const char *path, const struct apmp_folder *rundir,
+		       const struct mark *box, json_t *said)
+{
+	struct apmp_partition_uids uids = {.claim_fd = -1};
 	int killed = 0, empty = 0;
 
-	for (int round = 0; round < rounds; round++) {
+	for (int round = 0; round < ROUNDS && empty < 2; round++) {
 		struct apmp_process_list list;
 		size_t count = 0;
 		int error = apmp_process_list_init(&list);
 
-		if (error)
-			return error;
-		error = choose_marked(&list, rundir, box);
+		if (!error)
+			error = choose_marked(&list, path, box);
+		if (!error && !box)
+			choose_guards(&list, path, false);
 		if (!error) {
+			/* In each round: a process of the dead box that was not one yet may still
+			 * hold its claim, and ends by itself. */
+			inherit_uids(rundir, &uids);
+			if (uids.first)
+				apmp_process_list_choose_uids(&list, uids.first,
+							      APMP_MAX_PARTITIONS);
 			count = apmp_process_list_chosen(&list);
 			if (killed == 0)
 				say_killed(said, machine, &list);
 			apmp_process_list_kill(&list, ROUND_MS);
 		}
 		apmp_process_list_fini(&list);
-		if (error)
+		if (error) {
+			apmp_partition_uids_release(&uids);
 			return error;
+		}
 		/* Who forks and ends quickly may be missed once by chance: look twice. */
 		empty = count ? 0 : empty + 1;
-		if (empty == 2)
-			return killed;
 		killed = (int)count > killed ? (int)count : killed;
 	}
+	apmp_partition_uids_release(&uids);
+	if (empty == 2)
+		return killed;
 	say(said,
 	    "machine \"%s\": some processes do not end (state D?); its run directory and "
 	    "groups stay until they do",
 	    machine);
 	return -ETIMEDOUT;
+}
+
+/* A guard that stands still ends nothing, and may hold the lock for ever. */
+static void kill_stopped_guard(const char *rundir)
+{
+	struct apmp_process_list list;
+
+	if (apmp_process_list_init(&list) < 0)
+		return; /* told by who wants the list next */
+	choose_guards(&list, rundir, true);
+	apmp_process_list_kill(&list, ROUND_MS);
+	apmp_process_list_fini(&list);
+}
+
+/* The lock, from whoever cleans up already: he is waited for, unless he stands still. */
+static int seize(const char *machine, const char *path, struct apmp_folder *ret, char *ret_why,
+		 size_t size)
+{
+	pid_t box;
+	int error;
+
+	for (int waited_ms = 0;; waited_ms += SEIZE_MS) {
+		error = apmp_rundir_seize(path, SEIZE_MS, ret, ret_why, size);
+		if (error != -EBUSY || waited_ms >= APMP_FOLDER_WAIT_MS ||
+		    apmp_rundir_alive(machine, &box) > 0)
+			return error;
+		kill_stopped_guard(path);
+	}
 }
 
 /* One group of the machine. */
@@ -198,7 +295,7 @@ static int clean_group(const char *machine, const char *path, json_t *said)
 }
 
 /* The group that the box noted in its run directory, and those found where ours would be made. */
-static int clean_groups(const char *machine, const struct apmp_rundir *rundir, json_t *said)
+static int clean_groups(const char *machine, const struct apmp_folder *rundir, json_t *said)
 {
 	int n, count, removed = 0, error = 0;
 	char path[PATH_MAX], **paths;
@@ -231,10 +328,10 @@ static int clean_groups(const char *machine, const struct apmp_rundir *rundir, j
 }
 
 /* Processes, groups, run directory.  rundir: locked, or NULL where there is none. */
-static int clean_locked(const char *machine, const char *path, struct apmp_rundir *rundir,
+static int clean_locked(const char *machine, const char *path, struct apmp_folder *rundir,
 			json_t *said)
 {
-	int removed = 0, n = kill_marked(machine, path, NULL, ROUNDS, said);
+	int removed = 0, n = kill_marked(machine, path, rundir, NULL, said);
 
 	if (n == -EBUSY)
 		say(said, "machine \"%s\" is alive, though nobody holds %s/pid", machine, path);
@@ -272,7 +369,7 @@ static int machine_path(const char *machine, char *ret_path, size_t size)
 int apmp_leftover_clean(const char *machine, json_t *said)
 {
 	char path[PATH_MAX], why[PATH_MAX + 256];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	int result;
 
 	if (!apmp_name_valid(machine))
@@ -280,7 +377,7 @@ int apmp_leftover_clean(const char *machine, json_t *said)
 	result = machine_path(machine, path, sizeof(path));
 	if (result)
 		return result;
-	result = apmp_rundir_seize(path, &rundir, why, sizeof(why));
+	result = seize(machine, path, &rundir, why, sizeof(why));
 	if (result == -ENOENT)
 		return clean_locked(machine, path, NULL, said);
 	if (result) {
@@ -326,8 +423,10 @@ static int machine_names(const char *base, json_t *names)
 		struct mark mark;
 		size_t length = strlen(base);
 
-		if (read_mark(list.processes[i].pid, &mark) &&
-		    strncmp(mark.rundir, base, length) == 0 && mark.rundir[length] == '/')
+		if (!guarded(&list.processes[i], mark.rundir, sizeof(mark.rundir)) &&
+		    !read_mark(list.processes[i].pid, &mark))
+			continue;
+		if (strncmp(mark.rundir, base, length) == 0 && mark.rundir[length] == '/')
 			add_name(names, mark.rundir + length + 1);
 	}
 	apmp_process_list_fini(&list);
@@ -374,8 +473,10 @@ static int look_at(const char *base, const char *machine, json_t *said)
 		return 0;
 	if (apmp_process_list_init(&list) < 0)
 		return 0;
-	if (choose_marked(&list, path, NULL) == 0)
+	if (choose_marked(&list, path, NULL) == 0) {
+		choose_guards(&list, path, false);
 		found += (int)apmp_process_list_chosen(&list);
+	}
 	apmp_process_list_fini(&list);
 	if (found)
 		say(said, "machine \"%s\": %d processes", machine, found);
@@ -421,7 +522,7 @@ int apmp_leftover_look(json_t *said)
 void apmp_leftover_guard(const char *machine, const char *rundir_path, const char *mark_text)
 {
 	char why[PATH_MAX + 256];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct mark mark;
 	int error;
 
@@ -429,8 +530,8 @@ void apmp_leftover_guard(const char *machine, const char *rundir_path, const cha
 		return;
 	/* Whoever holds the lock already is a new box or another cleaner; what carries this very
 	 * mark is nobody else's all the same. */
-	error = apmp_rundir_seize(rundir_path, &rundir, why, sizeof(why));
-	while (kill_marked(machine, rundir_path, &mark, ROUNDS, NULL) == -ETIMEDOUT)
+	error = apmp_rundir_seize(rundir_path, APMP_FOLDER_WAIT_MS, &rundir, why, sizeof(why));
+	while (kill_marked(machine, rundir_path, error ? NULL : &rundir, &mark, NULL) == -ETIMEDOUT)
 		;
 	if (error && error != -ENOENT)
 		return;

@@ -233,6 +233,8 @@ void apmp_machine_errors_print(const struct machine_errors *errors, FILE *out);
  *   {"file": "trio.yaml", "errors": [{"line": 3, "column": 7, "message": "expected ..."}],
  *    "more": 0}
  *
+ * `apmpd check --json` adds "machine" (apmp_machine_to_json) to it when there are none.
+ *
  * A new reference, or null when there is no memory.
  */
 json_t *apmp_machine_errors_to_json(const struct machine_errors *errors)

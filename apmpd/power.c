@@ -2,7 +2,7 @@
 #include "apmpd/power.h"
 
 #include "apmpd/box_internal.h"
-#include "apmpd/host_memory.h"
+#include "apmpd/enough.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -33,25 +33,23 @@ static int clean_leftovers(const char *machine)
 	return removed;
 }
 
-/* Whether all memory of the machine can be had, before anything of it is made. */
-static int check_memory(const struct machine *machine)
+/* Whether everything that the machine wants can be had, before anything of it is made.  Says all
+ * that is short. */
+static int check_supplies(const struct machine *machine)
 {
-	uint64_t wanted = 0, had;
-	char limit[160];
-	int error;
+	struct apmp_short shorts[APMP_SHORT_MAX];
+	int count = apmp_enough_for(machine, shorts);
 
-	for (size_t i = 0; i < machine->sbb_count; i++)
-		wanted += machine->sbbs[i].memory.bytes;
-	error = apmp_host_memory_check(wanted, &had, limit, sizeof(limit));
-	if (error == -ENOMEM)
+	for (int i = 0; i < count; i++)
 		fprintf(stderr,
-			"apmp: machine \"%s\" wants %" PRIu64 " bytes of memory and %" PRIu64
-			" can be had (%s); make its memory smaller, or free some\n",
-			machine->name.text, wanted, had, limit);
-	else if (error)
+			"apmp: machine \"%s\" wants %" PRIu64 " %s and %" PRIu64
+			" can be had (%s); %s\n",
+			machine->name.text, shorts[i].wanted, shorts[i].what, shorts[i].supply.had,
+			shorts[i].supply.limit, shorts[i].help);
+	if (count < 0)
 		fprintf(stderr, "apmp: cannot find out how much memory is free: %s\n",
-			strerror(-error));
-	return error;
+			strerror(-count));
+	return count;
 }
 
 static int refuse_living(const char *machine)
@@ -76,28 +74,38 @@ static void close_inherited(void)
 		close(fd);
 }
 
-int apmp_power_on(const struct machine *machine, bool foreground)
+/* The box as a child, whose word is waited for. */
+static int start_box(const struct machine *machine, const struct apmp_power_how *how,
+		     struct apmp_nvram_store *nvram)
 {
 	int pair[2], code;
 	pid_t pid;
 
-	close_inherited();
-	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
-	    check_memory(machine))
-		return 1;
-	if (foreground)
-		return apmp_box_main(machine, true, -1);
 	fflush(NULL);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (pid = fork()) < 0) {
 		fprintf(stderr, "apmp: cannot start the box: %s\n", strerror(errno));
+		apmp_nvram_store_close(nvram, false);
 		return 1;
 	}
 	if (pid == 0) {
 		close(pair[0]);
-		exit(apmp_box_main(machine, false, pair[1]));
+		exit(apmp_box_main(machine, how, nvram, pair[1]));
 	}
 	close(pair[1]);
+	apmp_nvram_store_close(nvram, true);
 	code = apmp__box_word_wait(pair[0], pid);
 	close(pair[0]);
 	return code;
+}
+
+int apmp_power_on(const struct machine *machine, const struct apmp_power_how *how)
+{
+	static struct apmp_nvram_store nvram;
+
+	close_inherited();
+	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
+	    check_supplies(machine) || apmp_nvram_store_open(machine->name.text, how->fresh, &nvram))
+		return 1;
+	return how->foreground ? apmp_box_main(machine, how, &nvram, -1)
+			       : start_box(machine, how, &nvram);
 }

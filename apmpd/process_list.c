@@ -150,6 +150,43 @@ struct apmp_process *apmp_process_list_find(struct apmp_process_list *list, pid_
 	return bsearch(&key, list->processes, list->count, sizeof(key), by_pid);
 }
 
+/* The owner of /proc/PID is no help: root owns that of a process that may not be dumped. */
+static bool has_uid(pid_t pid, uid_t first, uid_t count)
+{
+	char path[32], line[256];
+	uid_t uids[4];
+	bool found = false;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	in = fopen(path, "re");
+	if (!in)
+		return false; /* gone */
+	while (fgets(line, sizeof(line), in))
+		if (sscanf(line, "Uid: %u %u %u %u", &uids[0], &uids[1], &uids[2], &uids[3]) == 4) {
+			for (size_t i = 0; i < 4; i++)
+				found |= uids[i] - first < count;
+			break;
+		}
+	fclose(in);
+	return found;
+}
+
+size_t apmp_process_list_choose_uids(struct apmp_process_list *list, uid_t first, uid_t count)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct apmp_process *p = &list->processes[i];
+
+		if (apmp_process_ended(p) || !has_uid(p->pid, first, count))
+			continue;
+		p->chosen = true;
+		found++;
+	}
+	return found;
+}
+
 static bool is_chosen(struct apmp_process_list *list, pid_t pid)
 {
 	struct apmp_process *p = apmp_process_list_find(list, pid);

@@ -9,13 +9,20 @@
  *          After that the guard finds the program by its mark.
  * SIGNALS  libuv's handlers write into a pipe that the child shares with the box until exec, so
  *          every signal is blocked from before fork until the child has none of them any more.
- * LIMITS   The program runs as the user of the box.
+ * CLASS    SCHED_FIFO is taken on while that is still allowed: who has it keeps it under another
+ *          uid.  Only the first thread has it (SCHED_RESET_ON_FORK), can't hand it on, and is ended
+ *          when it has not slept for FIFO_MAX_US: a thread like that starves its neighbours.
+ * LIMITS   A script that only the box can reach is found, but its interpreter, which has the
+ *          program's uid, can't read it.
  */
 #include "apmpd/spawn.h"
+
+#include "apmpd/partition_uid.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +30,9 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* A thousand times what a clock needs for a tick. */
+#define FIFO_MAX_US 1000000
 
 struct refusal {
 	int step;
@@ -64,14 +74,34 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Refused where the box may not have it either; then a heartbeat is as good as the host is. */
+static void take_fifo(int priority)
+{
+	struct sched_param param = {.sched_priority = priority};
+	struct rlimit most = {FIFO_MAX_US, FIFO_MAX_US};
+
+	if (priority && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) == 0 &&
+	    setrlimit(RLIMIT_RTTIME, &most) < 0)
+		sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+}
+
+/* A partition's uid may have no way into the folder of who started the program. */
+static int enter_folder(const struct apmp_spawn *what)
+{
+	if (!what->cwd || chdir(what->cwd) == 0)
+		return 0;
+	return what->uid && errno == EACCES ? chdir("/") : -1;
+}
+
 /* The child, from fork to exec.
  *
- * This is the place where a partition's own uid is put on: after the descriptors are in place
- * (they are the program's whole access to the machine), before anything of the caller's is used. */
+ * The uid is taken on after the descriptors are in place (they are the program's whole access to
+ * the machine), and before anything of the caller's is used. */
 static void __attribute__((noreturn))
 be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 {
 	char byte;
+	int error;
 
 	default_signals();
 	setsid();
@@ -87,7 +117,13 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
 	if (what->nofile && setrlimit(RLIMIT_NOFILE, what->nofile) < 0)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
-	if (what->cwd && chdir(what->cwd) < 0)
+	take_fifo(what->fifo_priority);
+	error = what->uid ? apmp_partition_uid_become(what->uid, what->reach) : 0;
+	if (error) {
+		errno = -error;
+		refuse(status_fd, APMP_SPAWN_UID);
+	}
+	if (enter_folder(what) < 0)
 		refuse(status_fd, APMP_SPAWN_CWD);
 	execvpe(what->program, what->argv, what->env);
 	refuse(status_fd, APMP_SPAWN_EXEC);

@@ -23,6 +23,9 @@ struct apmp_spawn {
 	unsigned fd_count; /* at most APMP_SPAWN_FDS */
 	bool terminal;	   /* descriptor 0 becomes its controlling terminal */
 	const struct rlimit *nofile; /* NULL: the box's */
+	uid_t uid;		     /* see partition_uid.h; 0: the user of the box */
+	bool reach;		     /* with uid: program is found and executed as by the box */
+	int fifo_priority; /* SCHED_FIFO for its first thread, if it can be had; 0: not wanted */
 };
 
 struct apmp_spawned {
@@ -35,6 +38,7 @@ struct apmp_spawned {
 enum apmp_spawn_step {
 	APMP_SPAWN_DONE, /* none: it runs */
 	APMP_SPAWN_FDS_STEP,
+	APMP_SPAWN_UID,
 	APMP_SPAWN_CWD,
 	APMP_SPAWN_EXEC,
 };

@@ -23,3 +23,6 @@ $(B)/simobj/%.o: %.c | $(DEPS_STAMP)
 	@objcopy $(SIM_RENAME) $@
 
 -include $(shell find $(B)/simobj -name '*.d' 2>/dev/null)
+
+# The disk of the simulator has a libcheck test too.
+test_nvram_EXTRA := $(addprefix $(B)/obj/chaos/sim/,sim_disk.o nvram_deaths.o)

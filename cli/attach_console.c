@@ -3,8 +3,7 @@
  *
  * WHAT      The connection is upgraded to the raw bytes of the port. A terminal becomes raw: ^C and
  *           the rest go to the partition, ^] leaves. Without one, bytes are copied until standard
- *           input ends.
- * SIGNALS   Those that end us give the terminal back first.
+ *           input ends. With --all it is the multiplexer (multiplexer.c).
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,43 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "cli/find_machine.h"
 #include "cli/table.h"
-
-enum { LEAVE = 0x1d }; /* ^] */
-
-static struct termios before;
-
-static void give_back(void)
-{
-	tcsetattr(STDIN_FILENO, TCSANOW, &before);
-}
-
-static void on_signal(int signal)
-{
-	give_back();
-	raise(signal); /* SA_RESETHAND: this one ends us */
-}
-
-/* Whether standard input is a terminal, which is raw from now on. */
-static bool take_terminal(void)
-{
-	static const int signals[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_NODEFER};
-	struct termios raw;
-
-	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
-		return false;
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaction(signals[i], &action, NULL);
-	raw = before;
-	cfmakeraw(&raw);
-	tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-	return true;
-}
+#include "cli/terminal.h"
 
 /* Writes all of it; the port's socket does not block, so it may have to be waited for. */
 static int write_all(int fd, const char *bytes, size_t size)
@@ -79,7 +46,7 @@ static int copy(int from, int to, bool leave_key, bool *ret_left)
 
 	if (size < 0)
 		return errno == EINTR || errno == EAGAIN ? 1 : -errno;
-	leave = leave_key ? memchr(bytes, LEAVE, (size_t)size) : NULL;
+	leave = leave_key ? memchr(bytes, TERMINAL_KEY, (size_t)size) : NULL;
 	r = write_all(to, bytes, leave ? (size_t)(leave - bytes) : (size_t)size);
 	*ret_left = leave != NULL;
 	return r < 0 ? r : size > 0 && !leave;
@@ -122,12 +89,12 @@ static int attach(const struct cli *cli, const char *partition, int port)
 
 	signal(SIGPIPE, SIG_IGN);
 	/* Said when it is true: before, ^] would be a letter and ^C would end us. */
-	terminal = take_terminal();
+	terminal = terminal_take();
 	if (terminal)
 		fprintf(stderr, "console of partition \"%s\"; ^] leaves\r\n", partition);
 	r = copy_both(port, terminal);
 	if (terminal) {
-		give_back();
+		terminal_give_back();
 		fprintf(stderr, "\n");
 	}
 	if (r == 0)
@@ -146,8 +113,15 @@ int cli_console(struct cli *cli, const struct cli_args *args)
 	struct varlink_reply reply = {0};
 	struct varlink_client *client;
 	struct machine machine;
-	int port, r = cli_connect(cli, &machine, &client);
+	int port, r;
 
+	if (cli_option(args, "all") && args->count > 0)
+		return cli_usage(args, "--all is every partition, and \"%s\" one", args->args[0]);
+	if (cli_option(args, "all"))
+		return cli_console_all(cli);
+	if (args->count == 0)
+		return cli_usage(args, "console wants PARTITION, or --all");
+	r = cli_connect(cli, &machine, &client);
 	if (r != CLI_DONE)
 		return r;
 	r = varlink_client_send(client, "ConsolePort",

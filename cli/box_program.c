@@ -1,110 +1,115 @@
 /* The commands that the box program (apmpd) or the injector (apmp-chaos) does itself. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/find_machine.h"
+#include "cli/start_program.h"
 #include "cli/table.h"
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 32 };
 
-/* Beside our own program, then where `make install` puts it, then PATH. Returns -errno. */
-static int exec_program(const char *program, char **argv)
+struct words {
+	char *argv[WORDS_MAX + 1];
+	int count;
+};
+
+static void add(struct words *words, char *word)
 {
-	char self[4096];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash, *path;
+	if (words->count < WORDS_MAX)
+		words->argv[words->count++] = word;
+}
 
-	self[length > 0 ? length : 0] = 0;
-	slash = strrchr(self, '/');
-	if (slash) {
-		*slash = 0;
-		path = cli_text("%s/%s", self, program);
-		execv(path, argv);
-		free(path);
-		path = cli_text("%s/../libexec/apmp/%s", self, program);
-		execv(path, argv);
-		free(path);
+/* apmpd VERB ARGS... with the options that were given, and those that it knows for that verb. */
+static void box_words(struct words *words, const struct cli *cli, const struct cli_args *args,
+		      bool named, bool json)
+{
+	const struct cli_option *options = args->command->options;
+	const char *name = cli->name ? cli->name : cli_wanted_name(cli);
+
+	add(words, cli_text("apmpd"));
+	add(words, cli_text("%s", args->command->name));
+	for (int i = 0; i < args->count; i++)
+		add(words, args->args[i]);
+	for (int i = 0; i < CLI_OPTIONS_MAX && options[i].name; i++) {
+		if (!args->options[i])
+			continue;
+		add(words, cli_text("--%s", options[i].name));
+		if (options[i].arg)
+			add(words, cli_text("%s", args->options[i]));
 	}
-	execvp(program, argv);
-	return -errno;
-}
-
-static int start(const struct cli *cli, char **argv)
-{
-	const char *program = argv[0];
-	int r;
-
-	fflush(stdout);
-	r = exec_program(program, argv);
-	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoProgram",
-			  json_pack("{s:s, s:s}", "program", program, "reason", strerror(-r)));
-}
-
-/* apmpd VERB ARGS... with the options that it knows for that verb. */
-static int start_box(const struct cli *cli, const char *verb, const struct cli_args *args,
-		     const char *flag, bool named, bool json)
-{
-	char *argv[WORDS_MAX];
-	int count = 0;
-
-	argv[count++] = cli_text("apmpd");
-	argv[count++] = cli_text("%s", verb);
-	for (int i = 0; i < args->count && i < 2; i++)
-		argv[count++] = args->args[i];
-	if (flag && cli_option(args, flag))
-		argv[count++] = cli_text("--%s", flag);
-	if (named && cli->name) {
-		argv[count++] = cli_text("--name");
-		argv[count++] = cli_text("%s", cli->name);
+	if (named && name) {
+		add(words, cli_text("--name"));
+		add(words, cli_text("%s", name));
 	}
 	if (json && cli->json)
-		argv[count++] = cli_text("--json");
-	argv[count] = NULL;
-	return start(cli, argv);
+		add(words, cli_text("--json"));
+}
+
+static int start_box(const struct cli *cli, const struct cli_args *args, bool named)
+{
+	struct words words = {0};
+
+	box_words(&words, cli, args, named, true);
+	return cli_become(cli, words.argv);
 }
 
 int cli_up(struct cli *cli, const struct cli_args *args)
 {
-	return start_box(cli, "up", args, "foreground", true, false);
+	struct words words = {0};
+
+	box_words(&words, cli, args, true, false);
+	return cli->json ? cli_up_document(cli, words.argv, cli_wanted_name(cli))
+			 : cli_become(cli, words.argv);
 }
 
 int cli_check(struct cli *cli, const struct cli_args *args)
 {
-	return start_box(cli, "check", args, NULL, false, true);
+	return start_box(cli, args, false);
 }
 
 int cli_doctor(struct cli *cli, const struct cli_args *args)
 {
-	return start_box(cli, "doctor", args, "fix", false, true);
+	return start_box(cli, args, false);
 }
 
 int cli_clean(struct cli *cli, const struct cli_args *args)
 {
-	return start_box(cli, "clean", args, NULL, true, true);
+	return start_box(cli, args, true);
+}
+
+static bool asks_help(const struct cli_args *args)
+{
+	for (int i = 1; i < args->count; i++)
+		if (strcmp(args->args[i], "--help") == 0)
+			return true;
+	return false;
 }
 
 int cli_chaos(struct cli *cli, const struct cli_args *args)
 {
-	char **argv = args->args - 1; /* "chaos" stands in front of its arguments */
+	struct words words = {0};
+	struct machine machine;
+	int code;
 
 	if (args->count == 0)
 		return cli_usage(args, "chaos wants to know what");
+	if (args->count > WORDS_MAX - 2)
+		return cli_usage(args, "these are too many words");
 	if (cli->name && setenv("APMP_MACHINE", cli->name, 1) < 0)
 		cli_out_of_memory();
 	/* A campaign is about a machine that runs; its help is not. */
-	if (strcmp(args->args[0], "kills") == 0 &&
-	    !(args->count > 1 && strcmp(args->args[1], "--help") == 0)) {
-		struct machine machine;
-		int code = cli_choose(cli, &machine);
-
+	if (strcmp(args->args[0], "kills") == 0 && !asks_help(args)) {
+		code = cli_choose(cli, &machine);
 		if (code != CLI_DONE)
 			return code;
 		if (setenv("APMP_MACHINE", machine.name, 1) < 0)
 			cli_out_of_memory();
 	}
-	argv[0] = cli_text("apmp-chaos");
-	return start(cli, argv);
+	add(&words, cli_text("apmp-chaos"));
+	for (int i = 0; i < args->count; i++)
+		add(&words, args->args[i]);
+	if (cli->json)
+		add(&words, cli_text("--json"));
+	return cli_become(cli, words.argv);
 }

@@ -2,9 +2,10 @@
  * Finding machines.
  *
  * WHAT      A machine is a directory with `control` (the socket of its console) and `pid` ("PID
- *           STARTTIME" of its box). The box holds a write lock of its open file on `pid` for its
- *           whole life, so the lock says whether the machine is on, and a stale file fools nobody.
- *           The lock is only asked for, never taken: nobody can mistake us for a box.
+ *           STARTTIME" of its box); with `bare` as long as no console was wanted. The box holds a
+ *           write lock of its open file on `pid` for its whole life, so the lock says whether the
+ *           machine is on, and a stale file fools nobody. The lock is only asked for, never taken:
+ *           nobody can mistake us for a box.
  * LIMITS    CLI_MACHINES_MAX machines of one user.
  */
 #include "cli/find_machine.h"
@@ -16,8 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "cli/table.h"
@@ -65,6 +68,9 @@ static bool machine_probe(const char *name, struct machine *ret_machine)
 	free(path);
 	if (fd < 0)
 		return false;
+	path = machine_path(name, "bare");
+	machine.bare = access(path, F_OK) == 0;
+	free(path);
 	snprintf(machine.name, sizeof(machine.name), "%s", name);
 	machine.on = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
@@ -163,14 +169,21 @@ static int choose_only(const struct cli *cli, struct machine *ret_machine)
 	return count;
 }
 
-int cli_choose(struct cli *cli, struct machine *ret_machine)
+const char *cli_wanted_name(const struct cli *cli)
 {
 	const char *name = cli->name ? cli->name : getenv("APMP_MACHINE");
+
+	return name && *name ? name : NULL;
+}
+
+int cli_choose(struct cli *cli, struct machine *ret_machine)
+{
+	const char *name = cli_wanted_name(cli);
 	int code = check_directory(cli);
 
 	if (code != CLI_DONE)
 		return code;
-	return name && *name ? choose_named(cli, name, ret_machine) : choose_only(cli, ret_machine);
+	return name ? choose_named(cli, name, ret_machine) : choose_only(cli, ret_machine);
 }
 
 /* ---- its box and its console ---- */
@@ -246,7 +259,26 @@ int cli_connect(struct cli *cli, struct machine *ret_machine, struct varlink_cli
 	return r < 0 ? cli_no_answer(cli, ret_machine, r) : CLI_DONE;
 }
 
-int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret_answer)
+int cli_ask(const struct machine *machine, const char *method, unsigned seconds,
+	    struct varlink_reply *reply)
+{
+	const struct timeval limit = {.tv_sec = seconds};
+	struct varlink_client *client;
+	int r = cli_machine_connect(machine, &client);
+
+	if (r < 0)
+		return r;
+	if (setsockopt(varlink_client_fd(client), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) <
+	    0)
+		r = -errno;
+	else
+		r = varlink_client_call(client, method, NULL, reply);
+	varlink_client_close(client);
+	return r == -EAGAIN ? -ETIMEDOUT : r;
+}
+
+int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, const char *asked,
+		   json_t **ret_answer)
 {
 	struct varlink_reply reply = {0};
 	struct varlink_client *client;
@@ -257,14 +289,20 @@ int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **r
 		json_decref(parameters);
 		return r;
 	}
-	r = varlink_client_call(client, method, parameters, &reply);
+	r = cli_machine_call(&machine, client, method, parameters, &reply);
 	varlink_client_close(client);
 	if (r < 0)
 		return cli_no_answer(cli, &machine, r);
 	if (reply.error)
-		r = cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters));
+		r = cli_refuse_asked(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters),
+				     asked);
 	else
 		*ret_answer = json_incref(reply.parameters);
 	varlink_reply_fini(&reply);
 	return r;
+}
+
+int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret_answer)
+{
+	return cli_call_asked(cli, method, parameters, NULL, ret_answer);
 }

@@ -13,7 +13,8 @@ enum { CLI_MACHINES_MAX = 256, CLI_NAME_MAX = 64 };
 
 struct machine {
 	char name[CLI_NAME_MAX];
-	bool on; /* its box holds the lock of the pid file */
+	bool on;   /* its box holds the lock of the pid file */
+	bool bare; /* has no console yet, and would get one by being asked */
 	pid_t box;
 	unsigned long long box_start; /* field 22 of /proc/PID/stat: that very process */
 };
@@ -23,6 +24,9 @@ char *cli_machines_directory(void);
 
 /* All machines, by name: their count. *ret_machines is the caller's. Exits when memory runs out. */
 int cli_machines(struct machine **ret_machines);
+
+/* The name of --name or APMP_MACHINE; NULL: none is given. */
+const char *cli_wanted_name(const struct cli *cli);
 
 /* The one that is meant: 0, or an exit code after saying why there is none. */
 int cli_choose(struct cli *cli, struct machine *ret_machine);
@@ -36,8 +40,24 @@ int cli_machine_connect(const struct machine *machine, struct varlink_client **r
 /* Chooses the machine and connects: 0, or an exit code after saying why not. */
 int cli_connect(struct cli *cli, struct machine *ret_machine, struct varlink_client **ret_client);
 
-/* Chooses, connects, calls: 0 with the answer, or an exit code after saying why not. */
+/* One call without parameters, answered within so many seconds: 0, or -errno (-ETIMEDOUT). Prints
+ * nothing. */
+int cli_ask(const struct machine *machine, const char *method, unsigned seconds,
+	    struct varlink_reply *reply);
+
+/* Chooses, connects, calls: 0 with the answer, or an exit code after saying why not. asked is what
+ * was wanted, as of cli_refuse_asked. */
+int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, const char *asked,
+		   json_t **ret_answer);
 int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret_answer);
+
+/* After a call was sent: returns when there is something to receive. Says on standard error why
+ * that takes long, as far as the box knows (await_answer.c). */
+void cli_await(const struct machine *machine, const struct varlink_client *client);
+
+/* varlink_client_call() with that. */
+int cli_machine_call(const struct machine *machine, struct varlink_client *client,
+		     const char *method, json_t *parameters, struct varlink_reply *ret_reply);
 
 /* Says that the console did not answer: CLI_REFUSED. */
 int cli_no_answer(const struct cli *cli, const struct machine *machine, int error);

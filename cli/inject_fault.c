@@ -1,16 +1,21 @@
 /* `apmp chaos list`, `points` and `inject`: single faults; campaigns are apmp-chaos'. */
+#include "cli/inject_fault.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/find_machine.h"
 #include "cli/table.h"
+#include "shm/points.h"
 
-static const struct {
-	const char *name, *about;
-} faults[] = {
+enum { ANSWER_S = 10 };
+
+const struct cli_fault cli_faults[CLI_FAULTS] = {
     {"kill", "the partition's process ends at once (SIGKILL), as if its power went"},
-    {"stop", "the partition's process stands still (SIGSTOP), as if it hung"},
+    {"stop",
+     "the partition's process stands still (SIGSTOP), as if it hung; a console that does so "
+     "is found and restarted"},
     {"cont", "a partition that was stopped goes on (SIGCONT): late, and it must notice"},
 };
 
@@ -20,11 +25,11 @@ int cli_chaos_list(struct cli *cli, const struct cli_args *args)
 	struct table *table = table_create("FAULT WHAT-HAPPENS");
 
 	(void)args;
-	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		table_string(table, NULL, faults[i].name);
-		table_string(table, NULL, faults[i].about);
-		json_array_append_new(list, json_pack("{s:s, s:s}", "fault", faults[i].name,
-						      "about", faults[i].about));
+	for (size_t i = 0; i < CLI_FAULTS; i++) {
+		table_string(table, NULL, cli_faults[i].name);
+		table_string(table, NULL, cli_faults[i].about);
+		json_array_append_new(list, json_pack("{s:s, s:s}", "fault", cli_faults[i].name,
+						      "about", cli_faults[i].about));
 	}
 	if (cli->json)
 		cli_print_json(list);
@@ -34,34 +39,98 @@ int cli_chaos_list(struct cli *cli, const struct cli_args *args)
 	return CLI_DONE;
 }
 
+/* ---- points ---- */
+
+static const struct {
+	uint32_t party;
+	const char *name;
+} party_names[] = {
+    {APMP_PARTY_INSTANCE, "instance"}, {APMP_PARTY_CONSOLE, "console"}, {APMP_PARTY_BOX, "box"}};
+
+static json_t *parties_json(uint32_t point)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < sizeof(party_names) / sizeof(party_names[0]); i++)
+		if (apmp_point_parties(point) & party_names[i].party)
+			json_array_append_new(list, json_string(party_names[i].name));
+	return list;
+}
+
+/* All that this apmp knows of them; a machine is not needed for it. */
+static json_t *points_json(void)
+{
+	json_t *points = json_array();
+
+	for (uint32_t i = 1; i < APMP_P_COUNT; i++) {
+		const struct apmp_point_info *info = apmp_point_info(i);
+
+		json_array_append_new(points, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "name",
+							info->name, "figure", info->figure, "about",
+							info->about, "survivors", info->survivors,
+							"repairer", info->repairer, "parties",
+							parties_json(i)));
+	}
+	return points;
+}
+
+/* How often each was passed since power on, if there is a machine that can be asked. */
+static void add_passed(const struct machine *machine, const json_t *points)
+{
+	struct varlink_reply reply = {0};
+	const json_t *said;
+
+	if (cli_ask(machine, "Points", ANSWER_S, &reply) < 0 || reply.error) {
+		varlink_reply_fini(&reply);
+		return;
+	}
+	said = json_object_get(reply.parameters, "points");
+	for (size_t i = 0; i < json_array_size(said); i++) {
+		const json_t *theirs = json_array_get(said, i);
+		enum apmp_point point = apmp_point_find(cli_string(theirs, "name"));
+
+		if (point != APMP_P_NONE) /* the console may be of another version */
+			json_object_set(json_array_get(points, point - 1), "passed",
+					json_object_get(theirs, "passed"));
+	}
+	varlink_reply_fini(&reply);
+}
+
 int cli_chaos_points(struct cli *cli, const struct cli_args *args)
 {
-	const json_t *points;
+	struct cli quiet = *cli;
+	struct machine machine;
 	struct table *table;
-	json_t *answer;
-	int code = cli_call(cli, "Points", NULL, &answer);
+	json_t *points;
+	int code;
 
 	(void)args;
-	if (code != CLI_DONE)
+	/* Who names a machine wants to know of that one; else the list alone is an answer. */
+	quiet.quiet = !cli->name;
+	code = cli_choose(&quiet, &machine);
+	if (code != CLI_DONE && cli->name)
 		return code;
-	points = json_object_get(answer, "points");
-	if (cli->json) {
-		cli_print_json(points);
-		json_decref(answer);
-		return CLI_DONE;
-	}
-	table = table_create("POINT FIGURE ABOUT");
+	points = points_json();
+	if (code == CLI_DONE && !machine.bare)
+		add_passed(&machine, points);
+	table = table_create("POINT PASSED-BY FIGURE ABOUT");
 	for (size_t i = 0; i < json_array_size(points); i++) {
 		const json_t *point = json_array_get(points, i);
 
 		table_string(table, NULL, cli_string(point, "name"));
+		table_cell(table, NULL, cli_names_text(json_object_get(point, "parties")));
 		table_string(table, NULL, cli_string(point, "figure"));
 		table_string(table, NULL, cli_string(point, "about"));
 	}
-	table_print(table, cli);
-	json_decref(answer);
+	if (cli->json)
+		cli_print_json(points);
+	else
+		table_print(table, cli);
+	json_decref(points);
 	return CLI_DONE;
 }
+
+/* ---- faults at points ---- */
 
 /* "join_812:3" is the third time. */
 static int add_point(const struct cli_args *args, const char *at, json_t *parameters)
@@ -80,6 +149,13 @@ static int add_point(const struct cli_args *args, const char *at, json_t *parame
 	return code;
 }
 
+static char *party_text(const char *name)
+{
+	if (strcmp(name, "console") == 0 || strcmp(name, "box") == 0)
+		return cli_text("the %s", name);
+	return cli_text("partition \"%s\"", name);
+}
+
 int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 {
 	const char *at = cli_option(args, "at");
@@ -96,8 +172,7 @@ int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 	code = cli_call(cli, "Inject", parameters, &answer);
 	if (code != CLI_DONE)
 		return code;
-	whom = strcmp(args->args[1], "console") == 0 ? cli_text("the console")
-						     : cli_text("partition \"%s\"", args->args[1]);
+	whom = party_text(args->args[1]);
 	if (cli->json)
 		cli_print_json(answer);
 	else if (at && strstr(at, ":0") && strtol(strchr(at, ':') + 1, NULL, 10) == 0)

@@ -5,60 +5,90 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/find_machine.h"
 #include "cli/table.h"
 
-/* A living console answers in microseconds; it may be restarted once in between (some 100 ms). */
-enum { ANSWER_S = 10 };
+enum {
+	ANSWER_S = 10, /* a console that hangs is killed after 3 s (shm/wire/box.h) and restarted */
+	LIST_S = 1,    /* a living one answers in microseconds: `list` does without the others */
+	AGAIN_MS = 100,
+};
 
-/* Asks the console with a time limit. 0: an answer, see reply; or -errno. */
-static int ask(const struct machine *machine, const char *method, struct varlink_reply *reply)
+static bool ends_within(int box, int ms)
 {
-	const struct timeval limit = {.tv_sec = ANSWER_S};
-	struct varlink_client *client;
-	int r = cli_machine_connect(machine, &client);
-
-	if (r < 0)
-		return r;
-	if (setsockopt(varlink_client_fd(client), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) <
-	    0)
-		r = -errno;
-	else
-		r = varlink_client_call(client, method, NULL, reply);
-	varlink_client_close(client);
-	return r == -EAGAIN ? -ETIMEDOUT : r;
+	return poll(&(struct pollfd){.fd = box, .events = POLLIN}, 1, ms) > 0;
 }
 
-/* The console is asked to; if it can't, and only with --force, the box is told itself. */
-static int ask_power_off(struct cli *cli, const struct machine *machine, int box, bool force)
+static time_t now_s(void)
 {
-	struct varlink_reply reply = {0};
-	int r = ask(machine, "PowerOff", &reply);
-	int code = CLI_DONE;
+	struct timespec now;
 
-	if (r == 0 && reply.error)
-		code = cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters));
-	varlink_reply_fini(&reply);
-	if (r == 0)
-		return code;
-	/* Cut off: by the end of the machine, which somebody else asked for, or of the console. */
-	if ((r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED) &&
-	    poll(&(struct pollfd){.fd = box, .events = POLLIN}, 1, ANSWER_S * 1000) > 0)
-		return CLI_DONE;
-	if (!force)
-		return cli_refuse(
-		    cli, CLI_REFUSED, "org.apmp.cli.StillOn",
-		    json_pack("{s:s, s:s}", "machine", machine->name, "reason", strerror(-r)));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/*
+ * Asks the console to power off: 0 with its answer, 0 without one when the box has ended, which is
+ * what was wanted; or -errno. Being cut off is no answer: a console that ended, or was killed
+ * because it hung, is restarted, and the next one is asked again.
+ */
+static int ask_console(const struct machine *machine, int box, struct varlink_reply *reply)
+{
+	time_t until = now_s() + ANSWER_S;
+
+	for (;;) {
+		time_t left = until - now_s();
+		int r = cli_ask(machine, "PowerOff", left > 1 ? (unsigned)left : 1, reply);
+		bool cut_off = r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED;
+
+		if (r == 0 || ends_within(box, cut_off ? AGAIN_MS : 0))
+			return 0;
+		if (!cut_off || left <= 0)
+			return r;
+	}
+}
+
+static int still_on(const struct cli *cli, const struct machine *machine, int error)
+{
+	json_t *parameters =
+	    json_pack("{s:s, s:s}", "machine", machine->name, "reason", strerror(-error));
+
+	if (error == -ETIMEDOUT) /* it has the question, and will answer it */
+		json_object_set_new(parameters, "seconds", json_integer(ANSWER_S));
+	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.StillOn", parameters);
+}
+
+/* It powers off in order, with its console's help if that answers. */
+static int end_box(const struct cli *cli, int box)
+{
 	/* -ESRCH: it ended meanwhile, which is what was wanted. */
 	if (syscall(SYS_pidfd_send_signal, box, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
 		return cli_refuse(
 		    cli, CLI_REFUSED, "org.apmp.cli.Host",
 		    json_pack("{s:s, s:s}", "what", "ending the box", "reason", strerror(errno)));
 	return CLI_DONE;
+}
+
+/* The console is asked to; if it can't, and only with --force, the box is told itself.  A bare
+ * machine has none, and none is started for this. */
+static int ask_power_off(struct cli *cli, const struct machine *machine, int box, bool force)
+{
+	struct varlink_reply reply = {0};
+	int code = CLI_DONE, r;
+
+	if (machine->bare)
+		return end_box(cli, box);
+	r = ask_console(machine, box, &reply);
+	if (r == 0 && reply.error)
+		code = cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters));
+	varlink_reply_fini(&reply);
+	if (r == 0)
+		return code;
+	return force ? end_box(cli, box) : still_on(cli, machine, r);
 }
 
 int cli_down(struct cli *cli, const struct cli_args *args)
@@ -92,11 +122,14 @@ int cli_down(struct cli *cli, const struct cli_args *args)
 /* What one machine is; a console that doesn't answer leaves the number of partitions out. */
 static json_t *describe(const struct machine *machine)
 {
-	json_t *entry =
-	    json_pack("{s:s, s:s}", "name", machine->name, "state", machine->on ? "on" : "dead");
+	json_t *entry = json_pack("{s:s, s:s}", "name", machine->name, "state",
+				  !machine->on	  ? "dead"
+				  : machine->bare ? "bare"
+						  : "on");
 	struct varlink_reply reply = {0};
 
-	if (machine->on && ask(machine, "Status", &reply) == 0 && !reply.error) {
+	if (machine->on && !machine->bare && cli_ask(machine, "Status", LIST_S, &reply) == 0 &&
+	    !reply.error) {
 		const json_t *status = json_object_get(reply.parameters, "status");
 		size_t count = json_array_size(json_object_get(status, "partitions"));
 
@@ -106,13 +139,6 @@ static json_t *describe(const struct machine *machine)
 	if (machine->on)
 		json_object_set_new(entry, "pid", json_integer(machine->box));
 	return entry;
-}
-
-static char *number_or_dash(const json_t *object, const char *key)
-{
-	const json_t *number = json_object_get(object, key);
-
-	return number ? cli_text("%lld", (long long)json_integer_value(number)) : cli_text("-");
 }
 
 static void print_list(const struct cli *cli, const json_t *list)
@@ -125,8 +151,8 @@ static void print_list(const struct cli *cli, const json_t *list)
 
 		table_string(table, NULL, cli_string(entry, "name"));
 		table_string(table, cli_state_color(state), state);
-		table_cell(table, NULL, number_or_dash(entry, "partitions"));
-		table_cell(table, NULL, number_or_dash(entry, "pid"));
+		table_cell(table, NULL, cli_number_text(entry, "partitions"));
+		table_cell(table, NULL, cli_number_text(entry, "pid"));
 	}
 	table_print(table, cli);
 }

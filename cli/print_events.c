@@ -4,45 +4,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/event_text.h"
 #include "cli/find_machine.h"
 #include "cli/table.h"
 
 /* ---- events ---- */
 
-static bool is_heading(const char *key)
-{
-	return strcmp(key, "seq") == 0 || strcmp(key, "t_ns") == 0 || strcmp(key, "kind") == 0;
-}
-
-/* "17  123.456789  member.removed      partition=beta by=alpha" */
+/* "17  123.456789  member.removed  alpha removed beta from the sharing set, incarnation 3" */
 static void print_event(const json_t *event)
 {
 	const json_t *missed = json_object_get(event, "missed");
 	json_int_t t_ns = json_integer_value(json_object_get(event, "t_ns"));
-	const char *key;
-	json_t *value;
+	char *text;
 
 	if (missed) {
 		printf("(%lld events missed: too slow)\n", (long long)json_integer_value(missed));
 		return;
 	}
-	printf("%6lld %8lld.%06lld  %-22s",
+	text = event_text(event);
+	printf("%6lld %8lld.%06lld  %-22s %s\n",
 	       (long long)json_integer_value(json_object_get(event, "seq")),
 	       (long long)t_ns / 1000000000, (long long)t_ns / 1000 % 1000000,
-	       cli_string(event, "kind"));
-	/* jansson's iteration wants an object that it could change; it doesn't. */
-	json_object_foreach((json_t *)(uintptr_t)event, key, value)
-	{
-		char *text;
-
-		if (is_heading(key))
-			continue;
-		text = json_is_string(value) ? cli_text("%s", json_string_value(value))
-					     : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-		printf(" %s=%s", key, text ? text : "?");
-		free(text);
-	}
-	putchar('\n');
+	       cli_string(event, "kind"), text);
+	free(text);
 }
 
 /* Prints the events of one reply; whether more will come. */
@@ -82,6 +66,8 @@ int cli_events(struct cli *cli, const struct cli_args *args)
 		return r;
 	}
 	r = varlink_client_send(client, "Events", parameters, VARLINK_MORE, NULL, 0);
+	if (r == 0)
+		cli_await(&machine, client);
 	while (r == 0 && more) {
 		struct varlink_reply reply = {0};
 

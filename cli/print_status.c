@@ -6,28 +6,17 @@
 #include "cli/find_machine.h"
 #include "cli/table.h"
 
-/* A number of an object, "-" without one. */
-static char *number(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_integer(value))
-		return cli_text("-");
-	return cli_text("%lld", (long long)json_integer_value(value));
-}
-
-static char *size(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_integer(value))
-		return cli_text("-");
-	return cli_size_text((unsigned long long)json_integer_value(value));
-}
-
 static void state(struct table *table, const char *text)
 {
 	table_string(table, cli_state_color(text), text);
+}
+
+/* A partition without a living instance has no incarnation. */
+static char *incarnation(const json_t *instance)
+{
+	bool none = json_integer_value(json_object_get(instance, "incarnation")) == 0;
+
+	return none ? cli_text("-") : cli_number_text(instance, "incarnation");
 }
 
 static void print_partitions(const struct cli *cli, const json_t *partitions)
@@ -40,15 +29,15 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 		const json_t *partition = json_array_get(partitions, i);
 		const json_t *instance = json_object_get(partition, "instance");
 
-		table_cell(table, NULL, number(partition, "id"));
+		table_cell(table, NULL, cli_number_text(partition, "id"));
 		table_string(table, NULL, cli_string(partition, "name"));
 		table_string(table, NULL, cli_string(partition, "state"));
 		state(table, cli_string(instance, "state"));
-		table_cell(table, NULL, number(instance, "incarnation"));
-		table_cell(table, NULL, number(partition, "primary"));
+		table_cell(table, NULL, incarnation(instance));
+		table_cell(table, NULL, cli_number_text(partition, "primary"));
 		table_cell(table, NULL, cli_numbers_text(json_object_get(partition, "cpus")));
 		table_string(table, NULL, cli_string(partition, "host_cpus"));
-		table_cell(table, NULL, size(partition, "memory"));
+		table_cell(table, NULL, cli_bytes_text(partition, "memory"));
 		table_string(table, NULL, cli_string(partition, "community"));
 	}
 	table_print(table, cli);
@@ -62,12 +51,12 @@ static void print_cpus(const struct cli *cli, const json_t *cpus)
 		const json_t *cpu = json_array_get(cpus, i);
 		bool primary = json_is_true(json_object_get(cpu, "primary"));
 
-		table_cell(table, NULL, number(cpu, "id"));
+		table_cell(table, NULL, cli_number_text(cpu, "id"));
 		table_string(table, NULL, cli_string(cpu, "owner"));
 		table_string(table, NULL, cli_string(cpu, "current_owner"));
 		state(table, cli_string(cpu, "state"));
 		table_string(table, NULL, primary ? "primary" : "-");
-		table_cell(table, NULL, number(cpu, "host_cpu"));
+		table_cell(table, NULL, cli_number_text(cpu, "host_cpu"));
 	}
 	table_print(table, cli);
 }
@@ -81,15 +70,58 @@ static void print_communities(const struct cli *cli, const json_t *communities)
 		const json_t *community = json_array_get(communities, i);
 		const json_t *set = json_object_get(community, "sharing_set");
 
-		table_cell(table, NULL, number(community, "id"));
+		table_cell(table, NULL, cli_number_text(community, "id"));
 		table_string(table, NULL, cli_string(community, "name"));
 		state(table, cli_string(set, "state"));
-		table_cell(table, NULL, number(set, "incarnation"));
-		table_cell(table, NULL, number(set, "apmpdb_pfn"));
-		table_cell(table, NULL, number(set, "apmpdb_pages"));
+		table_cell(table, NULL, cli_number_text(set, "incarnation"));
+		table_cell(table, NULL, cli_number_text(set, "apmpdb_pfn"));
+		table_cell(table, NULL, cli_number_text(set, "apmpdb_pages"));
 		table_cell(table, NULL, cli_names_text(json_object_get(community, "members")));
 	}
 	table_print(table, cli);
+}
+
+static void print_memory(const struct cli *cli, const json_t *memory)
+{
+	struct table *table = table_create("MEMORY-OF KIND >SIZE");
+
+	for (size_t i = 0; i < json_array_size(memory); i++) {
+		const json_t *one = json_array_get(memory, i);
+
+		table_string(table, NULL, cli_string(one, "owner"));
+		table_string(table, NULL, cli_string(one, "kind"));
+		table_cell(table, NULL, cli_bytes_text(one, "size"));
+	}
+	table_print(table, cli);
+}
+
+/* One line of health; good is green, the rest red. text is freed. */
+static void print_line(const struct cli *cli, const char *what, bool good, char *text)
+{
+	const char *color = cli_state_color(good ? "on" : "dead");
+
+	printf("%-14s %s%s%s\n", what, cli->color ? color : "", text, cli->color ? "\033[0m" : "");
+	free(text);
+}
+
+static void print_health(const struct cli *cli, const json_t *health)
+{
+	const json_t *console = json_object_get(health, "console");
+	const json_t *nvram = json_object_get(health, "nvram");
+	const json_t *pending = json_object_get(health, "fence_pending");
+	json_int_t restarts = json_integer_value(json_object_get(console, "restarts"));
+	const char *last = json_string_value(json_object_get(console, "last"));
+	const char *state = cli_string(nvram, "state");
+
+	print_line(cli, "console", restarts == 0,
+		   restarts == 0
+		       ? cli_text("never restarted")
+		       : cli_text("restarted %lld times%s%s", (long long)restarts,
+				  last ? "; how the last one ended: " : "", last ? last : ""));
+	print_line(cli, "NVRAM", strcmp(state, "failed") != 0,
+		   cli_text("%s; at power on: %s", state, cli_string(nvram, "power_on")));
+	print_line(cli, "fence pending", json_array_size(pending) == 0,
+		   json_array_size(pending) == 0 ? cli_text("nobody") : cli_names_text(pending));
 }
 
 static void print_status(const struct cli *cli, const json_t *status)
@@ -102,6 +134,10 @@ static void print_status(const struct cli *cli, const json_t *status)
 	print_cpus(cli, json_object_get(status, "cpus"));
 	putchar('\n');
 	print_communities(cli, json_object_get(status, "communities"));
+	putchar('\n');
+	print_memory(cli, json_object_get(status, "memory"));
+	putchar('\n');
+	print_health(cli, json_object_get(status, "health"));
 }
 
 int cli_status(struct cli *cli, const struct cli_args *args)

@@ -1,5 +1,5 @@
 /*
- * `apmp tree`: the configuration tree, indented by parent, or as a graph for graphviz.
+ * `apmp tree`: the configuration tree, indented by parent; memory with its fragments.
  *
  * LIMITS    Nodes come in the console's order, which is that of the tree; what has a parent that is
  *           not among them is shown at the top. DEPTH_MAX levels, so that even a tree that bites
@@ -10,158 +10,86 @@
 #include <string.h>
 
 #include "cli/find_machine.h"
+#include "cli/print_dot.h"
 #include "cli/table.h"
+#include "cli/tree_nodes.h"
 
 enum { DEPTH_MAX = 16 };
 
-static json_int_t handle(const json_t *node, const char *key)
+#define DIM "\033[2m"
+
+/* One line; text is freed. */
+static void add_line(struct table *table, const json_t *node, char *text, int depth)
 {
-	const json_t *value = json_object_get(node, key);
+	json_int_t handle = tree_number(node, "handle");
+	const char *color = tree_has_flag(node, "unavailable") ? DIM : NULL;
 
-	return json_is_integer(value) ? json_integer_value(value) : -1;
+	table_cell(table, color, cli_text("%*s%s", 2 * depth, "", text));
+	table_cell(table, color, tree_size(node));
+	table_string(table, color, cli_string(node, "owner"));
+	table_string(table, color, cli_string(node, "current_owner"));
+	table_cell(table, color, cli_names_text(json_object_get(node, "flags")));
+	table_cell(table, color,
+		   handle < 0 ? cli_text("-") : cli_text("%#llx", (unsigned long long)handle));
+	free(text);
 }
-
-/* "cpu 3", "partition beta": the name where there is one, else the id. */
-static char *label(const json_t *node)
-{
-	const char *name = json_string_value(json_object_get(node, "name"));
-	const json_t *id = json_object_get(node, "id");
-
-	if (name && *name)
-		return cli_text("%s %s", cli_string(node, "type"), name);
-	if (json_is_integer(id))
-		return cli_text("%s %lld", cli_string(node, "type"),
-				(long long)json_integer_value(id));
-	if (json_is_string(id))
-		return cli_text("%s %s", cli_string(node, "type"), json_string_value(id));
-	return cli_text("%s", cli_string(node, "type"));
-}
-
-/* "alpha", or "alpha -> beta" where the current owner is another one. */
-static char *owners(const json_t *node)
-{
-	const char *owner = cli_string(node, "owner");
-	const char *current = cli_string(node, "current_owner");
-
-	return strcmp(owner, current) ? cli_text("%s -> %s", owner, current)
-				      : cli_text("%s", owner);
-}
-
-static bool is_top(const json_t *nodes, const json_t *node)
-{
-	json_int_t parent = handle(node, "parent");
-
-	if (parent == handle(node, "handle"))
-		return true;
-	for (size_t i = 0; i < json_array_size(nodes); i++)
-		if (handle(json_array_get(nodes, i), "handle") == parent)
-			return false;
-	return true;
-}
-
-/* ---- text ---- */
 
 static void add_node(struct table *table, const json_t *node, int depth)
 {
-	char *text = label(node);
+	const json_t *fragments = tree_fragments(node), *fragment;
+	size_t i;
 
-	table_cell(table, NULL, cli_text("%*s%s", 2 * depth, "", text));
-	table_cell(table, NULL, owners(node));
-	table_cell(table, NULL, cli_names_text(json_object_get(node, "flags")));
-	table_cell(table, NULL, cli_text("%#llx", (unsigned long long)handle(node, "handle")));
-	free(text);
+	add_line(table, node, tree_label(node), depth);
+	json_array_foreach(fragments, i, fragment)
+	    add_line(table, fragment, tree_fragment_label(fragment), depth + 1);
 }
 
 static void add_children(struct table *table, const json_t *nodes, const json_t *parent, int depth)
 {
-	for (size_t i = 0; depth < DEPTH_MAX && i < json_array_size(nodes); i++) {
-		const json_t *node = json_array_get(nodes, i);
+	const json_t *node;
+	size_t i;
 
-		if (node == parent || handle(node, "parent") != handle(parent, "handle") ||
-		    is_top(nodes, node))
+	json_array_foreach(nodes, i, node)
+	{
+		if (depth >= DEPTH_MAX || node == parent ||
+		    tree_number(node, "parent") != tree_number(parent, "handle") ||
+		    tree_is_top(nodes, node))
 			continue;
 		add_node(table, node, depth);
 		add_children(table, nodes, node, depth + 1);
 	}
 }
 
+/* [0117]: the two are the same while nothing changes. */
+static void print_levels(const json_t *levels)
+{
+	json_int_t transient = tree_number(levels, "transient");
+	json_int_t current = tree_number(levels, "current");
+
+	if (transient < 0 || current < 0)
+		return;
+	if (transient == current)
+		printf("\nconfiguration level %lld, at rest\n", (long long)current);
+	else
+		printf("\nconfiguration level %lld, on the way to %lld\n", (long long)current,
+		       (long long)transient);
+}
+
 static void print_tree(const struct cli *cli, const json_t *nodes, const json_t *levels)
 {
-	struct table *table = table_create("NODE OWNER FLAGS >HANDLE");
-	char *text = json_dumps(levels, JSON_COMPACT);
+	struct table *table = table_create("NODE >SIZE OWNER CURRENT-OWNER FLAGS >HANDLE");
+	const json_t *node;
+	size_t i;
 
-	for (size_t i = 0; i < json_array_size(nodes); i++) {
-		const json_t *node = json_array_get(nodes, i);
-
-		if (!is_top(nodes, node))
+	json_array_foreach(nodes, i, node)
+	{
+		if (!tree_is_top(nodes, node))
 			continue;
 		add_node(table, node, 0);
 		add_children(table, nodes, node, 1);
 	}
 	table_print(table, cli);
-	if (text)
-		printf("\nlevels: %s\n", text);
-	free(text);
-}
-
-/* ---- graphviz ---- */
-
-static void print_quoted(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			putchar('\\');
-		putchar(*text);
-	}
-	putchar('"');
-}
-
-/* Nodes of one current owner have one colour of a scheme of twelve, in order of appearance. */
-static size_t owner_color(json_t *seen, const char *owner)
-{
-	const json_t *known = json_object_get(seen, owner);
-	json_int_t color = (json_int_t)json_object_size(seen) % 12 + 1;
-
-	if (known)
-		return (size_t)json_integer_value(known);
-	json_object_set_new(seen, owner, json_integer(color));
-	return (size_t)color;
-}
-
-static void print_dot_node(const json_t *node, json_t *seen)
-{
-	const char *owner = json_string_value(json_object_get(node, "current_owner"));
-	char *text = label(node);
-	char *by = owners(node);
-	char *both = cli_text("%s\n%s", text, by);
-
-	printf("\tn%lld [label=", (long long)handle(node, "handle"));
-	print_quoted(strcmp(by, "-") ? both : text);
-	if (owner)
-		printf(", style=filled, fillcolor=%zu", owner_color(seen, owner));
-	printf("];\n");
-	free(text);
-	free(by);
-	free(both);
-}
-
-static void print_dot(const json_t *nodes)
-{
-	json_t *seen = json_object();
-
-	printf("digraph machine {\n\trankdir=LR;\n"
-	       "\tnode [shape=box, fontname=\"sans\", colorscheme=set312];\n");
-	for (size_t i = 0; i < json_array_size(nodes); i++) {
-		const json_t *node = json_array_get(nodes, i);
-
-		print_dot_node(node, seen);
-		if (!is_top(nodes, node))
-			printf("\tn%lld -> n%lld;\n", (long long)handle(node, "parent"),
-			       (long long)handle(node, "handle"));
-	}
-	printf("}\n");
-	json_decref(seen);
+	print_levels(levels);
 }
 
 int cli_tree(struct cli *cli, const struct cli_args *args)

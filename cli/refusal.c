@@ -1,10 +1,10 @@
 /*
- * Errors as sentences for people.
+ * Errors as sentences for people, and as one JSON document for programs.
  *
- * WHAT      One template per error name; {key} is filled from the error's parameters. What the
- *           console refuses has the names of the interface definition; what apmp itself can't do
- *           has names of org.apmp.cli, so that --json shows both the same way. An error without
- *           template (of a newer console) is printed with its parameters.
+ * WHAT      The sentences are templates (sentences.def); {key} is filled from the error's
+ *           parameters. What the console refuses has the names of the interface definition; what
+ *           apmp itself can't do has names of org.apmp.cli, so that --json shows both the same way.
+ *           An error that no template fits says its reason, or is printed with its parameters.
  */
 #include "cli/command.h"
 
@@ -13,150 +13,178 @@
 #include <string.h>
 
 #include "cli/table.h"
+#include "shm/layout_common.h"
 #include "shm/wire/varlink.h"
 
-#define OURS	VARLINK_MACHINE "."
+#define MACHINE VARLINK_MACHINE "."
 #define SERVICE VARLINK_SERVICE "."
 #define CLI	"org.apmp.cli."
 
-/* clang-format off */
-static const struct {
+static const struct sentence {
 	const char *error;
-	const char *sentence;
+	const char *template;
 } sentences[] = {
-	{OURS "NoSuchPartition",
-	 "there is no partition \"{partition}\"; `apmp status` names those that are"},
-	{OURS "NoSuchCpu", "there is no CPU {cpu}; `apmp cpu list` has those that are"},
-	{OURS "NoSuchPoint", "there is no point \"{point}\"; `apmp chaos points` lists them"},
-	{OURS "NoSuchFault", "there is no fault \"{fault}\"; `apmp chaos list` lists them"},
-	{OURS "PrimaryCpu",
-	 "CPU {cpu} is the primary of partition \"{partition}\" and a primary never migrates; "
-	 "take another CPU of that partition"},
-	{OURS "NotOwner",
-	 "CPU {cpu} can't go to partition \"{partition}\": {owner} has it, and nobody else can "
-	 "give it"},
-	{OURS "Bound",
-	 "something in partition \"{partition}\" needs CPU {cpu} and no other; end it, or wait for "
-	 "it with --wait"},
-	{OURS "AlreadyRunning", "partition \"{partition}\" is running already: it is {state}"},
-	{OURS "NotRunning",
-	 "partition \"{partition}\" is not running: it is {state}; "
-	 "`apmp partition boot {partition}` starts it"},
-	{OURS "NotEnough",
-	 "not enough {what} for partition \"{partition}\": {wanted} wanted, {had} there"},
-	{OURS "PartitionDied",
-	 "partition \"{partition}\" ended during {during}; `apmp events` has how"},
-	{OURS "Incompatible",
-	 "partition \"{partition}\" can't use CPU {cpu}: it is of another type or revision"},
-	{OURS "Refused", "{reason}"},
-	{OURS "Busy", "another change of {what} is on its way; try again when it is done"},
-	{OURS "Host", "the host refused {what}: {reason} (errno {errno})"},
-
-	{SERVICE "InvalidParameter",
-	 "the console does not accept the parameter \"{parameter}\" as it was given"},
-	{SERVICE "InterfaceNotFound",
-	 "the control socket is not that of a machine: it has no interface {interface}"},
-	{SERVICE "MethodNotFound",
-	 "the console does not know {method}: it is of another version than this apmp"},
-	{SERVICE "MethodNotImplemented", "the console can't do {method} yet"},
-	{SERVICE "ExpectedMore", "the console answers this with a stream only"},
-	{SERVICE "PermissionDenied", "the console does not let this user do that"},
-
-	{CLI "NoMachine", "no machine is running; `apmp up FILE` starts one"},
-	{CLI "NoSuchMachine",
-	 "no machine \"{machine}\" is running; `apmp list` shows those that are, "
-	 "`apmp up FILE --name {machine}` starts it"},
-	{CLI "DeadMachine",
-	 "machine \"{machine}\" is dead: its box ended and left something behind; `apmp clean` "
-	 "removes that"},
-	{CLI "SeveralMachines",
-	 "{count} machines are running ({machines}); name one with --name or APMP_MACHINE"},
-	{CLI "BadName", "\"{machine}\" can't be the name of a machine"},
-	{CLI "UnsafeDirectory",
-	 "{directory} belongs to someone else or others can write it; remove it, or set "
-	 "XDG_RUNTIME_DIR"},
-	{CLI "NoAnswer", "the console of machine \"{machine}\" does not answer: {reason}"},
-	{CLI "StillOn",
-	 "machine \"{machine}\" could not be powered off: its console does not answer ({reason}); "
-	 "`apmp --name {machine} down --force` ends its box"},
-	{CLI "NoProgram",
-	 "the program {program} can't be started: {reason}; it was looked for beside apmp, in "
-	 "../libexec/apmp and in PATH"},
-	{CLI "Lost", "the connection to the console was lost: {reason}; {consequence}"},
-	{CLI "Host", "{what}: {reason}"},
+#define SENTENCE(error, template) {error, template},
+#include "cli/sentences.def"
+#undef SENTENCE
 };
-/* clang-format on */
 
-/* How a parameter looks in a sentence. NULL: it is not there. */
-static char *render(const json_t *parameters, const char *key)
+struct filling {
+	const char *error, *asked;
+	const json_t *parameters;
+};
+
+static const char *string_of(const struct filling *filling, const char *key)
 {
-	const json_t *value = json_object_get(parameters, key);
-	const char *what = json_string_value(json_object_get(parameters, "what"));
-	bool bytes = what && strstr(what, "memory") && json_is_integer(value) &&
-		     (strcmp(key, "wanted") == 0 || strcmp(key, "had") == 0);
-
-	if (bytes)
-		return cli_size_text((unsigned long long)json_integer_value(value));
-	if (json_is_string(value))
-		return cli_text("%s", json_string_value(value));
-	if (json_is_null(value))
-		return cli_text("nobody");
-	return value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : cli_text("?");
+	return json_string_value(json_object_get(filling->parameters, key));
 }
 
-static char *fill(const char *template, const json_t *parameters)
+/* ---- one parameter ---- */
+
+/* "partition \"beta\"" and "beta" name the same partition; anything else is named by its owner. */
+static char *partition_name(const struct filling *filling)
+{
+	static const char word[] = "partition ";
+	const char *what = string_of(filling, "what"), *owner = string_of(filling, "owner");
+	bool is_partition = what && strncmp(what, word, strlen(word)) == 0;
+	const char *name = is_partition			   ? what + strlen(word)
+			   : owner			   ? owner
+			   : what && !strpbrk(what, " .:") ? what
+							   : "";
+
+	name += strspn(name, "\"");
+	return *name ? cli_text("%.*s", (int)strcspn(name, "\""), name) : NULL;
+}
+
+/* States of the contract that are no words of a sentence. */
+static const char *state_words(const char *state)
+{
+	static const struct {
+		const char *state, *words;
+	} known[] = {{"console", "halted, in its console"},
+		     {"fence-pending", "being fenced, and a process of it does not end"},
+		     {"member", "a member"}};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(known[i].state, state) == 0)
+			return known[i].words;
+	return state;
+}
+
+/* An amount that may be of bytes: what is wanted is rounded up, what is there down. */
+static char *amount(const struct filling *filling, const char *key, json_int_t value)
+{
+	const char *what = string_of(filling, "what");
+	bool bytes =
+	    (what && strstr(what, "memory")) || strcmp(filling->error, MACHINE "NoMemory") == 0;
+
+	return bytes && value >= 0
+		   ? cli_size_about((unsigned long long)value, strcmp(key, "wanted") == 0)
+		   : cli_text("%lld", (long long)value);
+}
+
+/* How a parameter looks in a sentence. NULL: it is not there. */
+static char *render(const struct filling *filling, const char *key)
+{
+	static const char unit[] = "bytes of ";
+	const json_t *value = json_object_get(filling->parameters, key);
+	const char *text = json_string_value(value);
+
+	if (strcmp(key, "asked") == 0)
+		return cli_text("%s", filling->asked ? filling->asked : "this was refused");
+	if (strcmp(key, "partition_name") == 0)
+		return partition_name(filling);
+	if (strcmp(key, "granule") == 0)
+		return cli_size_text(APMP_GRANULE);
+	if (text && strcmp(key, "state") == 0)
+		text = state_words(text);
+	if (text && strcmp(key, "what") == 0 && strncmp(text, unit, strlen(unit)) == 0)
+		text += strlen(unit);
+	if (text)
+		return cli_text("%s", text);
+	if (json_is_integer(value) && (strcmp(key, "wanted") == 0 || strcmp(key, "had") == 0))
+		return amount(filling, key, json_integer_value(value));
+	return value && !json_is_null(value) ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY)
+					     : NULL;
+}
+
+/* ---- one sentence ---- */
+
+/* NULL: a parameter that the template names is not there. */
+static char *fill(const char *template, const struct filling *filling)
 {
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
+	bool complete = true;
 
-	while (out && *template) {
+	while (out && complete && *template) {
 		size_t plain = strcspn(template, "{");
-		size_t key_length = template[plain] ? strcspn(template + plain, "}") - 1 : 0;
+		size_t length = strcspn(template + plain, "}");
 		char key[32];
 		char *value;
 
 		fwrite(template, 1, plain, out);
-		if (!template[plain])
+		template += plain;
+		if (!*template)
 			break;
-		snprintf(key, sizeof(key), "%.*s", (int)key_length, template + plain + 1);
-		value = render(parameters, key);
-		fputs(value, out);
+		snprintf(key, sizeof(key), "%.*s", (int)length - 1, template + 1);
+		value = render(filling, key);
+		complete = value != NULL;
+		if (complete)
+			fputs(value, out);
 		free(value);
-		template += plain + key_length + 2;
+		template += length + 1;
 	}
 	if (!out || fclose(out) != 0)
 		cli_out_of_memory();
-	return text;
+	if (!complete)
+		free(text);
+	return complete ? text : NULL;
 }
 
-char *cli_sentence(const char *error, const json_t *parameters)
+char *cli_sentence(const char *error, const json_t *parameters, const char *asked)
 {
-	char *dump, *text;
+	const struct filling filling = {error, asked, parameters};
+	const char *reason = string_of(&filling, "reason");
+	char *dump, *text = NULL;
 
-	for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++)
+	for (size_t i = 0; !text && i < sizeof(sentences) / sizeof(sentences[0]); i++)
 		if (strcmp(sentences[i].error, error) == 0)
-			return fill(sentences[i].sentence, parameters);
+			text = fill(sentences[i].template, &filling);
+	if (text)
+		return text;
+	if (reason)
+		return asked ? cli_text("%s: %s", asked, reason) : cli_text("%s", reason);
 	dump = json_dumps(parameters, JSON_COMPACT);
 	text = cli_text("the console refused: %s %s", error, dump ? dump : "");
 	free(dump);
 	return text;
 }
 
-int cli_refuse(const struct cli *cli, int code, const char *error, json_t *parameters)
+int cli_refuse_asked(const struct cli *cli, int code, const char *error, json_t *parameters,
+		     const char *asked)
 {
-	char *sentence = cli_sentence(error, parameters);
+	char *sentence = cli_sentence(error, parameters, asked);
 
-	fprintf(stderr, "apmp: %s\n", sentence);
+	if (!cli->quiet && !cli->sentence_said)
+		fprintf(stderr, "apmp: %s\n", sentence);
 	free(sentence);
-	if (cli->json) {
+	if (cli->json && !cli->quiet) {
 		json_t *object = json_pack("{s:s, s:o}", "error", error, "parameters",
 					   parameters ? parameters : json_object());
 
+		if (cli->done)
+			json_object_set(object, "done", cli->done);
 		cli_print_json(object);
 		json_decref(object);
 	} else {
 		json_decref(parameters);
 	}
 	return code;
+}
+
+int cli_refuse(const struct cli *cli, int code, const char *error, json_t *parameters)
+{
+	return cli_refuse_asked(cli, code, error, parameters, NULL);
 }

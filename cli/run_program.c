@@ -3,6 +3,8 @@
  *
  * WHAT      Our standard input, output and error go along with the call, so the program reads and
  *           writes them itself; we only wait for its end and end as it did.
+ *           With --json our standard output is the document's alone: the program then writes to
+ *           our standard error in its place.
  * SIGNALS   None is caught: whatever ends us closes the connection, and then the console kills the
  *           program. So ^C, a closed terminal and kill -9 all do what is expected.
  */
@@ -37,8 +39,9 @@ static json_t *run_parameters(const struct cli_args *args)
 	json_t *argv = strings(args->args + 1);
 	char *cwd = getcwd(NULL, 0);
 	json_t *parameters = json_pack(
-	    "{s:s, s:o, s:o, s:s, s:b}", "partition", args->args[0], "argv", argv, "env",
-	    strings(environ), "cwd", cwd ? cwd : "/", "detach", cli_option(args, "detach") != NULL);
+	    "{s:s, s:o, s:o, s:s, s:b, s:b}", "partition", args->args[0], "argv", argv, "env",
+	    strings(environ), "cwd", cwd ? cwd : "/", "detach", cli_option(args, "detach") != NULL,
+	    "confined", cli_option(args, "confined") != NULL);
 
 	free(cwd);
 	if (parameters &&
@@ -114,7 +117,8 @@ static int wait_for_end(const struct cli *cli, const struct cli_args *args,
 
 int cli_run(struct cli *cli, const struct cli_args *args)
 {
-	static const int standard[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	const int standard[] = {STDIN_FILENO, cli->json ? STDERR_FILENO : STDOUT_FILENO,
+				STDERR_FILENO};
 	bool detach = cli_option(args, "detach");
 	json_t *parameters = run_parameters(args);
 	struct varlink_client *client;
@@ -131,6 +135,8 @@ int cli_run(struct cli *cli, const struct cli_args *args)
 	fflush(stdout);
 	r = varlink_client_send(client, "Run", parameters, detach ? 0 : VARLINK_MORE, standard,
 				detach ? 0 : 3);
+	if (r == 0)
+		cli_await(&machine, client);
 	r = r < 0 ? cli_no_answer(cli, &machine, r) : wait_for_end(cli, args, client);
 	varlink_client_close(client);
 	return r;

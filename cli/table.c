@@ -59,6 +59,27 @@ char *cli_size_text(unsigned long long bytes)
 	return unit ? cli_text("%llu%c", bytes, units[unit]) : cli_text("%llu", bytes);
 }
 
+char *cli_size_about(unsigned long long bytes, bool up)
+{
+	static const char units[] = "BKMGT";
+	char *text = cli_size_text(bytes);
+	unsigned long long tenths;
+	size_t unit = 0;
+
+	while (bytes >> (10 * (unit + 1)) && units[unit + 1])
+		unit++;
+	/* Exact in at most four digits, or too small for a unit. */
+	if (strlen(text) <= 5 || !unit)
+		return text;
+	free(text);
+	tenths =
+	    (bytes >> (10 * unit)) * 10 + ((bytes & ((1ULL << 10 * unit) - 1)) * 10 >> (10 * unit));
+	if (up && (tenths << (10 * unit)) / 10 < bytes)
+		tenths++;
+	return tenths % 10 ? cli_text("%llu.%llu%c", tenths / 10, tenths % 10, units[unit])
+			   : cli_text("%llu%c", tenths / 10, units[unit]);
+}
+
 char *cli_duration_text(json_int_t ns)
 {
 	double value = (double)ns;
@@ -115,6 +136,24 @@ char *cli_names_text(const json_t *names)
 		fprintf(out, "%s%s", i ? " " : "", name ? name : "?");
 	}
 	return stream_text(out, &text);
+}
+
+char *cli_number_text(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value))
+		return cli_text("-");
+	return cli_text("%lld", (long long)json_integer_value(value));
+}
+
+char *cli_bytes_text(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value))
+		return cli_text("-");
+	return cli_size_text((unsigned long long)json_integer_value(value));
 }
 
 const char *cli_string(const json_t *object, const char *key)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "console/console.h"
+#include "shm/configure.h"
 #include "shm/shared.h"
 #include "shm/wire/linux_env.h"
 
@@ -67,23 +68,47 @@ bool console_running(const struct partition *p)
 	return p->pid || p->fencing || console_identity(p);
 }
 
-bool console_in_community(const struct partition *p)
+bool console_joins(const struct partition *p)
 {
-	return json_is_string(json_object_get(p->config, "community"));
+	struct apmp_tree_partition self;
+
+	return apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 && self.community &&
+	       apmp_tree_shared_memory(&p->console->tw.tree, self.community, NULL, 0) > 0;
+}
+
+static bool boots_at_power_on(const struct partition *p)
+{
+	struct apmp_tree_partition self;
+
+	return !p->console->bare && apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	       self.policy & GCT_POLICY_BOOT;
+}
+
+static bool boots_now(const struct partition *p)
+{
+	struct apmp_tree_partition self;
+
+	return p->exists && boots_at_power_on(p) &&
+	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	       self.incarnation == 0;
 }
 
 /* Whether a partition that boots at power on has got as far as it can. */
 static bool settled(struct partition *p, bool *ret_failed)
 {
 	enum apmp_partition_state state = console_state(p);
-	if (!json_is_true(json_object_get(p->config, "boot")))
+	struct apmp_missing missing;
+
+	if (!boots_at_power_on(p))
 		return true;
+	if (boots_now(p) && apmp_template_check(&p->console->tw.tree, p->handle, &missing))
+		return true; /* it is held */
 	if (!console_running(p)) {
 		*ret_failed = true;
 		return true;
 	}
 	return state == APMP_PARTITION_MEMBER ||
-	       (!console_in_community(p) && state == APMP_PARTITION_RUNNING);
+	       (state == APMP_PARTITION_RUNNING && (p->runs_alone || !console_joins(p)));
 }
 
 static void tell_on(struct console *c, const char *text, bool failed)
@@ -91,10 +116,29 @@ static void tell_on(struct console *c, const char *text, bool failed)
 	struct apmp_box_request request = {.op = APMP_BOX_OP_ON, .arg = {failed}};
 
 	c->announced = true;
-	if (c->state)
-		apmp_store_release(&c->state->announced, 1);
 	snprintf(request.text, sizeof(request.text), "%s", text);
 	box_link_post(&c->box, &request, NULL, NULL);
+	/* Afterwards: said twice does no harm, and never would leave somebody waiting. */
+	if (c->state)
+		apmp_store_release(&c->state->announced, 1);
+}
+
+/* Names the partitions that would have booted, had they enough. */
+static void add_held(struct console *c, char *text, size_t size)
+{
+	struct apmp_missing missing;
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		const struct partition *p = &c->partition[i];
+		size_t length = strlen(text);
+
+		if (boots_now(p) && apmp_template_check(&c->tw.tree, p->handle, &missing))
+			snprintf(text + length, size - length,
+				 "; partition \"%s\" is held: %s wanted %llu, had %llu", p->name,
+				 console_part_name(missing.type),
+				 (unsigned long long)missing.wanted,
+				 (unsigned long long)missing.had);
+	}
 }
 
 void console_check_on(struct console *c)
@@ -122,7 +166,24 @@ void console_check_on(struct console *c)
 	}
 	snprintf(text, sizeof(text), "machine %s is on: %u %s, %s", c->machine, members,
 		 members == 1 ? "member" : "members", c->backend);
+	add_held(c, text, sizeof(text));
 	tell_on(c, text, false);
+}
+
+/* From the loop only: that it goes on is what the box wants to know. */
+static void pong(struct console *c, uint64_t number)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_PONG, .arg = {number, c->served}};
+
+	box_link_post(&c->box, &request, NULL, NULL);
+}
+
+void console_served(void *ctx)
+{
+	struct console *c = ctx;
+
+	if (c->served++ == 0)
+		pong(c, 0);
 }
 
 static void on_box_event(struct box_link *link, const struct apmp_box_event *event, const int *fds,
@@ -139,12 +200,20 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 			     : event->arg[2] == 2 ? "cgroup-v1"
 						  : "affinity";
 		break;
+	case APMP_BOX_LAST:
+		c->last = *event;
+		break;
+	case APMP_BOX_PING:
+		pong(c, event->arg[0]);
+		break;
 	case APMP_BOX_OBJECT:
 		console_object_add(c, event->kind, event->id, event->size, fds, fd_count);
 		break;
 	case APMP_BOX_PARTITION:
-		if (p)
+		if (p) {
 			p->pid = event->arg[1];
+			p->uid = (uint32_t)event->arg[2];
+		}
 		break;
 	case APMP_BOX_EXITED:
 		if (p && p->exists)
@@ -176,35 +245,43 @@ static void on_first_events(struct box_link *link, const struct apmp_box_event *
 		on_box_event(link, event, fds, fd_count);
 }
 
-static bool boots_now(const struct partition *p)
+/* Why a partition that should have booted at power on did not.  One that lacks components is held
+ * until it has them, and the machine goes on without it [0065]. */
+static void tell_no_boot(struct partition *p, const struct boot_refusal *refusal)
 {
-	struct apmp_tree_partition self;
+	struct console *c = p->console;
+	char text[APMP_BOX_TEXT_SIZE];
 
-	return p->exists && json_is_true(json_object_get(p->config, "boot")) &&
-	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
-	       self.incarnation == 0;
+	if (refusal->error == BOOT_MISSING) {
+		console_event(c, "partition.held", p, "{s:s,s:I,s:I}", "what", refusal->what,
+			      "wanted", (json_int_t)refusal->wanted, "had",
+			      (json_int_t)refusal->had);
+		port_print(p, "apmp-console: partition %s is held: %s wanted %llu, had %llu",
+			   p->name, refusal->what, (unsigned long long)refusal->wanted,
+			   (unsigned long long)refusal->had);
+		return;
+	}
+	if (refusal->error == BOOT_NOT_ENOUGH)
+		snprintf(text, sizeof(text),
+			 "partition \"%s\" can't boot: %s wanted %llu, had %llu", p->name,
+			 refusal->what, (unsigned long long)refusal->wanted,
+			 (unsigned long long)refusal->had);
+	else
+		snprintf(text, sizeof(text), "partition \"%.32s\" can't boot: %.180s", p->name,
+			 refusal->text);
+	tell_on(c, text, true);
 }
 
 /* Steps 508 and 510 for each partition that boots at power on and has not had its turn. */
 static void boot_all(struct console *c)
 {
 	struct boot_refusal refusal;
-	char text[APMP_BOX_TEXT_SIZE];
 
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS && !c->announced; i++) {
 		struct partition *p = &c->partition[i];
 
-		if (!boots_now(p) || !console_boot(p, &refusal))
-			continue;
-		if (refusal.error == BOOT_NOT_ENOUGH)
-			snprintf(text, sizeof(text),
-				 "partition \"%s\" can't boot: %s wanted %llu, had %llu", p->name,
-				 refusal.what, (unsigned long long)refusal.wanted,
-				 (unsigned long long)refusal.had);
-		else
-			snprintf(text, sizeof(text), "partition \"%.32s\" can't boot: %.180s",
-				 p->name, refusal.text);
-		tell_on(c, text, true);
+		if (boots_now(p) && console_boot(p, NULL, NULL, &refusal))
+			tell_no_boot(p, &refusal);
 	}
 	console_check_on(c);
 }

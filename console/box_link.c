@@ -196,9 +196,15 @@ int box_link_call(struct box_link *link, struct apmp_box_request *request, const
 void box_link_post(struct box_link *link, struct apmp_box_request *request, box_done_handler *done,
 		   void *ctx)
 {
+	box_link_post_fd(link, request, -1, done, ctx);
+}
+
+void box_link_post_fd(struct box_link *link, struct apmp_box_request *request, int fd,
+		      box_done_handler *done, void *ctx)
+{
 	uint32_t i = 0;
 
-	send_request(link, request, NULL, 0);
+	send_request(link, request, &fd, fd >= 0);
 	if (!done)
 		return;
 	while (i < BOX_LINK_PENDING && link->pending[i].seq)

@@ -51,5 +51,8 @@ __attribute__((warn_unused_result)) int box_link_call(struct box_link *link,
  * most BOX_LINK_PENDING with a done wait at a time. */
 void box_link_post(struct box_link *link, struct apmp_box_request *request, box_done_handler *done,
 		   void *ctx);
+/* The same with a descriptor, which stays the caller's. */
+void box_link_post_fd(struct box_link *link, struct apmp_box_request *request, int fd,
+		      box_done_handler *done, void *ctx);
 
 #endif

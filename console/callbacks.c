@@ -2,8 +2,10 @@
  * callbacks.c - what instances ask of their console [0113-0115, 0143, 0278].
  *
  * CRASHES   The record of the last callback that was carried out (seq and answer) is written before
- *           the answer is sent, so that one which is asked again is answered, not done twice.  Each
- *           callback is also harmless when it is done twice: MAP and SET_APMPDB_INFO by their
+ *           the answer is sent, so that one which is asked again is answered, not done twice.  A
+ *           change of the configuration has its record in the same update, and is answered when it
+ *           is durable: `durable_level` says what the answer waits for, also to the next console.
+ *           The others are harmless when they are done twice: MAP and SET_APMPDB_INFO by their
  *           nature, REMOVE_INSTANCE because a fenced identity stays fenced, MIGRATE_CPU because
  *           the tree says where the CPU is.
  */
@@ -13,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "console/console.h"
+#include "console/configure.h"
 #include "shm/shared.h"
 
 static void send_reply(struct partition *p, const struct apmp_call_reply *reply, int fd)
@@ -23,12 +25,15 @@ static void send_reply(struct partition *p, const struct apmp_call_reply *reply,
 
 	if (reply->seq) {
 		record->last_reply = *reply;
+		apmp_store_relaxed(&record->durable_level, 0);
 		apmp_store_release(&record->last_seq, reply->seq);
 	}
 	err = apmp_datagram_send(p->channel, reply, sizeof(*reply), &fd, fd >= 0);
 	if (err) /* it has ended; the box will say so */
 		fprintf(stderr, "apmp-console: answer to partition %s: %s\n", p->name,
 			strerror(-err));
+	else if (reply->seq)
+		console_served(p->console);
 }
 
 void console_callback_reply(struct partition *p, uint64_t seq, int error)
@@ -36,6 +41,84 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error)
 	struct apmp_call_reply reply = {.seq = seq, .error = error};
 
 	send_reply(p, &reply, -1);
+}
+
+/* Sends the answer that the record holds. */
+static void send_recorded(struct partition *p)
+{
+	struct apmp_console_partition *record = &p->console->state->partition[p->id];
+	struct apmp_call_reply reply = record->last_reply;
+
+	send_reply(p, &reply, -1);
+}
+
+/* A change that is being made for an instance: its record goes into the same update. */
+struct recorded_change {
+	struct partition *p;
+	uint64_t seq;
+	struct apmp_configured done;
+};
+
+static void put_record(struct apmp_update *up, _Atomic uint64_t *field, uint64_t value)
+{
+	apmp_update_store64(up, APMP_OBJECT_STATE, field, value);
+}
+
+static void record_change(void *ctx)
+{
+	struct recorded_change *change = ctx;
+	struct console *c = change->p->console;
+	struct apmp_console_partition *record = &c->state->partition[change->p->id];
+	struct apmp_call_reply reply = {.seq = change->seq,
+					.ret = {change->done.ret[0], change->done.ret[1]}};
+	uint64_t word[sizeof(reply) / sizeof(uint64_t)];
+
+	memcpy(word, &reply, sizeof(reply));
+	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++)
+		put_record(&c->update, (_Atomic uint64_t *)(void *)&record->last_reply + i,
+			   word[i]);
+	put_record(&c->update, &record->last_seq, change->seq);
+	put_record(&c->update, &record->durable_level,
+		   change->done.permanent ? apmp_load_relaxed(&c->state->permanent_level) : 0);
+}
+
+static void do_configure(struct partition *p, const struct apmp_call_request *r)
+{
+	struct console *c = p->console;
+	struct apmp_console_partition *record = &c->state->partition[p->id];
+	struct recorded_change change = {.p = p, .seq = r->seq};
+	struct apmp_call_reply reply = {.seq = r->seq};
+
+	reply.error = console_configure(c, r, p->handle, record_change, &change, &change.done);
+	if (reply.error || apmp_load_relaxed(&record->last_seq) != r->seq) {
+		reply.reason = change.done.reason;
+		memcpy(reply.ret, change.done.ret, sizeof(reply.ret));
+		send_reply(p, &reply, -1);
+	} else if (change.done.permanent) {
+		console_save(c);
+	} else {
+		send_recorded(p);
+	}
+}
+
+void console_callbacks_durable(struct console *c, uint64_t level, int error)
+{
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		struct partition *p = &c->partition[i];
+		struct apmp_console_partition *record = &c->state->partition[i];
+		uint64_t owed = apmp_load_relaxed(&record->durable_level);
+
+		if (!owed || owed > level)
+			continue;
+		if (error) {
+			record->last_reply.error = error;
+			record->last_reply.reason = APMP_REASON_STORAGE;
+		}
+		if (p->exists && p->channel >= 0)
+			send_recorded(p);
+		else
+			apmp_store_relaxed(&record->durable_level, 0);
+	}
 }
 
 /* Firmware memory that this partition may map: its descriptor and where it begins; -ENXIO. */
@@ -77,18 +160,17 @@ static int memory_at(struct partition *p, uint64_t pa, uint64_t size, int *ret_f
 	struct apmp_tree *tree = &p->console->tw.tree;
 	struct apmp_tree_partition self;
 	struct apmp_tree_fragment f;
-	int fds[2], err = apmp_tree_memory_at(tree, pa, &f);
+	struct apmp_box_event event;
+	int err = apmp_tree_memory_at(tree, pa, &f);
+	int32_t owner;
 
 	if (err || size > f.size - (pa - f.pa) || apmp_tree_partition(tree, p->id, &self))
 		return -ENXIO;
-	if (!f.owner || (f.owner != p->handle && f.owner != self.community))
+	owner =
+	    f.owner ? f.owner : f.current_owner; /* taken back, but used until it boots [0102] */
+	if (!owner || (owner != p->handle && owner != self.community))
 		return -EACCES;
-	err = console_object(p->console, APMP_BOX_RAM, f.pa, f.size, fds);
-	if (err)
-		return -ENXIO;
-	*ret_fd = fds[0];
-	*ret_base = f.pa;
-	return 0;
+	return console_ram(p->console, owner, f.pa, f.size, ret_fd, ret_base, &event) ? -ENXIO : 0;
 }
 
 static void do_map(struct partition *p, const struct apmp_call_request *r)
@@ -170,7 +252,7 @@ static void on_booted(struct partition *p)
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	console_event(p->console, "instance.booted", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
-	if (!console_in_community(p)) /* the others go on to join */
+	if (!console_joins(p)) /* the others go on to join */
 		boot_done(p);
 }
 
@@ -235,6 +317,7 @@ static void on_join_failed(struct partition *p, uint64_t about)
 	struct varlink_call *call = p->boot_call;
 	const char *why = strerror((int)about);
 
+	p->runs_alone = true;
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	port_print(p, "apmp-console: partition %s did not join: %s", p->name, why);
 	p->boot_call = NULL;
@@ -305,7 +388,9 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 	 */
 	if (r->op != APMP_CALL_REPORT && r->op != APMP_CALL_MAP &&
 	    r->seq == apmp_load_relaxed(&record->last_seq)) {
-		send_reply(p, &record->last_reply, -1);
+		if (!apmp_load_relaxed(
+			&record->durable_level)) /* else it is sent when it is durable */
+			send_recorded(p);
 		return;
 	}
 	switch (r->op) {
@@ -334,7 +419,10 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 		console_callback_reply(p, r->seq, 0);
 		break;
 	default:
-		console_callback_reply(p, r->seq, -EINVAL);
+		if (r->op >= APMP_CALL_CREATE_COMMUNITY && r->op <= APMP_CALL_UNLOCK_TREE)
+			do_configure(p, r);
+		else
+			console_callback_reply(p, r->seq, -EINVAL);
 	}
 }
 

@@ -47,18 +47,19 @@ struct partition {
 	bool exists;
 	int32_t handle; /* of its node */
 	char name[APMP_NAME_SIZE];
-	const json_t *config; /* its object in the machine's JSON */
 	struct hwrpb *hwrpb;
 	struct apmp_recorder *recorder;
 	int channel; /* console's end; -1 */
 	uv_poll_t *channel_poll;
 	struct port *port;
 	uint64_t pid;
+	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
 	bool boot_after_fence;
+	bool runs_alone; /* its community could not be joined */
 	int exit_status; /* wait status of its last instance, -1 unknown */
 	/* Callbacks REMOVE_INSTANCE that wait for the fence. */
 	struct {
@@ -79,6 +80,15 @@ struct migration {
 	uint64_t begin_ns;
 };
 
+/* Somebody who waits until what was changed is in NVRAM. */
+#define CONSOLE_DURABLE_WAITERS VARLINK_CONN_MAX
+
+struct durable_waiter {
+	void (*then)(void *ctx, int error);
+	void *ctx;
+	uint64_t level; /* of state->permanent_level */
+};
+
 struct console {
 	struct apmp_env env; /* first: env callbacks find the console by it */
 	uv_loop_t loop;
@@ -96,10 +106,20 @@ struct console {
 	uint64_t tick_ns, stop_ns;
 	uint32_t suspect;
 	bool fence_kill, notice_exit;
+	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct migration migration[APMP_MAX_CPUS];
 	struct varlink_server *server;
+	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
+	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
+	bool saving;	     /* the box writes NVRAM, as of saving_level */
+	bool save_failed;    /* the last write did */
+	uint64_t saving_level;
+	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
+	uint32_t durable_waiters;
 	bool announced;		      /* the box was told that power on is complete */
+	uint64_t served;	      /* operators and partitions that were answered */
+	struct apmp_box_event last;   /* how the one before ended; op 0: there was none */
 	char why[APMP_BOX_TEXT_SIZE]; /* why the machine could not be formed, for who typed `up` */
 };
 
@@ -111,9 +131,12 @@ const char *console_state_name(enum apmp_partition_state state);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
-bool console_in_community(const struct partition *p);
+/* Whether it is to join a sharing set: its community has shared memory. */
+bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
+/* An operator or a partition was answered: the box is told of the first. */
+void console_served(void *console);
 /* Once every partition that boots at power on is a member, tells the box. */
 void console_check_on(struct console *c);
 
@@ -122,6 +145,26 @@ void console_env_init(struct console *c);
 
 /* form.c: makes the machine from its description, or takes over what a dead console left. */
 __attribute__((warn_unused_result)) int console_form(struct console *c);
+
+/* partitions.c: what the box keeps for each partition of the tree. */
+/* Makes it.  What the box said: -ENOMEM with wanted and had, -ENFILE, ... */
+__attribute__((warn_unused_result)) int console_partition_make(struct console *c, uint32_t id,
+							       struct apmp_box_event *ret_event);
+void console_partition_drop(struct console *c, uint32_t id);
+/* The HWRPB that the box keeps can be named in the journal. */
+void console_hwrpb_use(struct console *c, uint32_t id);
+/* Begins to serve a partition of the tree, whose objects are there.  -ENOENT; -EBADMSG; libuv's. */
+__attribute__((warn_unused_result)) int console_partition_open(struct console *c, uint32_t id);
+/* It was deleted: its port's guests are shown out, its objects dropped. */
+void console_partition_close(struct partition *p);
+/* Opens what the tree has, drops what is left of others.  As make and open. */
+__attribute__((warn_unused_result)) int console_partitions_open(struct console *c,
+								struct apmp_box_event *ret_event);
+
+/* unconfigured.c: communities and partitions of the machine file, a new reference; of a machine
+ * that nobody has divided those that it begins with [0064].  -ENODEV, with a sentence in c->why;
+ * -ENOMEM. */
+__attribute__((warn_unused_result)) int console_division(struct console *c, json_t **ret_division);
 
 /* objects.c: descriptors and mappings that the box keeps. */
 __attribute__((warn_unused_result)) int console_object(struct console *c, uint32_t kind,
@@ -133,11 +176,45 @@ __attribute__((warn_unused_result)) int console_object_need(struct console *c, u
 							    uint64_t id, uint64_t size,
 							    struct apmp_box_event *ret_event);
 void console_object_drop(struct console *c, uint32_t kind, uint64_t id);
+/* Memory of one owner, a partition or a community: ids of RAM objects name it besides the address,
+ * so that a new owner never gets the memory of one who had this address before. */
+/* The descriptor that holds [pa, pa + size) for this owner, and where it begins; made when it isn't
+ * there.  -ENOMEM, -ENFILE, or what the box said. */
+__attribute__((warn_unused_result)) int console_ram(struct console *c, int32_t owner, uint64_t pa,
+						    uint64_t size, int *ret_fd, uint64_t *ret_base,
+						    struct apmp_box_event *ret_event);
+/* Whether it is there: the same, but makes nothing.  -ENOENT. */
+__attribute__((warn_unused_result)) int console_ram_find(struct console *c, int32_t owner,
+							 uint64_t pa, uint64_t size, int *ret_fd,
+							 uint64_t *ret_base);
+/* Drops all memory of this owner, or (GCT_NONE) all that backs nobody's fragment any more. */
+void console_ram_drop(struct console *c, int32_t owner);
 void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
 			const int *fds, unsigned fd_count);
 
+/* durable.c: what is permanent reaches NVRAM. */
+/* Writes what NVRAM has not yet, unless a write is on its way. */
+void console_save(struct console *c);
+/* An owner was changed outside of console_configure, which counts its own: nobody waits for it. */
+void console_save_again(struct console *c);
+/* then is called, at once or by the loop, when everything permanent so far is in NVRAM; or with the
+ * -errno for which it is not. */
+void console_when_durable(struct console *c, void (*then)(void *ctx, int error), void *ctx);
+/* Who waits with this ctx does so no more. */
+void console_durable_forget(struct console *c, const void *ctx);
+/* nvram_text.c: what NVRAM holds; to be freed.  NULL: no memory. */
+char *console_nvram_text(struct console *c);
+
 /* lifecycle.c */
-enum boot_error { BOOT_OK = 0, BOOT_RUNNING, BOOT_NOT_ENOUGH, BOOT_HOST };
+enum boot_error {
+	BOOT_OK = 0,
+	BOOT_RUNNING,
+	BOOT_MISSING,	 /* it lacks components: it is held until it has enough [0065, 0079] */
+	BOOT_NOT_ENOUGH, /* the host has too little memory */
+	BOOT_HOST,
+};
+/* What people call the parts that the template asks for. */
+const char *console_part_name(uint8_t type);
 struct boot_refusal {
 	enum boot_error error;
 	const char *what;
@@ -145,7 +222,9 @@ struct boot_refusal {
 	int err;
 	char text[APMP_BOX_TEXT_SIZE];
 };
-enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal);
+/* within, when it isn't NULL: called inside the update that begins the new life, before its commit. */
+enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
+			     struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
 void console_conclude(struct partition *p, uint64_t incarnation);
 void console_exited(struct partition *p, uint64_t incarnation, int status);
@@ -156,6 +235,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
+/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
@@ -163,6 +244,12 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 void console_send_startreq(struct partition *to, uint32_t cpu_idx);
 void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
+/* Whether a CPU that nobody uses could work in this partition at once [0105]. */
+bool console_cpu_may_come(const struct partition *to, uint32_t cpu_idx);
+/* Inside an update: the CPU is available there.  What the box said of its host CPUs. */
+__attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
+							  const struct apmp_tree_node *cpu,
+							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
 void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
@@ -178,6 +265,14 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 		   ...);
 void console_events_serve(struct console *c, struct varlink_call *call, const json_t *parameters);
 
+/* show_health.c: timing, fence, notice_exit, memory by owner and health. */
+void console_add_health(struct console *c, json_t *status);
+
+/* show_tree.c: what people call a node: "beta", "3", "0.0.1"; and in a sentence: partition "beta",
+ * CPU 3, bus 0.0.1.  Empty when there is no such node. */
+void console_name(struct console *c, int32_t handle, char *ret_name, size_t size);
+void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size);
+
 /* operator.c, show.c, run.c, port.c: Varlink methods. */
 __attribute__((warn_unused_result)) int console_serve(struct console *c, int listen_fd);
 json_t *console_status(struct console *c);
@@ -187,7 +282,12 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);
 
+/* box_fault.c: the box's own flight recorder; its end, which is a power failure. */
+struct apmp_recorder *console_box_recorder(struct console *c);
+void console_kill_box(struct console *c, struct varlink_call *call);
+
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
+void port_close(struct partition *p);
 __attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
 void port_attach(struct partition *p, struct varlink_call *call);
 

@@ -13,13 +13,15 @@ const struct apmp_db *console_db_map(struct console *c, const struct apmp_tree_c
 	uint64_t pa = (community->apmpdb_info & UINT32_MAX) * APMP_PAGE_SIZE;
 	uint64_t size = (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
 	struct apmp_tree_fragment f;
-	int fds[2];
+	uint64_t begin;
 	void *base;
+	int fd;
 
 	if (!community->apmpdb_info || apmp_tree_memory_at(&c->tw.tree, pa, &f) ||
-	    f.size - (pa - f.pa) < size || console_object(c, APMP_BOX_RAM, f.pa, f.size, fds))
+	    f.size - (pa - f.pa) < size ||
+	    console_ram_find(c, community->node.handle, f.pa, f.size, &fd, &begin))
 		return NULL;
-	base = mmap(NULL, size, PROT_READ, MAP_SHARED, fds[0], (off_t)(pa - f.pa));
+	base = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)(pa - begin));
 	return base == MAP_FAILED ? NULL : base;
 }
 

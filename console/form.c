@@ -11,18 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "console/console.h"
+#include "console/hardware.h"
+#include "console/nvram.h"
+#include "console/place_memory.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
-
-#define MAX_DESC      64u
-#define MAX_FRAGMENTS 128u
-/* Stores of an update besides two for each node: names, flags, the CPU's two words. */
-#define JOURNAL_SPARE 64u
-#define FIRST_PA      (UINT64_C(1) << 30) /* so that no page frame is 0 */
-#define PA_ALIGN      (UINT64_C(1) << 30)
-#define BASE_ALLOC    (2 * APMP_GRANULE) /* a machine file's least memory that can boot */
 
 static json_int_t number(const json_t *object, const char *key)
 {
@@ -32,8 +26,8 @@ static json_int_t number(const json_t *object, const char *key)
 /* Takes what every start needs out of the machine's description. */
 static int read_config(struct console *c)
 {
-	const json_t *host, *sbb, *cpu, *timing;
-	size_t i, k, host_count;
+	const json_t *host, *timing;
+	size_t host_count;
 	int fds[2], err = console_object(c, APMP_BOX_CONFIG, 0, 1, fds);
 
 	if (err)
@@ -48,155 +42,15 @@ static int read_config(struct console *c)
 	c->suspect = (uint32_t)number(timing, "suspect");
 	c->fence_kill = strcmp(json_string_value(json_object_get(c->config, "fence")), "kill") == 0;
 	c->notice_exit = json_is_true(json_object_get(c->config, "notice_exit"));
-	host = json_object_get(json_object_get(c->config, "host"), "cpus");
+	host = json_object_get(c->config, "host");
+	c->bare = json_is_true(json_object_get(host, "bare"));
+	host = json_object_get(host, "cpus");
 	host_count = json_array_size(host);
 	if (!host_count || !c->tick_ns)
 		return -EBADMSG;
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
-	{
-		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu)
-		{
-			uint32_t id = (uint32_t)number(cpu, "id");
-
-			if (id >= APMP_MAX_CPUS)
-				return -EBADMSG;
-			if (id >= c->cpu_count)
-				c->cpu_count = id + 1;
-		}
-	}
-	for (i = 0; i < c->cpu_count; i++)
+	for (size_t i = 0; i < APMP_MAX_CPUS; i++)
 		c->host_cpu[i] = (uint32_t)json_integer_value(json_array_get(host, i % host_count));
 	return 0;
-}
-
-/* Adds a node that the pool was sized for. */
-static int32_t add(struct console *c, int32_t parent, enum gct_node_type type, uint8_t subtype,
-		   uint64_t id, int32_t config, int32_t affinity)
-{
-	struct apmp_tree_spec spec = {.parent = parent,
-				      .type = type,
-				      .subtype = subtype,
-				      .id = id,
-				      .flags = NODE_HARDWARE,
-				      .config = config,
-				      .affinity = affinity};
-	int32_t handle = apmp_tree_add(&c->tw, &spec);
-
-	apmp_assert(handle > 0);
-	return handle;
-}
-
-static void add_buses(struct console *c, int32_t sbb_handle, uint64_t sbb_id, const json_t *sbb)
-{
-	const json_t *iop, *bus;
-	size_t i, k;
-
-	json_array_foreach(json_object_get(sbb, "iops"), i, iop)
-	{
-		uint64_t iop_id = sbb_id << 16 | i;
-		int32_t iop_handle = add(c, sbb_handle, GCT_IOP, 0, iop_id, GCT_NONE, sbb_handle);
-
-		json_array_foreach(json_object_get(iop, "buses"), k, bus)
-		{
-			int32_t at =
-			    add(c, iop_handle, GCT_BUS, 0, iop_id << 16 | k, GCT_NONE, iop_handle);
-			size_t disks = json_array_size(json_object_get(bus, "disks"));
-
-			for (size_t d = 0; d < disks; d++)
-				(void)add(c, at, GCT_IO_CTRL, 0, iop_id << 32 | k << 16 | d, at,
-					  at);
-		}
-	}
-}
-
-/* Adds the memory subsystem of a block; returns the first address behind it. */
-static uint64_t add_memory(struct console *c, int32_t sbb_handle, uint64_t sbb_id, uint64_t pa,
-			   uint64_t size)
-{
-	struct apmp_tree_spec spec = {.type = GCT_MEMORY_DESC, .id = pa, .flags = NODE_HARDWARE};
-	int32_t sub = add(c, sbb_handle, GCT_MEMORY_SUB, 0, sbb_id, GCT_NONE, sbb_handle);
-	int32_t desc;
-
-	(void)add(c, sub, GCT_MEMORY_CTRL, 0, sbb_id, sub, sbb_handle);
-	spec.parent = sub;
-	spec.config = sub;
-	spec.affinity = sbb_handle;
-	desc = apmp_tree_add_memory(&c->tw, &spec, pa, size);
-	apmp_assert(desc > 0);
-	return (pa + size + PA_ALIGN - 1) / PA_ALIGN * PA_ALIGN;
-}
-
-static void add_hardware(struct console *c)
-{
-	int32_t hw = apmp_tree_root(&c->tw, GCT_HW_ROOT);
-	uint64_t pa = FIRST_PA;
-	const json_t *sbb, *cpu;
-	size_t i, k;
-
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
-	{
-		uint64_t id = (uint64_t)number(sbb, "sbb"), size = (uint64_t)number(sbb, "memory");
-		int32_t at = add(c, hw, GCT_SBB, 0, id, GCT_NONE, GCT_NONE);
-
-		json_array_foreach(json_object_get(sbb, "cpus"), k, cpu)
-		{
-			bool primary = json_is_true(json_object_get(cpu, "primary"));
-
-			(void)add(c, at, GCT_CPU,
-				  primary ? GCT_CPU_PRIMARY_CAPABLE : GCT_CPU_SECONDARY_ONLY,
-				  (uint64_t)number(cpu, "id"), GCT_NONE, at);
-		}
-		if (size)
-			pa = add_memory(c, at, id, pa, size);
-		add_buses(c, at, id, sbb);
-	}
-}
-
-/* A descriptor that may give at_least bytes to this owner: rather one that its community or itself
- * has already (the others stay free for owners of another kind), rather near, rather large. */
-struct source {
-	int32_t desc, sub, desc_owner;
-	uint64_t largest;
-};
-
-static struct source find_source(struct console *c, int32_t community, int32_t owner, int32_t near,
-				 uint64_t at_least)
-{
-	struct apmp_tree *tree = &c->tw.tree;
-	struct source best = {0};
-	int best_score = 0, score;
-	struct apmp_tree_walk walk;
-	struct apmp_tree_node node;
-
-	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk_type(tree, &walk, GCT_MEMORY_DESC, &node) > 0) {
-		struct source s = {
-		    .desc = node.handle, .sub = node.parent, .desc_owner = node.owner};
-		struct apmp_tree_fragment f;
-		bool is_near = node.affinity == near;
-
-		if (node.owner && node.owner != community && node.owner != owner)
-			continue;
-		for (uint32_t i = 0; apmp_tree_fragment(tree, node.handle, i, &f) == 0; i++)
-			if (!f.owner && f.size > s.largest)
-				s.largest = f.size;
-		score = (s.desc_owner ? 4 : 0) + (is_near ? 2 : 0) + 1;
-		if (s.largest < at_least || score < best_score ||
-		    (score == best_score && s.largest <= best.largest))
-			continue;
-		best = s;
-		best_score = score;
-	}
-	return best;
-}
-
-static int no_place(struct console *c, const char *what, uint64_t wanted, uint64_t missing)
-{
-	snprintf(c->why, sizeof(c->why),
-		 "%s: %llu bytes of memory wanted, %llu of them find no place: a memory subsystem "
-		 "that a community uses can't also serve partitions outside of it",
-		 what, (unsigned long long)wanted, (unsigned long long)missing);
-	return -ENOMEM;
 }
 
 /* Gives size bytes, in as few fragments as there must be; what is for whom, for people.
@@ -204,31 +58,31 @@ static int no_place(struct console *c, const char *what, uint64_t wanted, uint64
 static int place_memory(struct console *c, const char *what, int32_t community, int32_t owner,
 			int32_t near, uint64_t size, uint32_t flags, uint64_t first_min)
 {
-	const uint64_t wanted = size;
+	struct console_piece pieces[CONSOLE_PIECES];
+	struct apmp_tree_node desc;
+	uint64_t had;
+	int count = console_plan_memory(c, owner, near, size, first_min, pieces, &had), err = 0;
 
-	while (size > 0) {
-		struct source s = find_source(c, community, owner, near, size);
-		uint64_t take, pa;
-		int err;
-
-		if (!s.desc) /* not in one piece */
-			s = find_source(c, community, owner, near,
-					first_min ? first_min : APMP_GRANULE);
-		if (!s.desc)
-			return no_place(c, what, wanted, size);
-		take = s.largest < size ? s.largest : size;
-		if (!s.desc_owner) { /* [0096]: what is shared, or split, is the community's */
-			apmp_tree_set_owner(&c->tw, s.sub, community ? community : owner);
-			apmp_tree_set_current_owner(&c->tw, s.sub, community ? community : owner);
+	if (count < 0) {
+		snprintf(
+		    c->why, sizeof(c->why),
+		    "%s: %llu bytes of memory wanted, %llu of them find no place: a memory "
+		    "subsystem that a community uses can't also serve partitions outside of it",
+		    what, (unsigned long long)size, (unsigned long long)(size - had));
+		return count;
+	}
+	for (int i = 0; i < count && !err; i++) {
+		apmp_assert(apmp_tree_node(&c->tw.tree, pieces[i].desc, &desc) == 0);
+		if (!desc.owner) { /* [0096]: what is shared, or split, is the community's */
+			apmp_tree_set_owner(&c->tw, desc.parent, community ? community : owner);
+			apmp_tree_set_current_owner(&c->tw, desc.parent,
+						    community ? community : owner);
 		}
-		err = apmp_tree_take_memory(&c->tw, s.desc, take, owner, flags, &pa);
-		if (err)
-			return err;
-		size -= take;
-		first_min = 0;
+		err = apmp_tree_set_fragment(&c->tw, pieces[i].pa, pieces[i].size, owner, true,
+					     flags);
 		flags &= ~GCT_MEM_BASE;
 	}
-	return 0;
+	return err;
 }
 
 /* The community of this name; GCT_NONE. */
@@ -243,13 +97,13 @@ static int32_t community_handle(struct console *c, const char *name)
 	return GCT_NONE;
 }
 
-static int add_communities(struct console *c)
+static int add_communities(struct console *c, const json_t *communities)
 {
 	const json_t *community;
 	char what[64];
 	size_t i;
 
-	json_array_foreach(json_object_get(c->config, "communities"), i, community)
+	json_array_foreach(communities, i, community)
 	{
 		const char *name = json_string_value(json_object_get(community, "name"));
 		int id = apmp_tree_add_community(&c->tw, name);
@@ -304,41 +158,12 @@ static int add_partition(struct console *c, const json_t *config)
 	}
 	json_array_foreach(json_object_get(config, "buses"), i, item)
 	    own_bus(c, p.node.handle, json_string_value(item));
+	if (json_is_true(json_object_get(config, "boot")))
+		apmp_tree_set_policy(&c->tw, (uint32_t)id, GCT_POLICY_BOOT);
 	snprintf(what, sizeof(what), "partition \"%s\"", name);
 	return place_memory(c, what, community, p.node.handle, cpu.affinity,
 			    (uint64_t)number(config, "memory"), GCT_MEM_PRIVATE | GCT_MEM_BASE,
-			    BASE_ALLOC);
-}
-
-static uint64_t memory_size(const struct console *c)
-{
-	const json_t *sbb;
-	uint64_t size = 0;
-	size_t i;
-
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) size +=
-	    (uint64_t)number(sbb, "memory");
-	return size;
-}
-
-/* Room for every node that the description asks for, and as many again for hot swap. */
-static uint32_t hardware_nodes(const struct console *c)
-{
-	const json_t *sbb, *iop, *bus;
-	uint32_t count = 0;
-	size_t i, k, b;
-
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb)
-	{
-		count += 4 + (uint32_t)json_array_size(json_object_get(sbb, "cpus"));
-		json_array_foreach(json_object_get(sbb, "iops"), k, iop)
-		{
-			count++;
-			json_array_foreach(json_object_get(iop, "buses"), b, bus) count +=
-			    1 + (uint32_t)json_array_size(json_object_get(bus, "disks"));
-		}
-	}
-	return count;
+			    CONSOLE_BASE_ALLOC);
 }
 
 /* Memory that the machine can't be without; says what is short when it can't be had. */
@@ -353,29 +178,66 @@ static int need(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
 	return err;
 }
 
+static void refuse_nvram(struct console *c)
+{
+	fprintf(stderr, "apmp-console: %s; the machine file's configuration is used\n", c->why);
+	if (!apmp_load_relaxed(&c->state->fingerprint)) /* else it was told already */
+		console_event(c, "nvram.refused", NULL, "{s:s}", "reason", c->why);
+	c->why[0] = '\0';
+	json_decref(c->nvram);
+	c->nvram = NULL;
+}
+
+/* Where the configuration came from, when it was not only the machine file. */
+static void tell_restored(struct console *c)
+{
+	json_t *absent = console_nvram_absent(c);
+
+	if (c->nvram)
+		console_event(c, "nvram.restored", NULL, "{s:i}", "absent",
+			      (int)json_array_size(absent));
+	else if (c->nvram_outdated)
+		console_event(c, "nvram.refused", NULL, "{s:s}", "reason",
+			      "the machine file divides the machine in another way than when it "
+			      "was written");
+	json_decref(absent);
+}
+
+/* Communities and partitions with what they own, as the machine file has them. */
+static int divide_by_file(struct console *c)
+{
+	json_t *division;
+	const json_t *partition;
+	size_t i;
+	int err = console_division(c, &division);
+
+	if (err)
+		return err;
+	err = add_communities(c, json_object_get(division, "communities"));
+	json_array_foreach(json_object_get(division, "partitions"), i, partition)
+	{
+		if (!err)
+			err = add_partition(c, partition);
+	}
+	json_decref(division);
+	return err;
+}
+
 static int form_tree(struct console *c)
 {
 	struct apmp_tree_limits limits = {.console_req = APMP_GRANULE,
 					  .min_alloc = APMP_GRANULE,
 					  .min_align = APMP_GRANULE,
-					  .base_alloc = BASE_ALLOC,
+					  .base_alloc = CONSOLE_BASE_ALLOC,
 					  .base_align = APMP_GRANULE,
 					  .max_phys_address = CONSOLE_TREE_PA,
-					  .mem_size = memory_size(c),
-					  .max_fragments = MAX_FRAGMENTS,
-					  .max_desc = MAX_DESC,
+					  .mem_size = console_memory_size(c),
+					  .max_fragments = CONSOLE_MAX_FRAGMENTS,
+					  .max_desc = CONSOLE_MAX_DESC,
 					  .platform = "apmp"};
-	const json_t *partition;
-	size_t i;
 	int err;
 
-	if (2 * hardware_nodes(c) + JOURNAL_SPARE > APMP_JOURNAL_ENTRIES) {
-		snprintf(c->why, sizeof(c->why),
-			 "it has %u hardware nodes, and a console can change at most %u at once",
-			 hardware_nodes(c), (APMP_JOURNAL_ENTRIES - JOURNAL_SPARE) / 2);
-		return -E2BIG;
-	}
-	c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
+	c->tree_size = CONSOLE_TREE_SIZE;
 	err = need(c, APMP_BOX_TREE, 0, c->tree_size);
 	if (err)
 		return err;
@@ -383,11 +245,10 @@ static int form_tree(struct console *c)
 			   c->tree_size);
 	apmp_tree_create(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base, c->tree_size,
 			 &limits);
-	add_hardware(c);
+	err = console_add_hardware(c);
 	APMP_POINT(&c->env, form_504);
-	err = add_communities(c);
-	json_array_foreach(json_object_get(c->config, "partitions"), i, partition) if (!err) err =
-	    add_partition(c, partition);
+	if (!err)
+		err = c->nvram ? console_nvram_restore(c) : divide_by_file(c);
 	if (err)
 		return err;
 	apmp_tree_publish(&c->tw);
@@ -395,40 +256,36 @@ static int form_tree(struct console *c)
 	return 0;
 }
 
-/* Terminal, HWRPB and recorder of each partition; what the tree says of it. */
+/* The tree from the start, of a dead console or of a configuration that could not be restored. */
+static int form_anew(struct console *c)
+{
+	console_object_drop(c, APMP_BOX_TREE, 0);
+	console_object_drop(c, APMP_BOX_TREE_RO, 0);
+	return form_tree(c);
+}
+
+/* As NVRAM says; if that can't be, as the machine file says: the operator is told. */
+static int form(struct console *c)
+{
+	int err = form_anew(c);
+
+	if (!err || !c->nvram)
+		return err;
+	refuse_nvram(c);
+	return form_anew(c);
+}
+
+/* What the box keeps for each partition of the tree; says what is short when it can't be had. */
 static int open_partitions(struct console *c)
 {
-	const json_t *config;
-	size_t i;
+	struct apmp_box_event event = {0};
+	int err = console_partitions_open(c, &event);
 
-	json_array_foreach(json_object_get(c->config, "partitions"), i, config)
-	{
-		struct partition *p = &c->partition[i];
-		struct apmp_tree_partition node;
-		int fds[2];
-
-		apmp_assert(apmp_tree_partition(&c->tw.tree, (uint32_t)i, &node) == 0);
-		*p = (struct partition){.console = c,
-					.id = (uint32_t)i,
-					.exists = true,
-					.handle = node.node.handle,
-					.config = config,
-					.channel = -1,
-					.exit_status = -1,
-					.pid = p->pid};
-		memcpy(p->name, node.name, sizeof(p->name));
-		if (need(c, APMP_BOX_PORT, i, 0) || need(c, APMP_BOX_HWRPB, i, HWRPB_SIZE) ||
-		    need(c, APMP_BOX_RECORDER, i, APMP_RECORDER_SIZE))
-			return -ENOMEM;
-		p->hwrpb = console_object_map(c, APMP_BOX_HWRPB, i);
-		p->recorder = console_object_map(c, APMP_BOX_RECORDER, i);
-		apmp_update_object(&c->update, APMP_OBJECT_HWRPB(i), p->hwrpb, HWRPB_SIZE);
-		if (console_object(c, APMP_BOX_PORT, i, 0, fds) || port_open(p, fds[0]))
-			return -EIO;
-		if (console_state(p) == 0)
-			console_set_state(p, APMP_PARTITION_OFF);
-	}
-	return 0;
+	if (err)
+		snprintf(c->why, sizeof(c->why),
+			 "a partition's firmware memory or terminal: %s %.160s", strerror(-err),
+			 event.text);
+	return err;
 }
 
 static int open_common(struct console *c)
@@ -439,7 +296,6 @@ static int open_common(struct console *c)
 	if (need(c, APMP_BOX_LINES, 0, APMP_INTR_SIZE))
 		return -ENOMEM;
 	c->env.lines = console_object_map(c, APMP_BOX_LINES, 0);
-	c->env.line_count = c->cpu_count;
 	if (need(c, APMP_BOX_STATE, 0, APMP_CONSOLE_STATE_SIZE))
 		return -ENOMEM;
 	c->state = console_object_map(c, APMP_BOX_STATE, 0);
@@ -451,15 +307,20 @@ static int open_common(struct console *c)
 /* A restarted console: the tree as before or as after the update that was open. */
 static int adopt(struct console *c)
 {
-	int err = apmp_tree_adopt(&c->tw, &c->update, c->update.object[APMP_OBJECT_TREE].base,
-				  c->tree_size);
+	int fds[2], err = apmp_tree_adopt(&c->tw, &c->update,
+					  c->update.object[APMP_OBJECT_TREE].base, c->tree_size);
 
-	if (!err)
-		err = open_partitions(c);
-	if (!err)
-		err = apmp_update_repair(&c->update);
+	if (err)
+		return err;
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (console_object(c, APMP_BOX_HWRPB, id, HWRPB_SIZE, fds) == 0)
+			console_hwrpb_use(c, id);
+	err = apmp_update_repair(&c->update);
+	if (err >= 0)
+		err = open_partitions(c); /* those of the repaired tree */
 	if (err < 0)
 		return err;
+	console_count_cpus(c);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
 		console_settle_transit(c, cpu);
 	return 0;
@@ -478,7 +339,7 @@ static void conclude(struct partition *p)
 		struct boot_refusal refusal;
 
 		console_set_state(p, APMP_PARTITION_OFF);
-		if (console_boot(p, &refusal))
+		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s can't boot: %s", p->name,
 				   refusal.what);
 		return;
@@ -517,8 +378,9 @@ static void take_over(struct console *c)
 	}
 	apmp_intr_all(&c->env, APMP_INTR_TREE);
 	apmp_fetch_add(&c->state->restarts, 1);
-	console_event(c, "console.restarted", NULL, "{s:I}", "restarts",
-		      (json_int_t)apmp_load_relaxed(&c->state->restarts));
+	console_event(c, "console.restarted", NULL, "{s:I,s:s,s:I,s:I}", "restarts",
+		      (json_int_t)apmp_load_relaxed(&c->state->restarts), "last", c->last.text,
+		      "deaths", (json_int_t)c->last.arg[0], "delay_ms", (json_int_t)c->last.arg[2]);
 }
 
 int console_form(struct console *c)
@@ -529,17 +391,17 @@ int console_form(struct console *c)
 		err = open_common(c);
 	if (err)
 		return err;
+	if (console_nvram_load(c) == -EBADMSG)
+		refuse_nvram(c);
 	APMP_POINT(&c->env, form_502);
 	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {
-		c->tree_size = apmp_tree_size(hardware_nodes(c), MAX_DESC, MAX_FRAGMENTS);
+		c->tree_size = CONSOLE_TREE_SIZE;
 		apmp_update_object(&c->update, APMP_OBJECT_TREE,
 				   console_object_map(c, APMP_BOX_TREE, 0), c->tree_size);
 		c->announced = apmp_load_relaxed(&c->state->announced);
 		err = adopt(c);
 	} else {
-		console_object_drop(c, APMP_BOX_TREE, 0);
-		console_object_drop(c, APMP_BOX_TREE_RO, 0);
-		err = form_tree(c);
+		err = form(c);
 		if (!err)
 			err = open_partitions(c);
 	}
@@ -547,9 +409,12 @@ int console_form(struct console *c)
 		err = need(c, APMP_BOX_TREE_RO, 0, c->tree_size);
 	if (err)
 		return err;
+	/* Once in every life: what a dead console had not written, and what this power on found. */
+	console_save_again(c);
 	if (apmp_load_relaxed(&c->state->fingerprint)) {
 		take_over(c);
 	} else {
+		tell_restored(c);
 		console_event(c, "machine.on", NULL, NULL);
 		/* From here on a restarted console takes over. */
 		apmp_store_release(&c->state->fingerprint, apmp_fingerprint(sizeof(*c->state)));

@@ -16,7 +16,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "console/console.h"
+#include "console/hardware.h"
+#include "shm/configure.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
 
@@ -30,9 +31,9 @@ static enum boot_error refuse(struct boot_refusal *r, enum boot_error error, con
 /* Whether this CPU may be the primary: it is here, or will be, and is capable. */
 static bool may_be_primary(const struct partition *p, const struct apmp_tree_node *cpu)
 {
-	return cpu->type == GCT_CPU && cpu->owner == p->handle &&
+	return cpu->owner == p->handle &&
 	       (!cpu->current_owner || cpu->current_owner == p->handle) &&
-	       cpu->subtype == GCT_CPU_PRIMARY_CAPABLE;
+	       cpu->subtype == GCT_CPU_PRIMARY_CAPABLE && !(cpu->flags & NODE_UNAVAILABLE);
 }
 
 /* The primary of the last life, so that CPUs which only came by migration stay free to go;
@@ -43,39 +44,37 @@ static uint32_t last_primary(const struct partition *p)
 							: APMP_MAX_CPUS;
 }
 
+const char *console_part_name(uint8_t type)
+{
+	return type == GCT_CPU	 ? "cpus that can be primary"
+	       : type == GCT_BUS ? "buses"
+				 : "bytes of memory";
+}
+
 /* What the template asks for [0078, 0079], and the CPU that will be primary. */
 static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 				   struct boot_refusal *r)
 {
 	struct apmp_tree *tree = &p->console->tw.tree;
-	uint32_t primary = APMP_MAX_CPUS, last = last_primary(p), buses = 0;
-	bool had_last = false;
+	uint32_t primary = APMP_MAX_CPUS, last = last_primary(p);
+	struct apmp_missing missing;
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
-	uint64_t base = 0;
 
+	if (apmp_template_check(tree, p->handle, &missing))
+		return refuse(r, BOOT_MISSING, console_part_name(missing.type), missing.wanted,
+			      missing.had);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(tree, &walk, &n) > 0) {
-		struct apmp_tree_fragment f;
-
-		if (n.flags & NODE_HW_TEMPLATE)
+	while (apmp_tree_walk_type(tree, &walk, GCT_CPU, &n) > 0) {
+		if (!may_be_primary(p, &n))
 			continue;
-		if (may_be_primary(p, &n) && (n.id == last || (!had_last && n.id < primary))) {
-			had_last = n.id == last;
+		if (n.id == last || n.id < primary)
 			primary = (uint32_t)n.id;
-		}
-		buses += n.type == GCT_BUS && n.owner == p->handle;
-		if (n.type == GCT_MEMORY_DESC)
-			for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
-				if (f.owner == p->handle && f.flags & GCT_MEM_BASE)
-					base += f.size;
+		if (n.id == last)
+			break;
 	}
-	if (primary == APMP_MAX_CPUS)
-		return refuse(r, BOOT_NOT_ENOUGH, "cpus that can be primary", 1, 0);
-	if (!buses)
-		return refuse(r, BOOT_NOT_ENOUGH, "buses", 1, 0);
-	if (base < 2 * APMP_GRANULE)
-		return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory", 2 * APMP_GRANULE, base);
+	if (primary == APMP_MAX_CPUS) /* its only one is lent, and has not come back yet */
+		return refuse(r, BOOT_MISSING, console_part_name(GCT_CPU), 1, 0);
 	*ret_primary = primary;
 	return BOOT_OK;
 }
@@ -101,16 +100,17 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 
 	if (apmp_tree_partition(&c->tw.tree, p->id, &self))
 		return refuse(r, BOOT_HOST, "its node of the tree", 0, 0);
+	console_ram_drop(c, p->handle); /* nothing of its last life */
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_MEMORY_DESC, &n) > 0) {
 		struct apmp_tree_fragment f;
+		uint64_t base;
+		int fd;
 
 		for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, n.handle, i, &f) == 0; i++) {
 			if (!f.owner || (f.owner != p->handle && f.owner != self.community))
 				continue;
-			if (f.owner == p->handle) /* nothing of its last life */
-				console_object_drop(c, APMP_BOX_RAM, f.pa);
-			if (console_object_need(c, APMP_BOX_RAM, f.pa, f.size, &event))
+			if (console_ram(c, f.owner, f.pa, f.size, &fd, &base, &event))
 				return refuse_memory(r, &event);
 		}
 	}
@@ -124,49 +124,25 @@ static enum boot_error make_memory(struct partition *p, struct boot_refusal *r)
 	return BOOT_OK;
 }
 
-static const json_t *cpu_config(const struct console *c, uint32_t id)
-{
-	const json_t *sbb, *cpu;
-	size_t i, k;
-
-	json_array_foreach(json_object_get(c->config, "hardware"), i, sbb) json_array_foreach(
-	    json_object_get(sbb, "cpus"), k,
-	    cpu) if (json_integer_value(json_object_get(cpu, "id")) == (json_int_t)id) return cpu;
-	return NULL;
-}
-
-static uint64_t cpu_number(const struct console *c, uint32_t id, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(cpu_config(c, id), key));
-}
-
 /* The slot of each CPU in the machine [0067], in the update that begins the new life. */
-static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uint32_t primary)
+static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, int32_t primary)
 {
 	struct console *c = p->console;
 	uint32_t id = (uint32_t)cpu->id;
 	struct hwrpb_slot *slot = &p->hwrpb->slot[id];
-	uint64_t type = cpu_number(c, id, "type"), revision = cpu_number(c, id, "revision");
-	uint64_t flags = HWRPB_PP;
+	uint64_t type = 0, revision = 0, flags = console_slot_flags(c, cpu->handle, primary);
 
+	if (!flags || apmp_tree_cpu_type(&c->tw.tree, cpu->handle, &type, &revision))
+		return; /* not in the box now */
 	apmp_store_relaxed(&slot->type, type);
 	apmp_store_relaxed(&slot->revision, revision);
 	apmp_store_relaxed(&slot->host_cpu, c->host_cpu[id]);
-	if (type == cpu_number(c, primary, "type") &&
-	    revision == cpu_number(c, primary, "revision"))
-		flags |= HWRPB_COMPATIBLE;
-	if (cpu->subtype == GCT_CPU_PRIMARY_CAPABLE)
-		flags |= HWRPB_PRIMARY_OK;
-	if (id == primary)
-		flags |= HWRPB_PRIMARY;
-	if (cpu->owner == p->handle && !cpu->current_owner) /* [0103] */
-		apmp_tree_set_current_owner(&c->tw, cpu->handle, p->handle);
-	if (cpu->current_owner == p->handle || (cpu->owner == p->handle && !cpu->current_owner)) {
+	if (cpu->current_owner == p->handle) {
 		flags |= HWRPB_PA;
 		/* All its lives are fenced: nobody runs here, whatever a stray store says. */
 		apmp_store_relaxed(&c->env.lines[id].runner, 0);
 		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
-				    id == primary ? NODE_PRIMARY : 0);
+				    cpu->handle == primary ? NODE_PRIMARY : 0);
 	}
 	/* No life has this HWRPB yet: nothing to undo. */
 	apmp_store_relaxed(&slot->flags, flags);
@@ -174,10 +150,12 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, uin
 
 /* Step 508: the HWRPB is made while no life has it, then one update of the tree begins the new
  * life.  Returns its incarnation. */
-static uint64_t begin_life(struct partition *p, uint32_t primary)
+static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)(void *ctx),
+			   void *ctx)
 {
 	struct console *c = p->console;
 	struct apmp_tree_partition self;
+	int32_t handle = apmp_tree_find(&c->tw.tree, GCT_CPU, primary);
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	char name[128] = {0};
@@ -199,14 +177,15 @@ static uint64_t begin_life(struct partition *p, uint32_t primary)
 	apmp_hwrpb_prepare(p->hwrpb, &spec);
 	apmp_update_begin(&c->update);
 	incarnation = apmp_tree_partition_boot(&c->tw, p->id, name);
+	apmp_tree_initialize_owner(&c->tw, p->handle);
 	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk(&c->tw.tree, &walk, &n) > 0) {
-		if (n.flags & NODE_HW_TEMPLATE)
-			continue;
-		if (n.type == GCT_CPU)
-			fill_slot(p, &n, primary);
-		else if (n.type == GCT_BUS && n.owner == p->handle && !n.current_owner)
-			apmp_tree_set_current_owner(&c->tw, n.handle, p->handle);
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0)
+		fill_slot(p, &n, handle);
+	if (within) {
+		/* Asked again when this update is undone: no other console boots it by itself. */
+		apmp_update_store32(&c->update, APMP_OBJECT_STATE,
+				    &c->state->partition[p->id].state, APMP_PARTITION_BOOTING);
+		within(ctx);
 	}
 	apmp_update_commit(&c->update);
 	APMP_POINT_ARG(&c->env, form_508, p->id);
@@ -226,6 +205,7 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
 	if (!err) {
 		p->pid = event.arg[0];
+		p->uid = (uint32_t)event.arg[1];
 		memcpy(p->host_cpus, request.cpus, sizeof(p->host_cpus));
 		err = console_channel_open(p);
 		snprintf(event.text, sizeof(event.text), "its channel: %s", strerror(-err));
@@ -238,7 +218,8 @@ static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal 
 	return err;
 }
 
-enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refusal)
+enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
+			     struct boot_refusal *ret_refusal)
 {
 	struct console *c = p->console;
 	uint64_t incarnation;
@@ -254,9 +235,14 @@ enum boot_error console_boot(struct partition *p, struct boot_refusal *ret_refus
 		return error;
 	apmp_store_relaxed(&c->state->partition[p->id].exit, 0);
 	apmp_store_relaxed(&c->state->partition[p->id].last_seq, 0);
-	console_set_state(p, APMP_PARTITION_BOOTING);
+	if (!within)
+		console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;
-	incarnation = begin_life(p, primary);
+	p->runs_alone = false;
+	incarnation = begin_life(p, primary, within, ctx);
+	console_ram_drop(c, GCT_NONE); /* what is out of use now */
+	console_event(c, "partition.initialized", p, "{s:I}", "incarnation",
+		      (json_int_t)incarnation);
 	if (spawn(p, incarnation, ret_refusal)) {
 		console_fence(p, FENCE_SPAWN);
 		return BOOT_HOST;
@@ -298,6 +284,7 @@ static void uninitialize(struct partition *p)
 
 	apmp_update_begin(&c->update);
 	apmp_tree_set_flags(&c->tw, p->handle, NODE_INITIALIZED, 0);
+	apmp_tree_unlock(&c->tw, p->id); /* if it held the tree's lock [0085] */
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0) {
 		if (n.current_owner != p->handle)
@@ -404,7 +391,7 @@ void console_conclude(struct partition *p, uint64_t incarnation)
 		struct boot_refusal refusal;
 
 		p->boot_after_fence = false;
-		if (console_boot(p, &refusal))
+		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
 	}
 	console_check_on(c);

@@ -38,20 +38,20 @@ void console_host_cpus(const struct partition *p, uint64_t cpus[16])
 	}
 }
 
-static int set_cpuset(struct partition *p, const uint64_t cpus[16])
+static int set_cpuset(struct partition *p, const uint64_t cpus[16],
+		      struct apmp_box_event *ret_event)
 {
 	struct apmp_box_request request = {.op = APMP_BOX_OP_CPUSET, .id = p->id};
-	struct apmp_box_event event;
 	int err;
 
 	if (memcmp(cpus, p->host_cpus, sizeof(p->host_cpus)) == 0)
 		return 0; /* other CPUs on the same host CPUs */
 	memcpy(request.cpus, cpus, sizeof(request.cpus));
 	snprintf(request.text, sizeof(request.text), "%s", p->name);
-	err = box_link_call(&p->console->box, &request, NULL, 0, &event, NULL);
+	err = box_link_call(&p->console->box, &request, NULL, 0, ret_event, NULL);
 	if (err)
 		fprintf(stderr, "apmp-console: host CPUs of partition %s: %s\n", p->name,
-			event.text);
+			ret_event->text);
 	else
 		memcpy(p->host_cpus, cpus, sizeof(p->host_cpus));
 	return err;
@@ -59,12 +59,13 @@ static int set_cpuset(struct partition *p, const uint64_t cpus[16])
 
 void console_set_cpuset(struct partition *p)
 {
+	struct apmp_box_event event;
 	uint64_t cpus[16];
 
 	console_host_cpus(p, cpus);
 	/* A set that is refused stays as it was: larger than it should be, never empty. */
 	if (p->pid)
-		(void)!set_cpuset(p, cpus);
+		(void)!set_cpuset(p, cpus, &event);
 }
 
 /* The errors that the console's rules give; 0 when the CPU may go. */
@@ -83,7 +84,7 @@ static int validate(struct partition *from, struct partition *to, uint32_t cpu_i
 }
 
 /* The receiver's set grows before the CPU is there, the sender's shrinks once it is gone. */
-static int grow_cpuset(struct partition *to, uint32_t cpu_idx)
+static int grow_cpuset(struct partition *to, uint32_t cpu_idx, struct apmp_box_event *ret_event)
 {
 	uint64_t cpus[16];
 	uint32_t host = to->console->host_cpu[cpu_idx];
@@ -94,7 +95,7 @@ static int grow_cpuset(struct partition *to, uint32_t cpu_idx)
 	if (cpus[host / 64] >> host % 64 & 1)
 		return 0;
 	cpus[host / 64] |= UINT64_C(1) << host % 64;
-	return set_cpuset(to, cpus);
+	return set_cpuset(to, cpus, ret_event);
 }
 
 static struct apmp_cpu_words words_of(struct console *c, uint32_t cpu_idx)
@@ -109,6 +110,7 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 	struct apmp_cpu_words words;
 	struct partition *to;
 	struct apmp_tree_node cpu;
+	struct apmp_box_event event;
 	int err;
 
 	if (cpu_idx >= c->cpu_count || to_id >= APMP_MAX_PARTITIONS ||
@@ -124,7 +126,7 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 		return err;
 	words = words_of(c, cpu_idx);
 	apmp_cpu_depart(&c->tw, &cpu, from->hwrpb, from->id, &words, console_identity(from));
-	err = grow_cpuset(to, cpu_idx);
+	err = grow_cpuset(to, cpu_idx, &event);
 	if (err) {
 		apmp_cpu_arrive(&c->tw, &cpu, from->hwrpb, from->id, from->handle, true, &words, 0);
 		return err;
@@ -134,6 +136,30 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 			console_identity(to));
 	console_send_startreq(to, cpu_idx);
 	console_set_cpuset(from);
+	if (!loan)
+		console_save_again(c);
+	return 0;
+}
+
+bool console_cpu_may_come(const struct partition *to, uint32_t cpu_idx)
+{
+	return to->pid && !to->fencing && console_identity(to) &&
+	       apmp_hwrpb_flags(to->hwrpb, cpu_idx) & HWRPB_COMPATIBLE;
+}
+
+int console_cpu_comes(struct partition *to, const struct apmp_tree_node *cpu,
+		      struct apmp_box_event *ret_event)
+{
+	struct console *c = to->console;
+	uint32_t cpu_idx = (uint32_t)cpu->id;
+	int err = grow_cpuset(to, cpu_idx, ret_event);
+
+	if (err)
+		return err;
+	apmp_hwrpb_set_flags(&c->update, to->hwrpb, to->id, cpu_idx, 0, HWRPB_PA);
+	apmp_tree_set_current_owner(&c->tw, cpu->handle, to->handle);
+	apmp_update_store64(&c->update, APMP_OBJECT_STATE, &c->state->arrival[cpu_idx],
+			    console_identity(to));
 	return 0;
 }
 
@@ -153,6 +179,7 @@ void console_settle_transit(struct console *c, uint32_t cpu_idx)
 	uint64_t identity = apmp_load_relaxed(words.transit), owed = 0;
 	struct partition *to;
 	struct apmp_tree_node cpu;
+	struct apmp_box_event event;
 	uint32_t id = apmp_identity_id(identity);
 
 	if (!identity || id == APMP_NO_PARTITION || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
@@ -163,7 +190,8 @@ void console_settle_transit(struct console *c, uint32_t cpu_idx)
 	 * and starts nobody if the CPU has left again by then. */
 	if (to->pid && identity == console_identity(to)) {
 		owed = identity;
-		(void)!grow_cpuset(to, cpu_idx); /* refused: it runs where the partition may */
+		(void)!grow_cpuset(to, cpu_idx,
+				   &event); /* refused: it runs where the partition may */
 	}
 	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, id, to->handle, true, &words, owed);
 	console_send_startreq(to, cpu_idx);

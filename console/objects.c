@@ -2,6 +2,10 @@
  * objects.c - memories, channels and terminals that the box keeps for the console.
  *
  * A table of what exists, filled by the box's OBJECT events at start and by MAKE afterwards.
+ *
+ * The id of a RAM object is the physical address where it begins plus OWNER_PAGES(owner) pages, less
+ * than the granule: two owners that had an address one after the other never have one memory.  One
+ * object holds as many fragments as lie in it, so a fragment may be split without moving anything.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -112,4 +116,90 @@ void console_object_drop(struct console *c, uint32_t kind, uint64_t id)
 	o->kind = 0;
 	o->id = 0;
 	box_link_post(&c->box, &request, NULL, NULL); /* the box has nothing to refuse */
+}
+
+/* Which of the owners it is, in pages: partitions and communities have ids of their own. */
+static uint64_t owner_pages(struct console *c, int32_t owner)
+{
+	struct apmp_tree_node n;
+
+	apmp_assert(apmp_tree_node(&c->tw.tree, owner, &n) == 0 && n.id < APMP_MAX_PARTITIONS);
+	return 1 + n.id + (n.type == GCT_COMMUNITY ? APMP_MAX_PARTITIONS : 0);
+}
+
+static uint64_t ram_pa(const struct object *o)
+{
+	return o->id - o->id % APMP_GRANULE;
+}
+
+static bool covers(const struct object *o, uint64_t pa, uint64_t size)
+{
+	return ram_pa(o) <= pa && pa - ram_pa(o) <= o->size && size <= o->size - (pa - ram_pa(o));
+}
+
+static struct object *ram_of(uint64_t pages, uint64_t pa, uint64_t size)
+{
+	for (uint32_t i = 0; i < OBJECTS_MAX; i++)
+		if (objects[i].kind == APMP_BOX_RAM &&
+		    objects[i].id % APMP_GRANULE == pages * APMP_PAGE_SIZE &&
+		    covers(&objects[i], pa, size))
+			return &objects[i];
+	return NULL;
+}
+
+int console_ram_find(struct console *c, int32_t owner, uint64_t pa, uint64_t size, int *ret_fd,
+		     uint64_t *ret_base)
+{
+	struct object *o = ram_of(owner_pages(c, owner), pa, size);
+
+	if (!o)
+		return -ENOENT;
+	*ret_fd = o->fds[0];
+	*ret_base = ram_pa(o);
+	return 0;
+}
+
+int console_ram(struct console *c, int32_t owner, uint64_t pa, uint64_t size, int *ret_fd,
+		uint64_t *ret_base, struct apmp_box_event *ret_event)
+{
+	uint64_t id = pa + owner_pages(c, owner) * APMP_PAGE_SIZE;
+	int err = 0;
+
+	if (!ram_of(owner_pages(c, owner), pa, size)) {
+		console_object_drop(c, APMP_BOX_RAM, id); /* of a smaller piece that was there */
+		err = console_object_need(c, APMP_BOX_RAM, id, size, ret_event);
+	}
+	return err ? err : console_ram_find(c, owner, pa, size, ret_fd, ret_base);
+}
+
+/* Whether it holds a fragment that its owner has, or still uses. */
+static bool backs_something(struct console *c, const struct object *o)
+{
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	struct apmp_tree_fragment f;
+	uint64_t pages = o->id % APMP_GRANULE / APMP_PAGE_SIZE;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_MEMORY_DESC, &n) > 0)
+		for (uint32_t i = 0; apmp_tree_fragment(&c->tw.tree, n.handle, i, &f) == 0; i++)
+			if (covers(o, f.pa, f.size) &&
+			    ((f.owner && owner_pages(c, f.owner) == pages) ||
+			     (f.current_owner && owner_pages(c, f.current_owner) == pages)))
+				return true;
+	return false;
+}
+
+void console_ram_drop(struct console *c, int32_t owner)
+{
+	uint64_t pages = owner ? owner_pages(c, owner) : 0;
+
+	for (uint32_t i = 0; i < OBJECTS_MAX; i++) {
+		struct object *o = &objects[i];
+
+		if (o->kind == APMP_BOX_RAM &&
+		    (owner ? o->id % APMP_GRANULE == pages * APMP_PAGE_SIZE
+			   : !backs_something(c, o)))
+			console_object_drop(c, APMP_BOX_RAM, o->id);
+	}
 }

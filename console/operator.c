@@ -9,14 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "console/console.h"
+#include "console/operator.h"
 #include "shm/pal.h"
+#include "shm/points.h"
 #include "shm/shared.h"
-
-static const char *text_of(const json_t *parameters, const char *key)
-{
-	return json_string_value(json_object_get(parameters, key));
-}
 
 static void no_such_partition(struct varlink_call *call, const char *name)
 {
@@ -55,6 +51,7 @@ static void on_trace(struct varlink_call *call, const json_t *parameters, void *
 	json_array_foreach(who, i, name)
 	{
 		if (strcmp(json_string_value(name), "console") != 0 &&
+		    strcmp(json_string_value(name), "box") != 0 &&
 		    !console_partition(ctx, json_string_value(name))) {
 			no_such_partition(call, json_string_value(name));
 			return;
@@ -75,7 +72,7 @@ static void answer_refusal(struct varlink_call *call, const struct partition *p,
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
-	else if (r->error == BOOT_NOT_ENOUGH)
+	else if (r->error == BOOT_MISSING || r->error == BOOT_NOT_ENOUGH)
 		varlink_call_error(call, "NotEnough",
 				   json_pack("{s:s,s:s,s:I,s:I}", "partition", p->name, "what",
 					     r->what, "wanted", (json_int_t)r->wanted, "had",
@@ -94,7 +91,7 @@ static void on_boot(struct varlink_call *call, const json_t *parameters, void *c
 
 	if (!p) {
 		no_such_partition(call, name);
-	} else if (console_boot(p, &refusal)) {
+	} else if (console_boot(p, NULL, NULL, &refusal)) {
 		answer_refusal(call, p, &refusal);
 	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;
@@ -326,6 +323,36 @@ static void strike(struct varlink_call *call, struct partition *p, const char *f
 	varlink_call_reply(call, NULL);
 }
 
+/* Why a fault can't strike this party (no partition: the box, or the console) at that point; false:
+ * it can. */
+static bool never_strikes(struct varlink_call *call, const char *fault, const struct partition *p,
+			  bool box, const char *point)
+{
+	uint32_t who = p ? APMP_PARTY_INSTANCE : box ? APMP_PARTY_BOX : APMP_PARTY_CONSOLE;
+	uint32_t parties = apmp_point_parties(apmp_point_find(point));
+	const char *other = parties & APMP_PARTY_INSTANCE  ? "instances pass"
+			    : parties & APMP_PARTY_CONSOLE ? "the console passes"
+							   : "the box passes";
+	char name[64], reason[256];
+
+	if (strcmp(fault, "kill") != 0)
+		snprintf(
+		    reason, sizeof(reason),
+		    "%s strikes at once and not at a point: leave the point out, or kill there",
+		    fault);
+	else if (!(parties & who)) {
+		snprintf(name, sizeof(name), p ? "partition \"%s\"" : "the %s",
+			 p     ? p->name
+			 : box ? "box"
+			       : "console");
+		snprintf(reason, sizeof(reason), "%s never passes %s: %s it", name, point, other);
+	} else {
+		return false;
+	}
+	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
+	return true;
+}
+
 static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -334,18 +361,21 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	struct partition *p = console_partition(c, name);
 	const json_t *count = json_object_get(parameters, "count");
 	json_int_t nth = json_is_integer(count) ? json_integer_value(count) : 1;
-	struct apmp_recorder *rec = p ? p->recorder : c->recorder;
+	bool box = !p && strcmp(name, "box") == 0;
+	struct apmp_recorder *rec = p ? p->recorder : box ? console_box_recorder(c) : c->recorder;
 	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
 		     : strcmp(fault, "stop") == 0 ? SIGSTOP
 		     : strcmp(fault, "cont") == 0 ? SIGCONT
 						  : 0;
 
-	if (!p && strcmp(name, "console") != 0)
+	if (!p && !box && strcmp(name, "console") != 0)
 		no_such_partition(call, name);
-	else if (!signal || (point && signal != SIGKILL))
+	else if (!signal || (box && signal != SIGKILL))
 		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
 	else if (point && apmp_point_find(point) == APMP_P_NONE)
 		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
+	else if (point && never_strikes(call, fault, p, box, point))
+		return;
 	else if (nth < 0 || nth > INT32_MAX || (!nth && !point))
 		varlink_call_invalid(call, "count");
 	else if (point && !nth) {
@@ -358,21 +388,25 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, NULL);
 	} else if (p) {
 		strike(call, p, fault, signal);
-	} else if (signal != SIGKILL) {
+	} else if (box) {
+		console_kill_box(c, call);
+	} else if (signal == SIGCONT) {
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s}", "reason",
-					     "a console that is stopped could not be told to go "
-					     "on; it can be killed"));
+					     "the console is not stopped: it answers; the box ends "
+					     "one that does not and starts another"));
 	} else {
+		console_event(c, "fault.injected", NULL, "{s:s}", "fault", fault);
 		varlink_call_reply(call, NULL);
 		raise(signal);
 	}
 }
 
 /* How often a point was passed since power on, by all parties. */
-static uint64_t passed(const struct console *c, uint32_t point)
+static uint64_t passed(struct console *c, uint32_t point)
 {
-	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]);
+	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]) +
+			 apmp_load_relaxed(&console_box_recorder(c)->count[point]);
 
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		if (c->partition[i].exists)
@@ -412,12 +446,18 @@ static void on_power_off(struct varlink_call *call, const json_t *parameters, vo
 	console_power_off(ctx);
 }
 
+static int serve_methods(struct console *c, const struct console_method *methods)
+{
+	int err = 0;
+
+	for (; methods->name && !err; methods++)
+		err = varlink_server_method(c->server, methods->name, methods->handler, c);
+	return err;
+}
+
 int console_serve(struct console *c, int listen_fd)
 {
-	static const struct {
-		const char *name;
-		varlink_handler *handler;
-	} methods[] = {
+	static const struct console_method methods[] = {
 	    {"Status", on_status},
 	    {"Tree", on_tree},
 	    {"Events", on_events},
@@ -432,10 +472,17 @@ int console_serve(struct console *c, int listen_fd)
 	    {"Inject", on_inject},
 	    {"Points", on_points},
 	    {"PowerOff", on_power_off},
+	    {NULL, NULL},
 	};
+	static const struct console_method *const more[] = {
+	    console_configure_methods, console_memory_methods, console_hardware_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
-	for (size_t i = 0; !err && i < sizeof(methods) / sizeof(methods[0]); i++)
-		err = varlink_server_method(c->server, methods[i].name, methods[i].handler, c);
+	if (!err)
+		varlink_server_on_answer(c->server, console_served, c);
+	if (!err)
+		err = serve_methods(c, methods);
+	for (size_t i = 0; !err && i < sizeof(more) / sizeof(more[0]); i++)
+		err = serve_methods(c, more[i]);
 	return err;
 }

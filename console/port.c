@@ -137,6 +137,24 @@ int port_open(struct partition *p, int master)
 	return 0;
 }
 
+static void on_port_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void port_close(struct partition *p)
+{
+	struct port *port = p->port;
+
+	if (!port)
+		return;
+	while (port->attached)
+		detach(port->attached);
+	uv_poll_stop(&port->poll);
+	uv_close((uv_handle_t *)&port->poll, on_port_closed);
+	p->port = NULL;
+}
+
 void port_print(struct partition *p, const char *format, ...)
 {
 	char line[512];

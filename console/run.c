@@ -93,6 +93,8 @@ static int start(struct partition *p, uint64_t number, const json_t *parameters,
 	struct apmp_box_request request = {
 	    .op = APMP_BOX_OP_RUN,
 	    .id = p->id,
+	    .kind =
+		json_is_true(json_object_get(parameters, "confined")) ? APMP_BOX_RUN_CONFINED : 0,
 	    .arg = {number, json_array_size(json_object_get(parameters, "argv"))}};
 	int fds[4], count, err;
 

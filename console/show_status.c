@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "shm/configure.h"
 #include "shm/layout_db.h"
 #include "shm/shared.h"
 
@@ -105,20 +106,30 @@ static uint64_t private_memory(struct partition *p)
 
 static json_t *partition_json(struct partition *p, const struct apmp_db *db, const char *community)
 {
-	struct apmp_tree_node node;
-	bool initialized = apmp_tree_node(&p->console->tw.tree, p->handle, &node) == 0 &&
-			   node.flags & NODE_INITIALIZED;
+	struct apmp_tree_partition self;
+	bool known = apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0;
+	bool initialized = known && self.node.flags & NODE_INITIALIZED;
+	struct apmp_missing missing;
 	json_t *o =
 	    json_pack("{s:i,s:s,s:s?,s:s,s:o}", "id", (int)p->id, "name", p->name, "community",
 		      community, "state", initialized ? "initialized" : "uninitialized", "instance",
 		      instance_json(p, db));
 
+	if (!console_running(p) &&
+	    apmp_template_check(&p->console->tw.tree, p->handle, &missing)) /* [0079] */
+		json_object_set_new(
+		    o, "missing",
+		    json_pack("{s:s,s:I,s:I}", "what", console_part_name(missing.type), "wanted",
+			      (json_int_t)missing.wanted, "had", (json_int_t)missing.had));
+	if (p->pid)
+		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
 	json_object_set_new(o, "configure", bits_json(p->console, &p->hwrpb->configure));
 	json_object_set_new(o, "active", bits_json(p->console, &p->hwrpb->active));
 	json_object_set_new(o, "autostart", bits_json(p->console, &p->hwrpb->autostart));
 	json_object_set_new(o, "memory", json_integer((json_int_t)private_memory(p)));
+	json_object_set_new(o, "boot", json_boolean(known && self.policy & GCT_POLICY_BOOT));
 	return o;
 }
 
@@ -146,6 +157,8 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 {
 	uint32_t state;
 
+	if (cpu->flags & NODE_UNAVAILABLE)
+		return "absent";
 	if (apmp_load_relaxed(&c->state->transit[cpu->id]))
 		return "transit";
 	if (!at)
@@ -190,6 +203,7 @@ json_t *console_status(struct console *c)
 	const struct apmp_db *db[APMP_MAX_PARTITIONS] = {NULL};
 	struct apmp_tree_community community[APMP_MAX_PARTITIONS];
 	bool there[APMP_MAX_PARTITIONS];
+	json_t *status;
 
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
 		there[i] = apmp_tree_community(&c->tw.tree, i, &community[i]) == 0;
@@ -214,7 +228,9 @@ json_t *console_status(struct console *c)
 	}
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		console_db_unmap(db[i]);
-	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "machine", c->machine, "state",
-			 c->announced ? "on" : "starting", "backend", c->backend, "partitions",
-			 partitions, "cpus", cpus_json(c), "communities", communities);
+	status = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "machine", c->machine, "state",
+			   c->announced ? "on" : "starting", "backend", c->backend, "partitions",
+			   partitions, "cpus", cpus_json(c), "communities", communities);
+	console_add_health(c, status);
+	return status;
 }

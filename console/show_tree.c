@@ -24,11 +24,50 @@ static void name_node(struct console *c, const struct apmp_tree_node *n, char *t
 		snprintf(text, size, "%u.%u.%u", (unsigned)(n->id >> 32),
 			 (unsigned)(n->id >> 16) & 0xffff, id & 0xffff);
 		break;
+	case GCT_MEMORY_DESC:
+		snprintf(text, size, "%#llx", (unsigned long long)n->id);
+		break;
 	case GCT_IOP:
 		snprintf(text, size, "%u.%u", (unsigned)(n->id >> 16), id & 0xffff);
 		break;
 	default:
 		snprintf(text, size, "%u", id);
+	}
+}
+
+void console_name(struct console *c, int32_t handle, char *ret_name, size_t size)
+{
+	struct apmp_tree_node n;
+
+	ret_name[0] = '\0';
+	if (handle && apmp_tree_node(&c->tw.tree, handle, &n) == 0)
+		name_node(c, &n, ret_name, size);
+}
+
+void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t size)
+{
+	struct apmp_tree_node n;
+	char name[64];
+
+	ret_name[0] = '\0';
+	if (!handle || apmp_tree_node(&c->tw.tree, handle, &n))
+		return;
+	name_node(c, &n, name, sizeof(name));
+	switch (n.type) {
+	case GCT_PARTITION:
+		snprintf(ret_name, size, "partition \"%s\"", name);
+		break;
+	case GCT_COMMUNITY:
+		snprintf(ret_name, size, "community \"%s\"", name);
+		break;
+	case GCT_CPU:
+		snprintf(ret_name, size, "CPU %s", name);
+		break;
+	case GCT_MEMORY_DESC:
+		snprintf(ret_name, size, "memory at %s", name);
+		break;
+	default:
+		snprintf(ret_name, size, "%s %s", apmp_tree_type_name(n.type), name);
 	}
 }
 
@@ -83,17 +122,21 @@ static json_t *detail_json(struct console *c, const struct apmp_tree_node *n)
 {
 	struct apmp_tree_partition p;
 	struct apmp_tree_community community;
+	uint64_t type, revision;
 
 	if (n->flags & NODE_HW_TEMPLATE)
 		return json_object();
 	if (n->type == GCT_MEMORY_DESC)
 		return memory_detail(c, n->handle);
-	if (n->type == GCT_CPU && n->id < c->cpu_count)
-		return json_pack("{s:i}", "host_cpu", (int)c->host_cpu[n->id]);
+	if (n->type == GCT_CPU && n->id < c->cpu_count &&
+	    apmp_tree_cpu_type(&c->tw.tree, n->handle, &type, &revision) == 0)
+		return json_pack("{s:i,s:I,s:I}", "host_cpu", (int)c->host_cpu[n->id], "type",
+				 (json_int_t)type, "revision", (json_int_t)revision);
 	if (n->type == GCT_PARTITION && apmp_tree_partition(&c->tw.tree, (uint32_t)n->id, &p) == 0)
-		return json_pack("{s:I,s:I,s:I,s:s}", "hwrpb", (json_int_t)p.hwrpb, "incarnation",
-				 (json_int_t)p.incarnation, "fenced", (json_int_t)p.fenced,
-				 "instance_name", p.instance_name);
+		return json_pack("{s:I,s:I,s:I,s:s,s:b}", "hwrpb", (json_int_t)p.hwrpb,
+				 "incarnation", (json_int_t)p.incarnation, "fenced",
+				 (json_int_t)p.fenced, "instance_name", p.instance_name, "boot",
+				 (p.policy & GCT_POLICY_BOOT) != 0);
 	if (n->type == GCT_COMMUNITY &&
 	    apmp_tree_community(&c->tw.tree, (uint32_t)n->id, &community) == 0)
 		return json_pack("{s:I}", "apmpdb_info", (json_int_t)community.apmpdb_info);

@@ -92,17 +92,20 @@ static void map_private(struct instance *in, int32_t self)
 	cannot_boot("no base memory in the configuration tree", -ENOMEM);
 }
 
-int main(void)
+/* The primary: boots the others. */
+static void *primary_main(void *arg)
 {
-	struct instance *in = &the_one;
+	struct instance *in = arg;
 	struct apmp_tree_partition self;
 	uint64_t pa;
+	char name[16];
 	int err;
 
-	in->magic = INSTANCE_MAGIC;
 	channel_init(&in->channel, CHANNEL_FD);
 	instance_env_init(in);
 	map_hwrpb(in);
+	snprintf(name, sizeof(name), "cpu %u", in->primary);
+	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
 	in->recorder = map(in, "the flight recorder", apmp_load_relaxed(&in->hwrpb->recorder),
 			   APMP_RECORDER_SIZE);
 	apmp_store_relaxed(&in->recorder->identity, in->env.self);
@@ -110,7 +113,7 @@ int main(void)
 	map_tree(in);
 	in->env.lines =
 	    map(in, "the interrupt lines", apmp_load_relaxed(&in->hwrpb->intr), APMP_INTR_SIZE);
-	in->env.line_count = apmp_load_relaxed(&in->hwrpb->cpu_count);
+	in->env.line_count = APMP_MAX_CPUS; /* there is one for each CPU that may ever come */
 	pa = apmp_load_relaxed(&in->hwrpb->pa);
 	err = apmp_tree_find_self(&in->tree, pa, &self);
 	if (err)
@@ -123,4 +126,18 @@ int main(void)
 		cannot_boot("the community", err);
 	in->in_community = !err;
 	instance_primary(in);
+}
+
+int main(void)
+{
+	struct instance *in = &the_one;
+	pthread_t primary;
+	int err;
+
+	in->magic = INSTANCE_MAGIC;
+	sem_init(&in->clock_start, 0, 0);
+	err = -pthread_create(&primary, NULL, primary_main, in);
+	if (err)
+		cannot_boot("a thread for the primary CPU", err);
+	instance_clock(in);
 }

@@ -2,11 +2,10 @@
  * clock.c - the clock interrupt of an instance: a thread that ticks and never waits for anyone.
  *
  * It beats and watches (apmp_member_tick), and where that finds work it interrupts the primary.
- * It has a better scheduling class than the rest where the host gives one, because a heartbeat
- * that is late looks like a death to others.
+ * It is the first thread of the process: to that one the box gives a better scheduling class than
+ * the rest where the host has one, because a heartbeat that is late looks like a death to others.
  */
 #include <errno.h>
-#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,8 +13,6 @@
 #include "shm/shared.h"
 
 #define NS 1000000000u
-/* Above every normal thread, below anything that an administrator made urgent. */
-#define CLOCK_PRIORITY 10
 
 static void sleep_until(uint64_t t_ns)
 {
@@ -25,15 +22,22 @@ static void sleep_until(uint64_t t_ns)
 		;
 }
 
-static void *clock_main(void *arg)
+void instance_clock_start(struct instance *in)
 {
-	struct instance *in = arg;
-	struct apmp_env *env = &in->env;
-	struct apmp_intr_line *line = &env->lines[in->primary];
-	uint64_t next = env->now(env);
+	sem_post(&in->clock_start); /* it overflows after more posts than there are */
+}
 
+void instance_clock(struct instance *in)
+{
+	struct apmp_env *env = &in->env;
+	struct apmp_intr_line *line;
+	uint64_t next;
+
+	while (sem_wait(&in->clock_start) < 0)
+		; /* EINTR */
 	instance_thread_is(APMP_THREAD_CLOCK);
-	(void)pthread_setname_np(pthread_self(), "clock"); /* for top -H and gdb */
+	line = &env->lines[in->primary];
+	next = env->now(env);
 	for (;;) {
 		uint64_t now;
 		int work = apmp_member_tick(&in->member);
@@ -49,24 +53,4 @@ static void *clock_main(void *arg)
 			next = now + in->timing.tick_ns;
 		sleep_until(next);
 	}
-	return NULL;
-}
-
-int instance_clock_start(struct instance *in)
-{
-	struct sched_param urgent = {.sched_priority = CLOCK_PRIORITY};
-	pthread_attr_t attr;
-	pthread_t thread;
-	int err;
-
-	pthread_attr_init(&attr);
-	err = instance_stack(in, &attr);
-	if (!err)
-		err = -pthread_create(&thread, &attr, clock_main, in);
-	pthread_attr_destroy(&attr);
-	if (err)
-		return err;
-	/* Refused to an ordinary user: `apmp doctor` says which class heartbeats get. */
-	(void)pthread_setschedparam(thread, SCHED_FIFO, &urgent);
-	return 0;
 }

@@ -1,12 +1,13 @@
 /*
  * instance.h - one operating system instance: what its threads share in private memory.
  *
- * Threads: the primary CPU (the main thread), one for each other CPU that ever ran here, the clock.
+ * Threads: the clock (the first one), the primary CPU, one for each other CPU that ever ran here.
  */
 #ifndef APMP_INSTANCE_INSTANCE_H
 #define APMP_INSTANCE_INSTANCE_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "shm/hwrpb.h"
@@ -43,6 +44,7 @@ struct instance {
 	unsigned char *stacks; /* in private memory; NULL when there is none */
 	uint64_t stacks_size, stacks_used;
 	_Atomic uint64_t reports_lost; /* to a console that was away */
+	sem_t clock_start;	       /* W: primary, once */
 	struct cpu cpu[APMP_MAX_CPUS];
 };
 
@@ -61,8 +63,9 @@ void instance_thread_is(uint32_t thread);
 __attribute__((format(printf, 2, 3))) void instance_say(struct instance *in, const char *format,
 							...);
 
-/* clock.c: starts the clock.  -errno of pthread_create. */
-__attribute__((warn_unused_result)) int instance_clock_start(struct instance *in);
+/* clock.c: the first thread waits there until the primary starts the clock. */
+__attribute__((noreturn)) void instance_clock(struct instance *in);
+void instance_clock_start(struct instance *in);
 
 /* cpu.c: a CPU that has been given to us begins to run here.  -ENOMEM: no stack for it. */
 __attribute__((warn_unused_result)) int instance_cpu_start(struct instance *in, uint32_t cpu_idx);

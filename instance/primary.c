@@ -130,16 +130,10 @@ static void join(struct instance *in)
 
 void instance_primary(struct instance *in)
 {
-	int err;
-
 	start_primary(in);
 	instance_say(in, "booted on CPU %u", in->primary);
 	start_secondaries(in);
-	err = instance_clock_start(in);
-	if (err) {
-		instance_say(in, "can't start the clock: %s", strerror(-err));
-		_exit(INSTANCE_EXIT_BOOT);
-	}
+	instance_clock_start(in);
 	refresh_sets(in);
 	if (in->in_community)
 		join(in);

@@ -29,3 +29,45 @@ enum apmp_point apmp_point_find(const char *name)
 			return (enum apmp_point)p;
 	return APMP_P_NONE;
 }
+
+/* By how their names begin; the first line that fits counts. What none fits, anybody may pass. */
+static const struct {
+	const char *prefix;
+	uint32_t parties;
+} parties[] = {
+    {"form_", APMP_PARTY_CONSOLE},
+    {"update_", APMP_PARTY_CONSOLE},
+    /* The console's half of PAL MIGRATE, and of starting a CPU (shm/hwrpb_write.c). */
+    {"migrate_908", APMP_PARTY_CONSOLE},
+    {"pal_2206", APMP_PARTY_CONSOLE},
+    {"pal_2208", APMP_PARTY_CONSOLE},
+    {"pal_2210", APMP_PARTY_CONSOLE},
+    {"pal_2212", APMP_PARTY_CONSOLE},
+    {"pal_2214", APMP_PARTY_CONSOLE},
+    {"pal_2216", APMP_PARTY_CONSOLE},
+    {"con_2302", APMP_PARTY_CONSOLE},
+    {"con_2304", APMP_PARTY_CONSOLE},
+    {"nvram_", APMP_PARTY_BOX},
+    {"map_", APMP_PARTY_INSTANCE},
+    {"lock_", APMP_PARTY_INSTANCE},
+    {"create_", APMP_PARTY_INSTANCE},
+    {"join_", APMP_PARTY_INSTANCE},
+    {"leave_", APMP_PARTY_INSTANCE},
+    {"tick_", APMP_PARTY_INSTANCE},
+    {"fence_", APMP_PARTY_INSTANCE},
+    {"recover_", APMP_PARTY_INSTANCE},
+    {"validate_", APMP_PARTY_INSTANCE},
+    {"migrate_", APMP_PARTY_INSTANCE},
+    {"pal_", APMP_PARTY_INSTANCE},
+    {"con_", APMP_PARTY_INSTANCE},
+};
+
+uint32_t apmp_point_parties(uint32_t point)
+{
+	const struct apmp_point_info *info = apmp_point_info(point);
+
+	for (size_t i = 0; info && i < sizeof(parties) / sizeof(parties[0]); i++)
+		if (strncmp(info->name, parties[i].prefix, strlen(parties[i].prefix)) == 0)
+			return parties[i].parties;
+	return info ? APMP_PARTY_ANY : 0;
+}

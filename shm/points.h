@@ -28,4 +28,15 @@ const struct apmp_point_info *apmp_point_info(uint32_t point);
 /* The point of this name; APMP_P_NONE when there is none. */
 enum apmp_point apmp_point_find(const char *name);
 
+/* Who may pass a point: whoever else is told to end there never does. */
+enum apmp_party {
+	APMP_PARTY_BOX = 1,
+	APMP_PARTY_CONSOLE = 2,
+	APMP_PARTY_INSTANCE = 4,
+	APMP_PARTY_ANY = APMP_PARTY_BOX | APMP_PARTY_CONSOLE | APMP_PARTY_INSTANCE,
+};
+
+/* A mask of enum apmp_party. */
+uint32_t apmp_point_parties(uint32_t point);
+
 #endif

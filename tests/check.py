@@ -35,6 +35,9 @@ SIMULATIONS = [
     "--seed 1..2000 --twice",
     *(f"--exhaust-kills {operation} --instances 3 --seed 1..2"
       for operation in ("create", "join", "leave", "tick", "recover")),
+    "--exhaust-kills update --memory sc --seed 1",
+    "--exhaust-kills update --memory weak --seed 2",
+    "--exhaust-kills nvram --seed 1..200",
 ]
 
 COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)

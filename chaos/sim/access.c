@@ -41,7 +41,7 @@ static uint64_t step(const volatile void *p, enum sim_op op)
 	sim.now_ns += sim.plan.cost_ns;
 	sim.hash = sim_mix(sim.hash ^ key << 8 ^ sim.current->idx << 3 ^ op ^ sim.now_ns << 40);
 	if (sim_noting)
-		sim_operation_note();
+		sim_operation_note(op);
 	if (sim.current->store_count && sim_chance(4) == 0)
 		sim_stores_drain_one(sim.current);
 	if (sim.accesses >= sim.attention)

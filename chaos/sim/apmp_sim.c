@@ -37,7 +37,10 @@ static const char usage[] =
     "  --at POINT[:N]         an instance dies at the Nth passing of a point, and nothing else\n"
     "  --exhaust-kills OP[:K] one run for each access of create, join, leave, tick or recover, "
     "with\n"
-    "                         a death in its place; or only the Kth\n"
+    "                         a death in its place; or only the Kth.  OP update: the console dies\n"
+    "                         in each kind of update of the tree, and in its repair.  nvram: for "
+    "each step of a\n"
+    "                         write of NVRAM, also with its host, on a disk that loses and tears\n"
     "  --twice                each run a second time: the same trace or a finding\n"
     "  --verbose              tell faults, boots and fences; --trace tells points and reports;\n"
     "                         both together tell each store\n"
@@ -171,11 +174,12 @@ static void parse_at(char *text)
 static void parse_exhaust(char *text)
 {
 	options.exhaust_only = parse_colon("exhaust-kills", text, 0);
-	for (enum sim_operation op = SIM_OP_CREATE; op <= SIM_OP_RECOVER; op++)
+	for (enum sim_operation op = SIM_OP_CREATE; op <= SIM_OP_NVRAM; op++)
 		if (strcmp(text, sim_operation_names[op]) == 0)
 			options.exhaust = op;
 	if (!options.exhaust)
-		refuse("exhaust-kills", text, "create, join, leave, tick or recover");
+		refuse("exhaust-kills", text,
+		       "create, join, leave, tick, recover, update or nvram");
 }
 
 /* Index of text among two words. */

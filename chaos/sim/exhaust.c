@@ -7,12 +7,15 @@
  * LIMITS    One death in each run; `--seed A..B` repeats all with other interleavings.
  */
 #include "chaos/sim/sim.h"
+#include "chaos/sim/sim_update.h"
 
+#include "chaos/sim/nvram_deaths.h"
 #include "shm/assert.h"
 
 #define NOTES_MAX 65536u
 
-const char *const sim_operation_names[] = {"", "create", "join", "leave", "tick", "recover"};
+const char *const sim_operation_names[] = {"",	   "create",  "join",	"leave",
+					   "tick", "recover", "update", "nvram"};
 
 bool sim_noting;
 uint64_t sim_exhaust_number;
@@ -67,8 +70,10 @@ void sim_operation_end(void)
 	note_count = kept;
 }
 
-void sim_operation_note(void)
+void sim_operation_note(enum sim_op op)
 {
+	if (sim.plan.op == SIM_OP_UPDATE)
+		update_note(op);
 	if (!sim.current->in_operation)
 		return;
 	apmp_assert(note_count < NOTES_MAX);
@@ -76,9 +81,45 @@ void sim_operation_note(void)
 	notes[note_count++].participant = sim.current->idx;
 }
 
+static void pass_point(enum apmp_point point)
+{
+	totals.passed[point]++;
+}
+
+static void count_death(uint64_t number, enum apmp_point last)
+{
+	sim_exhaust_number = number;
+	totals.runs++;
+	totals.kills++;
+	totals.kills_after[last]++;
+}
+
+/* A writer of NVRAM has no other participants: its steps are those of its disk. */
+static void exhaust_nvram(const struct sim_plan *plan, uint64_t only)
+{
+	struct nvram_deaths run = {
+	    .seed = plan->seed, .only = only, .on_point = pass_point, .on_death = count_death};
+
+	sim.plan = *plan;
+	nvram_die_everywhere(&run);
+	if (run.finding[0]) {
+		totals.failed++;
+		sim_finding("%s", run.finding);
+	}
+	sim_exhaust_number = 0;
+}
+
 void sim_exhaust(struct sim_plan *plan, enum sim_operation op, uint64_t only)
 {
+	if (op == SIM_OP_NVRAM) {
+		exhaust_nvram(plan, only);
+		return;
+	}
 	plan->op = op;
+	if (op == SIM_OP_UPDATE) {
+		update_exhaust(plan, only);
+		return;
+	}
 	plan->kill_rate = 0;
 	plan->leaves = false;
 	plan->reboots = false;

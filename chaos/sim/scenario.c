@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "chaos/sim/sim.h"
+#include "chaos/sim/sim_update.h"
 #include "shm/intr.h"
 
 #define STILL_TICKS 6u
@@ -186,6 +187,11 @@ void sim_scenario_event(void)
 {
 	uint64_t next = sim.now_ns + sim.plan.timing.tick_ns / 2;
 
+	if (sim.plan.op == SIM_OP_UPDATE) {
+		update_event();
+		return;
+	}
+
 	if (sim.console_back_ns <= sim.now_ns) {
 		sim.console_back_ns = APMP_NEVER;
 		sim_console_begin();
@@ -203,7 +209,7 @@ void sim_scenario_event(void)
 /* --- a run --- */
 
 /* All anew but the stacks of the participants. */
-static void reset(const struct sim_plan *plan)
+void sim_begin(const struct sim_plan *plan)
 {
 	struct coroutine stacks[SIM_MAX_PARTICIPANTS];
 
@@ -246,7 +252,7 @@ static void add_up(void)
 
 void sim_run(const struct sim_plan *plan)
 {
-	reset(plan);
+	sim_begin(plan);
 	sim_arena_reset(plan->garbage);
 	sim_console_power_on();
 	sim_fault_plan_next();

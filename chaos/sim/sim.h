@@ -13,11 +13,14 @@
  *           invariant.c what must hold at each store, and when all is quiet
  *           scenario.c  one run from power on to quiet
  *           exhaust.c   one run for each access of an operation
+ *           update_world.c, update_requests.c, update_exhaust.c  the console's updates, likewise
+ *           nvram_deaths.c, sim_disk.c  the same for a write of NVRAM, on a disk
  *           apmp_sim.c  command line, sums
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
  *           sim.hash proves it.
- * LIMITS    Loads are not reordered, stores only by --memory weak.  No CPU migration, no HWRPB,
- *           no applications.  At most SIM_MAX_INSTANCES partitions with one CPU each.
+ * LIMITS    Loads are not reordered, stores only by --memory weak.  CPU migration and HWRPBs in
+ *           update*.c alone, no applications.  At most SIM_MAX_INSTANCES partitions, each of one
+ *           CPU.
  */
 #ifndef APMP_CHAOS_SIM_SIM_H
 #define APMP_CHAOS_SIM_SIM_H
@@ -122,7 +125,9 @@ enum sim_operation {
 	SIM_OP_JOIN,
 	SIM_OP_LEAVE,
 	SIM_OP_TICK,
-	SIM_OP_RECOVER
+	SIM_OP_RECOVER,
+	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
+	SIM_OP_NVRAM   /* no instance's: a write of NVRAM, in the box */
 };
 
 /* What a run is made of; all of it follows from the seed and the command line. */
@@ -307,6 +312,8 @@ struct apmp_db *sim_db(void);
 /* --- scenario.c --- */
 
 void sim_plan_random(struct sim_plan *plan, uint64_t seed);
+/* Nothing has happened yet; the participants keep their stacks. */
+void sim_begin(const struct sim_plan *plan);
 void sim_run(const struct sim_plan *plan);
 /* What the main stack looks at between two participants. */
 void sim_scenario_event(void);
@@ -316,7 +323,7 @@ void sim_scenario_event(void);
 /* The primary or the clock begins and ends an operation. */
 void sim_operation_begin(enum sim_operation op, struct sim_instance *in);
 void sim_operation_end(void);
-void sim_operation_note(void);
+void sim_operation_note(enum sim_op op);
 extern bool sim_noting;
 extern uint64_t sim_exhaust_number; /* of the kill that is under way, from 1 */
 /* Kills at every access of an operation, or only at number `only` when it is not 0. */

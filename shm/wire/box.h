@@ -21,6 +21,14 @@
 #define APMP_INSTANCE_CHANNEL_FD 3 /* instance: its end of the partition's channel */
 #define APMP_INSTANCE_HWRPB_FD	 4 /* instance: the memory of its HWRPB */
 
+/* The first thread of an instance, and no other, is in SCHED_FIFO with this priority, where the box
+ * may have that: above every normal thread, below anything that an administrator made urgent.  It
+ * is meant for the heartbeat; it is ended when it has not slept for a second. */
+#define APMP_INSTANCE_FIFO_PRIORITY 10
+
+/* kind of RUN. */
+#define APMP_BOX_RUN_CONFINED 1u
+
 /* Objects that the box keeps. */
 #define APMP_BOX_OBJECTS(X)                                                                        \
 	X(CONFIG, 1, "config")	   /* id 0: memfd, the machine as JSON (made by the box) */        \
@@ -28,13 +36,15 @@
 	X(STATE, 3, "state")	   /* id 0: memfd, struct apmp_console_state */                    \
 	X(LINES, 4, "lines")	   /* id 0: memfd, interrupt lines */                              \
 	X(HWRPB, 5, "hwrpb")	   /* id partition: memfd */                                       \
-	X(RECORDER, 6, "recorder") /* id partition, or APMP_CONSOLE_RECORDER: memfd */             \
+	X(RECORDER, 6, "recorder") /* id partition, or APMP_*_RECORDER: memfd */                   \
 	X(RAM, 7, "ram")	   /* id physical address: memfd of a fragment */                  \
 	X(CHANNEL, 8,                                                                              \
 	  "channel")	   /* id partition: socket pair, fd0 console's, fd1 instance's end */      \
 	X(PORT, 9, "port") /* id partition: pseudo-terminal, fd0 master, fd1 slave */              \
 	X(TREE_RO, 10, "tree_ro") /* id 0: the tree, a descriptor that maps only readable */       \
-	X(NVRAM, 11, "nvram")	  /* id 0: memfd, what was read at power on (made by the box) */
+	X(NVRAM, 11,                                                                               \
+	  "nvram") /* id 0: memfd, what was read at power on (made by the box; none:    \
+			       * nothing was, or `up --fresh`) */
 
 enum apmp_box_object {
 #define X(name, value, text) APMP_BOX_##name = value,
@@ -42,7 +52,8 @@ enum apmp_box_object {
 #undef X
 };
 
-#define APMP_CONSOLE_RECORDER 0xffffu
+#define APMP_CONSOLE_RECORDER  0xffffu
+#define APMP_BOX_SELF_RECORDER 0xfffeu /* made by the box, from the first HELLO on */
 
 /*
  * Requests.  id is a partition unless said otherwise; every error has a sentence in text.
@@ -60,17 +71,21 @@ enum apmp_box_object {
  * CPUSET    id, text its name, cpus.  -errno.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
- *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid.  kind 1: with the
- *           partition's own uid instead of the box's.  -ESRCH no instance; -errno of exec.
+ *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid, arg1 uid.  kind
+ *           APMP_BOX_RUN_CONFINED: with the partition's own uid instead of the box's.  -ESRCH no
+ *           instance; -EPERM confined, and partitions have no uids; -errno of exec.
  * RUN_KILL  arg0 number of the program, arg1 signal.
  * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, the box
  *           powers off.
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
- * NVRAM     size; descriptor: memfd with the new contents, whole.  Answered when a next power on
- *           is sure to find them, or -errno: then the old ones still stand.  The box goes on with
- *           other requests meanwhile; several that wait are written as one, the newest.
- * PONG      arg0 of the PING that is answered; has no answer itself.
+ * NVRAM     size; descriptor: memfd with the new contents, whole; the box copies them at once.
+ *           Answered when a next power on is sure to find these or newer ones -> arg0 generation; or
+ *           -errno: then the old ones still stand.  -EINVAL size is 0 or above the descriptor's;
+ *           -E2BIG with arg0 wanted, arg1 had; -EBUSY too many wait.  The box goes on with other
+ *           requests meanwhile; several that wait are written as one, the newest.
+ * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has
+ *           answered an operator or a partition; sent also by itself at the first.  Has no answer.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -98,7 +113,9 @@ enum apmp_box_op {
  *
  * HELLO      first of all: arg0 times a console was started before, arg1 the number of host CPUs,
  *            arg2 1 cgroup-v2, 2 cgroup-v1, 3 affinity; text machine name.
- * OBJECT     kind, id, size; its descriptors.
+ * OBJECT     kind, id, size; its descriptors.  NVRAM: size is that of the contents, a NUL stands
+ *            behind them; arg0 their generation, text what was refused when they were read ("" all
+ *            was well).
  * PARTITION  id, arg0 incarnation, arg1 pid, arg2 uid: it has a process.
  * READY      all objects were sent.
  * DONE       answer to seq: error 0 or -errno, arg*, text.
@@ -109,8 +126,10 @@ enum apmp_box_op {
  * PENDING    id, arg0 incarnation, arg1 processes that SIGKILL has not ended within a second.
  * PING       arg0 a number: the console answers PONG with it from its loop; one that does not, for
  *            APMP_CONSOLE_HUNG_MS in which the box itself was not late, hangs and is killed.
- * LAST       after HELLO, when a console ended before this one: arg0 how many ended in a row,
- *            arg1 wait status of the last one, arg2 milliseconds this one was held back, text why.
+ *            Until it has answered one, its requests are signs of life as well.
+ * LAST       after HELLO, when a console ended before this one: arg0 how many in a row ended and
+ *            had served nobody, arg1 wait status of the last one, arg2 milliseconds this one was
+ *            held back for that, text how it ended.
  */
 #define APMP_BOX_EVENTS(X)                                                                         \
 	X(HELLO, 1, "hello")                                                                       \

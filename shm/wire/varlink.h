@@ -64,6 +64,9 @@ VARLINK_MUST_CHECK int varlink_server_create(uv_loop_t *loop, int listen_fd,
 VARLINK_MUST_CHECK int varlink_server_method(struct varlink_server *server, const char *name,
 					     varlink_handler *handler, void *ctx);
 
+/* cb runs whenever a peer was given an answer, also one of a stream. It must not end a call. */
+void varlink_server_on_answer(struct varlink_server *server, void (*cb)(void *ctx), void *ctx);
+
 /*
  * Open calls see a hangup, listen_fd is closed, every connection too (what the kernel has not taken
  * yet is dropped). Memory is freed when the loop has run its close callbacks.

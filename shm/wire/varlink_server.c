@@ -58,6 +58,8 @@ struct varlink_server {
 	uv_timer_t retry;
 	SLIST_HEAD(, method) methods;
 	LIST_HEAD(, conn) conns;
+	void (*answered)(void *ctx);
+	void *answered_ctx;
 };
 
 struct conn {
@@ -205,7 +207,11 @@ static int call_send(struct varlink_call *call, const char *error, json_t *param
 	if (r < 0)
 		return r;
 	conn_flush(conn);
-	return conn->gone ? -EPIPE : 0;
+	if (conn->gone)
+		return -EPIPE;
+	if (conn->server->answered)
+		conn->server->answered(conn->server->answered_ctx);
+	return 0;
 }
 
 /* The last answer. A peer that can't be told is cut off: it would wait forever. */
@@ -570,6 +576,12 @@ int varlink_server_create(uv_loop_t *loop, int listen_fd, struct varlink_server 
 	listen_resume(server);
 	*ret_server = server;
 	return 0;
+}
+
+void varlink_server_on_answer(struct varlink_server *server, void (*cb)(void *ctx), void *ctx)
+{
+	server->answered = cb;
+	server->answered_ctx = ctx;
 }
 
 int varlink_server_method(struct varlink_server *server, const char *name, varlink_handler *handler,

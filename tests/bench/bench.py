@@ -209,6 +209,45 @@ def busy(ours, peers):
             sum(world.cpu_ns(peer.pid) for peer in peers))
 
 
+ALONE = """\
+machine: {name}
+hardware: [{sbb: 0, cpus: 1, memory: 16M, iops: [{buses: [{}]}]}]
+partitions: [{name: solo, cpus: [0], memory: 8M, buses: ["0.0.0"], boot: yes}]
+"""
+
+
+def callback(context):
+    """An instance asks its console; in several machines, for where the host puts two processes
+    stays so for a while and decides much."""
+    peer_is = "a round trip of the same sizes between two processes, both of which sleep"
+    benches = [context.bench(f"callback-{where}-cpu", "us", "LIMITS, in a thread of an instance "
+                             f"that sleeps; console and peer on {where} host CPU", peer_is)
+               for where in ("its", "another")]
+    for _ in range(3):
+        with world.instance_of_ours(context.program("bench_callback"), ALONE) as player, \
+                world.Peer(context.program("peer_socket"), player.dir / "peer") as peer:
+            peer.line()
+            with player.up() as (machine, report):
+                callback_rounds(context, benches, machine, peer, report)
+
+
+def callback_rounds(context, benches, machine, peer, report):
+    """Left alone, a server stands here or there by chance, and there costs four times as much; so
+    ours and the peer's stand on the same host CPU."""
+    its = {machine.status()["cpus"][0]["host_cpu"]}
+    console = next(pid for pid, command in machine.processes() if "apmp-console" in command)
+    for bench, where in zip(benches, (its, os.sched_getaffinity(0) - its)):
+        if not where:
+            context.note(f"{bench.name}: there is no other host CPU")
+            continue
+        os.sched_setaffinity(console, where)
+        os.sched_setaffinity(peer.pid, where)
+        for _ in range(20):
+            report.send(b"x")
+            samples = memoryview(report.recv(1 << 20)).cast("Q").tolist()
+            bench.add_round(samples[::2], samples[1::2])
+
+
 def lock_and_point(context):
     """What is done most often, in one process."""
     mutex = "lock and unlock of a robust process-shared pthread mutex"
@@ -227,7 +266,7 @@ def lock_and_point(context):
         benches[name].add_round([float(ours)], [float(peer)])
 
 
-MEASURES = (migrate, kill_and_boot, up, heartbeat, lock_and_point)
+MEASURES = (migrate, kill_and_boot, up, heartbeat, callback, lock_and_point)
 
 
 class Context:

@@ -3,10 +3,12 @@ that answer line by line, CPU time, and groups for the peer's cpusets."""
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,6 +97,45 @@ def machine_up(text=apmp.TRIO):
         machine.remove()
         for sentence in wrong:
             print(f"bench.py: {sentence}", file=sys.stderr)
+
+
+class _Player:
+    """A machine whose instances are a program of ours, and the socket that it reports at."""
+
+    def __init__(self, program, text, machine_dir):
+        self.dir = machine_dir
+        self.dir.chmod(0o755)  # an instance may have a uid of its own
+        shutil.copy(program, self.dir / "apmp-instance")
+        self._text = text
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.settimeout(apmp.WATCHDOG)
+        self._listener.bind(str(self.dir / "report"))
+        (self.dir / "report").chmod(0o666)
+        self._listener.listen()
+
+    def close(self):
+        self._listener.close()
+
+    @contextlib.contextmanager
+    def up(self):
+        """It is on; gives it and the connection of its instance."""
+        os.environ.update(APMP_LIBEXEC=str(self.dir), APMP_BENCH_DIR=str(self.dir))
+        with machine_up(self._text) as machine:
+            report, _ = self._listener.accept()
+            with report:
+                report.settimeout(apmp.WATCHDOG)
+                yield machine, report
+
+
+@contextlib.contextmanager
+def instance_of_ours(program, text):
+    with tempfile.TemporaryDirectory(prefix="apmp-bench-") as folder, \
+            contextlib.closing(_Player(program, text, Path(folder))) as player:
+        try:
+            yield player
+        finally:
+            for name in ("APMP_LIBEXEC", "APMP_BENCH_DIR"):
+                os.environ.pop(name, None)
 
 
 class Peer:

@@ -1,6 +1,11 @@
 #!/bin/bash
-# Manual pages are without warnings of mandoc.
+# Manual pages are without warnings of mandoc, and have every section that a user looks for.
 cd "$(dirname "$0")/../.." || exit 1
 
-find apmpd chaos cli console instance shm -name '*.[158]' -print0 |
-	xargs -0 -r mandoc -Tlint -Wwarning | sed 's/^mandoc: //' | { ! grep . ; }
+mapfile -d '' pages < <(find apmpd chaos cli console instance shm -name '*.[158]' -print0)
+{
+	mandoc -Tlint -Wwarning "${pages[@]}" | sed 's/^mandoc: //'
+	for section in 'EXIT STATUS' FILES ENVIRONMENT EXAMPLES 'SEE ALSO'; do
+		grep -L "^\.Sh $section" "${pages[@]}" | sed "s/$/:1: has no section $section/"
+	done
+} | { ! grep . ; }

@@ -4,6 +4,7 @@ Tests wait for events, never for a time. Every wait has a watchdog, generous, wh
 that a hang ends in a message instead of a hang; APMP_TEST_SLOW multiplies it.
 """
 import atexit
+import functools
 import itertools
 import json
 import os
@@ -105,7 +106,7 @@ class Events:
 
     def _start(self):
         return subprocess.Popen(
-            [str(BIN / "apmp"), "--name", self.machine.name, "--json", "events", "--follow",
+            [*self.machine.command, "--name", self.machine.name, "--json", "events", "--follow",
              "--since", str(self.seen[-1]["seq"] + 1 if self.seen else 0)],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
             env=self.machine.env, text=True)
@@ -204,6 +205,7 @@ class Machine:
                     "XDG_STATE_HOME": str(self.state), "NO_COLOR": "1",
                     "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.env.pop("APMP_MACHINE", None)
+        self.command = [str(BIN / "apmp")]
         self.file = self.dir / f"{self.name}.yaml"
         self.file.write_text(text.replace("{name}", self.name))
         self._events = None
@@ -217,7 +219,7 @@ class Machine:
         """Runs a verb and gives its Result, whatever its exit code."""
         words = [*(["--name", self.name] if named else []), *(["--json"] if as_json else []),
                  *map(str, arguments)]
-        process = subprocess.Popen([str(BIN / "apmp"), *words], env=self.env, cwd=self.dir,
+        process = subprocess.Popen([*self.command, *words], env=self.env, cwd=self.dir,
                                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -245,7 +247,7 @@ class Machine:
 
     def start(self, *arguments, **options):
         """A command that goes on, such as `run`; ended with the machine at the latest."""
-        process = subprocess.Popen([str(BIN / "apmp"), "--name", self.name, *map(str, arguments)],
+        process = subprocess.Popen([*self.command, "--name", self.name, *map(str, arguments)],
                                    **{"env": self.env, "cwd": self.dir, "text": True,
                                       "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
                                       "stderr": subprocess.PIPE, **options})
@@ -433,15 +435,17 @@ class Machine:
         if result.code != DONE:
             return []  # powered off or killed by the test: no recorder to read
         counts = dict.fromkeys(self._points, 1)
+        wrong = set()
         try:
             for record in result.lines:
                 if "point" in record:
                     counts[record["point"]] = counts.get(record["point"], 0) + 1
+                    wrong |= _passed_by_another(record["who"], record["point"])
         except ValueError as error:
             return [f"trace --json gave a line that is no JSON: {error}"]
         POINTS.mkdir(parents=True, exist_ok=True)
         (POINTS / f"system-{self.name}.json").write_text(json.dumps(counts))
-        return []
+        return sorted(wrong)
 
     def save_failure(self, test):
         """Keeps all that helps to understand a failure in BUILD/failures/TEST."""
@@ -496,6 +500,20 @@ class Program:
         """Ends its input; gives how it ended."""
         self.process.stdin.close()
         return self.process.wait(WATCHDOG)
+
+
+@functools.lru_cache(maxsize=None)
+def _parties():
+    """{point: who passes it}, as apmp says: a fault at a point is refused for anybody else."""
+    said = subprocess.run([BIN / "apmp", "--json", "chaos", "points"], capture_output=True,
+                          env={"XDG_RUNTIME_DIR": "/nonexistent"}, check=True).stdout
+    return {point["name"]: point["parties"] for point in json.loads(said)}
+
+
+def _passed_by_another(who, point):
+    party = who if who in ("console", "box") else "instance"
+    known = _parties().get(point, [party])
+    return set() if party in known else {f"{who} has passed {point}, which only {known} should"}
 
 
 def points(prefix):

@@ -58,6 +58,7 @@ RECORDER_SIZE = 64 * PAGE  # at least APMP_RECORDER_SIZE
 
 class Wire:
     """The console's end: what the box says, in order, and requests to it."""
+    served = 1  # that it has answered others, is said with every PONG
 
     def __init__(self, pid, fd, listen_fd):
         self.pid = pid
@@ -74,13 +75,26 @@ class Wire:
             close_all(event.fds)
 
     def hear(self):
-        """The next event; None when the box has closed the wire."""
-        data, fds, _, _ = socket.recv_fds(self.socket, EVENT.size, 8)
-        if not data:
-            return None
-        seq, op, kind, error, number, size, *arg, text = EVENT.unpack(data)
-        return Event(EVENTS[op], seq, kind, error, number, size, arg,
-                     text.split(b"\0")[0].decode(), fds)
+        """The next event; None when the box has closed the wire. PING is answered, and not told."""
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.socket, EVENT.size, 8)
+            except ConnectionResetError:
+                continue  # the box did not read all: said once, then comes what it had sent
+            if not data:
+                return None
+            seq, op, kind, error, number, size, *arg, text = EVENT.unpack(data)
+            event = Event(EVENTS[op], seq, kind, error, number, size, arg,
+                          text.split(b"\0")[0].decode(), fds)
+            if event.op != "PING":
+                return event
+            self.pong(event)
+
+    def pong(self, ping):
+        try:
+            self.send("PONG", arg=(ping.arg[0], self.served))
+        except BrokenPipeError:
+            pass  # the box has closed the wire, which the next look tells
 
     def wait(self, op, **fields):
         """The next event of this kind; what comes before it is kept for later."""
@@ -103,7 +117,8 @@ class Wire:
         return events
 
     def send(self, op, number=0, kind=0, size=0, arg=(0, 0), cpus=(), text="", fds=()):
-        self.seq += 1
+        if op != "PONG":  # which has no answer
+            self.seq += 1
         words = [0] * 16
         for cpu in cpus:
             words[cpu // 64] |= 1 << cpu % 64
@@ -136,6 +151,7 @@ class Box(apmp.Machine):
 
     def __init__(self, text=MACHINE):
         super().__init__(text)
+        self.dir.chmod(0o711)  # its shell has the partition's uid, and must find the script
         self.libexec = self.dir / "libexec"
         self.libexec.mkdir()
         self.script("apmp-console", CONSOLE)

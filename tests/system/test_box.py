@@ -16,7 +16,7 @@ import pytest
 import apmp
 import leftovers
 from standin import (Box, HOST_CPUS, INSTANCE, MACHINE, OBJECTS, PAGE, RECORDER_SIZE, Watched,
-                     allowed_cpus, close_all, command, read_line, run, until)
+                     allowed_cpus, close_all, command, description, read_line, run, until)
 
 
 @pytest.fixture
@@ -50,10 +50,12 @@ def box(make_box):
 
 def test_it_says_hello_config_and_ready(box):
     wire = box.begin()
-    hello, config, ready = wire.start()
+    hello, config, recorder, ready = wire.start()
     assert (hello.op, hello.text) == ("HELLO", box.name)
     assert hello.arg == [0, len(HOST_CPUS), hello.arg[2]] and hello.arg[2] in (1, 2, 3)
     assert ready.op == "READY"
+    assert (recorder.op, recorder.kind, recorder.id) == ("OBJECT", OBJECTS["RECORDER"], 0xfffe)
+    close_all(recorder.fds)
     assert (config.op, config.kind, config.id) == ("OBJECT", OBJECTS["CONFIG"], 0)
     text = os.pread(config.fds[0], config.size, 0)
     close_all(config.fds)
@@ -462,7 +464,7 @@ def test_a_new_console_finds_everything_as_it_was(box):
     visitor.connect(str(box.rundir / "control"))
     wire = box.meet()
     events = wire.start()
-    assert [e.op for e in events] == ["HELLO"] + ["OBJECT"] * 5 + ["PARTITION", "READY"]
+    assert [e.op for e in events] == ["HELLO", "LAST"] + ["OBJECT"] * 6 + ["PARTITION", "READY"]
     assert events[0].arg[0] == 1
     objects = {e.kind: e for e in events if e.op == "OBJECT"}
     assert os.pread(objects[OBJECTS["TREE"]].fds[0], 5, 0) == b"state"
@@ -623,3 +625,20 @@ def test_up_removes_what_is_left_when_all_died_and_says_so(box):
     code, out, err = box.word()
     assert (code, out) == (0, "on again\n")
     assert f"killed process {pid}" in err and not instance.runs
+
+
+def test_an_end_does_not_deafen_a_start(make_box):
+    """The descriptor by which the box hears that a program runs had been another program's."""
+    # The first folders of PATH make exec take its time.
+    box = make_box(PATH="/n:" * 30000 + os.environ["PATH"])
+    wire = box.up()
+    box.boot(wire)
+    for number in range(1, 20, 2):
+        first = Watched(run(wire, number, ["/bin/sleep", "1000"]).arg[0])
+        fds = [description(["sleep", "1000"])]
+        seq = wire.send("RUN", 1, arg=(number + 1, 2), text="sleep", fds=fds)
+        close_all(fds)
+        wire.ask("DROP", 0, "RAM")  # it was read: the second one is on its way
+        first.kill()
+        assert wire.wait("PROGRAM").arg[0] == number
+        assert wire.wait("DONE", seq=seq).error == 0

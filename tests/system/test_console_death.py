@@ -49,9 +49,3 @@ def test_a_loan_ends_with_its_borrower(machine, how):
     machine.apmp("partition", "boot", "gamma")
     machine.apmp("cpu", "migrate", "2", "--to", "gamma")
     check_cpus(machine.status())
-
-
-def test_a_console_is_not_stopped(machine):
-    """A stopped console could not be told to go on, so it refuses."""
-    assert "can be killed" in machine.refused("chaos", "inject", "stop", "console")
-    assert machine.status()["state"] == "on"

@@ -1,55 +1,11 @@
 """`apmp console P`: the serial port of a partition."""
-import os
-import pty
 import select
 import subprocess
-import termios
-import tty
 
 import pytest
 
 import apmp
-
-LEAVE = b"\x1d"  # ^]
-
-
-class Terminal:
-    """apmp console in a terminal of its own."""
-
-    def __init__(self, machine, partition):
-        self.master, self.slave = pty.openpty()
-        tty.setraw(self.slave)
-        self.before = termios.tcgetattr(self.slave)
-        self.process = subprocess.Popen(
-            [apmp.BIN / "apmp", "--name", machine.name, "console", partition], env=machine.env,
-            stdin=self.slave, stdout=self.slave, stderr=self.slave)
-        self.seen = b""
-
-    def read_until(self, text):
-        """What has been seen when it has the text, or when the command has ended (text None)."""
-        while text is None or text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], apmp.WATCHDOG if text else 0)
-            if not ready:
-                assert text is None, f"{text!r} did not come; seen: {self.seen!r}"
-                return self.seen
-            self.seen += os.read(self.master, 4096)
-        return self.seen
-
-    def type(self, text):
-        os.write(self.master, text)
-
-    def end(self):
-        code = self.process.wait(apmp.WATCHDOG)
-        self.read_until(None)
-        assert termios.tcgetattr(self.slave) == self.before, "the terminal is not as it was"
-        return code
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
+from terminal import KEY, Terminal
 
 
 @pytest.fixture
@@ -57,7 +13,7 @@ def attach(shared):
     terminals = []
 
     def make(partition, machine=shared):
-        terminals.append(Terminal(machine, partition))
+        terminals.append(Terminal(machine, "console", partition))
         return terminals[-1]
 
     yield make
@@ -72,7 +28,7 @@ def test_what_it_printed_is_shown_and_the_key_leaves(attach):
     assert b'console of partition "gamma"; ^] leaves' in said
     assert b"gamma: booted on CPU 5\r\n" in said
     assert b"alpha" not in said
-    terminal.type(LEAVE)
+    terminal.type(KEY)
     assert terminal.end() == apmp.DONE
 
 
@@ -88,7 +44,7 @@ def test_what_it_prints_is_shown_as_it_comes(shared, attach):
     shared.boots_and_joins("beta")
     for terminal in terminals:
         terminal.read_until(b"member of the sharing set")
-    terminals[0].type(LEAVE)
+    terminals[0].type(KEY)
     assert terminals[0].end() == apmp.DONE
     terminals[1].seen = b""
     shared.kill_partition("beta")
@@ -102,7 +58,7 @@ def test_what_is_typed_does_no_harm(shared, attach):
     terminal.read_until(b"member of the sharing set")
     for _ in range(64):
         terminal.type(b"all sorts of things\r\n\x03\x04\x1a\x00" * 8)
-    terminal.type(LEAVE)
+    terminal.type(KEY)
     assert terminal.end() == apmp.DONE
     assert apmp.instances(shared.status())["alpha"]["state"] == "member"
 
@@ -114,7 +70,7 @@ def test_without_a_terminal(shared):
     while b"member of the sharing set" not in seen:
         assert select.select([process.stdout], [], [], apmp.WATCHDOG)[0], seen
         seen += process.stdout.read(4096)
-    process.stdin.write(LEAVE + b"\n")
+    process.stdin.write(KEY + b"\n")
     process.stdin.close()
     assert process.wait(apmp.WATCHDOG) == apmp.DONE
     process.stdout.close()
@@ -139,7 +95,7 @@ def test_when_the_console_dies(machine, attach):
     again.read_until(b"^] leaves")
     machine.apmp("partition", "halt", "alpha")
     again.read_until(b"partition alpha: console")
-    again.type(LEAVE)
+    again.type(KEY)
     assert again.end() == apmp.DONE
 
 

@@ -153,11 +153,12 @@ def test_all_die_at_once(shared):
 
 def test_booting_what_runs_and_halting_what_does_not(shared):
     assert shared.refused("partition", "boot", "beta") == (
-        'partition "beta" is running already: it is member')
+        'partition "beta" is running already: it is a member')
     shared.apmp("partition", "halt", "beta")
     for verb in ("halt", "crash", "reset"):
         assert shared.refused("partition", verb, "beta") == (
-            'partition "beta" is not running: it is console; `apmp partition boot beta` starts it')
+            'partition "beta" is not running: it is halted, in its console; '
+            '`apmp partition boot beta` starts it')
     boots_and_joins(shared, "beta")
     assert "spare" in shared.refused("partition", "boot", "spare")
 

@@ -70,7 +70,7 @@ def test_there_and_back(lab):
     """Fig. 9. Owner and current owner follow; the sets of both follow; so do events.
     shows: CPU-01, CPU-02, CPU-05, PLAT-11, TREE-15"""
     mark = lab.events.mark()
-    answer = lab.apmp("cpu", "migrate", 2, "--to", "gamma", json=True)
+    answer = lab.apmp("cpu", "migrate", 2, "--to", "gamma", json=True)["done"][0]
     assert (answer["from"], answer["to"], answer["cpu"]) == ("alpha", "gamma", 2)
     assert answer["elapsed_ns"] > 0
     status = active(lab)
@@ -146,12 +146,19 @@ def test_a_program_follows(lab):
 def test_several_at_once(lab):
     lines = lab.apmp("cpu", "migrate", 2, 3, "--to", "beta").splitlines()
     assert len(lines) == 2
+    lab.apmp("cpu", "migrate", 2, "--to", "alpha")
+    result = lab.try_apmp("cpu", "migrate", 2, 99, 3, "--to", "beta", as_json=True)
+    assert result.code == apmp.REFUSED
+    assert result.err.splitlines()[1] == "apmp: not tried after that: 3"
+    assert result.json["error"] == "org.apmp.machine.NoSuchCpu"
+    assert [done["cpu"] for done in result.json["done"]] == [2]
     assert apmp.named(active(lab)["partitions"], "beta")["cpus"] == [2, 3, 4, 5]
 
 
 def test_a_loan_changes_only_the_current_owner(lab):
     """shows: TREE-09"""
-    lab.apmp("cpu", "migrate", 2, "--to", "gamma", "--loan")
+    said = lab.apmp("cpu", "migrate", 2, "--to", "gamma", "--loan")
+    assert said.endswith(", on loan: its owner stays the same\n")
     cpu = lab.cpu(2)
     assert (cpu["owner"], cpu["current_owner"], cpu["state"]) == ("alpha", "gamma", "active")
     lab.apmp("cpu", "migrate", 2, "--to", "beta", "--loan")
@@ -162,7 +169,7 @@ def test_a_loan_changes_only_the_current_owner(lab):
 
 def test_a_dry_run_changes_nothing(lab):
     before = lab.apmp("tree", json=True)["levels"]
-    answer = lab.apmp("cpu", "migrate", 2, "--to", "gamma", "--dry-run", json=True)
+    answer = lab.apmp("cpu", "migrate", 2, "--to", "gamma", "--dry-run", json=True)["done"][0]
     assert answer["steps"] and answer["from"] == "alpha"
     assert "alpha" in lab.apmp("cpu", "migrate", 2, "--to", "gamma", "--dry-run")
     assert where(lab.status()) == HOME
@@ -194,7 +201,8 @@ def test_refused_where_it_is_already(lab):
 def test_refused_when_nobody_has_it(lab):
     """It is not taken from the receiver: nobody has it."""
     said = lab.refused("cpu", "migrate", 8, "--to", "alpha")
-    assert "CPU 8" in said and 'from partition "alpha"' not in said, said
+    assert said == ("CPU 8 can't migrate: nobody has it; `apmp cpu assign 8 --to alpha` gives it "
+                    'to "alpha"')
 
 
 def test_refused_by_a_halted_partition(lab):
@@ -202,7 +210,7 @@ def test_refused_by_a_halted_partition(lab):
         lab.apmp("partition", "halt", name)
     for cpu, to, halted in ((2, "gamma", "gamma"), (5, "alpha", "beta")):
         assert lab.refused("cpu", "migrate", cpu, "--to", to) == (
-            f'partition "{halted}" is not running: it is console; '
+            f'partition "{halted}" is not running: it is halted, in its console; '
             f'`apmp partition boot {halted}` starts it')
     for name in ("gamma", "beta"):
         lab.boots_and_joins(name)

@@ -166,7 +166,8 @@ def test_where_it_can_not_run(shared):
         'there is no partition "delta"; `apmp status` names those that are')
     shared.apmp("partition", "halt", "gamma")
     assert shared.refused("run", "gamma", "--", "true") == (
-        'partition "gamma" is not running: it is console; `apmp partition boot gamma` starts it')
+        'partition "gamma" is not running: it is halted, in its console; '
+        '`apmp partition boot gamma` starts it')
     shared.boots_and_joins("gamma")
     assert run(shared, "true", partition="gamma").code == 0
 

@@ -4,7 +4,9 @@
  * WHAT      PartitionBoot "never" is never answered; PartitionHalt "never" is answered when the
  *           caller of that was seen to hang up. PartitionBoot "later" is answered from the loop.
  *           Events since FLOOD writes until the queue is full. CpuMigrate of CPU 0, 1, 2 is refused
- *           as primary, busy twice, and done. ConsolePort echoes. Any other partition is fine.
+ *           as primary, busy twice, and done. ConsolePort echoes. CPU 9, bus 9.9.9 and memory of
+ *           the partition "full" are refused; any other partition is fine. What changes the
+ *           configuration answers with its own parameters beside the reply that is declared.
  */
 #include "tests/unit/mock_console.h"
 
@@ -246,6 +248,159 @@ static void on_migrate(struct varlink_call *call, const json_t *parameters, void
 	varlink_call_reply(call, answer);
 }
 
+/* ---- the configuration ---- */
+
+/* The parameters that came, so that a test sees them, and more. */
+static json_t *echo(const json_t *parameters, json_t *more)
+{
+	json_t *answer = json_deep_copy(parameters);
+
+	json_object_update(answer, more);
+	json_decref(more);
+	return answer;
+}
+
+static void on_create(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const char *name = text(parameters, "name");
+
+	(void)ctx;
+	if (strcmp(name, "alpha") == 0)
+		varlink_call_error(call, "NameTaken",
+				   json_pack("{s:s, s:n, s:s}", "what", "partition \"alpha\"",
+					     "owner", "reason", "there is one already"));
+	else
+		varlink_call_reply(call, echo(parameters, json_pack("{s:i}", "id", 3)));
+}
+
+static void on_delete(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const char *name = text(parameters, "name");
+
+	(void)ctx;
+	if (refuse_unknown(call, name))
+		return;
+	if (strcmp(name, "alpha") == 0)
+		varlink_call_error(call, "Initialized",
+				   json_pack("{s:s, s:n, s:s}", "what", "partition \"alpha\"",
+					     "owner", "reason", "it is initialized"));
+	else
+		varlink_call_reply(call, echo(parameters, json_object()));
+}
+
+static void on_membership(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)ctx;
+	if (!refuse_unknown(call, text(parameters, "partition")))
+		varlink_call_reply(call, echo(parameters, json_object()));
+}
+
+/* CPU 9 and bus 9.9.9 belong to beta, which runs. */
+static void on_component(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	bool bus = json_object_get(parameters, "bus");
+	bool theirs = bus ? strcmp(text(parameters, "bus"), "9.9.9") == 0
+			  : json_integer_value(json_object_get(parameters, "cpu")) == 9;
+	bool assign = json_object_get(parameters, "to");
+	json_t *more;
+
+	(void)ctx;
+	if (theirs) {
+		varlink_call_error(call, assign ? "Owned" : "PrimaryCpu",
+				   json_pack("{s:s, s:s, s:s}", "what", bus ? "bus 9.9.9" : "CPU 9",
+					     "owner", "beta", "reason", "it has an owner"));
+		return;
+	}
+	more = assign ? json_pack("{s:b}", "active", strcmp(text(parameters, "to"), "alpha") != 0)
+		      : json_pack("{s:b}", "in_use", true);
+	varlink_call_reply(call, echo(parameters, more));
+}
+
+static void on_memory(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const char *to = text(parameters, "to");
+	json_t *fragments = json_pack("[{s:I, s:I}, {s:I, s:I}]", "pa", (json_int_t)0x8000000,
+				      "size", (json_int_t)16 << 20, "pa", (json_int_t)0xa000000,
+				      "size", (json_int_t)8 << 20);
+
+	(void)ctx;
+	if (to && strcmp(to, "full") == 0) {
+		json_decref(fragments);
+		varlink_call_error(call, "NoMemory",
+				   json_pack("{s:n, s:n, s:s, s:I, s:I}", "what", "owner", "reason",
+					     "so much is not there", "wanted", (json_int_t)64 << 20,
+					     "had", (json_int_t)5 << 19));
+		return;
+	}
+	varlink_call_reply(call, echo(parameters, json_pack("{s:b, s:o}", to ? "active" : "in_use",
+							    false, "fragments", fragments)));
+}
+
+static void on_memory_list(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	(void)ctx;
+	varlink_call_reply(
+	    call, load("{\"fragments\": ["
+		       "{\"pa\": 0, \"size\": 25165824, \"owner\": \"alpha\","
+		       " \"current_owner\": \"beta\", \"kind\": \"private\", \"base\": true,"
+		       " \"sbb\": 0, \"available\": true},"
+		       "{\"pa\": 25165824, \"size\": 2097152, \"owner\": null,"
+		       " \"current_owner\": null, \"kind\": \"unowned\", \"base\": false,"
+		       " \"sbb\": 0, \"available\": true}]}"));
+}
+
+static void on_hardware_list(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	(void)ctx;
+	varlink_call_reply(
+	    call, load("{\"hardware\": ["
+		       "{\"kind\": \"cpu\", \"id\": \"0\", \"sbb\": 0, \"owner\": \"alpha\","
+		       " \"current_owner\": \"alpha\", \"available\": true, \"hotswap\": true},"
+		       "{\"kind\": \"bus\", \"id\": \"0.0.0\", \"sbb\": 0, \"owner\": null,"
+		       " \"current_owner\": null, \"available\": true, \"hotswap\": true},"
+		       "{\"kind\": \"bus\", \"id\": \"1.0.0\", \"sbb\": 1, \"owner\": null,"
+		       " \"current_owner\": null, \"available\": false, \"hotswap\": true},"
+		       "{\"kind\": \"memory\", \"id\": \"0x8000000\", \"sbb\": 0,"
+		       " \"owner\": null, \"current_owner\": null, \"available\": true,"
+		       " \"hotswap\": false}]}"));
+}
+
+static void on_hardware_add(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	const char *id = text(parameters, "id");
+
+	(void)ctx;
+	if (id && strcmp(id, "0") == 0)
+		varlink_call_error(call, "Present",
+				   json_pack("{s:s, s:n, s:s}", "what", "CPU 0", "owner", "reason",
+					     "such a component is there already"));
+	else
+		varlink_call_reply(call, echo(parameters, json_pack("{s:s}", "id", id ? id : "6")));
+}
+
+static void on_hardware_remove(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)ctx;
+	if (strcmp(text(parameters, "id"), "9") == 0)
+		varlink_call_error(call, "InUse",
+				   json_pack("{s:s, s:s, s:s}", "what", "CPU 9", "owner", "beta",
+					     "reason", "somebody owns it"));
+	else
+		varlink_call_reply(call, echo(parameters, json_object()));
+}
+
+static void on_points(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	(void)ctx;
+	varlink_call_reply(call, load("{\"points\": [{\"name\": \"join_812\", \"passed\": 17},"
+				      "{\"name\": \"of_another_version\", \"passed\": 1}]}"));
+}
+
+/* ---- programs, ports, faults ---- */
+
 static void write_text(int fd, const char *bytes)
 {
 	if (write(fd, bytes, strlen(bytes)) < 0)
@@ -375,6 +530,24 @@ static const struct {
     {"Inject", on_inject},
     {"Trace", on_trace},
     {"PowerOff", on_power_off},
+    {"PartitionCreate", on_create},
+    {"PartitionDelete", on_delete},
+    {"PartitionSet", on_delete},
+    {"CommunityCreate", on_create},
+    {"CommunityDelete", on_delete},
+    {"CommunityAdd", on_membership},
+    {"CommunityRemove", on_membership},
+    {"CpuAssign", on_component},
+    {"CpuDeassign", on_component},
+    {"BusAssign", on_component},
+    {"BusDeassign", on_component},
+    {"MemoryAssign", on_memory},
+    {"MemoryDeassign", on_memory},
+    {"MemoryList", on_memory_list},
+    {"HardwareList", on_hardware_list},
+    {"HardwareAdd", on_hardware_add},
+    {"HardwareRemove", on_hardware_remove},
+    {"Points", on_points},
 };
 
 static int serve(int listen_fd)

@@ -14,95 +14,7 @@
 #include "cli/command.h"
 #include "cli/table.h"
 #include "shm/wire/varlink.h"
-#include "tests/unit/mock_console.h"
-
-enum { WORDS_MAX = 16, TEXT_MAX = 16384 };
-
-static struct mock mock;
-static char out[TEXT_MAX], err[TEXT_MAX];
-
-static void setup(void)
-{
-	mock_start(&mock, "mock", NULL);
-	setenv("XDG_RUNTIME_DIR", mock.directory, 1);
-	unsetenv("APMP_MACHINE");
-}
-
-static void teardown(void)
-{
-	mock_stop(&mock);
-}
-
-/* ---- running it ---- */
-
-static int split(char *line, char **argv)
-{
-	int argc = 0;
-
-	for (char *word = strtok(line, " "); word && argc < WORDS_MAX; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	argv[argc] = NULL;
-	return argc;
-}
-
-static void take_text(int fd, char *text)
-{
-	ssize_t size = pread(fd, text, TEXT_MAX - 1, 0);
-
-	ck_assert_int_ge(size, 0);
-	text[size] = 0;
-	close(fd);
-}
-
-static int text_file(const char *name, const char *text)
-{
-	int fd = memfd_create(name, 0);
-
-	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	lseek(fd, 0, SEEK_SET);
-	return fd;
-}
-
-/* Runs "apmp ..." with that standard input; its exit code; out and err have what it said. */
-static int apmp_fed(const char *input, const char *line)
-{
-	int fds[] = {text_file("in", input), text_file("out", ""), text_file("err", "")};
-	char *copy = strdup(line), *argv[WORDS_MAX + 1];
-	int status, argc = split(copy, argv);
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		for (int i = 0; i < 3; i++)
-			dup2(fds[i], i);
-		exit(cli_main(argc, argv));
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_msg(WIFEXITED(status), "%s: ended with %#x", line, status);
-	close(fds[0]);
-	take_text(fds[1], out);
-	take_text(fds[2], err);
-	free(copy);
-	return WEXITSTATUS(status);
-}
-
-static int apmp(const char *line)
-{
-	return apmp_fed("", line);
-}
-
-#define expect(text, part)                                                                         \
-	ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in:\n%s", part, text)
-
-static json_t *json_out(void)
-{
-	json_error_t error;
-	json_t *value = json_loads(out, JSON_DECODE_ANY, &error);
-
-	ck_assert_msg(value != NULL, "no JSON (%s): %s", error.text, out);
-	return value;
-}
+#include "tests/unit/run_apmp.h"
 
 /* ---- usage ---- */
 
@@ -118,6 +30,8 @@ START_TEST(usage_mistakes)
 	    {"apmp --nonsense status", "no option --nonsense"},
 	    {"apmp status --nonsense", "no option --nonsense; see `apmp status --help`"},
 	    {"apmp status --name", "--name wants a value"},
+	    {"apmp status --json=yes", "--json takes no value"},
+	    {"apmp hardware add memory -1M --sbb 1", "there is no option -1;"},
 	    {"apmp status alpha", "\"alpha\" is too much"},
 	    {"apmp partition boot", "partition boot wants PARTITION"},
 	    {"apmp cpu migrate 2", "wants --to PARTITION"},
@@ -139,39 +53,98 @@ START_TEST(usage_mistakes)
 }
 END_TEST
 
-/* The verb of one line of the help: small letters, ended by its arguments or two blanks. */
-static bool verb_of(const char *line, char *verb, size_t size)
-{
-	size_t length = strspn(line, "abcdefghijklmnopqrstuvwxyz ");
-	char *gap;
-
-	snprintf(verb, size, "%.*s", (int)length, line);
-	gap = strstr(verb, "  ");
-	if (gap)
-		*gap = 0;
-	return line[length] != '|'; /* "chaos run|...": those pages are apmp-chaos' */
-}
-
 START_TEST(help_is_everywhere)
 {
-	char all[TEXT_MAX], line[128], verb[64];
-	int verbs = 0;
+	json_t *all, *verb;
+	char line[128];
+	size_t i;
 
 	ck_assert_int_eq(apmp("apmp --help"), CLI_DONE);
-	strcpy(all, out);
-	for (char *at = all; (at = strstr(at, "\n  ")) && at[3] != '-'; at++, verbs++) {
-		if (!verb_of(at + 3, verb, sizeof(verb)))
-			continue;
-		snprintf(line, sizeof(line), "apmp %s --help", verb);
+	expect(out, "\n  cpu migrate CPU... --to PARTITION ");
+	ck_assert_int_eq(apmp("apmp --json --help"), CLI_DONE);
+	all = json_out();
+	ck_assert_int_ge(json_array_size(json_object_get(all, "verbs")), 45);
+	json_array_foreach(json_object_get(all, "verbs"), i, verb)
+	{
+		snprintf(line, sizeof(line), "apmp %s --help", cli_string(verb, "verb"));
 		ck_assert_msg(apmp(line) == CLI_DONE, "%s", line);
-		expect(out, "example:\n  apmp ");
+		snprintf(line, sizeof(line), "usage: apmp %s", cli_string(verb, "usage"));
+		expect(out, line);
+		expect(out, "example:\n  ");
+		ck_assert_str_eq(err, "");
 	}
-	ck_assert_int_ge(verbs, 20);
+	json_decref(all);
 	ck_assert_int_eq(apmp("apmp help cpu migrate"), CLI_DONE);
-	expect(out, "--to PARTITION");
-	ck_assert_int_eq(apmp("apmp cpu --help"), CLI_DONE);
-	expect(out, "apmp cpu migrate CPU...");
+	expect(out, "usage: apmp cpu migrate CPU... --to PARTITION [--loan] [--dry-run]");
+	ck_assert_int_eq(apmp("apmp up --help"), CLI_DONE);
+	expect(out, "./machine.yaml");
+	ck_assert_int_eq(apmp("apmp partition reset --help"), CLI_DONE);
+	expect(out, "boot it again");
 	ck_assert_int_eq(apmp("apmp --version"), CLI_DONE);
+	ck_assert_int_eq(apmp("apmp --version --json"), CLI_DONE);
+	json_decref(json_out());
+}
+END_TEST
+
+/* The first words of verbs alone: those verbs, with what they take. */
+START_TEST(families)
+{
+	static const char *const asked[] = {"apmp cpu --help", "apmp help cpu", "apmp --help cpu"};
+	json_t *verbs;
+
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(apmp(asked[i]), CLI_DONE);
+		expect(out, "  apmp cpu migrate CPU... --to PARTITION");
+		ck_assert_ptr_null(strstr(out, "apmp bus"));
+	}
+	ck_assert_int_eq(apmp("apmp partition"), CLI_USAGE);
+	expect(err, "apmp: partition wants one of these verbs");
+	expect(err, "  apmp partition create NAME");
+	ck_assert_str_eq(out, "");
+	ck_assert_int_eq(apmp("apmp hardware add"), CLI_USAGE);
+	expect(err, "  apmp hardware add memory SIZE --sbb SBB");
+	ck_assert_ptr_null(strstr(err, "hardware list"));
+	ck_assert_int_eq(apmp("apmp hardware add disk"), CLI_USAGE);
+	expect(err, "there is no verb \"hardware add disk\"");
+	ck_assert_int_eq(apmp("apmp cpu --help --json"), CLI_DONE);
+	verbs = json_out();
+	ck_assert_int_eq(json_array_size(verbs), 4);
+	json_decref(verbs);
+	ck_assert_int_eq(apmp("apmp chaos --help"), CLI_DONE);
+	expect(out, "usage: apmp chaos kills|sim ...");
+	expect(out, "  apmp chaos inject FAULT PARTY");
+}
+END_TEST
+
+/* Wrong words are told as one document, too; --json may stand behind them. */
+START_TEST(usage_mistakes_as_json)
+{
+	static const char *const lines[] = {"apmp --json",
+					    "apmp --json nonsense",
+					    "apmp nonsense --json",
+					    "apmp --json cpu",
+					    "apmp --nonsense --json",
+					    "apmp --json cpu migrate 2",
+					    "apmp cpu migrate --json",
+					    "apmp status x --json",
+					    "apmp --json events --since x",
+					    "apmp --json --name",
+					    "apmp --json chaos",
+					    "apmp completion --json tcsh"};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		json_t *said;
+
+		ck_assert_msg(apmp(lines[i]) == CLI_USAGE, "%s", lines[i]);
+		said = json_out();
+		ck_assert_str_eq(cli_string(said, "error"), "org.apmp.cli.Usage");
+		ck_assert_str_ne(cli_string(json_object_get(said, "parameters"), "reason"), "-");
+		json_decref(said);
+		expect(err, "--help`");
+	}
+	/* It is the program's. */
+	ck_assert_int_eq(apmp("apmp run -- --json"), CLI_USAGE);
+	ck_assert_str_eq(out, "");
 }
 END_TEST
 
@@ -275,13 +248,14 @@ END_TEST
 START_TEST(tree)
 {
 	ck_assert_int_eq(apmp("apmp tree"), CLI_DONE);
-	expect(out, "root mock ");
+	expect(out, "\nroot ");
 	expect(out, "\n    partition al\"pha ");
 	expect(out, "\n  cpu 2 ");
-	expect(out, "alpha -> beta");
+	expect(out, " alpha  beta           hardware primary");
+	expect(out, "\nconfiguration level 7, at rest\n");
 	ck_assert_int_eq(apmp("apmp tree --dot"), CLI_DONE);
 	expect(out, "digraph");
-	expect(out, "n64 -> n256;");
+	expect(out, "n64 -> n256 [arrowhead=none");
 	expect(out, "partition al\\\"pha");
 }
 END_TEST
@@ -289,7 +263,8 @@ END_TEST
 START_TEST(events_and_trace)
 {
 	ck_assert_int_eq(apmp("apmp events --since 3"), CLI_DONE);
-	expect(out, "     3        0.004500  member.joined          partition=alpha\n");
+	expect(out,
+	       "     3        0.004500  member.joined          alpha joined the sharing set\n");
 	expect(out, "     5        0.007500  member.joined");
 	ck_assert_int_eq(apmp("apmp events --json"), CLI_DONE);
 	expect(out, "{\"seq\":2,\"t_ns\":3000000,");
@@ -316,7 +291,7 @@ START_TEST(partitions)
 	expect(out, "{\"error\":\"org.apmp.machine.NotRunning\",\"parameters\":{\"partition\":"
 		    "\"beta\",\"state\":\"off\"}}\n");
 	ck_assert_int_eq(apmp("apmp partition reset beta"), CLI_REFUSED);
-	expect(err, "can't do org.apmp.machine.PartitionReset yet");
+	expect(err, "can't do org.apmp.machine.PartitionReset: it is of another version");
 }
 END_TEST
 
@@ -384,10 +359,10 @@ START_TEST(a_console_on_a_terminal)
 	fflush(NULL);
 	pid = forkpty(&terminal, NULL, NULL, NULL);
 	if (pid == 0) {
-		char line[] = "apmp console alpha", *argv[WORDS_MAX + 1];
-		int argc = split(line, argv);
+		char words[][8] = {"apmp", "console", "alpha"};
+		char *argv[] = {words[0], words[1], words[2], NULL};
 
-		exit(cli_main(argc, argv));
+		exit(cli_main(3, argv));
 	}
 	read_until(terminal, "^] leaves");
 	/* ^C is a byte like any other; only ^] is ours, and what stands before it is still sent. */
@@ -451,46 +426,107 @@ END_TEST
 
 /* ---- sentences, texts ---- */
 
-/* Every error of the interface definition has a sentence that uses each of its parameters. */
-START_TEST(every_error_has_a_sentence)
-{
-	int count = 0;
-
-	for (const char *at = varlink_machine_text; (at = strstr(at, "\nerror ")); count++) {
-		char name[64], full[128], key[64], *sentence;
-		json_t *parameters = json_object();
-		int used;
-
-		ck_assert_int_eq(sscanf(at, " error %63[A-Za-z] (%n", name, &used), 1);
-		at += used;
-		while (sscanf(at, " %63[a-z_] : %*[a-z?]%n", key, &used) == 1) {
-			char *value = cli_text("<%s>", key);
-
-			json_object_set_new(parameters, key, json_string(value));
-			free(value);
-			at += used;
-			at += *at == ',';
-		}
-		snprintf(full, sizeof(full), "%s.%s", VARLINK_MACHINE, name);
-		sentence = cli_sentence(full, parameters);
-		ck_assert_msg(!strstr(sentence, "refused: org."), "no sentence: %s", sentence);
-		for (void *i = json_object_iter(parameters); i;
-		     i = json_object_iter_next(parameters, i))
-			ck_assert_msg(
-			    strstr(sentence, json_string_value(json_object_iter_value(i))),
-			    "%s: no %s in: %s", name, json_object_iter_key(i), sentence);
-		free(sentence);
-		json_decref(parameters);
-	}
-	ck_assert_int_ge(count, 15);
-}
-END_TEST
-
 static void expect_text(char *text, const char *expected)
 {
 	ck_assert_str_eq(text, expected);
 	free(text);
 }
+
+static void expect_sentence(const char *error, json_t *parameters, const char *expected)
+{
+	char *full = cli_text("%s.%s", VARLINK_MACHINE, error);
+
+	expect_text(cli_sentence(full, parameters, "deleting it"), expected);
+	json_decref(parameters);
+	free(full);
+}
+
+/* The error that begins at *at in the interface definition: its name, and its parameters, each with
+ * its name in <> as value. */
+static json_t *read_error(const char **at, char *full, size_t size)
+{
+	json_t *parameters = json_object();
+	char name[64], key[64];
+	int used;
+
+	ck_assert_int_eq(sscanf(*at, " error %63[A-Za-z] (%n", name, &used), 1);
+	*at += used;
+	while (sscanf(*at, " %63[a-z_] : %*[a-z?]%n", key, &used) == 1) {
+		json_object_set_new(parameters, key, json_sprintf("<%s>", key));
+		*at += used;
+		*at += **at == ',';
+	}
+	snprintf(full, size, "%s.%s", VARLINK_MACHINE, name);
+	return parameters;
+}
+
+static void check_sentence(const char *error, const json_t *parameters, const char *key)
+{
+	char *sentence = cli_sentence(error, parameters, "<asked>");
+
+	ck_assert_msg(!strstr(sentence, "refused: org."), "no sentence: %s", sentence);
+	ck_assert_msg(!strpbrk(sentence, "{}"), "%s: not filled: %s", error, sentence);
+	if (key)
+		ck_assert_msg(strstr(sentence, key), "%s: no %s in: %s", error, key, sentence);
+	free(sentence);
+}
+
+/* Every error of the interface definition has a sentence that uses each of its parameters. Those of
+ * the rules, which know what stood in the way and whose it is, or not, say what was wanted. */
+START_TEST(every_error_has_a_sentence)
+{
+	int count = 0, rules = 0;
+
+	for (const char *at = varlink_machine_text; (at = strstr(at, "\nerror ")); count++) {
+		char full[128], *text;
+		json_t *parameters = read_error(&at, full, sizeof(full));
+
+		if (json_object_get(parameters, "owner") && json_object_get(parameters, "reason")) {
+			json_object_del(parameters, "cpu");
+			text = cli_sentence(full, parameters, "<asked>");
+			ck_assert_msg(strncmp(text, "<asked>: ", 9) == 0, "%s: %s", full, text);
+			ck_assert_msg(strcmp(text, "<asked>: <reason>") != 0, "%s says no more",
+				      full);
+			free(text);
+			json_object_set_new(parameters, "owner", json_null());
+			check_sentence(full, parameters, "<asked>");
+			json_object_set_new(parameters, "what", json_null());
+			check_sentence(full, parameters, "<asked>");
+			rules++;
+		}
+		for (void *i = json_object_iter(parameters); rules == 0 && i;
+		     i = json_object_iter_next(parameters, i))
+			check_sentence(full, parameters,
+				       json_string_value(json_object_iter_value(i)));
+		json_decref(parameters);
+	}
+	ck_assert_int_ge(count, 45);
+	ck_assert_int_ge(rules, 34);
+}
+END_TEST
+
+/* The same error tells of a migration and of a rule. */
+START_TEST(sentences_of_two_kinds)
+{
+	json_t *unassigned = json_pack("{s:i, s:s, s:n}", "cpu", 8, "partition", "beta", "owner");
+	json_t *running = json_pack("{s:s, s:n}", "what", "partition \"beta\"", "owner");
+	json_t *component = json_pack("{s:s, s:s}", "what", "CPU 3", "owner", "beta");
+	json_t *halted = json_pack("{s:s, s:s}", "partition", "beta", "state", "console");
+
+	expect_sentence("NotOwner", unassigned,
+			"CPU 8 can't migrate: nobody has it; `apmp cpu assign 8 --to beta` gives "
+			"it to \"beta\"");
+	expect_sentence("Initialized", running,
+			"deleting it: partition \"beta\" is initialized and alone releases what it "
+			"has; `apmp partition halt beta` first");
+	expect_sentence("Initialized", component,
+			"deleting it: partition \"beta\" is initialized and alone releases what it "
+			"has; `apmp partition halt beta` first");
+	expect_sentence("NotRunning", halted,
+			"partition \"beta\" is not running: it is halted, in its console; "
+			"`apmp partition boot beta` starts it");
+}
+END_TEST
 
 START_TEST(small_texts)
 {
@@ -505,9 +541,18 @@ START_TEST(small_texts)
 	expect_text(cli_size_text(1ULL << 31), "2G");
 	expect_text(cli_duration_text(999), "999 ns");
 	expect_text(cli_duration_text(2500000000), "2.5 s");
-	expect_text(cli_sentence("org.apmp.machine.NotEnough", memory),
+	expect_text(cli_size_about(5 << 19, false), "2560K");
+	expect_text(cli_size_about((1ULL << 30) + 1, false), "1G");
+	expect_text(cli_size_about((1ULL << 30) + 1, true), "1.1G");
+	expect_text(cli_size_about((64 << 20) - 4096, false), "63.9M");
+	expect_text(cli_size_about((64 << 20) - 4096, true), "64M");
+	expect_text(cli_sentence("org.apmp.machine.NotEnough", memory, NULL),
 		    "not enough memory for partition \"web\": 24M wanted, 1000 there");
-	expect_text(cli_sentence("org.apmp.machine.New", memory),
+	json_object_set_new(memory, "what", json_string("bytes of memory"));
+	expect_text(cli_sentence("org.apmp.machine.NotEnough", memory, NULL),
+		    "not enough memory for partition \"web\": 24M wanted, 1000 there");
+	json_object_set_new(memory, "what", json_string("memory"));
+	expect_text(cli_sentence("org.apmp.machine.New", memory, NULL),
 		    "the console refused: org.apmp.machine.New {\"partition\":\"web\","
 		    "\"what\":\"memory\",\"wanted\":25165824,\"had\":1000}");
 	json_decref(numbers);
@@ -522,12 +567,14 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_add_checked_fixture(mocked, setup, teardown);
+	tcase_add_checked_fixture(mocked, apmp_mock_setup, apmp_mock_teardown);
 	tcase_set_timeout(mocked, 30);
 	suite_add_tcase(suite, mocked);
 	suite_add_tcase(suite, alone);
 	tcase_add_test(mocked, usage_mistakes);
 	tcase_add_test(mocked, help_is_everywhere);
+	tcase_add_test(mocked, families);
+	tcase_add_test(mocked, usage_mistakes_as_json);
 	tcase_add_test(mocked, the_machine_is_chosen);
 	tcase_add_test(mocked, down_waits_for_the_box);
 	tcase_add_test(mocked, a_console_that_does_not_answer);
@@ -543,6 +590,7 @@ int main(void)
 	tcase_add_test(mocked, other_programs);
 	tcase_add_test(mocked, faults);
 	tcase_add_test(alone, every_error_has_a_sentence);
+	tcase_add_test(alone, sentences_of_two_kinds);
 	tcase_add_test(alone, small_texts);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

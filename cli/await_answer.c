@@ -1,0 +1,85 @@
+/*
+ * Waiting for a console, and saying why it takes long.
+ *
+ * WHAT      A call is answered in microseconds, unless the console hangs, is held by a debugger, or
+ *           ended and is held back. The box knows which, and leaves a note in the run directory
+ *           that is gone when the console answers. A note that is there, or comes while we wait, is
+ *           shown on standard error, each once.
+ * LIMITS    Where inotify has no more watches for this user, only a note that is there already.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "cli/find_machine.h"
+#include "cli/table.h"
+
+#define NOTE "console.note" /* apmpd/box_console.c */
+
+static char *rundir_of(const struct machine *machine)
+{
+	char *base = cli_machines_directory();
+	char *path = cli_text("%s/%s", base, machine->name);
+
+	free(base);
+	return path;
+}
+
+/* Shows the note of this run directory, unless it is the one in `shown`. */
+static void show_note(const char *rundir, char *shown, size_t size)
+{
+	char *path = cli_text("%s/" NOTE, rundir), text[512];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n;
+
+	free(path);
+	if (fd < 0)
+		return;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	if (n <= 0 || strncmp(text, shown, size) == 0)
+		return;
+	fprintf(stderr, "apmp: waiting: %s\n", text);
+	snprintf(shown, size, "%s", text);
+}
+
+void cli_await(const struct machine *machine, const struct varlink_client *client)
+{
+	struct pollfd fds[] = {{.fd = varlink_client_fd(client), .events = POLLIN},
+			       {.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN}};
+	char *rundir = rundir_of(machine), shown[512] = "", events[4096];
+
+	if (fds[1].fd >= 0 && inotify_add_watch(fds[1].fd, rundir, IN_MOVED_TO) < 0) {
+		close(fds[1].fd);
+		fds[1].fd = -1;
+	}
+	/* The watch stands: what is not there now is told by it. */
+	do {
+		show_note(rundir, shown, sizeof(shown));
+		while (fds[1].fd >= 0 && read(fds[1].fd, events, sizeof(events)) > 0)
+			;
+	} while ((poll(fds, 2, -1) >= 0 || errno == EINTR) && !fds[0].revents);
+	if (fds[1].fd >= 0)
+		close(fds[1].fd);
+	free(rundir);
+}
+
+int cli_machine_call(const struct machine *machine, struct varlink_client *client,
+		     const char *method, json_t *parameters, struct varlink_reply *ret_reply)
+{
+	int r = varlink_client_send(client, method, parameters, 0, NULL, 0);
+
+	if (r < 0)
+		return r;
+	cli_await(machine, client);
+	do
+		r = varlink_client_receive(client, ret_reply);
+	while (r == -EINTR);
+	return r;
+}

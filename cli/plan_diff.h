@@ -1,0 +1,23 @@
+#ifndef APMP_CLI_PLAN_DIFF_H
+#define APMP_CLI_PLAN_DIFF_H
+
+/* The difference between a machine file and a running machine, as steps. */
+
+#include <jansson.h>
+
+/*
+ * Both documents as in plan_side.h. A new reference:
+ *
+ *   {"steps": [{"method": "CpuAssign", "parameters": {"cpu": 4, "to": "beta"},
+ *               "command": "apmp cpu assign 4 --to beta"}, ...],     in the order to do them
+ *    "halts": ["beta"],          running partitions that are halted on the way, for what a step
+ *                                "halt" has "because"
+ *    "power_cycle": ["..."],     what differs and can't be changed while the machine is on
+ *    "notes": ["..."]}           what else is to be known
+ *
+ * A method is one of org.apmp.machine. No steps: the machine is as the file says, but for
+ * power_cycle. Exits when memory runs out.
+ */
+json_t *plan_diff(const json_t *want, const json_t *now);
+
+#endif

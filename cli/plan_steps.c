@@ -1,0 +1,41 @@
+/* plan_steps.c - a plan as it grows: one step, one sentence. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/plan_internal.h"
+
+static char *text_of(const char *format, va_list list)
+{
+	char *text;
+
+	if (vasprintf(&text, format, list) < 0)
+		cli_out_of_memory();
+	return text;
+}
+
+void plan_step(struct plan *plan, const char *method, json_t *parameters, const char *format, ...)
+{
+	va_list list;
+	char *text;
+
+	va_start(list, format);
+	text = text_of(format, list);
+	va_end(list);
+	json_array_append_new(plan->steps,
+			      json_pack("{s:s, s:o, s:s+}", "method", method, "parameters",
+					parameters, "command", "apmp ", text));
+	free(text);
+}
+
+void plan_say(json_t *list, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = text_of(format, args);
+	va_end(args);
+	json_array_append_new(list, json_string(text));
+	free(text);
+}

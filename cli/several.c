@@ -1,0 +1,127 @@
+/* Commands that do the same with several things. */
+#include "cli/several.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/table.h"
+
+/* While something is busy or bound nobody says when that ends: it is tried again this often. */
+enum { AGAIN_MS = 20 };
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static bool may_pass(const char *error)
+{
+	return strcmp(error, VARLINK_MACHINE ".Busy") == 0 ||
+	       strcmp(error, VARLINK_MACHINE ".Bound") == 0;
+}
+
+/* One try: 0, *ret_again or an exit code. */
+static int try_call(struct cli_calls *calls, const char *method, json_t *parameters,
+		    const char *asked, bool last, bool *ret_again, json_t **ret_answer)
+{
+	struct varlink_reply reply = {0};
+	int r = cli_machine_call(&calls->machine, calls->client, method, json_incref(parameters),
+				 &reply);
+
+	*ret_again = false;
+	if (r < 0)
+		return cli_no_answer(calls->cli, &calls->machine, r);
+	if (reply.error && !last && may_pass(reply.error))
+		*ret_again = true;
+	else if (reply.error)
+		r = cli_refuse_asked(calls->cli, CLI_REFUSED, reply.error,
+				     json_incref(reply.parameters), asked);
+	else
+		*ret_answer = json_incref(reply.parameters);
+	varlink_reply_fini(&reply);
+	return r;
+}
+
+int cli_calls_make(struct cli_calls *calls, const char *method, json_t *parameters,
+		   const char *asked, json_t **ret_answer)
+{
+	long long until = now_ms() + calls->wait_ms;
+	bool again;
+	int code;
+
+	do {
+		code = try_call(calls, method, parameters, asked, now_ms() >= until, &again,
+				ret_answer);
+		if (again)
+			poll(NULL, 0, AGAIN_MS);
+	} while (again);
+	json_decref(parameters);
+	return code;
+}
+
+void cli_did(struct cli_calls *calls, json_t *entry, char *line)
+{
+	json_array_append_new(calls->cli->done, entry);
+	if (!calls->cli->json) {
+		printf("%s\n", line);
+		fflush(stdout); /* in its order with what is said on standard error */
+	}
+	free(line);
+}
+
+/* The words from number `from` on were not tried, for the one before was refused. */
+static void say_not_tried(const struct cli_args *args, int from)
+{
+	if (from >= args->count)
+		return;
+	fprintf(stderr, "apmp: not tried after that:");
+	for (int i = from; i < args->count; i++)
+		fprintf(stderr, " %s", args->args[i]);
+	fprintf(stderr, "\n");
+}
+
+static void print_done(const struct cli *cli)
+{
+	json_t *document = json_pack("{s:O}", "done", cli->done);
+
+	cli_print_json(document);
+	json_decref(document);
+}
+
+int cli_check_cpu(const struct cli_args *args, const char *word)
+{
+	json_int_t cpu;
+
+	return cli_number(args, "CPU", word, &cpu);
+}
+
+int cli_each(struct cli *cli, const struct cli_args *args, long long wait_ms,
+	     int (*check)(const struct cli_args *args, const char *word), cli_one *one)
+{
+	struct cli_calls calls = {.cli = cli, .args = args, .wait_ms = wait_ms};
+	int code = CLI_DONE, tried = 0;
+
+	for (int i = 0; check && code == CLI_DONE && i < args->count; i++)
+		code = check(args, args->args[i]);
+	if (code == CLI_DONE)
+		code = cli_connect(cli, &calls.machine, &calls.client);
+	if (code != CLI_DONE)
+		return code;
+	cli->done = json_array();
+	while (code == CLI_DONE && tried < args->count)
+		code = one(&calls, args->args[tried++]);
+	if (code != CLI_DONE)
+		say_not_tried(args, tried);
+	else if (cli->json)
+		print_done(cli);
+	json_decref(cli->done);
+	cli->done = NULL;
+	varlink_client_close(calls.client);
+	return code;
+}

@@ -1,0 +1,234 @@
+/* The verbs of apmp: one table, which usage, help, completion and dispatch go by. */
+#include "cli/verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/table.h"
+
+/* clang-format off */
+const struct cli_command cli_commands[] = {
+	{.about = "machines"},
+	{"up", "[FILE]", "power on the machine of FILE; without it ./machine.yaml",
+	 "apmp up examples/01-trio/machine.yaml", 0, 1, 0,
+	 {{"foreground", NULL, "stay, and end with the machine"},
+	  {"bare", NULL, "no console yet: the first one who asks for it has it form the system"},
+	  {"fresh", NULL, "configure it as FILE says, whatever non-volatile memory holds"}},
+	 cli_up},
+	{"down", "", "power off", "apmp --name trio down", 0, 0, 0,
+	 {{"force", NULL, "end the box itself if its console does not answer"}}, cli_down},
+	{"list", "", "the machines of this user", "apmp list", 0, 0, 0, {{0}}, cli_list},
+	{"check", "FILE", "look for mistakes in a machine file, all in one run",
+	 "apmp check machine.yaml", 1, 1, 0, {{0}}, cli_check},
+	{"doctor", "", "what this host offers, what of it is used, and why",
+	 "apmp doctor", 0, 0, 0,
+	 {{"fix", NULL, "mend what can be mended; on a terminal it asks first"},
+	  {"yes", NULL, "with --fix: don't ask"}}, cli_doctor},
+	{"clean", "", "remove what dead machines left, and say what that was",
+	 "apmp clean", 0, 0, 0,
+	 {{"state", NULL, "also the non-volatile memory of machines that are off"}}, cli_clean},
+
+	{.about = "views"},
+	{"status", "", "partitions, instances, CPUs, memory, sharing sets",
+	 "apmp status --json | jq '.partitions[].instance.state'", 0, 0, 0, {{0}}, cli_status},
+	{"tree", "", "the configuration tree with owners and current owners",
+	 "apmp tree --dot | dot -Tsvg > tree.svg", 0, 0, 0,
+	 {{"dot", NULL, "as a graph for graphviz"}}, cli_tree},
+	{"events", "", "what happened", "apmp events --since 40 --follow", 0, 0, 0,
+	 {{"follow", NULL, "go on with what happens from now on"},
+	  {"since", "N", "from event number N on"}}, cli_events},
+	{"trace", "[PARTY...]", "the flight recorders, merged by time",
+	 "apmp trace alpha beta", 0, CLI_REST, 0, {{0}}, cli_trace},
+
+	{.about = "the machine as a file says"},
+	{"plan", "FILE", "the steps that make the machine what FILE says",
+	 "apmp plan machine.yaml", 1, 1, 0, {{0}}, cli_plan},
+	{"apply", "FILE", "do what `plan` says, step by step",
+	 "apmp apply machine.yaml --restart --wait 5s", 1, 1, 0,
+	 {{"wait", "TIME", "try that long while something is busy or bound: 500ms, 2s"},
+	  {"restart", NULL, "halt and boot running partitions where a step needs it"},
+	  {"yes", NULL, "ask nothing"}}, cli_apply},
+
+	{.about = "partitions and communities"},
+	{"partition create", "NAME", "make a partition; it owns nothing yet",
+	 "apmp partition create delta --community lab --boot", 1, 1, 0,
+	 {{"community", "COMMUNITY", "the community that it is in"},
+	  {"boot", NULL, "it boots at power on"}}, cli_partition_create},
+	{"partition delete", "PARTITION", "delete a partition that is halted",
+	 "apmp partition delete delta", 1, 1, 0, {{0}}, cli_partition_delete},
+	{"partition set", "PARTITION --boot yes|no", "change what a partition does at power on",
+	 "apmp partition set beta --boot no", 1, 1, 0,
+	 {{"boot", "yes|no", "whether it boots at power on"}}, cli_partition_set},
+	{"partition boot", "PARTITION", "boot; returns when the instance is a member",
+	 "apmp partition boot beta", 1, 1, 0,
+	 {{"no-wait", NULL, "return when the boot was started"}}, cli_partition_boot},
+	{"partition halt", "PARTITION", "let the instance leave and halt",
+	 "apmp partition halt beta", 1, 1, 0, {{0}}, cli_partition_halt},
+	{"partition crash", "PARTITION", "make the instance bugcheck",
+	 "apmp partition crash beta", 1, 1, 0, {{0}}, cli_partition_crash},
+	{"partition reset", "PARTITION",
+	 "take it from its instance, unasked; boot it again",
+	 "apmp partition reset beta", 1, 1, 0, {{0}}, cli_partition_reset},
+	{"community create", "NAME", "make a community",
+	 "apmp community create lab", 1, 1, 0, {{0}}, cli_community_create},
+	{"community delete", "COMMUNITY", "delete a community without partitions",
+	 "apmp community delete lab", 1, 1, 0, {{0}}, cli_community_delete},
+	{"community add", "COMMUNITY PARTITION", "put a halted partition into a community",
+	 "apmp community add lab delta", 2, 2, 0, {{0}}, cli_community_add},
+	{"community remove", "COMMUNITY PARTITION", "take a halted partition out of its community",
+	 "apmp community remove lab delta", 2, 2, 0, {{0}}, cli_community_remove},
+
+	{.about = "CPUs, buses, memory"},
+	{"cpu list", "", "CPUs with owner, current owner and host CPU", "apmp cpu list", 0, 0, 0,
+	 {{0}}, cli_cpu_list},
+	{"cpu migrate", "CPU... --to PARTITION", "move CPUs from who has them to another partition",
+	 "apmp cpu migrate 2 --to beta", 1, CLI_REST, 0,
+	 {{"to", "PARTITION", "where they go"},
+	  {"loan", NULL, "the owner stays, only the current owner changes"},
+	  {"dry-run", NULL, "say the steps, do nothing"},
+	  {"wait", "TIME", "try that long while a CPU is busy or bound: 500ms, 2s"}},
+	 cli_cpu_migrate},
+	{"cpu assign", "CPU... --to PARTITION", "give CPUs that nobody owns to a partition",
+	 "apmp cpu assign 6 7 --to delta", 1, CLI_REST, 0,
+	 {{"to", "PARTITION", "their new owner"}}, cli_cpu_assign},
+	{"cpu deassign", "CPU...", "take CPUs from their owner: nobody's from then on",
+	 "apmp cpu deassign 6 7", 1, CLI_REST, 0, {{0}}, cli_cpu_deassign},
+	{"bus list", "", "I/O buses with owner and current owner", "apmp bus list", 0, 0, 0,
+	 {{0}}, cli_bus_list},
+	{"bus assign", "BUS... --to PARTITION", "give buses that nobody owns to a partition",
+	 "apmp bus assign 1.0.1 --to delta", 1, CLI_REST, 0,
+	 {{"to", "PARTITION", "their new owner"}}, cli_bus_assign},
+	{"bus deassign", "BUS...", "take buses from their owner: nobody's from then on",
+	 "apmp bus deassign 1.0.1", 1, CLI_REST, 0, {{0}}, cli_bus_deassign},
+	{"memory list", "", "all memory, piece by piece, and whose it is",
+	 "apmp memory list", 0, 0, 0, {{0}}, cli_memory_list},
+	{"memory assign", "SIZE --to PARTITION|COMMUNITY",
+	 "give unowned memory to a partition, or to a community",
+	 "apmp memory assign 24M --to delta", 1, 1, 0,
+	 {{"to", "PARTITION|COMMUNITY", "its new owner; a community's memory is shared"},
+	  {"at", "PA", "from this physical address on; else where there is room"}},
+	 cli_memory_assign},
+	{"memory remove", "SIZE --from PARTITION|COMMUNITY", "take memory from its owner: nobody's from then on",
+	 "apmp memory remove 8M --from delta", 1, 1, 0,
+	 {{"from", "PARTITION|COMMUNITY", "its owner"},
+	  {"at", "PA", "the piece at this physical address; else the last ones"}},
+	 cli_memory_remove},
+
+	{.about = "hardware: what is in the box, while it runs"},
+	{"hardware list", "", "all components, also those that were taken out",
+	 "apmp hardware list", 0, 0, 0, {{0}}, cli_hardware_list},
+	{"hardware add cpu", "--sbb SBB", "put a CPU into the box; nobody owns it",
+	 "apmp hardware add cpu --sbb 1", 0, 0, 0,
+	 {{"sbb", "SBB", "the system building block that it is in"},
+	  {"id", "N", "its number; else the next one"},
+	  {"type", "N", "its type; else that of the others"},
+	  {"revision", "N", "its revision; else that of the others"},
+	  {"secondary-only", NULL, "it can't be a primary"}}, cli_hardware_add_cpu},
+	{"hardware add bus", "--sbb SBB", "put an I/O bus into the box; nobody owns it",
+	 "apmp hardware add bus --sbb 1", 0, 0, 0,
+	 {{"sbb", "SBB", "the system building block that it is in"},
+	  {"id", "S.I.B", "its place, SBB.IOP.BUS; else the next one"}}, cli_hardware_add_bus},
+	{"hardware add memory", "SIZE --sbb SBB", "put memory into the box; nobody owns it",
+	 "apmp hardware add memory 64M --sbb 1", 1, 1, 0,
+	 {{"sbb", "SBB", "the system building block that it is in"}},
+	 cli_hardware_add_memory},
+	{"hardware remove cpu", "CPU...", "take CPUs out of the box that nobody owns",
+	 "apmp hardware remove cpu 6", 1, CLI_REST, 0, {{0}}, cli_hardware_remove_cpu},
+	{"hardware remove bus", "BUS...", "take buses out of the box that nobody owns",
+	 "apmp hardware remove bus 1.0.1", 1, CLI_REST, 0, {{0}}, cli_hardware_remove_bus},
+	{"hardware remove memory", "PA...", "take memory out of the box that nobody owns",
+	 "apmp hardware remove memory 0xc0000000", 1, CLI_REST, 0, {{0}},
+	 cli_hardware_remove_memory},
+
+	{.about = "inside a partition"},
+	{"console", "[PARTITION]", "the serial port of a partition; ^] leaves it",
+	 "apmp console alpha", 0, 1, 0,
+	 {{"all", NULL, "those of all partitions; ^] ? says how to choose one"}}, cli_console},
+	{"run", "PARTITION -- COMMAND...",
+	 "run a program in a partition: its CPUs, memory and fate",
+	 "apmp run alpha -- make -j4", 2, CLI_REST, 1,
+	 {{"detach", NULL, "leave it running with /dev/null, and print its process id"},
+	  {"confined", NULL, "as the partition's own user, where the box runs as root"}}, cli_run},
+
+	{.about = "faults on purpose"},
+	{"chaos list", "", "the faults that can be injected", "apmp chaos list", 0, 0, 0, {{0}},
+	 cli_chaos_list},
+	{"chaos points", "", "the points where a fault can strike", "apmp chaos points", 0, 0, 0,
+	 {{0}}, cli_chaos_points},
+	{"chaos inject", "FAULT PARTY", "inject a fault, at once or at a point",
+	 "apmp chaos inject kill beta --at join_812:2", 2, 2, 0,
+	 {{"at", "POINT[:N]", "when the party passes POINT for the N-th time; N 0 disarms it"}},
+	 cli_chaos_inject},
+	{"chaos", "kills|sim ...", "campaigns, simulated runs: apmp-chaos(1)",
+	 "apmp chaos kills --count 100 --seed 7", 0, CLI_REST, -1, {{0}}, cli_chaos},
+
+	{.about = "shells"},
+	{"completion", "bash|zsh|fish", "print the completion of a shell",
+	 "source <(apmp completion bash)", 1, 1, 0, {{0}}, cli_completion},
+	{"completion words", "[WORD...]", "what the last of these words may become, one a line",
+	 "apmp completion words -- cpu mig", 0, CLI_REST, -1, {{0}}, cli_completion_words},
+};
+
+const struct cli_option cli_globals[CLI_GLOBALS] = {
+	[CLI_GLOBAL_NAME] = {"name", "MACHINE",
+			     "the machine; else APMP_MACHINE, else the only one that runs"},
+	[CLI_GLOBAL_JSON] = {"json", NULL, "one JSON document, of streams one object per line"},
+	[CLI_GLOBAL_HELP] = {"help", NULL, "this"},
+	[CLI_GLOBAL_VERSION] = {"version", NULL, "the version of apmp"},
+};
+/* clang-format on */
+
+const int cli_commands_count = sizeof(cli_commands) / sizeof(cli_commands[0]);
+
+bool cli_is_required(const struct cli_command *command, const struct cli_option *option)
+{
+	char *word = cli_text("--%s ", option->name);
+	bool found = strstr(command->args, word) != NULL;
+
+	free(word);
+	return found;
+}
+
+/* How many of the words the name consists of or begins with; *ret_rest is what it goes on with. */
+static int match(const struct cli_command *command, int count, char *const *words,
+		 const char **ret_rest)
+{
+	const char *at = command->name ? command->name : "";
+	int matched = 0;
+
+	while (*at && matched < count) {
+		size_t length = strcspn(at, " ");
+
+		if (strncmp(words[matched], at, length) != 0 || words[matched][length])
+			break;
+		matched++;
+		at += length;
+		at += strspn(at, " ");
+	}
+	*ret_rest = at;
+	return matched;
+}
+
+const struct cli_command *cli_find_command(int count, char *const *words, int *ret_count)
+{
+	const struct cli_command *found = NULL;
+	int longest = 0;
+
+	for (int i = 0; i < cli_commands_count; i++) {
+		const char *rest;
+		int matched = match(&cli_commands[i], count, words, &rest);
+
+		if (*rest || matched <= longest)
+			continue;
+		longest = matched;
+		found = &cli_commands[i];
+	}
+	*ret_count = longest;
+	return found;
+}
+
+bool cli_goes_on(const struct cli_command *command, int count, char *const *words,
+		 const char **ret_next)
+{
+	return match(command, count, words, ret_next) == count && **ret_next;
+}

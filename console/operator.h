@@ -1,0 +1,46 @@
+/*
+ * operator.h - what the files of the operator's methods share.
+ *
+ * A handler checks what it was given, does or begins it, and answers.
+ */
+#ifndef APMP_CONSOLE_OPERATOR_H
+#define APMP_CONSOLE_OPERATOR_H
+
+#include "console/configure.h"
+
+struct console_method {
+	const char *name; /* NULL ends a list */
+	varlink_handler *handler;
+};
+
+extern const struct console_method console_configure_methods[];
+extern const struct console_method console_memory_methods[];
+extern const struct console_method console_hardware_methods[];
+
+static inline const char *text_of(const json_t *parameters, const char *key)
+{
+	return json_string_value(json_object_get(parameters, key));
+}
+
+/* The partition that a parameter names; NULL after answering that there is none. */
+struct partition *console_wanted(struct console *c, struct varlink_call *call,
+				 const json_t *parameters, const char *key);
+/* The CPU or bus, of those that are there; its handle, or GCT_NONE after answering. */
+int32_t console_wanted_cpu(struct console *c, struct varlink_call *call, const json_t *parameters);
+int32_t console_wanted_bus(struct console *c, struct varlink_call *call, const char *text);
+/* A partition or a community; its handle, or GCT_NONE after answering. */
+int32_t console_wanted_owner(struct console *c, struct varlink_call *call, const char *name);
+
+/* "SBB.IOP.BUS" as an id.  -EINVAL. */
+APMP_CHECK int console_bus_id(const char *text, uint64_t *ret_id);
+
+/* Carries out a request of the administrator; false after answering why it was refused. */
+bool console_change(struct console *c, struct varlink_call *call, const struct apmp_call_request *r,
+		    struct apmp_configured *ret);
+/* Answers a change that was refused with this reason. */
+void console_refused(struct console *c, struct varlink_call *call,
+		     const struct apmp_configured *why, int err);
+/* Answers with parameters (stolen) once every permanent change so far is durable. */
+void console_reply_durably(struct console *c, struct varlink_call *call, json_t *parameters);
+
+#endif

@@ -1,0 +1,70 @@
+"""apmp(1) has what `apmp --help` has, and its examples are commands that there are."""
+import json
+import re
+import shlex
+import subprocess
+
+import pytest
+
+import apmp
+
+PAGES = sorted(path for pattern in ("*/*.1", "*/*.5", "*/*.8") for path in apmp.TOP.glob(pattern))
+
+
+def verbs():
+    said = subprocess.run([apmp.BIN / "apmp", "--json", "--help"], capture_output=True, check=True)
+    return json.loads(said.stdout)["verbs"]
+
+
+@pytest.fixture(scope="module", name="items")
+def items_of_the_page():
+    """{first line of an item: all of it}, of the items that stand at the left."""
+    text = subprocess.run("mandoc -T ascii -O width=300 cli/apmp.1 | col -b", shell=True,
+                          cwd=apmp.TOP, capture_output=True, text=True, check=True).stdout
+    found, item = {}, None
+    for line in text.splitlines():
+        if re.match(r" {5}\S", line):
+            item = line.strip()
+            found[item] = ""
+        elif line and not line.startswith(" "):
+            item = None
+        if item:
+            found[item] += line + "\n"
+    return found
+
+
+@pytest.mark.parametrize("verb", verbs(), ids=lambda verb: verb["verb"])
+def test_each_verb_with_its_options(items, verb):
+    name = verb["verb"]
+    mine = [text for head, text in items.items() if re.match(rf"{name}( |$)", head)]
+    assert mine, f"no item for {name} among {list(items)}"
+    for option in verb["options"]:
+        assert any(f"--{option['name']}" in text for text in mine), (name, option["name"])
+
+
+def test_no_item_of_a_verb_that_is_none():
+    """A verb that went has left the page, too."""
+    names = [verb["verb"] for verb in verbs()]
+    heads = re.findall(r"^\.It (?:Xo\n\.)?Cm ([a-z]+(?: [a-z]+)*)",
+                       (apmp.TOP / "cli/apmp.1").read_text(), re.M)
+    assert len(heads) >= len(names)
+    assert [head for head in heads if head not in names] == []
+
+
+def commands(page):
+    """The lines of the literal displays that begin with apmp."""
+    literal = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", page.read_text(), re.M | re.S)
+    return [line for text in literal for line in text.splitlines() if line.startswith("apmp ")]
+
+
+@pytest.mark.parametrize("line", sorted({(page.name, line) for page in PAGES
+                                         for line in commands(page)}), ids=" ".join)
+def test_examples_are_well_formed(line, tmp_path):
+    """Where no machine is on they fail for that reason, not because of their words."""
+    words = [word for word in shlex.split(line[1]) if word != "&"]
+    if words[1] in ("up", "clean") or words[1:3] == ["chaos", "sim"]:
+        words = words[:2] + ["--help"] if words[1] != "chaos" else words + ["--help"]
+    said = subprocess.run([apmp.BIN / words[0], *words[1:]], capture_output=True, text=True,
+                          env={"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+                          check=False, timeout=apmp.WATCHDOG)
+    assert said.returncode in (apmp.DONE, apmp.NO_MACHINE), said
