@@ -2,8 +2,8 @@
  * `apmp cpu|bus assign|deassign`, `apmp memory assign|remove`: whose components and memory are,
  * lastingly [0099-0103].
  *
- * A partition whose instance runs gets or loses them when it boots the next time; what is printed
- * says so, or one would look for the CPU in vain.
+ * A partition gets or loses most of them when it boots the next time; what is printed says so, or
+ * one would look for the CPU in vain.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +15,13 @@ static const char *given_text(const json_t *answer)
 {
 	return json_is_true(json_object_get(answer, "active"))
 		   ? ""
-		   : ", which runs and gets it when it boots the next time";
+		   : ", which gets it when it boots the next time";
 }
 
 static const char *taken_text(const json_t *answer)
 {
 	return json_is_true(json_object_get(answer, "in_use"))
-		   ? ", but still in use until its partition boots or halts"
+		   ? ", and still in use until who uses it boots or halts"
 		   : "";
 }
 
