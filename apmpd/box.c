@@ -424,6 +424,8 @@ int apmp_box_main(const struct machine *machine, const struct apmp_power_how *ho
 	struct apmp_box *box;
 	bool was_on = false;
 
+	/* ulimit -f: a write beyond it shall fail, not kill. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (!how->foreground)
 		setsid(); /* refused only to who leads a group already, which a fork does not */
 	box = chdir("/") < 0 ? NULL : box_new(machine, how, nvram, word_fd);

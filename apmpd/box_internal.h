@@ -8,6 +8,7 @@
 #include "apmpd/box_log.h"
 #include "apmpd/console_link.h"
 #include "apmpd/cpuset.h"
+#include "apmpd/enough.h"
 #include "apmpd/host.h"
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
@@ -239,6 +240,9 @@ __attribute__((format(printf, 3, 4))) int apmp__call_fail(struct apmp_call *call
 
 /* Of its instance and of confined programs: its own, or the user of the box. */
 uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id);
+/* Too little of something: arg0 wanted, arg1 had, text what and by which limit. */
+int apmp__call_short(struct apmp_call *call, int error, const struct apmp_short *shortage);
+
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);

@@ -261,12 +261,19 @@ static int seize(const char *machine, const char *path, struct apmp_folder *ret,
 
 	for (int waited_ms = 0;; waited_ms += SEIZE_MS) {
 		error = apmp_rundir_seize(path, SEIZE_MS, ret, ret_why, size);
-		if (error != -EBUSY || waited_ms >= APMP_FOLDER_WAIT_MS ||
-		    apmp_rundir_alive(machine, &box) > 0)
+		if (error != -EBUSY || apmp_rundir_alive(machine, &box) > 0)
 			return error;
+		if (waited_ms >= APMP_FOLDER_WAIT_MS)
+			break;
 		kill_stopped_guard(path);
 	}
+	snprintf(ret_why, size,
+		 "what the last machine \"%s\" left is still being removed, for more than %d ms "
+		 "now: see who holds %s/pid",
+		 machine, APMP_FOLDER_WAIT_MS, path);
+	return -EBUSY;
 }
+
 
 /* One group of the machine. */
 static int clean_group(const char *machine, const char *path, json_t *said)

@@ -21,7 +21,7 @@ static const char *given_text(const json_t *answer)
 static const char *taken_text(const json_t *answer)
 {
 	return json_is_true(json_object_get(answer, "in_use"))
-		   ? ", but still in use until its partition boots or halts"
+		   ? ", and still in use until who uses it boots or halts"
 		   : "";
 }
 

@@ -292,6 +292,7 @@ int main(void)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* ulimit -f: a write beyond it shall fail, not kill */
 	console_env_init(c);
 	if (uv_loop_init(&c->loop))
 		return 1;

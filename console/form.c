@@ -320,6 +320,7 @@ static int adopt(struct console *c)
 		err = open_partitions(c); /* those of the repaired tree */
 	if (err < 0)
 		return err;
+	console_ram_drop(c, GCT_NONE); /* memory that nobody has any more */
 	console_count_cpus(c);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
 		console_settle_transit(c, cpu);

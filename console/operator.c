@@ -261,6 +261,21 @@ static void ask_migration(struct varlink_call *call, struct console *c, int cpu_
 	}
 }
 
+/* A CPU that comes for the first time is another thread there. */
+static bool has_room(struct varlink_call *call, struct partition *to)
+{
+	struct apmp_box_event event;
+	int err = console_room(to->console, 1, &event);
+
+	if (err != -EAGAIN && err != -ENOMEM)
+		return true; /* what the box can't tell is found out by trying */
+	varlink_call_error(call, "NotEnough",
+			   json_pack("{s:s,s:s,s:I,s:I}", "partition", to->name, "what", event.text,
+				     "wanted", (json_int_t)event.arg[0], "had",
+				     (json_int_t)event.arg[1]));
+	return false;
+}
+
 static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -284,7 +299,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
 						   to->name, "elapsed_ns", 0, "steps",
 						   migration_steps((int)cpu_idx, from, to)));
-	else
+	else if (has_room(call, to))
 		ask_migration(call, c, (int)cpu_idx, from, to,
 			      json_is_true(json_object_get(parameters, "loan")));
 }

@@ -86,6 +86,9 @@ enum apmp_box_object {
  *           requests meanwhile; several that wait are written as one, the newest.
  * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has
  *           answered an operator or a partition; sent also by itself at the first.  Has no answer.
+ * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
+ *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and by
+ *           which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -100,7 +103,8 @@ enum apmp_box_object {
 	X(OFF, 10, "off")                                                                          \
 	X(REMOVE, 11, "remove")                                                                    \
 	X(NVRAM, 12, "nvram")                                                                      \
-	X(PONG, 13, "pong")
+	X(PONG, 13, "pong")                                                                        \
+	X(ROOM, 14, "room")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,

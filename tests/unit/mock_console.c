@@ -305,10 +305,16 @@ static void on_component(struct varlink_call *call, const json_t *parameters, vo
 	json_t *more;
 
 	(void)ctx;
+	if (theirs && bus && !assign) {
+		varlink_call_error(
+		    call, "Unowned",
+		    json_pack("{s:s, s:s}", "what", "bus 9.9.9", "reason", "nobody owns it"));
+		return;
+	}
 	if (theirs) {
 		varlink_call_error(call, assign ? "Owned" : "PrimaryCpu",
-				   json_pack("{s:s, s:s, s:s}", "what", bus ? "bus 9.9.9" : "CPU 9",
-					     "owner", "beta", "reason", "it has an owner"));
+				   json_pack("{s:s, s:s, s:s}", "what", "partition \"beta\"",
+					     "owner", "lab", "reason", "it has an owner"));
 		return;
 	}
 	more = assign ? json_pack("{s:b}", "active", strcmp(text(parameters, "to"), "alpha") != 0)

@@ -519,6 +519,9 @@ START_TEST(sentences_of_two_kinds)
 	expect_sentence("Initialized", running,
 			"deleting it: partition \"beta\" is initialized and alone releases what it "
 			"has; `apmp partition halt beta` first");
+	expect_text(cli_sentence("org.apmp.machine.Initialized", component, NULL),
+		    "partition \"beta\" is initialized and alone releases what it has; "
+		    "`apmp partition halt beta` first");
 	expect_sentence("Initialized", component,
 			"deleting it: partition \"beta\" is initialized and alone releases what it "
 			"has; `apmp partition halt beta` first");
