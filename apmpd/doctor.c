@@ -249,23 +249,25 @@ static void check_folders(struct report *report)
 	check_base(report, "state directory", "XDG_STATE_HOME", error, base);
 }
 
+/* What partitions are kept apart by, beside descriptors. */
 static void check_isolation(struct report *report, enum apmp_cpuset_kind kind)
 {
-	struct apmp_partition_uids uids = {.claim_fd = -1};
-	char why[256];
-	int error = apmp_partition_uids_claim("doctor", kind == APMP_CPUSET_AFFINITY, &uids, why,
+	static const char change[] =
+	    "run it as root, with every capability: each partition then has a uid of its own, and "
+	    "can't reach another one's memory even if it tries to";
+	struct apmp_partition_uids uids;
+	char why[WHY_SIZE];
+	int error = apmp_partition_uids_claim("/doctor", kind == APMP_CPUSET_AFFINITY, &uids, why,
 					      sizeof(why));
 
 	if (error)
-		snprintf(why, sizeof(why), "%s", strerror(-error));
-	if (!error && uids.first)
-		add(report, "isolation", OK, NULL, "each partition has a uid of its own");
+		add(report, "isolation", BAD, NULL, "no uids for partitions: %s", strerror(-error));
+	else if (uids.first)
+		add(report, "isolation", OK, NULL, "a partition has a uid of its own, such as %u",
+		    uids.first);
 	else
-		add(report, "isolation", LIMITED,
-		    "run as root; until then partitions are kept apart by possession of "
-		    "descriptors, "
-		    "which holds against accidents, not against a hostile program of the same user",
-		    "partitions have the user of the box: %s", why);
+		add(report, "isolation", LIMITED, change, "partitions have the user of the box: %s",
+		    why);
 	apmp_partition_uids_release(&uids);
 }
 

@@ -203,6 +203,20 @@ int apmp_folder_take_over(const struct apmp_folder *folder)
 	return 0;
 }
 
+/* Removes a folder, and with the last one of a user the base, if nothing is in it.  Where that fails
+ * it is left to the next one: an empty folder harms nobody.  -errno of the folder itself. */
+static int remove_empty(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char base[PATH_MAX];
+
+	if (rmdir(path) < 0)
+		return -errno;
+	snprintf(base, sizeof(base), "%.*s", (int)(slash - path), path);
+	rmdir(base);
+	return 0;
+}
+
 /* Makes (if wanted), opens and locks the folder of one machine.  -ESTALE: it was removed just
  * then, which is the end of a cleaning: try again. */
 static int open_locked(int base_fd, const char *variable, bool make, int wait_ms,
@@ -223,6 +237,8 @@ static int open_locked(int base_fd, const char *variable, bool make, int wait_ms
 	}
 	if (error)
 		close(folder->dir_fd);
+	if (error && error != -EBUSY && error != -ESTALE)
+		remove_empty(folder->path);
 	return error;
 }
 
@@ -269,6 +285,8 @@ int apmp_folder_open(const struct apmp_folder_kind *kind, const char *machine,
 	error = apmp_folder_take_over(&folder);
 	if (error) {
 		snprintf(ret_error, size, "cannot write %s/pid: %s", folder.path, strerror(-error));
+		unlinkat(folder.dir_fd, "pid", 0);
+		remove_empty(folder.path);
 		apmp_folder_close(&folder);
 		return error;
 	}
@@ -359,17 +377,11 @@ int apmp_folder_empty(struct apmp_folder *folder)
 
 int apmp_folder_remove(struct apmp_folder *folder)
 {
-	const char *slash = strrchr(folder->path, '/');
-	char base[PATH_MAX];
+	int error;
 
 	if (unlinkat(folder->dir_fd, "pid", 0) < 0 && errno != ENOENT)
 		return -errno;
+	error = remove_empty(folder->path);
 	/* Another box may have made its pid file in it this very moment: then it stays. */
-	if (rmdir(folder->path) < 0 && errno != ENOENT && errno != ENOTEMPTY)
-		return -errno;
-	/* The last machine of a user takes the base with it; an attempt that fails leaves it to
-	 * the next one, because an empty folder harms nobody. */
-	snprintf(base, sizeof(base), "%.*s", (int)(slash - folder->path), folder->path);
-	rmdir(base);
-	return 0;
+	return error == -ENOENT || error == -ENOTEMPTY ? 0 : error;
 }

@@ -3,6 +3,7 @@
  *   pid       the box, which holds a lock on it (folder.h)
  *   control   the listening socket (Varlink)
  *   cgroup    path of the machine's cpuset group, where there is one
+ *   bare      there is no console yet, and whoever connects would make one
  *   uids      first of the uids of its partitions, where they have some
  *   ...       logs and whatever the box puts there
  */

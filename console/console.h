@@ -227,7 +227,8 @@ struct boot_refusal {
 	int err;
 	char text[APMP_BOX_TEXT_SIZE];
 };
-/* within, when it isn't NULL: called inside the update that begins the new life, before its commit. */
+/* within, when it isn't NULL: called inside the update that begins the new life, before its
+ * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
@@ -240,7 +241,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
-/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+/* Callbacks whose changes are durable up to level are answered; error: they could not be
+ * written. */
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */

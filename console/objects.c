@@ -3,9 +3,9 @@
  *
  * A table of what exists, filled by the box's OBJECT events at start and by MAKE afterwards.
  *
- * The id of a RAM object is the physical address where it begins plus OWNER_PAGES(owner) pages, less
- * than the granule: two owners that had an address one after the other never have one memory.  One
- * object holds as many fragments as lie in it, so a fragment may be split without moving anything.
+ * The id of a RAM object is the physical address where it begins plus owner_pages() pages, less
+ * than the granule: two owners that had an address one after the other never have one memory.
+ * One object holds as many fragments as lie in it, so a fragment may be split and nothing moves.
  */
 #include <errno.h>
 #include <stdio.h>

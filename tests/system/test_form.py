@@ -20,7 +20,10 @@ partitions:
 UNDIVIDED = """\
 machine: {name}
 hardware:
-  - {sbb: 0, cpus: [{id: 0, primary: no}, {id: 1}, {id: 2}], memory: 128M, iops: [{buses: []}, {buses: [{}, {}]}]}
+  - sbb: 0
+    cpus: [{id: 0, primary: no}, {id: 1}, {id: 2}]
+    memory: 128M
+    iops: [{buses: []}, {buses: [{}, {}]}]
 """
 MiB = 1 << 20
 
@@ -114,7 +117,7 @@ def test_a_machine_that_nobody_divided_has_one_partition_and_commands_make_the_r
 # shows: PLAT-08
 @pytest.mark.parametrize("hardware, lacks", [
     ("{sbb: 0, cpus: 1, memory: 32M}", "no bus"),
-    ("{sbb: 0, cpus: [{id: 0, primary: no}], memory: 32M, iops: [{buses: [{}]}]}", "CPU that may be"),
+    ("{sbb: 0, cpus: [{id: 0, primary: no}], memory: 32M, iops: [{buses: [{}]}]}", "no CPU that"),
     ("{sbb: 0, cpus: 1, memory: 2M, iops: [{buses: [{}]}]}", "find no place"),
 ])
 def test_hardware_that_can_carry_no_partition_is_refused(make_machine, hardware, lacks):

@@ -1,6 +1,6 @@
 /*
- * test_configure.c - requests of every kind: what makes no sense, limits, handles, and components: who may
- * give, take and release them, each rule tried by who may not.
+ * test_configure.c - requests that make no sense, limits, handles; and components: who may give,
+ * take and release them, each rule tried by who may not.
  */
 #include <errno.h>
 #include <string.h>
