@@ -249,13 +249,12 @@ static void check_folders(struct report *report)
 	check_base(report, "state directory", "XDG_STATE_HOME", error, base);
 }
 
-/* What partitions are kept apart by, beside descriptors. */
 static void check_isolation(struct report *report, enum apmp_cpuset_kind kind)
 {
 	static const char change[] =
 	    "run it as root, with every capability: each partition then has a uid of its own, and "
 	    "can't reach another one's memory even if it tries to";
-	struct apmp_partition_uids uids;
+	struct apmp_partition_uids uids = {.claim_fd = -1};
 	char why[WHY_SIZE];
 	int error = apmp_partition_uids_claim("/doctor", kind == APMP_CPUSET_AFFINITY, &uids, why,
 					      sizeof(why));
