@@ -2,6 +2,7 @@
 #
 #   make            build everything          make check   all tests
 #   make demo       the first thing to type   make bench   speed, as ratios
+#   make campaign   10,000 kills of a console, in minutes
 #   make lint       layer rules, clang-tidy   make spec    which requirements are shown
 #   make unit race system examples simulator  one stage of the tests
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=

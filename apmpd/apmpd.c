@@ -4,7 +4,7 @@
 #include "apmpd/machine_file.h"
 #include "apmpd/power.h"
 #include "apmpd/rundir.h"
-#include "shm/assert.h"
+#include "apmpd/state_dir.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -22,15 +22,8 @@ struct arguments {
 	const char *file; /* NULL: none was given */
 	const char *name;
 	struct apmp_power_how how;
-	bool json, fix;
+	bool json, fix, state;
 };
-
-/* Our own bug: said where the log is, and the core says the rest. */
-void apmp_panic(const char *file, int line, const char *what)
-{
-	fprintf(stderr, "apmpd: %s:%d: this does not hold: %s\n", file, line, what);
-	abort();
-}
 
 static void print_machine_file(const char *path, const struct machine *machine)
 {
@@ -116,10 +109,19 @@ static int up(const struct arguments *args)
 	return code;
 }
 
+/* What dead machines left, and with --state what machines that are off keep. */
+static int remove_all(const struct arguments *args, json_t *said)
+{
+	int removed = args->name ? apmp_leftover_clean(args->name, said) : apmp_clean_all(said);
+	int more = args->state && removed >= 0 ? apmp_state_clean(args->name, said) : 0;
+
+	return more < 0 ? more : removed < 0 ? removed : removed + more;
+}
+
 static int clean(const struct arguments *args)
 {
 	json_t *said = json_array(), *sentence;
-	int removed = args->name ? apmp_leftover_clean(args->name, said) : apmp_clean_all(said);
+	int removed = remove_all(args, said);
 	size_t i;
 
 	if (removed == -EBUSY && args->name && json_array_size(said) == 0)
@@ -131,13 +133,16 @@ static int clean(const struct arguments *args)
 			   ? DONE
 			   : REFUSED;
 	json_array_foreach(said, i, sentence)
-	    fprintf(removed < 0 ? stderr : stdout, "%s\n", json_string_value(sentence));
+	    fprintf(removed < 0 ? stderr : stdout, "%s%s\n", removed < 0 ? "apmp: " : "",
+		    json_string_value(sentence));
+	if (removed < 0 && json_array_size(said) == 0)
+		fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
 	json_decref(said);
 	if (removed < 0)
-		fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
-	else if (removed == 0)
+		return REFUSED;
+	if (removed == 0)
 		printf("nothing was left behind\n");
-	return removed < 0 ? REFUSED : DONE;
+	return DONE;
 }
 
 /* All that can be mended without asking anybody else is what dead machines left. */
@@ -165,10 +170,11 @@ static const struct {
 	bool takes_file;
 	const char *help;
 } verbs[] = {
-    {"up", up, "bfn", true, "up [FILE] [--name N] [--bare] [--foreground]  power on a machine"},
+    {"up", up, "bfnF", true,
+     "up [FILE] [--name N] [--bare] [--foreground] [--fresh]  power on a machine"},
     {"check", check, "j", true, "check FILE [--json]                  all mistakes of a file"},
     {"doctor", doctor, "jx", false, "doctor [--json] [--fix]              what this host offers"},
-    {"clean", clean, "jn", false, "clean [--name N] [--json]            what dead machines left"},
+    {"clean", clean, "jnS", false, "clean [--name N] [--state] [--json]  what dead machines left"},
 };
 
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
@@ -195,8 +201,10 @@ static bool take(struct arguments *args, int option, const char *known)
 		return false;
 	args->json |= option == 'j';
 	args->fix |= option == 'x';
+	args->state |= option == 'S';
 	args->how.bare |= option == 'b';
 	args->how.foreground |= option == 'f';
+	args->how.fresh |= option == 'F';
 	if (option == 'n')
 		args->name = optarg;
 	return true;
@@ -206,8 +214,9 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"name", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
-	    {"foreground", no_argument, NULL, 'f'}, {"bare", no_argument, NULL, 'b'},
-	    {"fix", no_argument, NULL, 'x'},	    {"help", no_argument, NULL, 'h'},
+	    {"bare", no_argument, NULL, 'b'},	    {"foreground", no_argument, NULL, 'f'},
+	    {"fresh", no_argument, NULL, 'F'},	    {"fix", no_argument, NULL, 'x'},
+	    {"state", no_argument, NULL, 'S'},	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},    {0}};
 	const char *verb = argc > 1 ? argv[1] : "";
 	static char name[] = "apmpd";

@@ -1,10 +1,11 @@
 /* The box: what is there as long as the machine is on.
  *
- * WHAT     One process, one thread, one loop.  It holds the machine's descriptors (box_objects.c),
- *          starts and reaps its processes (box_children.c), writes cpusets (cpuset.c), and does
- *          what the console tells it (box_request.c).  It decides nothing.
- * STATES   starting (in this order: run directory, guard, log, back end, uids, socket) -> on ->
- *          powering off (box_power.c) -> off
+ * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the
+ *          machine's descriptors (box_objects.c), starts and reaps its processes (box_children.c),
+ *          writes cpusets (cpuset.c), and does what the console tells it (box_request.c).  It
+ *          decides nothing.
+ * STATES   starting (in this order: run directory, guard, log, back end, uids, socket, NVRAM)
+ *          -> on -> powering off (box_power.c) -> off
  * CRASHES  Its death is a power failure, which the guard completes: everything ends, nothing is
  *          left.  Everything the box starts carries its mark, so that this is also true when both
  *          die.  The guard is the first process that there is, and when it dies there is a new
@@ -224,6 +225,16 @@ static int make_config(struct apmp_box *box)
 	return said(box, error, "cannot tell the console about the machine");
 }
 
+static int make_recorder(struct apmp_box *box)
+{
+	const struct apmp_object *recorder;
+	struct apmp_shortage shortage;
+	int error = apmp_objects_make(&box->objects, APMP_BOX_RECORDER, APMP_BOX_SELF_RECORDER,
+				      APMP_RECORDER_SIZE, &recorder, &shortage);
+
+	return error ? error : apmp_own_recorder_open(recorder->fds[0]);
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
 	apmp__power_signal(signal->data, number);
@@ -308,6 +319,10 @@ static int make(struct apmp_box *box)
 	if (!error)
 		error = make_config(box);
 	if (!error)
+		error = said(box, make_recorder(box), "cannot make a flight recorder");
+	if (!error)
+		error = said(box, apmp__nvram_start(box), "cannot use NVRAM");
+	if (!error)
 		error = init_loop(box);
 	if (error)
 		return error;
@@ -345,6 +360,8 @@ static void unmake(struct apmp_box *box)
 	int error = 0;
 
 	fini_loop(box);
+	apmp_nvram_store_close(&box->nvram.store, false);
+	apmp_own_recorder_close();
 	apmp_objects_fini(&box->objects);
 	apmp_partition_uids_release(&box->uids);
 	close_fd(box->listen_fd);
@@ -377,7 +394,7 @@ static void unmake(struct apmp_box *box)
 }
 
 static struct apmp_box *box_new(const struct machine *machine, const struct apmp_power_how *how,
-				int word_fd)
+				struct apmp_nvram_store *nvram, int word_fd)
 {
 	struct apmp_box *box = calloc(1, sizeof(*box));
 
@@ -385,6 +402,7 @@ static struct apmp_box *box_new(const struct machine *machine, const struct apmp
 		return NULL;
 	box->magic = APMP__BOX_MAGIC;
 	box->machine = machine;
+	box->nvram.store = *nvram;
 	box->foreground = how->foreground;
 	box->bare = how->bare;
 	box->word_fd = word_fd;
@@ -400,18 +418,21 @@ static struct apmp_box *box_new(const struct machine *machine, const struct apmp
 	return box;
 }
 
-int apmp_box_main(const struct machine *machine, const struct apmp_power_how *how, int word_fd)
+int apmp_box_main(const struct machine *machine, const struct apmp_power_how *how,
+		  struct apmp_nvram_store *nvram, int word_fd)
 {
 	struct apmp_box *box;
 	bool was_on = false;
 
+	/* ulimit -f: a write beyond it shall fail, not kill. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (!how->foreground)
 		setsid(); /* refused only to who leads a group already, which a fork does not */
-	if (chdir("/") < 0)
+	box = chdir("/") < 0 ? NULL : box_new(machine, how, nvram, word_fd);
+	if (!box) {
+		apmp_nvram_store_close(nvram, false);
 		return 1;
-	box = box_new(machine, how, word_fd);
-	if (!box)
-		return 1;
+	}
 	if (make(box) == 0)
 		uv_run(&box->loop, UV_RUN_DEFAULT);
 	was_on = box->was_on;

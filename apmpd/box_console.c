@@ -124,6 +124,8 @@ static void send_objects(struct apmp_box *box)
 					       .id = object->id,
 					       .size = object->size};
 
+		if (object->kind == APMP_BOX_NVRAM)
+			apmp__nvram_describe(&box->nvram, &event);
 		apmp_link_send(box->console.link, &event, object->fds, object->fd_count);
 	}
 }
@@ -347,6 +349,11 @@ void apmp__console_drain_words(struct apmp_box *box)
 	char text[4096];
 	ssize_t n;
 
-	while ((n = read(box->console.words[0], text, sizeof(text))) > 0)
+	/* As much as a pipe holds: one that never stops talking must not keep the box. */
+	for (int i = 0; i < 16; i++) {
+		n = read(box->console.words[0], text, sizeof(text));
+		if (n <= 0)
+			return;
 		apmp_log_write(&box->console.log, text, (size_t)n);
+	}
 }

@@ -8,10 +8,13 @@
 #include "apmpd/box_log.h"
 #include "apmpd/console_link.h"
 #include "apmpd/cpuset.h"
+#include "apmpd/enough.h"
 #include "apmpd/host.h"
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
 #include "apmpd/box_objects.h"
+#include "apmpd/nvram_store.h"
+#include "apmpd/own_recorder.h"
 #include "apmpd/partition_uid.h"
 #include "apmpd/spawn.h"
 #include "apmpd/watch.h"
@@ -95,6 +98,25 @@ struct apmp_partition {
 	struct apmp_exit last; /* the last one like this */
 };
 
+/* Contents that are to be written, and who asked for that. */
+#define APMP__NVRAM_ASKED 64u
+
+struct apmp_nvram_job {
+	void *contents; /* NULL: no job */
+	uint64_t size;
+	unsigned asked_count;
+	struct apmp_asked asked[APMP__NVRAM_ASKED];
+};
+
+struct apmp_nvram {
+	struct apmp_nvram_store store;
+	uint64_t read; /* the generation that was */
+	uv_work_t work;
+	bool busy;
+	struct apmp_nvram_job now, next;
+	int error; /* of the last write */
+};
+
 enum apmp_power {
 	APMP_POWER_ON = 1,
 	APMP_POWER_ENDING_PARTITIONS,
@@ -133,7 +155,7 @@ struct apmp_box {
 	bool said_on; /* the word was said, whatever it was */
 	bool was_on;
 
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct apmp_log log;
 	char mark[sizeof(APMP_MARK_VARIABLE) + APMP_MARK_SIZE]; /* "APMP_BOX=..." */
 	char machine_variable[32 + APMP_NAME_SIZE];
@@ -158,6 +180,7 @@ struct apmp_box {
 	struct apmp_asked off_asked;
 
 	struct apmp_objects objects;
+	struct apmp_nvram nvram;
 	struct apmp_console console;
 	struct apmp_child *children;
 	struct apmp_partition partitions[APMP_MAX_PARTITIONS];
@@ -217,6 +240,9 @@ __attribute__((format(printf, 3, 4))) int apmp__call_fail(struct apmp_call *call
 
 /* Of its instance and of confined programs: its own, or the user of the box. */
 uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id);
+/* Too little of something: arg0 wanted, arg1 had, text what and by which limit. */
+int apmp__call_short(struct apmp_call *call, int error, const struct apmp_short *shortage);
+
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);
@@ -280,6 +306,16 @@ int apmp__box_pong(struct apmp_box *box, struct apmp_call *call);
 
 void apmp__box_request(void *owner, const struct apmp_box_request *request, const int *fds,
 		       unsigned fd_count);
+
+/* box_nvram.c */
+
+/* Keeps what was read as an object, and gets ready to write.  -errno. */
+__attribute__((warn_unused_result)) int apmp__nvram_start(struct apmp_box *box);
+/* What OBJECT says of it. */
+void apmp__nvram_describe(const struct apmp_nvram *nvram, struct apmp_box_event *event);
+int apmp__box_nvram(struct apmp_box *box, struct apmp_call *call);
+/* Whether something is being written, or waits for that. */
+bool apmp__nvram_busy(const struct apmp_nvram *nvram);
 
 /* box_power.c */
 

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +20,7 @@ static int create_file(const struct apmp_log *log)
 	return fd < 0 ? -errno : fd;
 }
 
-int apmp_log_open(const struct apmp_rundir *rundir, const char *name, struct apmp_log *ret)
+int apmp_log_open(const struct apmp_folder *rundir, const char *name, struct apmp_log *ret)
 {
 	struct apmp_log log = {.dir_fd = rundir->dir_fd};
 	int fd;
@@ -39,8 +41,11 @@ static void rotate(struct apmp_log *log)
 	int fd = -1;
 
 	snprintf(old, sizeof(old), "%s.1", log->name);
-	if (renameat(log->dir_fd, log->name, log->dir_fd, old) == 0)
+	if (renameat(log->dir_fd, log->name, log->dir_fd, old) == 0) {
 		fd = create_file(log);
+		if (fd < 0)
+			(void)!renameat(log->dir_fd, old, log->dir_fd, log->name);
+	}
 	if (fd < 0 || dup3(fd, log->fd, O_CLOEXEC) < 0) {
 		if (ftruncate(log->fd, 0) < 0)
 			return; /* tried again with the next line */
@@ -50,17 +55,37 @@ static void rotate(struct apmp_log *log)
 	log->size = 0;
 }
 
+/* Whether the file took it whole. */
+static bool put(struct apmp_log *log, const char *text, size_t size)
+{
+	ssize_t n = write(log->fd, text, size);
+
+	if (n > 0)
+		log->size += n;
+	return n == (ssize_t)size;
+}
+
 void apmp_log_write(struct apmp_log *log, const char *text, size_t size)
 {
-	ssize_t n;
+	char missing[96];
+	int n;
 
 	if (log->fd < 0)
 		return;
 	if (log->size + (off_t)size > APMP_LOG_SIZE_MAX)
 		rotate(log);
-	n = write(log->fd, text, size);
-	if (n > 0)
-		log->size += n;
+	if (log->lost) {
+		n = snprintf(missing, sizeof(missing),
+			     "\n(about %" PRIu64 " bytes are missing here: the disk was full)\n",
+			     log->lost);
+		if (!put(log, missing, (size_t)n)) {
+			log->lost += size;
+			return;
+		}
+		log->lost = 0;
+	}
+	if (!put(log, text, size))
+		log->lost += size;
 }
 
 void apmp_log_line(struct apmp_log *log, const char *format, ...)

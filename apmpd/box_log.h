@@ -14,14 +14,16 @@ struct apmp_log {
 	int dir_fd; /* the run directory's, not ours */
 	int fd;	    /* the same number for life, whatever file it is */
 	off_t size;
+	uint64_t lost; /* bytes since the file system took no more */
 	char name[32];
 };
 
 /* Begins the file anew; close-on-exec.  -errno of open(). */
-__attribute__((warn_unused_result)) int apmp_log_open(const struct apmp_rundir *rundir,
+__attribute__((warn_unused_result)) int apmp_log_open(const struct apmp_folder *rundir,
 						      const char *name, struct apmp_log *ret);
 
-/* One line, with date and time.  A full file system loses it. */
+/* One line, with date and time.  A full file system loses it; when there is room again, the log
+ * says how much is missing. */
 __attribute__((format(printf, 2, 3))) void apmp_log_line(struct apmp_log *log, const char *format,
 							 ...);
 

@@ -48,7 +48,8 @@ static bool id_valid(uint32_t kind, uint64_t id)
 {
 	switch (kind) {
 	case APMP_BOX_RECORDER:
-		return id < APMP_MAX_PARTITIONS || id == APMP_CONSOLE_RECORDER;
+		return id < APMP_MAX_PARTITIONS || id == APMP_CONSOLE_RECORDER ||
+		       id == APMP_BOX_SELF_RECORDER;
 	case APMP_BOX_HWRPB:
 	case APMP_BOX_CHANNEL:
 	case APMP_BOX_PORT:
@@ -151,6 +152,28 @@ static void object_destroy(struct apmp_object *object)
 	free(object);
 }
 
+static void add(struct apmp_objects *objects, struct apmp_object *object)
+{
+	HASH_ADD(hh, objects->first, key, sizeof(object->key), object);
+}
+
+int apmp_objects_keep(struct apmp_objects *objects, uint32_t kind, uint64_t id, int fd,
+		      uint64_t size)
+{
+	struct apmp_object *object = calloc(1, sizeof(*object));
+
+	if (!object)
+		return -ENOBUFS;
+	*object = (struct apmp_object){.key = key_of(kind, id),
+				       .kind = kind,
+				       .id = id,
+				       .size = size,
+				       .fds = {fd},
+				       .fd_count = 1};
+	add(objects, object);
+	return 0;
+}
+
 int apmp_objects_make(struct apmp_objects *objects, uint32_t kind, uint64_t id, uint64_t size,
 		      const struct apmp_object **ret, struct apmp_shortage *ret_shortage)
 {
@@ -181,7 +204,7 @@ int apmp_objects_make(struct apmp_objects *objects, uint32_t kind, uint64_t id, 
 		object_destroy(object);
 		return error;
 	}
-	HASH_ADD(hh, objects->first, key, sizeof(object->key), object);
+	add(objects, object);
 	*ret = object;
 	return 0;
 }

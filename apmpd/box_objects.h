@@ -47,6 +47,11 @@ __attribute__((warn_unused_result)) int apmp_objects_make(struct apmp_objects *o
 							  const struct apmp_object **ret,
 							  struct apmp_shortage *ret_shortage);
 
+/* Keeps memory of the box's own making, whose descriptor is the table's from now on.  There is no
+ * such object yet.  -ENOBUFS. */
+__attribute__((warn_unused_result)) int
+apmp_objects_keep(struct apmp_objects *objects, uint32_t kind, uint64_t id, int fd, uint64_t size);
+
 /* NULL: there is none. */
 const struct apmp_object *apmp_objects_find(const struct apmp_objects *objects, uint32_t kind,
 					    uint64_t id);

@@ -83,6 +83,7 @@ uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id)
 static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fds[5])
 {
 	static const uint32_t kinds[] = {APMP_BOX_PORT, APMP_BOX_CHANNEL, APMP_BOX_HWRPB};
+	const uid_t uid = apmp__partition_uid(box, (uint32_t)call->request->id);
 	const struct apmp_object *objects[3];
 
 	for (unsigned i = 0; i < 3; i++) {
@@ -92,6 +93,9 @@ static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fd
 					       call->request->text,
 					       apmp_object_kind_name(kinds[i]));
 	}
+	/* Refused: it can't open its port by name, and has it all the same. */
+	if (box->uids.first)
+		(void)!fchown(objects[0]->fds[1], uid, uid);
 	ret_fds[0] = ret_fds[1] = ret_fds[2] = objects[0]->fds[1];
 	ret_fds[APMP_INSTANCE_CHANNEL_FD] = objects[1]->fds[1];
 	ret_fds[APMP_INSTANCE_HWRPB_FD] = objects[2]->fds[0];
@@ -129,11 +133,8 @@ static int start_instance(struct apmp_box *box, struct apmp_call *call, const in
 					  .terminal = true,
 					  .reach = true,
 					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY};
-	if (box->uids.first) {
+	if (box->uids.first)
 		order.spawn.uid = apmp__partition_uid(box, order.partition);
-		/* Refused: it can't open its port by name, and has it all the same. */
-		(void)!fchown(fds[0], order.spawn.uid, order.spawn.uid);
-	}
 	error = apmp__child_start(box, &order, call->answer.text, &partition->pid);
 	free(env);
 	return error;

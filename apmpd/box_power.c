@@ -1,13 +1,14 @@
 /* Power off, in order.
  *
- * STATES   on -> ending partitions (all are being killed) -> ending the console (its wire is
- *          closed, which tells it) -> off (the loop stops; box.c removes the rest)
- *          Who moves each: power_step(), after something was reaped.
+ * STATES   on -> ending partitions (all are being killed, NVRAM is written) -> ending the console
+ *          (its wire is closed, which tells it) -> off (the loop stops; box.c removes the rest)
+ *          Who moves each: power_step(), after something was reaped or written.
  * TIMES    SIGTERM and SIGINT are first told to the console, which then powers off in order.  If
  *          it has not asked for that within five seconds, or none lives, or a second signal comes,
  *          the box powers off by itself.  A console that has not ended a second after its wire was
  *          closed is killed.
- * LIMITS   A process that doesn't die (state D) keeps the box: it powers off when that ended.
+ * LIMITS   A process that doesn't die (state D) keeps the box, and so does a disk that hangs in a
+ *          write of NVRAM: it powers off when that ended.
  */
 #include "apmpd/box_internal.h"
 #include "apmpd/process_list.h"
@@ -69,7 +70,8 @@ static void end_orphans(struct apmp_box *box)
 
 void apmp__power_step(struct apmp_box *box)
 {
-	if (box->power == APMP_POWER_ENDING_PARTITIONS && partitions_ended(box))
+	if (box->power == APMP_POWER_ENDING_PARTITIONS && partitions_ended(box) &&
+	    !apmp__nvram_busy(&box->nvram))
 		end_console(box);
 	if (box->power != APMP_POWER_ENDING_CONSOLE || box->console.pid)
 		return;

@@ -24,6 +24,22 @@ static int no_memory(struct apmp_call *call, const struct apmp_shortage *shortag
 	return apmp__call_fail(call, -ENOMEM, "%s", shortage->limit);
 }
 
+int apmp__call_short(struct apmp_call *call, int error, const struct apmp_short *shortage)
+{
+	call->answer.arg[0] = shortage->wanted;
+	call->answer.arg[1] = shortage->supply.had;
+	return apmp__call_fail(call, error, "%s (%s)", shortage->what, shortage->supply.limit);
+}
+
+static int op_room(struct apmp_box *box, struct apmp_call *call)
+{
+	struct apmp_short shortage = {0};
+	int error = apmp_enough_for_process(call->request->arg[0], &shortage);
+
+	(void)box;
+	return error ? apmp__call_short(call, error, &shortage) : 0;
+}
+
 static int op_make(struct apmp_box *box, struct apmp_call *call)
 {
 	const struct apmp_box_request *request = call->request;
@@ -101,7 +117,8 @@ static const struct {
     [APMP_BOX_OP_ON] = {op_on, false, false},
     [APMP_BOX_OP_OFF] = {op_off, false, true},
     [APMP_BOX_OP_REMOVE] = {apmp__box_remove, true, true},
-    [APMP_BOX_OP_NVRAM] = {NULL, false, true},
+    [APMP_BOX_OP_NVRAM] = {apmp__box_nvram, false, true},
+    [APMP_BOX_OP_ROOM] = {op_room, false, false},
     [APMP_BOX_OP_PONG] = {apmp__box_pong, false, true},
 };
 

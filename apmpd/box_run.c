@@ -155,6 +155,7 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 					  .cwd = description->cwd,
 					  .fds = fds,
 					  .fd_count = 3,
+					  .expendable = true,
 					  .nofile = &box->nofile,
 					  .uid = uid};
 	error = apmp__child_start(box, &order, call->answer.text, &pid);
@@ -165,10 +166,14 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call)
 {
 	struct description description = {0};
+	struct apmp_short shortage = {0};
 	int result = check(box, call);
 
 	if (result)
 		return result;
+	result = apmp_enough_for_process(1, &shortage);
+	if (result)
+		return apmp__call_short(call, result, &shortage);
 	result = description_init(&description, call->fds[0], call->request->arg[1]);
 	if (result)
 		apmp__call_fail(call, result, "what to run can't be read: %s", strerror(-result));

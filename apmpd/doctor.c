@@ -9,6 +9,7 @@
 #include "apmpd/host.h"
 #include "apmpd/host_memory.h"
 #include "apmpd/leftover.h"
+#include "apmpd/partition_uid.h"
 #include "apmpd/rundir.h"
 
 #include <errno.h>
@@ -104,6 +105,31 @@ static void check_cpuset(struct report *report)
 	add(report, what, used == APMP_CPUSET_AFFINITY ? LIMITED : OK,
 	    "a program can change its own affinity; in a group it could not", "used: %s",
 	    why[used]);
+}
+
+/* What partitions are kept apart by, beside descriptors. */
+static void check_uids(struct report *report)
+{
+	static const char change[] =
+	    "run it as root, with every capability: each partition then has a uid of its own, and "
+	    "can't reach another one's memory even if it tries to";
+	struct apmp_partition_uids uids;
+	bool affinity = true;
+	char why[WHY_SIZE];
+	int error;
+
+	for (int kind = APMP_CPUSET_AUTO + 1; affinity && kind < APMP_CPUSET_AFFINITY; kind++)
+		affinity = apmp_cpuset_probe(kind, why, sizeof(why)) != 0;
+	error = apmp_partition_uids_claim("/doctor", affinity, &uids, why, sizeof(why));
+	if (error)
+		add(report, "isolation", BAD, NULL, "no uids for partitions: %s", strerror(-error));
+	else if (uids.first)
+		add(report, "isolation", OK, NULL, "a partition has a uid of its own, such as %u",
+		    uids.first);
+	else
+		add(report, "isolation", LIMITED, change, "partitions have the user of the box: %s",
+		    why);
+	apmp_partition_uids_release(&uids);
 }
 
 static void check_cpus(struct report *report, const struct apmp_host *host)
@@ -243,6 +269,7 @@ int apmp_doctor(FILE *out, bool json)
 		apmp_host_destroy(host);
 	}
 	check_cpuset(&report);
+	check_uids(&report);
 	check_memory(&report);
 	check_nofile(&report);
 	check_rundir(&report);

@@ -12,6 +12,7 @@
  *          descriptors  of the box, which has most: see DESCRIPTORS
  *          disk         the run directory's files, and logs to begin with
  *          address      of an instance: its memory, its community's, itself
+ *          file size    the largest memory subsystem
  * LIMITS   It is a look, not a reservation: what others take meanwhile is refused later, by the same
  *          names (SPAWN, RUN, MAKE).
  */
@@ -42,6 +43,7 @@
 /* Program, libraries, heap, firmware. */
 #define INSTANCE_ADDRESSES (UINT64_C(64) << 20)
 
+#define RAISE	     "raise that limit"
 #define END_OR_RAISE "end some, or raise that limit"
 
 struct list {
@@ -93,8 +95,7 @@ static void compare_processes(struct list *list, const struct machine *machine)
 	if (geteuid() != 0)
 		return;
 	supply = apmp_supply_processes_of_new_user();
-	compare(list, "processes and threads of one partition", "raise that limit", 2 + cpus,
-		&supply);
+	compare(list, "processes and threads of one partition", RAISE, 2 + cpus, &supply);
 }
 
 static void compare_addresses(struct list *list, const struct machine *machine)
@@ -112,7 +113,19 @@ static void compare_addresses(struct list *list, const struct machine *machine)
 		if (size > most)
 			most = size;
 	}
-	compare(list, "bytes of address space of one instance", "raise that limit", most, &supply);
+	compare(list, "bytes of address space of one instance", RAISE, most, &supply);
+}
+
+/* A memory subsystem is one file, as the kernel sees it, if nobody divides it. */
+static void compare_file_size(struct list *list, const struct machine *machine)
+{
+	struct apmp_supply supply = apmp_supply_file_size();
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < machine->sbb_count; i++)
+		if (machine->sbbs[i].memory.bytes > most)
+			most = machine->sbbs[i].memory.bytes;
+	compare(list, "bytes in one file", RAISE, most, &supply);
 }
 
 int apmp_enough_for(const struct machine *machine, struct apmp_short ret[APMP_SHORT_MAX])
@@ -126,9 +139,10 @@ int apmp_enough_for(const struct machine *machine, struct apmp_short ret[APMP_SH
 		return error;
 	compare_processes(&list, machine);
 	supply = apmp_supply_descriptors();
-	compare(&list, "descriptors", "raise that limit",
+	compare(&list, "descriptors", RAISE,
 		DESCRIPTORS + DESCRIPTORS_OF_PARTITION * machine->partition_count, &supply);
 	compare_addresses(&list, machine);
+	compare_file_size(&list, machine);
 	if (apmp_rundir_base(base, sizeof(base)) == 0) {
 		supply = apmp_supply_disk(base);
 		compare(&list, "bytes for the run directory",

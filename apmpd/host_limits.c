@@ -140,14 +140,34 @@ struct apmp_supply apmp_supply_processes_of_new_user(void)
 	return supply;
 }
 
-struct apmp_supply apmp_supply_descriptors(void)
+/* A limit of one process, of which nothing is used up by others. */
+static struct apmp_supply supply_of(int resource, bool hard, const char *name)
 {
 	struct apmp_supply supply = no_limit;
 	struct rlimit limit;
+	rlim_t value;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-		narrow(&supply, limit.rlim_max, 0, "RLIMIT_NOFILE (ulimit -Hn)");
+	if (getrlimit((__rlimit_resource_t)resource, &limit) < 0)
+		return supply;
+	value = hard ? limit.rlim_max : limit.rlim_cur;
+	if (value != RLIM_INFINITY)
+		narrow(&supply, value, 0, name);
 	return supply;
+}
+
+struct apmp_supply apmp_supply_descriptors(void)
+{
+	return supply_of(RLIMIT_NOFILE, true, "RLIMIT_NOFILE (ulimit -Hn)");
+}
+
+struct apmp_supply apmp_supply_file_size(void)
+{
+	return supply_of(RLIMIT_FSIZE, false, "RLIMIT_FSIZE (ulimit -f)");
+}
+
+struct apmp_supply apmp_supply_address_space(void)
+{
+	return supply_of(RLIMIT_AS, false, "RLIMIT_AS (ulimit -v)");
 }
 
 struct apmp_supply apmp_supply_disk(const char *folder)
@@ -169,15 +189,5 @@ struct apmp_supply apmp_supply_disk(const char *folder)
 	/* A file system without a table of inodes says that it has 0 of them. */
 	if (fs.f_files && fs.f_favail == 0)
 		supply.had = 0;
-	return supply;
-}
-
-struct apmp_supply apmp_supply_address_space(void)
-{
-	struct apmp_supply supply = no_limit;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		narrow(&supply, limit.rlim_cur, 0, "RLIMIT_AS (ulimit -v)");
 	return supply;
 }

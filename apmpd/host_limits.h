@@ -29,6 +29,9 @@ struct apmp_supply apmp_supply_descriptors(void);
  * that exists; 0 where it has no room for another file. */
 struct apmp_supply apmp_supply_disk(const char *folder);
 
+/* Bytes that a file may have, also one that is only memory: RLIMIT_FSIZE. */
+struct apmp_supply apmp_supply_file_size(void);
+
 /* Bytes of memory that one process may map: RLIMIT_AS. */
 struct apmp_supply apmp_supply_address_space(void);
 

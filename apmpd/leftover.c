@@ -179,7 +179,7 @@ static void say_killed(json_t *said, const char *machine, const struct apmp_proc
 }
 
 /* The uids of a dead machine's partitions, if nobody has them by now. */
-static void inherit_uids(const struct apmp_rundir *rundir, struct apmp_partition_uids *uids)
+static void inherit_uids(const struct apmp_folder *rundir, struct apmp_partition_uids *uids)
 {
 	char text[16], *end;
 	unsigned long first;
@@ -194,7 +194,7 @@ static void inherit_uids(const struct apmp_rundir *rundir, struct apmp_partition
 
 /* Kills what is marked, or has a uid of the machine, until nothing is.  rundir: locked, or NULL.
  * Returns how many; -ETIMEDOUT: some do not die. */
-static int kill_marked(const char *machine, const char *path, const struct apmp_rundir *rundir,
+static int kill_marked(const char *machine, const char *path, const struct apmp_folder *rundir,
 		       const struct mark *box, json_t *said)
 {
 	struct apmp_partition_uids uids = {.claim_fd = -1};
@@ -253,7 +253,7 @@ static void kill_stopped_guard(const char *rundir)
 }
 
 /* The lock, from whoever cleans up already: he is waited for, unless he stands still. */
-static int seize(const char *machine, const char *path, struct apmp_rundir *ret, char *ret_why,
+static int seize(const char *machine, const char *path, struct apmp_folder *ret, char *ret_why,
 		 size_t size)
 {
 	pid_t box;
@@ -261,12 +261,19 @@ static int seize(const char *machine, const char *path, struct apmp_rundir *ret,
 
 	for (int waited_ms = 0;; waited_ms += SEIZE_MS) {
 		error = apmp_rundir_seize(path, SEIZE_MS, ret, ret_why, size);
-		if (error != -EBUSY || waited_ms >= APMP_RUNDIR_WAIT_MS ||
-		    apmp_rundir_alive(machine, &box) > 0)
+		if (error != -EBUSY || apmp_rundir_alive(machine, &box) > 0)
 			return error;
+		if (waited_ms >= APMP_FOLDER_WAIT_MS)
+			break;
 		kill_stopped_guard(path);
 	}
+	snprintf(ret_why, size,
+		 "what the last machine \"%s\" left is still being removed, for more than %d ms "
+		 "now: see who holds %s/pid",
+		 machine, APMP_FOLDER_WAIT_MS, path);
+	return -EBUSY;
 }
+
 
 /* One group of the machine. */
 static int clean_group(const char *machine, const char *path, json_t *said)
@@ -295,7 +302,7 @@ static int clean_group(const char *machine, const char *path, json_t *said)
 }
 
 /* The group that the box noted in its run directory, and those found where ours would be made. */
-static int clean_groups(const char *machine, const struct apmp_rundir *rundir, json_t *said)
+static int clean_groups(const char *machine, const struct apmp_folder *rundir, json_t *said)
 {
 	int n, count, removed = 0, error = 0;
 	char path[PATH_MAX], **paths;
@@ -328,7 +335,7 @@ static int clean_groups(const char *machine, const struct apmp_rundir *rundir, j
 }
 
 /* Processes, groups, run directory.  rundir: locked, or NULL where there is none. */
-static int clean_locked(const char *machine, const char *path, struct apmp_rundir *rundir,
+static int clean_locked(const char *machine, const char *path, struct apmp_folder *rundir,
 			json_t *said)
 {
 	int removed = 0, n = kill_marked(machine, path, rundir, NULL, said);
@@ -369,7 +376,7 @@ static int machine_path(const char *machine, char *ret_path, size_t size)
 int apmp_leftover_clean(const char *machine, json_t *said)
 {
 	char path[PATH_MAX], why[PATH_MAX + 256];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	int result;
 
 	if (!apmp_name_valid(machine))
@@ -522,7 +529,7 @@ int apmp_leftover_look(json_t *said)
 void apmp_leftover_guard(const char *machine, const char *rundir_path, const char *mark_text)
 {
 	char why[PATH_MAX + 256];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct mark mark;
 	int error;
 
@@ -530,7 +537,7 @@ void apmp_leftover_guard(const char *machine, const char *rundir_path, const cha
 		return;
 	/* Whoever holds the lock already is a new box or another cleaner; what carries this very
 	 * mark is nobody else's all the same. */
-	error = apmp_rundir_seize(rundir_path, APMP_RUNDIR_WAIT_MS, &rundir, why, sizeof(why));
+	error = apmp_rundir_seize(rundir_path, APMP_FOLDER_WAIT_MS, &rundir, why, sizeof(why));
 	while (kill_marked(machine, rundir_path, error ? NULL : &rundir, &mark, NULL) == -ETIMEDOUT)
 		;
 	if (error && error != -ENOENT)

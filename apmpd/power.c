@@ -74,28 +74,38 @@ static void close_inherited(void)
 		close(fd);
 }
 
-int apmp_power_on(const struct machine *machine, const struct apmp_power_how *how)
+/* The box as a child, whose word is waited for. */
+static int start_box(const struct machine *machine, const struct apmp_power_how *how,
+		     struct apmp_nvram_store *nvram)
 {
 	int pair[2], code;
 	pid_t pid;
 
-	close_inherited();
-	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
-	    check_supplies(machine))
-		return 1;
-	if (how->foreground)
-		return apmp_box_main(machine, how, -1);
 	fflush(NULL);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (pid = fork()) < 0) {
 		fprintf(stderr, "apmp: cannot start the box: %s\n", strerror(errno));
+		apmp_nvram_store_close(nvram, false);
 		return 1;
 	}
 	if (pid == 0) {
 		close(pair[0]);
-		exit(apmp_box_main(machine, how, pair[1]));
+		exit(apmp_box_main(machine, how, nvram, pair[1]));
 	}
 	close(pair[1]);
+	apmp_nvram_store_close(nvram, true);
 	code = apmp__box_word_wait(pair[0], pid);
 	close(pair[0]);
 	return code;
+}
+
+int apmp_power_on(const struct machine *machine, const struct apmp_power_how *how)
+{
+	static struct apmp_nvram_store nvram;
+
+	close_inherited();
+	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
+	    check_supplies(machine) || apmp_nvram_store_open(machine->name.text, how->fresh, &nvram))
+		return 1;
+	return how->foreground ? apmp_box_main(machine, how, &nvram, -1)
+			       : start_box(machine, how, &nvram);
 }

@@ -35,7 +35,7 @@ struct apmp_process *apmp_process_list_find(struct apmp_process_list *list, pid_
  * session whose leader is chosen; then lets go of the caller and its ancestors. */
 void apmp_process_list_close_over(struct apmp_process_list *list);
 
-/* Chooses, besides those that are chosen already, everybody who has one of these uids, whether real,
+/* Chooses, besides those that are chosen already, everybody who has one of these uids: real,
  * effective, saved or of the file system.  Returns how many of them have not ended. */
 size_t apmp_process_list_choose_uids(struct apmp_process_list *list, uid_t first, uid_t count);
 

@@ -85,6 +85,17 @@ static void take_fifo(int priority)
 		sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
 }
 
+/* The kernel's choice, when memory is short, is then a program and not what runs the machine. */
+static void be_expendable(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return; /* /proc is read-only: then it is chosen by its size */
+	(void)!write(fd, "1000", 4);
+	close(fd);
+}
+
 /* A partition's uid may have no way into the folder of who started the program. */
 static int enter_folder(const struct apmp_spawn *what)
 {
@@ -117,6 +128,8 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
 	if (what->nofile && setrlimit(RLIMIT_NOFILE, what->nofile) < 0)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
+	if (what->expendable)
+		be_expendable();
 	take_fifo(what->fifo_priority);
 	error = what->uid ? apmp_partition_uid_become(what->uid, what->reach) : 0;
 	if (error) {

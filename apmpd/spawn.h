@@ -25,6 +25,7 @@ struct apmp_spawn {
 	const struct rlimit *nofile; /* NULL: the box's */
 	uid_t uid;		     /* see partition_uid.h; 0: the user of the box */
 	bool reach;		     /* with uid: program is found and executed as by the box */
+	bool expendable;	     /* the first to go where the host has no memory left */
 	int fifo_priority; /* SCHED_FIFO for its first thread, if it can be had; 0: not wanted */
 };
 

@@ -10,16 +10,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chaos/console_kills.h"
 #include "chaos/kills.h"
 
 static void usage(FILE *out)
 {
-	fputs("usage: apmp chaos kills [--name MACHINE] [--count N] [--seed N] [--json]\n"
+	fputs("usage: apmp chaos kills [--console] [--name MACHINE] [--count N] [--seed N] "
+	      "[--json]\n"
 	      "       apmp chaos sim [OPTION]...\n"
 	      "\n"
 	      "kills  ends members at random points of create, join, leave, tick and migrate,\n"
 	      "       boots them again, and checks after each that no CPU is lost or has two\n"
 	      "       owners and that the set is whole; prints where the kills landed\n"
+	      "       --console: ends the console at random stores of changes of the\n"
+	      "       configuration instead, and checks after each that the tree is as before\n"
+	      "       or as after; for that a CPU, a bus and 4M of memory must be nobody's\n"
 	      "sim    the same protocols under a seeded scheduler and a virtual clock;\n"
 	      "       apmp chaos sim --help\n"
 	      "\n"
@@ -46,13 +51,16 @@ static int exec_sim(char **argv)
 
 static int kills(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"name", required_argument, NULL, 'n'}, {"count", required_argument, NULL, 'c'},
-	    {"seed", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
+						{"count", required_argument, NULL, 'c'},
+						{"seed", required_argument, NULL, 's'},
+						{"json", no_argument, NULL, 'j'},
+						{"console", no_argument, NULL, 'C'},
+						{"help", no_argument, NULL, 'h'},
+						{NULL, 0, NULL, 0}};
 	uint64_t count = 100, seed = (uint64_t)time(NULL);
 	const char *name = NULL;
-	bool json = false;
+	bool json = false, console = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -69,6 +77,9 @@ static int kills(int argc, char **argv)
 		case 'j':
 			json = true;
 			break;
+		case 'C':
+			console = true;
+			break;
 		case 'h':
 			usage(stdout);
 			return 0;
@@ -81,7 +92,8 @@ static int kills(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
-	return chaos_kills(name, count, seed, json);
+	return console ? chaos_console_kills(name, count, seed, json)
+		       : chaos_kills(name, count, seed, json);
 }
 
 int main(int argc, char **argv)

@@ -25,6 +25,7 @@
 
 #include "cli/apply_record.h"
 #include "cli/plan.h"
+#include "cli/several.h"
 #include "cli/table.h"
 
 enum {
@@ -76,14 +77,6 @@ static void take_signals(struct applying *a)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then false. */
 static bool wait_for(const struct applying *a, int fd, long long ms)
 {
@@ -103,16 +96,11 @@ static bool is_error(const char *error, const char *name)
 	       strcmp(error + sizeof(VARLINK_MACHINE), name) == 0;
 }
 
-static bool may_pass(const char *error)
-{
-	return is_error(error, "Busy") || is_error(error, "Bound") || is_error(error, "Locked");
-}
-
 /* Waits for something to happen in the machine, at most until then. */
 static void wait_for_event(struct applying *a, long long until)
 {
 	struct varlink_reply reply = {0};
-	long long left = until - now_ms();
+	long long left = until - cli_now_ms();
 	bool more = true;
 
 	if (!a->events && cli_machine_connect(&a->machine, &a->events) == 0 &&
@@ -188,7 +176,7 @@ static void step_done(struct applying *a, const json_t *step, const json_t *answ
 
 static enum ended do_step(struct applying *a, const json_t *step)
 {
-	const long long until = now_ms() + a->wait_ms;
+	const long long until = cli_now_ms() + a->wait_ms;
 
 	for (;;) {
 		struct varlink_reply reply = {0};
@@ -201,7 +189,7 @@ static enum ended do_step(struct applying *a, const json_t *step)
 			varlink_reply_fini(&reply);
 			return ENDED_DONE;
 		}
-		if (!may_pass(reply.error) || now_ms() >= until) {
+		if (!cli_may_pass(reply.error) || cli_now_ms() >= until) {
 			a->refusal = reply;
 			if (is_error(reply.error, "Storage")) { /* made, but not for ever */
 				step_done(a, step, reply.parameters);

@@ -33,6 +33,21 @@ static bool counts_nothing(const json_t *value, const char *key)
 	return false;
 }
 
+/* "assign_memory", the name of a callback, as words; without the noun with which what begins. */
+static char *change_text(const char *change, const char *what)
+{
+	const char *noun = strrchr(change, '_');
+	size_t length = strlen(change);
+	char *words;
+
+	if (noun && what && strncmp(what, noun + 1, strlen(noun + 1)) == 0)
+		length = (size_t)(noun - change);
+	words = cli_text("%.*s", (int)length, change);
+	for (char *at = words; *at; at++)
+		*at = *at == '_' ? ' ' : *at;
+	return words;
+}
+
 /* A field as it stands in a sentence; NULL: there is none, or nothing is in it. */
 static char *field_text(const json_t *event, const char *key)
 {
@@ -46,13 +61,8 @@ static char *field_text(const json_t *event, const char *key)
 		return cli_size_text((unsigned long long)json_integer_value(value));
 	if (text && strcmp(text, memory) == 0)
 		return cli_text("of memory");
-	if (text && strcmp(key, "change") == 0) { /* "assign_memory": the name of a callback */
-		char *words = cli_text("%s", text);
-
-		for (char *at = words; *at; at++)
-			*at = *at == '_' ? ' ' : *at;
-		return words;
-	}
+	if (text && strcmp(key, "change") == 0)
+		return change_text(text, what);
 	if (text)
 		return *text ? cli_text("%s", text) : NULL;
 	if (json_is_integer(value) && length > 3 && strcmp(key + length - 3, "_ns") == 0)

@@ -19,22 +19,32 @@ const struct cli_fault cli_faults[CLI_FAULTS] = {
     {"cont", "a partition that was stopped goes on (SIGCONT): late, and it must notice"},
 };
 
-int cli_chaos_list(struct cli *cli, const struct cli_args *args)
+static json_t *faults_json(void)
 {
 	json_t *list = json_array();
-	struct table *table = table_create("FAULT WHAT-HAPPENS");
 
-	(void)args;
-	for (size_t i = 0; i < CLI_FAULTS; i++) {
-		table_string(table, NULL, cli_faults[i].name);
-		table_string(table, NULL, cli_faults[i].about);
+	for (size_t i = 0; i < CLI_FAULTS; i++)
 		json_array_append_new(list, json_pack("{s:s, s:s}", "fault", cli_faults[i].name,
 						      "about", cli_faults[i].about));
-	}
-	if (cli->json)
+	return list;
+}
+
+int cli_chaos_list(struct cli *cli, const struct cli_args *args)
+{
+	json_t *list = faults_json();
+
+	(void)args;
+	if (cli->json) {
 		cli_print_json(list);
-	else
+	} else {
+		struct table *table = table_create("FAULT WHAT-HAPPENS");
+
+		for (size_t i = 0; i < CLI_FAULTS; i++) {
+			table_string(table, NULL, cli_faults[i].name);
+			table_string(table, NULL, cli_faults[i].about);
+		}
 		table_print(table, cli);
+	}
 	json_decref(list);
 	return CLI_DONE;
 }
@@ -96,11 +106,25 @@ static void add_passed(const struct machine *machine, const json_t *points)
 	varlink_reply_fini(&reply);
 }
 
+static void print_points(const struct cli *cli, const json_t *points)
+{
+	struct table *table = table_create("POINT PASSED-BY FIGURE ABOUT");
+
+	for (size_t i = 0; i < json_array_size(points); i++) {
+		const json_t *point = json_array_get(points, i);
+
+		table_string(table, NULL, cli_string(point, "name"));
+		table_cell(table, NULL, cli_names_text(json_object_get(point, "parties")));
+		table_string(table, NULL, cli_string(point, "figure"));
+		table_string(table, NULL, cli_string(point, "about"));
+	}
+	table_print(table, cli);
+}
+
 int cli_chaos_points(struct cli *cli, const struct cli_args *args)
 {
 	struct cli quiet = *cli;
 	struct machine machine;
-	struct table *table;
 	json_t *points;
 	int code;
 
@@ -113,19 +137,10 @@ int cli_chaos_points(struct cli *cli, const struct cli_args *args)
 	points = points_json();
 	if (code == CLI_DONE && !machine.bare)
 		add_passed(&machine, points);
-	table = table_create("POINT PASSED-BY FIGURE ABOUT");
-	for (size_t i = 0; i < json_array_size(points); i++) {
-		const json_t *point = json_array_get(points, i);
-
-		table_string(table, NULL, cli_string(point, "name"));
-		table_cell(table, NULL, cli_names_text(json_object_get(point, "parties")));
-		table_string(table, NULL, cli_string(point, "figure"));
-		table_string(table, NULL, cli_string(point, "about"));
-	}
 	if (cli->json)
 		cli_print_json(points);
 	else
-		table_print(table, cli);
+		print_points(cli, points);
 	json_decref(points);
 	return CLI_DONE;
 }

@@ -19,6 +19,7 @@
 #define MACHINE VARLINK_MACHINE "."
 #define SERVICE VARLINK_SERVICE "."
 #define CLI	"org.apmp.cli."
+#define ASKED	"{asked}: "
 
 static const struct sentence {
 	const char *error;
@@ -56,6 +57,16 @@ static char *partition_name(const struct filling *filling)
 	return *name ? cli_text("%.*s", (int)strcspn(name, "\""), name) : NULL;
 }
 
+/* What stood in the way, if that is a partition or a community: "partition \"beta\"". */
+static char *holder(const struct filling *filling)
+{
+	const char *what = string_of(filling, "what");
+
+	if (!what || (strncmp(what, "partition ", 10) != 0 && strncmp(what, "community ", 10) != 0))
+		return NULL;
+	return cli_text("%s", what);
+}
+
 /* States of the contract that are no words of a sentence. */
 static const char *state_words(const char *state)
 {
@@ -91,9 +102,11 @@ static char *render(const struct filling *filling, const char *key)
 	const char *text = json_string_value(value);
 
 	if (strcmp(key, "asked") == 0)
-		return cli_text("%s", filling->asked ? filling->asked : "this was refused");
+		return filling->asked ? cli_text("%s", filling->asked) : NULL;
 	if (strcmp(key, "partition_name") == 0)
 		return partition_name(filling);
+	if (strcmp(key, "holder") == 0)
+		return holder(filling);
 	if (strcmp(key, "granule") == 0)
 		return cli_size_text(APMP_GRANULE);
 	if (text && strcmp(key, "state") == 0)
@@ -118,6 +131,9 @@ static char *fill(const char *template, const struct filling *filling)
 	FILE *out = open_memstream(&text, &size);
 	bool complete = true;
 
+	/* Who did not say what was wanted hears the rest. */
+	if (!filling->asked && strncmp(template, ASKED, strlen(ASKED)) == 0)
+		template += strlen(ASKED);
 	while (out && complete && *template) {
 		size_t plain = strcspn(template, "{");
 		size_t length = strcspn(template + plain, "}");

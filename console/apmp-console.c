@@ -123,6 +123,24 @@ static void tell_on(struct console *c, const char *text, bool failed)
 		apmp_store_release(&c->state->announced, 1);
 }
 
+/* Names the partitions that would have booted, had they enough. */
+static void add_held(struct console *c, char *text, size_t size)
+{
+	struct apmp_missing missing;
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		const struct partition *p = &c->partition[i];
+		size_t length = strlen(text);
+
+		if (boots_now(p) && apmp_template_check(&c->tw.tree, p->handle, &missing))
+			snprintf(text + length, size - length,
+				 "; partition \"%s\" is held: %s wanted %llu, had %llu", p->name,
+				 console_part_name(missing.type),
+				 (unsigned long long)missing.wanted,
+				 (unsigned long long)missing.had);
+	}
+}
+
 void console_check_on(struct console *c)
 {
 	char text[APMP_BOX_TEXT_SIZE];
@@ -148,6 +166,7 @@ void console_check_on(struct console *c)
 	}
 	snprintf(text, sizeof(text), "machine %s is on: %u %s, %s", c->machine, members,
 		 members == 1 ? "member" : "members", c->backend);
+	add_held(c, text, sizeof(text));
 	tell_on(c, text, false);
 }
 
@@ -273,6 +292,7 @@ int main(void)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* ulimit -f: a write beyond it shall fail, not kill */
 	console_env_init(c);
 	if (uv_loop_init(&c->loop))
 		return 1;

@@ -3,9 +3,9 @@
  *
  * WHAT      The box is one thread that does short things at once, so the console waits for those
  *           (box_link_call): what it does next needs the answer anyway, and a straight function is
- *           easier to prove than a chain of continuations.  Only KILL takes as long as a process
- *           takes to die, and is posted.
- * LIMITS    BOX_LINK_PENDING posted requests that somebody waits for: the KILLs.
+ *           easier to prove than a chain of continuations.  What takes as long as a process takes
+ *           to die (KILL), as a disk (NVRAM) or as a file system (RUN) is posted.
+ * LIMITS    BOX_LINK_PENDING posted requests that somebody waits for.
  */
 #include "console/box_link.h"
 
@@ -196,21 +196,31 @@ int box_link_call(struct box_link *link, struct apmp_box_request *request, const
 void box_link_post(struct box_link *link, struct apmp_box_request *request, box_done_handler *done,
 		   void *ctx)
 {
-	box_link_post_fd(link, request, -1, done, ctx);
+	box_link_post_fds(link, request, NULL, 0, done, ctx);
 }
 
-void box_link_post_fd(struct box_link *link, struct apmp_box_request *request, int fd,
-		      box_done_handler *done, void *ctx)
+void box_link_post_fds(struct box_link *link, struct apmp_box_request *request, const int *fds,
+		       unsigned fd_count, box_done_handler *done, void *ctx)
 {
 	uint32_t i = 0;
 
-	send_request(link, request, &fd, fd >= 0);
+	send_request(link, request, fds, fd_count);
 	if (!done)
 		return;
 	while (i < BOX_LINK_PENDING && link->pending[i].seq)
 		i++;
-	apmp_assert(i < BOX_LINK_PENDING); /* at most one KILL for each partition, and a second */
+	/* Besides programs, which ask first, one KILL for each partition, a second, and NVRAM. */
+	apmp_assert(i < BOX_LINK_PENDING);
 	link->pending[i].seq = request->seq;
 	link->pending[i].done = done;
 	link->pending[i].ctx = ctx;
+}
+
+bool box_link_crowded(const struct box_link *link)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < BOX_LINK_PENDING; i++)
+		count += link->pending[i].seq != 0;
+	return count >= BOX_LINK_PENDING / 2;
 }

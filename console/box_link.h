@@ -4,6 +4,7 @@
 #ifndef APMP_CONSOLE_BOX_LINK_H
 #define APMP_CONSOLE_BOX_LINK_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "shm/wire/box.h"
@@ -15,7 +16,7 @@ typedef void box_event_handler(struct box_link *link, const struct apmp_box_even
 			       const int *fds, unsigned fd_count);
 typedef void box_done_handler(void *ctx, const struct apmp_box_event *event);
 
-#define BOX_LINK_PENDING 128u
+#define BOX_LINK_PENDING 512u
 
 struct box_link {
 	int sock;
@@ -51,8 +52,11 @@ __attribute__((warn_unused_result)) int box_link_call(struct box_link *link,
  * most BOX_LINK_PENDING with a done wait at a time. */
 void box_link_post(struct box_link *link, struct apmp_box_request *request, box_done_handler *done,
 		   void *ctx);
-/* The same with a descriptor, which stays the caller's. */
-void box_link_post_fd(struct box_link *link, struct apmp_box_request *request, int fd,
-		      box_done_handler *done, void *ctx);
+/* The same with descriptors, which stay the caller's. */
+void box_link_post_fds(struct box_link *link, struct apmp_box_request *request, const int *fds,
+		       unsigned fd_count, box_done_handler *done, void *ctx);
+
+/* Whether half of what can be posted is waited for: the rest is for the fences. */
+bool box_link_crowded(const struct box_link *link);
 
 #endif

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "console/configure.h"
+#include "console/console_configure.h"
 #include "shm/shared.h"
 
 static void send_reply(struct partition *p, const struct apmp_call_reply *reply, int fd)

@@ -205,12 +205,17 @@ void console_durable_forget(struct console *c, const void *ctx);
 /* nvram_text.c: what NVRAM holds; to be freed.  NULL: no memory. */
 char *console_nvram_text(struct console *c);
 
+/* Whether so many more processes and threads could be started now.  -EAGAIN, -ENOMEM: *ret_event has
+ * wanted (arg 0), had (arg 1), and in text of what, by which limit; -errno of the box. */
+__attribute__((warn_unused_result)) int console_room(struct console *c, uint64_t threads,
+						     struct apmp_box_event *ret_event);
+
 /* lifecycle.c */
 enum boot_error {
 	BOOT_OK = 0,
 	BOOT_RUNNING,
 	BOOT_MISSING,	 /* it lacks components: it is held until it has enough [0065, 0079] */
-	BOOT_NOT_ENOUGH, /* the host has too little memory */
+	BOOT_NOT_ENOUGH, /* the host has too little memory, or may start too few processes */
 	BOOT_HOST,
 };
 /* What people call the parts that the template asks for. */
@@ -222,7 +227,8 @@ struct boot_refusal {
 	int err;
 	char text[APMP_BOX_TEXT_SIZE];
 };
-/* within, when it isn't NULL: called inside the update that begins the new life, before its commit. */
+/* within, when it isn't NULL: called inside the update that begins the new life, before its
+ * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
@@ -235,7 +241,8 @@ __attribute__((warn_unused_result)) int console_channel_open(struct partition *p
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);
 void console_callback_reply(struct partition *p, uint64_t seq, int error);
-/* Callbacks whose changes are durable up to level are answered; error: they could not be written. */
+/* Callbacks whose changes are durable up to level are answered; error: they could not be
+ * written. */
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
@@ -281,6 +288,10 @@ json_t *console_trace(struct console *c, const json_t *who);
 void console_run(struct console *c, struct varlink_call *call, const json_t *parameters);
 void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);
+
+/* box_fault.c: the box's own flight recorder; its end, which is a power failure. */
+struct apmp_recorder *console_box_recorder(struct console *c);
+void console_kill_box(struct console *c, struct varlink_call *call);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
 void port_close(struct partition *p);

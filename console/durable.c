@@ -106,7 +106,7 @@ void console_save(struct console *c)
 		cannot_save(c, fd);
 		return;
 	}
-	box_link_post_fd(&c->box, &request, fd, on_saved, c);
+	box_link_post_fds(&c->box, &request, &fd, 1, on_saved, c);
 	close(fd);
 }
 

@@ -66,9 +66,9 @@ static int place_memory(struct console *c, const char *what, int32_t community, 
 	if (count < 0) {
 		snprintf(
 		    c->why, sizeof(c->why),
-		    "%s: %llu bytes of memory wanted, %llu of them find no place: a memory "
+		    "%s: %lluM of memory wanted, %lluM of that find no place: a memory "
 		    "subsystem that a community uses can't also serve partitions outside of it",
-		    what, (unsigned long long)size, (unsigned long long)(size - had));
+		    what, (unsigned long long)size >> 20, (unsigned long long)(size - had) >> 20);
 		return count;
 	}
 	for (int i = 0; i < count && !err; i++) {
@@ -320,6 +320,7 @@ static int adopt(struct console *c)
 		err = open_partitions(c); /* those of the repaired tree */
 	if (err < 0)
 		return err;
+	console_ram_drop(c, GCT_NONE); /* memory that nobody has any more */
 	console_count_cpus(c);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
 		console_settle_transit(c, cpu);

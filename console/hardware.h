@@ -28,7 +28,7 @@ struct apmp_tree_spec console_sbb_spec(const struct console *c, uint64_t id);
 struct apmp_tree_spec console_cpu_spec(int32_t sbb, const struct console_cpu *cpu);
 struct apmp_tree_spec console_iop_spec(int32_t sbb, uint64_t id);
 struct apmp_tree_spec console_bus_spec(int32_t iop, uint64_t id);
-/* A memory subsystem, and what is part of it: the controller, and the descriptor of memory at pa. */
+/* A memory subsystem, and what is part of it: controller, and descriptor of memory at pa. */
 struct apmp_tree_spec console_subsystem_spec(int32_t sbb, uint64_t id);
 struct apmp_tree_spec console_controller_spec(int32_t sbb, int32_t subsystem, uint64_t id);
 struct apmp_tree_spec console_desc_spec(int32_t sbb, int32_t subsystem, uint64_t pa);

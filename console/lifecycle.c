@@ -79,10 +79,40 @@ static enum boot_error check_parts(struct partition *p, uint32_t *ret_primary,
 	return BOOT_OK;
 }
 
+/* The host has not enough of it: what, in r->text, and how much. */
+static enum boot_error refuse_short(struct boot_refusal *r, const struct apmp_box_event *event)
+{
+	return refuse(r, BOOT_NOT_ENOUGH, r->text, event->arg[0], event->arg[1]);
+}
+
+/* An instance has a thread for its clock, and one for each CPU that it begins with. */
+static enum boot_error check_room(struct partition *p, struct boot_refusal *r)
+{
+	struct console *c = p->console;
+	struct apmp_box_event event;
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node n;
+	uint64_t threads = 1;
+	int err;
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0)
+		threads += n.owner == p->handle;
+	err = console_room(c, threads, &event);
+	if (err != -EAGAIN && err != -ENOMEM)
+		return BOOT_OK; /* what the box can't tell is found out by the start */
+	(void)refuse_short(r, &event);
+	memcpy(r->text, event.text, sizeof(r->text));
+	return BOOT_NOT_ENOUGH;
+}
+
 static enum boot_error refuse_memory(struct boot_refusal *r, const struct apmp_box_event *event)
 {
-	if (event->error == -ENOMEM)
-		return refuse(r, BOOT_NOT_ENOUGH, "bytes of memory", event->arg[0], event->arg[1]);
+	if (event->error == -ENOMEM) {
+		(void)refuse_short(r, event);
+		snprintf(r->text, sizeof(r->text), "bytes of memory (%.200s)", event->text);
+		return BOOT_NOT_ENOUGH;
+	}
 	(void)refuse(r, BOOT_HOST, "memory", 0, 0);
 	r->err = -event->error;
 	memcpy(r->text, event->text, sizeof(r->text));
@@ -229,6 +259,8 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	if (console_running(p))
 		return refuse(ret_refusal, BOOT_RUNNING, "", 0, 0);
 	error = check_parts(p, &primary, ret_refusal);
+	if (!error)
+		error = check_room(p, ret_refusal);
 	if (!error)
 		error = make_memory(p, ret_refusal);
 	if (error)

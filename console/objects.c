@@ -3,9 +3,9 @@
  *
  * A table of what exists, filled by the box's OBJECT events at start and by MAKE afterwards.
  *
- * The id of a RAM object is the physical address where it begins plus OWNER_PAGES(owner) pages, less
- * than the granule: two owners that had an address one after the other never have one memory.  One
- * object holds as many fragments as lie in it, so a fragment may be split without moving anything.
+ * The id of a RAM object is the physical address where it begins plus owner_pages() pages, less
+ * than the granule: two owners that had an address one after the other never have one memory.
+ * One object holds as many fragments as lie in it, so a fragment may be split and nothing moves.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -80,6 +80,13 @@ int console_object_need(struct console *c, uint32_t kind, uint64_t id, uint64_t 
 	if (!err)
 		console_object_add(c, kind, id, size, fds, 2);
 	return err;
+}
+
+int console_room(struct console *c, uint64_t threads, struct apmp_box_event *ret_event)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_ROOM, .arg = {threads}};
+
+	return box_link_call(&c->box, &request, NULL, 0, ret_event, NULL);
 }
 
 void *console_object_map(struct console *c, uint32_t kind, uint64_t id)

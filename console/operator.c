@@ -51,6 +51,7 @@ static void on_trace(struct varlink_call *call, const json_t *parameters, void *
 	json_array_foreach(who, i, name)
 	{
 		if (strcmp(json_string_value(name), "console") != 0 &&
+		    strcmp(json_string_value(name), "box") != 0 &&
 		    !console_partition(ctx, json_string_value(name))) {
 			no_such_partition(call, json_string_value(name));
 			return;
@@ -260,6 +261,21 @@ static void ask_migration(struct varlink_call *call, struct console *c, int cpu_
 	}
 }
 
+/* A CPU that comes for the first time is another thread there. */
+static bool has_room(struct varlink_call *call, struct partition *to)
+{
+	struct apmp_box_event event;
+	int err = console_room(to->console, 1, &event);
+
+	if (err != -EAGAIN && err != -ENOMEM)
+		return true; /* what the box can't tell is found out by trying */
+	varlink_call_error(call, "NotEnough",
+			   json_pack("{s:s,s:s,s:I,s:I}", "partition", to->name, "what", event.text,
+				     "wanted", (json_int_t)event.arg[0], "had",
+				     (json_int_t)event.arg[1]));
+	return false;
+}
+
 static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -283,7 +299,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
 						   to->name, "elapsed_ns", 0, "steps",
 						   migration_steps((int)cpu_idx, from, to)));
-	else
+	else if (has_room(call, to))
 		ask_migration(call, c, (int)cpu_idx, from, to,
 			      json_is_true(json_object_get(parameters, "loan")));
 }
@@ -322,16 +338,17 @@ static void strike(struct varlink_call *call, struct partition *p, const char *f
 	varlink_call_reply(call, NULL);
 }
 
-/* Why a fault can't strike this party at that point; false: it can. */
+/* Why a fault can't strike this party (no partition: the box, or the console) at that point; false:
+ * it can. */
 static bool never_strikes(struct varlink_call *call, const char *fault, const struct partition *p,
-			  const char *point)
+			  bool box, const char *point)
 {
-	uint32_t who = p ? APMP_PARTY_INSTANCE : APMP_PARTY_CONSOLE;
+	uint32_t who = p ? APMP_PARTY_INSTANCE : box ? APMP_PARTY_BOX : APMP_PARTY_CONSOLE;
 	uint32_t parties = apmp_point_parties(apmp_point_find(point));
 	const char *other = parties & APMP_PARTY_INSTANCE  ? "instances pass"
 			    : parties & APMP_PARTY_CONSOLE ? "the console passes"
 							   : "the box passes";
-	char name[64] = "the console", reason[256];
+	char name[64], reason[256];
 
 	if (strcmp(fault, "kill") != 0)
 		snprintf(
@@ -339,8 +356,10 @@ static bool never_strikes(struct varlink_call *call, const char *fault, const st
 		    "%s strikes at once and not at a point: leave the point out, or kill there",
 		    fault);
 	else if (!(parties & who)) {
-		if (p)
-			snprintf(name, sizeof(name), "partition \"%s\"", p->name);
+		snprintf(name, sizeof(name), p ? "partition \"%s\"" : "the %s",
+			 p     ? p->name
+			 : box ? "box"
+			       : "console");
 		snprintf(reason, sizeof(reason), "%s never passes %s: %s it", name, point, other);
 	} else {
 		return false;
@@ -357,19 +376,20 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	struct partition *p = console_partition(c, name);
 	const json_t *count = json_object_get(parameters, "count");
 	json_int_t nth = json_is_integer(count) ? json_integer_value(count) : 1;
-	struct apmp_recorder *rec = p ? p->recorder : c->recorder;
+	bool box = !p && strcmp(name, "box") == 0;
+	struct apmp_recorder *rec = p ? p->recorder : box ? console_box_recorder(c) : c->recorder;
 	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
 		     : strcmp(fault, "stop") == 0 ? SIGSTOP
 		     : strcmp(fault, "cont") == 0 ? SIGCONT
 						  : 0;
 
-	if (!p && strcmp(name, "console") != 0)
+	if (!p && !box && strcmp(name, "console") != 0)
 		no_such_partition(call, name);
-	else if (!signal)
+	else if (!signal || (box && signal != SIGKILL))
 		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
 	else if (point && apmp_point_find(point) == APMP_P_NONE)
 		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
-	else if (point && never_strikes(call, fault, p, point))
+	else if (point && never_strikes(call, fault, p, box, point))
 		return;
 	else if (nth < 0 || nth > INT32_MAX || (!nth && !point))
 		varlink_call_invalid(call, "count");
@@ -383,6 +403,8 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, NULL);
 	} else if (p) {
 		strike(call, p, fault, signal);
+	} else if (box) {
+		console_kill_box(c, call);
 	} else if (signal == SIGCONT) {
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s}", "reason",
@@ -396,9 +418,10 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 }
 
 /* How often a point was passed since power on, by all parties. */
-static uint64_t passed(const struct console *c, uint32_t point)
+static uint64_t passed(struct console *c, uint32_t point)
 {
-	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]);
+	uint64_t count = apmp_load_relaxed(&c->recorder->count[point]) +
+			 apmp_load_relaxed(&console_box_recorder(c)->count[point]);
 
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		if (c->partition[i].exists)

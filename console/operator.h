@@ -6,7 +6,7 @@
 #ifndef APMP_CONSOLE_OPERATOR_H
 #define APMP_CONSOLE_OPERATOR_H
 
-#include "console/configure.h"
+#include "console/console_configure.h"
 
 struct console_method {
 	const char *name; /* NULL ends a list */

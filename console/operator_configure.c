@@ -1,5 +1,6 @@
 /*
- * operator_configure.c - the administrator divides the machine: partitions, communities, CPUs, buses.
+ * operator_configure.c - the administrator divides the machine: partitions, communities, CPUs,
+ * buses.
  *
  * WHAT      Each method is one request of shm/call.h with the administrator as its author.  What it
  *           changed is answered when it is in non-volatile memory.

@@ -27,11 +27,11 @@ static void no_memory(struct console *c, struct varlink_call *call, uint64_t wan
 	console_refused(c, call, &why, -ENOMEM);
 }
 
-static void misaligned(struct console *c, struct varlink_call *call)
+static void refused_for(struct console *c, struct varlink_call *call, enum apmp_reason reason)
 {
-	struct apmp_configured why = {.reason = APMP_REASON_ALIGNMENT};
+	struct apmp_configured why = {.reason = reason};
 
-	console_refused(c, call, &why, -EINVAL);
+	console_refused(c, call, &why, -apmp_reason_info(reason)->err);
 }
 
 /* Fragments in the order of their addresses; idx counts them over all descriptors. */
@@ -74,8 +74,9 @@ static json_t *piece_json(uint64_t pa, uint64_t size)
 
 /* ---- giving ---- */
 
-/* What kind of memory the owner gets; a partition's first is what it boots from [0097]. */
-static uint32_t flags_for(struct console *c, int32_t owner)
+/* What kind of memory the owner gets; a partition boots from its first that is large enough
+ * [0097]. */
+static uint32_t flags_for(struct console *c, int32_t owner, uint64_t size)
 {
 	struct fragments all = all_fragments(c);
 	struct apmp_tree_fragment f;
@@ -85,7 +86,7 @@ static uint32_t flags_for(struct console *c, int32_t owner)
 	while (next_fragment(&all, &f))
 		if (f.owner == owner && f.flags & GCT_MEM_BASE)
 			return GCT_MEM_PRIVATE;
-	return GCT_MEM_PRIVATE | GCT_MEM_BASE;
+	return GCT_MEM_PRIVATE | (size >= CONSOLE_BASE_ALLOC ? GCT_MEM_BASE : 0);
 }
 
 /* The SBB of its first CPU. */
@@ -113,10 +114,9 @@ static void undo(struct console *c, const struct console_piece *pieces, int coun
 	}
 }
 
-static void give(struct console *c, struct varlink_call *call, int32_t owner,
+static void give(struct console *c, struct varlink_call *call, int32_t owner, uint64_t flags,
 		 const struct console_piece *pieces, int count)
 {
-	uint64_t flags = flags_for(c, owner);
 	json_t *list = json_array();
 	struct apmp_tree_fragment f;
 	bool active = true;
@@ -143,31 +143,31 @@ static void give(struct console *c, struct varlink_call *call, int32_t owner,
 static void on_assign(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
-	uint64_t size = bytes_of(parameters, "size"), had;
+	uint64_t size = bytes_of(parameters, "size"), pa = bytes_of(parameters, "pa"), had;
 	int32_t owner = console_wanted_owner(c, call, text_of(parameters, "to"));
-	struct console_piece pieces[CONSOLE_PIECES];
-	bool first;
-	int count;
+	struct console_piece pieces[CONSOLE_PIECES] = {{.pa = pa, .size = size}};
+	uint32_t flags;
+	int count = 1;
 
 	if (!owner)
 		return;
 	if (!size || size % APMP_GRANULE) {
-		misaligned(c, call);
+		refused_for(c, call, APMP_REASON_ALIGNMENT);
 		return;
 	}
-	if (json_object_get(parameters, "pa")) {
-		pieces[0] = (struct console_piece){.pa = bytes_of(parameters, "pa"), .size = size};
-		give(c, call, owner, pieces, 1);
-		return;
-	}
-	first = flags_for(c, owner) & GCT_MEM_BASE;
-	count = console_plan_memory(c, owner, home_of(c, owner), size,
-				    first && size >= CONSOLE_BASE_ALLOC ? CONSOLE_BASE_ALLOC : 0,
-				    pieces, &had);
-	if (count < 0)
+	flags = flags_for(c, owner, size);
+	if (!json_object_get(parameters, "pa"))
+		count = console_plan_memory(c, owner, home_of(c, owner), size,
+					    flags & GCT_MEM_BASE ? CONSOLE_BASE_ALLOC : 0, pieces,
+					    &had);
+	else if (!pa) /* there is none; as an argument of the callback it means any */
+		count = 0;
+	if (!count)
+		refused_for(c, call, APMP_REASON_NO_SUCH_NODE);
+	else if (count < 0)
 		no_memory(c, call, size, had);
 	else
-		give(c, call, owner, pieces, count);
+		give(c, call, owner, flags, pieces, count);
 }
 
 /* ---- taking back ---- */
@@ -195,6 +195,7 @@ static bool last_piece(struct console *c, int32_t owner, bool base, uint64_t bel
 static int plan_return(struct console *c, int32_t owner, uint64_t size,
 		       struct console_piece pieces[CONSOLE_PIECES], uint64_t *ret_had)
 {
+	struct console_piece cut;
 	uint64_t left = size;
 	int count = 0;
 
@@ -213,7 +214,7 @@ static int plan_return(struct console *c, int32_t owner, uint64_t size,
 	*ret_had = size - left;
 	if (left)
 		return -ENOMEM;
-	struct console_piece cut = pieces[count - 1];
+	cut = pieces[count - 1];
 	pieces[count - 1] = pieces[0];
 	pieces[0] = cut;
 	return count;
@@ -267,7 +268,7 @@ static void on_deassign(struct varlink_call *call, const json_t *parameters, voi
 	if (!owner)
 		return;
 	if (!size || size % APMP_GRANULE) {
-		misaligned(c, call);
+		refused_for(c, call, APMP_REASON_ALIGNMENT);
 		return;
 	}
 	pieces[0] = (struct console_piece){.pa = pa, .size = size};

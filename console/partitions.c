@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "console/configure.h"
+#include "console/console_configure.h"
 #include "shm/assert.h"
 #include "shm/shared.h"
 

@@ -14,8 +14,8 @@ struct console_piece {
 };
 
 /*
- * Plans size bytes for a partition or community, in as few pieces as there must be; near is an SBB's
- * handle or GCT_NONE.  The first piece has at least first_min bytes.  Changes nothing.
+ * Plans size bytes for a partition or community, in as few pieces as there must be; near is the
+ * handle of an SBB, or GCT_NONE.  The first piece has at least first_min bytes.  Changes nothing.
  * The count of pieces; -ENOMEM: *ret_had is how much there is; ret_pieces is then of no use.
  */
 APMP_CHECK int console_plan_memory(struct console *c, int32_t owner, int32_t near, uint64_t size,

@@ -4,9 +4,10 @@
  * A program lives and dies with the instance: the fence kills both.  Its standard streams are the
  * caller's own descriptors.
  *
- * LIMITS    The box answers when the program runs, so one on a file system that hangs makes the
- *           console wait.  A program whose caller was cut off by the death of a console goes on,
- * with its partition; nobody learns its exit status.
+ * STATES    asked (the box has been told) -> started, or refused -> ended.  The console waits for
+ *           neither: a program on a file system that hangs keeps nobody but its caller waiting.
+ * LIMITS    A program whose caller was cut off by the death of a console goes on, with its
+ *           partition; nobody learns its exit status.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +19,6 @@
 #include <unistd.h>
 
 #include "console/console.h"
-#include "shm/assert.h"
 #include "shm/shared.h"
 
 struct program {
@@ -27,7 +27,8 @@ struct program {
 	uint64_t number;
 	struct partition *partition;
 	uint64_t identity;	   /* the life that it belongs to */
-	struct varlink_call *call; /* NULL: detached, or the caller is gone */
+	bool stays;		   /* its caller waits for its end, and it ends with its caller */
+	struct varlink_call *call; /* NULL: has been answered, or the caller is gone */
 };
 
 static struct program *programs;
@@ -83,100 +84,139 @@ static void caller_gone(void *ctx)
 					   .arg = {prog->number, SIGKILL}};
 
 	prog->call = NULL;
-	box_link_post(&prog->console->box, &request, NULL, NULL);
+	if (prog->stays)
+		box_link_post(&prog->console->box, &request, NULL, NULL);
 }
 
-/* Starts it through the box; the pid, or -errno with *event filled in. */
-static int start(struct partition *p, uint64_t number, const json_t *parameters,
-		 struct varlink_call *call, struct apmp_box_event *event)
+/* Takes it out of the list; the caller frees it. */
+static struct program *take(uint64_t number)
+{
+	struct program **at = &programs, *prog;
+
+	while (*at && (*at)->number != number)
+		at = &(*at)->next;
+	prog = *at;
+	if (prog)
+		*at = prog->next;
+	return prog;
+}
+
+static void refuse(struct varlink_call *call, const char *name, const struct apmp_box_event *event)
+{
+	if ((event->error == -EAGAIN || event->error == -ENOMEM) && event->arg[0])
+		varlink_call_error(call, "NotEnough",
+				   json_pack("{s:s,s:s,s:I,s:I}", "partition", name, "what",
+					     event->text, "wanted", (json_int_t)event->arg[0],
+					     "had", (json_int_t)event->arg[1]));
+	else
+		varlink_call_error(
+		    call, "Host",
+		    json_pack("{s:s,s:i,s:s}", "what", "exec", "errno", -event->error, "reason",
+			      event->text[0] ? event->text : strerror(-event->error)));
+}
+
+/* The box has started it, or says why not. */
+static void on_started(void *ctx, const struct apmp_box_event *event)
+{
+	struct program *prog = ctx;
+	struct varlink_call *call = prog->call;
+	json_t *pid;
+
+	if (event->error) {
+		(void)take(prog->number);
+		if (call)
+			refuse(call, prog->partition->name, event);
+		free(prog);
+		return;
+	}
+	if (!call)
+		return;
+	pid = json_pack("{s:I}", "pid", (json_int_t)event->arg[0]);
+	if (prog->stays) {
+		/* A caller that is gone already is noticed by its hangup. */
+		(void)!varlink_call_continue(call, pid);
+		return;
+	}
+	prog->call = NULL;
+	varlink_call_reply(call, pid);
+}
+
+/* Asks the box for it.  -errno: it could not be described. */
+static int ask(struct program *prog, const json_t *parameters)
 {
 	struct apmp_box_request request = {
 	    .op = APMP_BOX_OP_RUN,
-	    .id = p->id,
+	    .id = prog->partition->id,
 	    .kind =
 		json_is_true(json_object_get(parameters, "confined")) ? APMP_BOX_RUN_CONFINED : 0,
-	    .arg = {number, json_array_size(json_object_get(parameters, "argv"))}};
-	int fds[4], count, err;
+	    .arg = {prog->number, json_array_size(json_object_get(parameters, "argv"))}};
+	int fds[4], count;
 
 	fds[0] = describe(parameters);
 	if (fds[0] < 0)
 		return fds[0];
-	count = varlink_call_take_fds(call, fds + 1, 3);
-	snprintf(request.text, sizeof(request.text), "%s", p->name);
-	err = box_link_call(&p->console->box, &request, fds, count == 3 ? 4 : 1, event, NULL);
+	count = varlink_call_take_fds(prog->call, fds + 1, 3);
+	snprintf(request.text, sizeof(request.text), "%s", prog->partition->name);
+	box_link_post_fds(&prog->console->box, &request, fds, count == 3 ? 4 : 1, on_started, prog);
 	for (int i = 0; i <= count; i++)
 		close(fds[i]);
-	return err ? err : (int)event->arg[0];
+	return 0;
 }
 
-static void follow(struct partition *p, uint64_t number, int pid, struct varlink_call *call,
-		   bool detach)
+static void begin(struct partition *p, struct varlink_call *call, const json_t *parameters)
 {
 	struct program *prog = calloc(1, sizeof(*prog));
-	bool stays = varlink_call_more(call) && !detach;
+	struct apmp_box_event event = {.error = -ENOMEM};
 
-	apmp_assert(prog);
-	*prog = (struct program){.next = programs,
-				 .console = p->console,
-				 .number = number,
-				 .partition = p,
-				 .identity = console_identity(p)};
-	programs = prog;
-	if (!stays) {
-		varlink_call_reply(call, json_pack("{s:i}", "pid", pid));
+	if (!prog) {
+		refuse(call, p->name, &event);
 		return;
 	}
-	prog->call = call;
+	*prog = (struct program){.next = programs,
+				 .console = p->console,
+				 .number = next_number(p->console),
+				 .partition = p,
+				 .identity = console_identity(p),
+				 .stays = varlink_call_more(call) &&
+					  !json_is_true(json_object_get(parameters, "detach")),
+				 .call = call};
+	event.error = ask(prog, parameters);
+	if (event.error) {
+		refuse(call, p->name, &event);
+		free(prog);
+		return;
+	}
+	programs = prog;
 	varlink_call_on_hangup(call, caller_gone, prog);
-	/* A caller that is gone already is noticed by its hangup. */
-	(void)!varlink_call_continue(call, json_pack("{s:i}", "pid", pid));
 }
 
 void console_run(struct console *c, struct varlink_call *call, const json_t *parameters)
 {
 	const char *name = json_string_value(json_object_get(parameters, "partition"));
 	struct partition *p = console_partition(c, name);
-	struct apmp_box_event event = {.text = ""};
-	uint64_t number;
-	int pid;
 
-	if (!p) {
+	if (!p)
 		varlink_call_error(call, "NoSuchPartition", json_pack("{s:s}", "partition", name));
-		return;
-	}
-	if (!p->pid || p->fencing) {
+	else if (!p->pid || p->fencing)
 		varlink_call_error(call, "NotRunning",
 				   json_pack("{s:s,s:s}", "partition", p->name, "state",
 					     console_state_name(console_state(p))));
-		return;
-	}
-	if (json_array_size(json_object_get(parameters, "argv")) == 0) {
+	else if (json_array_size(json_object_get(parameters, "argv")) == 0)
 		varlink_call_invalid(call, "argv");
-		return;
-	}
-	number = next_number(c);
-	pid = start(p, number, parameters, call, &event);
-	if (pid < 0)
-		varlink_call_error(call, "Host",
-				   json_pack("{s:s,s:i,s:s}", "what", "exec", "errno", -pid,
-					     "reason",
-					     event.text[0] ? event.text : strerror(-pid)));
+	else if (box_link_crowded(&c->box))
+		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "so many programs"));
 	else
-		follow(p, number, pid, call, json_is_true(json_object_get(parameters, "detach")));
+		begin(p, call, parameters);
 }
 
 void console_program_ended(struct console *c, uint64_t number, int status)
 {
-	struct program **at = &programs, *prog;
+	struct program *prog = take(number);
 	json_t *how;
 
-	while (*at && (*at)->number != number)
-		at = &(*at)->next;
-	prog = *at;
+	(void)c;
 	if (!prog)
 		return;
-	*at = prog->next;
-	(void)c;
 	how = WIFSIGNALED(status) ? json_pack("{s:i}", "signal", WTERMSIG(status))
 				  : json_pack("{s:i}", "exit_code", WEXITSTATUS(status));
 	if (prog->partition->fencing || console_identity(prog->partition) != prog->identity)

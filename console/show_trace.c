@@ -1,4 +1,4 @@
-/* show_trace.c - the flight recorders of partitions and console, merged by time. */
+/* show_trace.c - the flight recorders of partitions, console and box, merged by time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +64,8 @@ static json_t *entry_json(const struct traced *e)
 		snprintf(thread, sizeof(thread), "clock");
 	else if (e->view.thread == APMP_THREAD_CONSOLE)
 		snprintf(thread, sizeof(thread), "console");
+	else if (e->view.thread == APMP_THREAD_BOX)
+		snprintf(thread, sizeof(thread), "box");
 	else
 		snprintf(thread, sizeof(thread), "cpu %u", e->view.thread);
 	return json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:I}", "t_ns", (json_int_t)e->view.t_ns, "who",
@@ -78,6 +80,8 @@ json_t *console_trace(struct console *c, const json_t *who)
 
 	if (wanted(who, "console"))
 		collect(&t, c->recorder, "console");
+	if (wanted(who, "box"))
+		collect(&t, console_box_recorder(c), "box");
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		if (c->partition[i].exists && wanted(who, c->partition[i].name))
 			collect(&t, c->partition[i].recorder, c->partition[i].name);

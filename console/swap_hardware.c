@@ -3,9 +3,9 @@
  *
  * WHAT      The rules are those of shm/configure.h: what comes is unowned, what goes must be, and
  *           what was here before gets its node again.  Here its name and place are chosen, and the
- *           nodes above it made that there are not yet, in the same update.  A CPU is marked present
- *           in every HWRPB in that update, too [0067]; a running instance learns of it by the
- *           interrupt that follows, as of any change of the tree [0117].
+ *           nodes above it made that there are not yet, in the same update.  A CPU is marked
+ *           present in every HWRPB in that update, too [0067]; a running instance learns of it by
+ *           the interrupt that follows, as of any change of the tree [0117].
  * STATES    (no node) -> there -> out, NODE_UNAVAILABLE -> there ...
  * CRASHES   One update each, and nothing is kept anywhere else: the next console counts CPUs by the
  *           tree, and host CPUs follow from their numbers.

@@ -55,7 +55,8 @@ APMP_CHECK int apmp_configure(struct apmp_tree_writer *tw, const struct apmp_cal
  * Hot swap by the administrator [0074], in the same manner.  What comes in: spec as for
  * apmp_tree_add, of a memory descriptor also its range; ret->ret[1] is its handle, the old one when
  * it was there before.  Reasons: LOCKED, NO_SUCH_NODE (the parent), UNAVAILABLE (the parent),
- * PRESENT, INVALID (it was there before, elsewhere or of another size), ALIGNMENT, TOO_MANY, POOL.
+ * INVALID (no such type below such a parent; or it was there before, elsewhere or of another size),
+ * PRESENT, ALIGNMENT, TOO_MANY, POOL.
  * What goes out: LOCKED, NO_SUCH_NODE, UNAVAILABLE, NOT_HOTSWAP, IN_USE.
  */
 APMP_CHECK int apmp_hardware_insert(struct apmp_tree_writer *tw, const struct apmp_tree_spec *spec,

@@ -24,6 +24,19 @@ static uint64_t count_nodes(const struct apmp_tree *tree, uint8_t type)
 	return count;
 }
 
+/* Whether this type of node hangs below that one: as the tree's bindings say [0085]. */
+static bool may_hang_below(const struct apmp_tree *tree, uint8_t type, uint8_t parent)
+{
+	const struct gct_root_node *root = (const void *)tree->root;
+	const struct gct_binding *b =
+	    (const void *)(tree->root + apmp_load_relaxed(&root->bindings));
+
+	for (; apmp_load_relaxed(&b->node_type); b++)
+		if (apmp_load_relaxed(&b->node_type) == type)
+			return apmp_load_relaxed(&b->parent_type) == parent;
+	return false;
+}
+
 /* Whether there may be one more node, and the pool has room for it. */
 static int check_new_node(struct apmp__asked *asked, const struct apmp_tree_spec *spec)
 {
@@ -99,6 +112,8 @@ int apmp_hardware_insert(struct apmp_tree_writer *tw, const struct apmp_tree_spe
 	if (!apmp__node_at(&tw->tree, (uint64_t)spec->parent, &parent) ||
 	    (!apmp__is_hardware(&parent) && parent.type != GCT_HW_ROOT))
 		return apmp__refuse(&asked, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
+	if (!may_hang_below(&tw->tree, (uint8_t)spec->type, parent.type))
+		return apmp__refuse(&asked, APMP_REASON_INVALID, parent.handle);
 	if (parent.flags & NODE_UNAVAILABLE)
 		return apmp__refuse(&asked, APMP_REASON_UNAVAILABLE, parent.handle);
 	if (spec->type == GCT_MEMORY_DESC)

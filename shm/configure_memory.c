@@ -87,7 +87,7 @@ static struct place find_place(struct apmp__asked *asked, int32_t desc,
 	place.along = owner;
 	if (!owner.community && owner.handle != to->handle)
 		return no_place(APMP_REASON_DESCRIPTOR_PRIVATE, desc);
-	if (owner.community && (owner.handle != to->domain || sub.owner != owner.handle))
+	if (owner.community && owner.handle != to->domain) /* and so, by its chain, the subsystem */
 		return no_place(APMP_REASON_DESCRIPTOR_UNSHARED, desc);
 	return place;
 }

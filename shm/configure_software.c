@@ -7,23 +7,10 @@
  *           the administrator alone, who so takes its components from one community to another.
  */
 #include "shm/configure_internal.h"
+#include "shm/name.h"
 
 #include <errno.h>
 #include <string.h>
-
-static bool is_name(const char *text)
-{
-	size_t length = strnlen(text, APMP_CALL_TEXT);
-
-	for (size_t i = 0; i < length; i++) {
-		char c = text[i];
-		bool first = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-
-		if (!first && (!i || (c != '_' && c != '.' && c != '-')))
-			return false;
-	}
-	return length > 0 && length < APMP_NAME_SIZE;
-}
 
 /* The partition or community of this name; GCT_NONE. */
 static int32_t find_name(const struct apmp_tree *tree, enum gct_node_type type, const char *name)
@@ -49,7 +36,7 @@ static int check_new(struct apmp__asked *asked, enum gct_node_type type)
 	int32_t taken;
 	int id;
 
-	if (!is_name(name))
+	if (!apmp_name_valid(name))
 		return apmp__refuse(asked, APMP_REASON_NAME, GCT_NONE);
 	taken = find_name(asked->tree, type, name);
 	if (taken)

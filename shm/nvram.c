@@ -29,6 +29,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "shm/env.h"
+
 #define FILES 2u
 #define CHUNK 4096u
 

@@ -13,9 +13,10 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "shm/env.h"
 #include "shm/layout_common.h"
 #include "shm/tree.h"
+
+struct apmp_env;
 
 #define APMP_NVRAM_MAGIC    UINT64_C(0x4d4152564e4d5041) /* "APMNVRAM" */
 #define APMP_NVRAM_FORMAT   1u

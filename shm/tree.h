@@ -78,7 +78,8 @@ APMP_CHECK int apmp_tree_level(const struct apmp_tree *tree, uint64_t *ret_level
 APMP_CHECK int apmp_tree_node(const struct apmp_tree *tree, int32_t handle,
 			      struct apmp_tree_node *ret_node);
 
-/* Partition, community or CPU by its id.  -ENOENT: none of this id; -EBADMSG. */
+/* Partition, community or CPU by its id; a CPU also when it is not in the box now
+ * (NODE_UNAVAILABLE).  -ENOENT: none of this id; -EBADMSG. */
 APMP_CHECK int apmp_tree_partition(const struct apmp_tree *tree, uint32_t id,
 				   struct apmp_tree_partition *ret_partition);
 APMP_CHECK int apmp_tree_community(const struct apmp_tree *tree, uint32_t id,

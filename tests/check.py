@@ -356,7 +356,7 @@ def junit_result(path):
 
 def stage_system(context, profile):
     """The running system, driven by pytest."""
-    total = context.make(profile, "all")
+    total = context.make(profile, "all", "system-programs")
     if total:
         return total
     report = context.build / "log" / "system.xml"

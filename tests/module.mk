@@ -7,7 +7,7 @@
 CHECK = $(PYTHON) tests/check.py --make "$(MAKE)" --cc "$(CC)" --build $(BUILD)
 K    ?=
 
-.PHONY: check lint unit race simulator examples system spec bench
+.PHONY: check lint unit race simulator examples system spec bench campaign
 check: | $(DEPS_STAMP)
 	@$(CHECK)
 
@@ -16,6 +16,14 @@ lint: | $(DEPS_STAMP)
 
 unit race simulator examples system: | $(DEPS_STAMP)
 	@$(CHECK) --profile $(PROFILE) --dir $(B) $(if $(K),-k "$(K)") $@
+
+# What `make check` does a part of: COUNT kills of the console at stores of the tree's updates. It has
+# a bound of half a second for each.
+COUNT ?= 10000
+campaign: | $(DEPS_STAMP)
+	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) all
+	@APMP_CONSOLE_KILLS=$(COUNT) APMP_BIN=$(abspath $(B)) APMP_BUILD=$(abspath $(BUILD)) \
+		$(PYTHON) -m pytest -q -s -p no:cacheprovider --tb=short tests/system/test_console_kills.py
 
 # Named in tests, passed in the last test run, and what is in neither.
 spec:

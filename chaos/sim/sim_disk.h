@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shm/env.h"
 #include "shm/nvram.h"
 
 #define SIM_DISK_NAMES	 3u

@@ -36,13 +36,15 @@
 	X(STATE, 3, "state")	   /* id 0: memfd, struct apmp_console_state */                    \
 	X(LINES, 4, "lines")	   /* id 0: memfd, interrupt lines */                              \
 	X(HWRPB, 5, "hwrpb")	   /* id partition: memfd */                                       \
-	X(RECORDER, 6, "recorder") /* id partition, or APMP_CONSOLE_RECORDER: memfd */             \
+	X(RECORDER, 6, "recorder") /* id partition, or APMP_*_RECORDER: memfd */                   \
 	X(RAM, 7, "ram")	   /* id physical address: memfd of a fragment */                  \
 	X(CHANNEL, 8,                                                                              \
 	  "channel")	   /* id partition: socket pair, fd0 console's, fd1 instance's end */      \
 	X(PORT, 9, "port") /* id partition: pseudo-terminal, fd0 master, fd1 slave */              \
 	X(TREE_RO, 10, "tree_ro") /* id 0: the tree, a descriptor that maps only readable */       \
-	X(NVRAM, 11, "nvram")	  /* id 0: memfd, what was read at power on (made by the box) */
+	X(NVRAM, 11,                                                                               \
+	  "nvram") /* id 0: memfd, what was read at power on (made by the box; none:    \
+			       * nothing was, or `up --fresh`) */
 
 enum apmp_box_object {
 #define X(name, value, text) APMP_BOX_##name = value,
@@ -50,7 +52,8 @@ enum apmp_box_object {
 #undef X
 };
 
-#define APMP_CONSOLE_RECORDER 0xffffu
+#define APMP_CONSOLE_RECORDER  0xffffu
+#define APMP_BOX_SELF_RECORDER 0xfffeu /* made by the box, from the first HELLO on */
 
 /*
  * Requests.  id is a partition unless said otherwise; every error has a sentence in text.
@@ -76,11 +79,16 @@ enum apmp_box_object {
  *           powers off.
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
- * NVRAM     size; descriptor: memfd with the new contents, whole.  Answered when a next power on
- *           is sure to find them, or -errno: then the old ones still stand.  The box goes on with
- *           other requests meanwhile; several that wait are written as one, the newest.
+ * NVRAM     size; descriptor: memfd with the new contents, whole; the box copies them at once.
+ *           Answered when a next power on is sure to find these or newer ones -> arg0 generation; or
+ *           -errno: then the old ones still stand.  -EINVAL size is 0 or above the descriptor's;
+ *           -E2BIG with arg0 wanted, arg1 had; -EBUSY too many wait.  The box goes on with other
+ *           requests meanwhile; several that wait are written as one, the newest.
  * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has
  *           answered an operator or a partition; sent also by itself at the first.  Has no answer.
+ * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
+ *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and by
+ *           which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -95,7 +103,8 @@ enum apmp_box_object {
 	X(OFF, 10, "off")                                                                          \
 	X(REMOVE, 11, "remove")                                                                    \
 	X(NVRAM, 12, "nvram")                                                                      \
-	X(PONG, 13, "pong")
+	X(PONG, 13, "pong")                                                                        \
+	X(ROOM, 14, "room")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,
@@ -108,7 +117,9 @@ enum apmp_box_op {
  *
  * HELLO      first of all: arg0 times a console was started before, arg1 the number of host CPUs,
  *            arg2 1 cgroup-v2, 2 cgroup-v1, 3 affinity; text machine name.
- * OBJECT     kind, id, size; its descriptors.
+ * OBJECT     kind, id, size; its descriptors.  NVRAM: size is that of the contents, a NUL stands
+ *            behind them; arg0 their generation, text what was refused when they were read ("" all
+ *            was well).
  * PARTITION  id, arg0 incarnation, arg1 pid, arg2 uid: it has a process.
  * READY      all objects were sent.
  * DONE       answer to seq: error 0 or -errno, arg*, text.

@@ -179,10 +179,16 @@ class Box(apmp.Machine):
 
     def begin(self, *arguments):
         """`apmpd up` on its way; gives the wire of the first console."""
+        self.forget_visitors()
         self.upper = subprocess.Popen([self.program, "up", self.file, *arguments], env=self.env,
                                       cwd=self.dir, stdin=subprocess.DEVNULL, text=True,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         return self.meet()
+
+    def forget_visitors(self):
+        """Consoles of a box that is dead: one that a test let wait too long was replaced."""
+        while select.select([self.meeting], [], [], 0)[0]:
+            self.meeting.accept()[0].close()
 
     def meet(self):
         """The wire of the next console."""

@@ -51,6 +51,26 @@ def changed(before, after):
     return {key: (before.get(key), after.get(key)) for key in keys}
 
 
+def gave(update, request, ret):
+    """Whether what the answer says is what the update made."""
+    if request.op == OP["create_partition"]:
+        return update.tree.partition_array[ret[0]] == ret[1] and ("partition", ret[1]) in update.keys
+    if request.op == OP["create_community"]:
+        return update.tree.community_array[ret[0]] == ret[1] and ("community", ret[1]) in update.keys
+    return request.op != OP["assign_memory"] or ("memory", ret[0]) in update.keys
+
+
+def is_idle(tree, request):
+    """Whether it asks for what is so already, so that there is nothing to be seen of it."""
+    mine = tree.nodes.get(request.partition)
+    if request.op == OP["set_id"]:
+        return mine and mine.id_field == request.arg[0]
+    if request.op == OP["migrate_cpu"]:  # the CPU has left this life before
+        return any(node.id == request.arg[0] and node.current_owner != request.partition
+                   for node in tree.of_type("cpu").values())
+    return request.op == OP["set_apmpdb_info"] and request.arg[0] == request.arg[1]
+
+
 class Change:
     """The difference between two trees, to be accounted for."""
 
@@ -234,7 +254,8 @@ class Change:
 
     @staticmethod
     def _is_range(granules, first, size):
-        return granules == list(range(first, first + size, GRANULE))
+        return (granules[0] == first and len(granules) * GRANULE == size
+                == granules[-1] - first + GRANULE)
 
     def deassign_memory(self, r):
         granules = sorted(pa for pa, (old, new) in self.of("memory").items()

@@ -50,10 +50,12 @@ def box(make_box):
 
 def test_it_says_hello_config_and_ready(box):
     wire = box.begin()
-    hello, config, ready = wire.start()
+    hello, config, recorder, ready = wire.start()
     assert (hello.op, hello.text) == ("HELLO", box.name)
     assert hello.arg == [0, len(HOST_CPUS), hello.arg[2]] and hello.arg[2] in (1, 2, 3)
     assert ready.op == "READY"
+    assert (recorder.op, recorder.kind, recorder.id) == ("OBJECT", OBJECTS["RECORDER"], 0xfffe)
+    close_all(recorder.fds)
     assert (config.op, config.kind, config.id) == ("OBJECT", OBJECTS["CONFIG"], 0)
     text = os.pread(config.fds[0], config.size, 0)
     close_all(config.fds)
@@ -128,7 +130,7 @@ def test_too_little_memory_is_refused_in_bytes_before_anything_is_made(make_box)
     box = make_box(MACHINE.replace("memory: 128M", "memory: 32768G"))
     result = box.apmpd("up", box.file)
     assert result.returncode == 1
-    wanted = (32768 << 30) + (64 << 20)
+    wanted = (32768 << 30) + (64 + 4 + 3 << 20)  # of the machine, and of its own processes
     assert re.search(rf"wants {wanted} bytes of memory and \d+ can be had \(.+\)", result.stderr)
     assert not box.rundir.exists()
 
@@ -462,7 +464,7 @@ def test_a_new_console_finds_everything_as_it_was(box):
     visitor.connect(str(box.rundir / "control"))
     wire = box.meet()
     events = wire.start()
-    assert [e.op for e in events] == ["HELLO", "LAST"] + ["OBJECT"] * 5 + ["PARTITION", "READY"]
+    assert [e.op for e in events] == ["HELLO", "LAST"] + ["OBJECT"] * 6 + ["PARTITION", "READY"]
     assert events[0].arg[0] == 1
     objects = {e.kind: e for e in events if e.op == "OBJECT"}
     assert os.pread(objects[OBJECTS["TREE"]].fds[0], 5, 0) == b"state"

@@ -15,12 +15,12 @@ import apmp
 
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], """\
-apmp() { [ "$1" = completion ] && { command apmp "$@"; return; }; printf '<%s>' "$@"; echo ' said'; }
+apmp() { if [ "$1" = completion ]; then command apmp "$@"; else printf '<%s>' "$@"; echo ' said'; fi }
 source <(command apmp completion bash)
 """),
     "zsh": (["zsh", "-f", "-i"], """\
 autoload -U compinit; compinit -u -D
-apmp() { [[ $1 == completion ]] && { command apmp "$@"; return; }; printf '<%s>' "$@"; echo ' said'; }
+apmp() { if [ "$1" = completion ]; then command apmp "$@"; else printf '<%s>' "$@"; echo ' said'; fi }
 source <(command apmp completion zsh)
 """),
     "fish": (["fish", "--no-config", "-i"], """\

@@ -145,6 +145,8 @@ REFUSALS = [
     ("MemoryAssign", {"size": -2 * MiB, "to": "beta"}, "Alignment", None, None),
     ("MemoryAssign", {"size": 2 * MiB, "to": "beta", "pa": 1}, "Alignment", None, None),
     ("MemoryAssign", {"size": 2 * MiB, "to": "beta", "pa": 2 * MiB}, "NoSuchNode", None, None),
+    ("MemoryAssign", {"size": 2 * MiB, "to": "beta", "pa": 0}, "NoSuchNode", None, None),
+    ("MemoryAssign", {"size": 2 * MiB, "to": "beta", "pa": -1}, "NoSuchNode", None, None),
     ("MemoryAssign", {"size": 1 << 40, "to": "beta"}, "NoMemory", None, 112 * MiB),
     ("MemoryAssign", {"size": 2 * MiB, "to": "none"}, "NoSuchPartition", None, None),
     ("MemoryDeassign", {"size": 26 * MiB, "from": "beta"}, "NoMemory", None, 24 * MiB),

@@ -68,3 +68,25 @@ def test_examples_are_well_formed(line, tmp_path):
                           env={"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
                           check=False, timeout=apmp.WATCHDOG)
     assert said.returncode in (apmp.DONE, apmp.NO_MACHINE), said
+
+
+def named_commands():
+    """(file, words) of each `apmp ...` that a sentence of a program tells somebody to type."""
+    for path in sorted(path for folder in ("cli", "console", "apmpd", "chaos", "instance")
+                       for path in apmp.TOP.glob(f"{folder}/*.[cd]*")):
+        strings = re.sub(r'"\s*\n\s*"', "", path.read_text(errors="replace"))
+        for text in re.findall(r'"((?:\\.|[^"\\\n])*)"', strings):
+            for command in re.findall(r"`apmp ([^`]+)`", text):
+                yield path.name, command
+
+
+@pytest.mark.parametrize("where", sorted(set(named_commands())), ids=" ".join)
+def test_what_sentences_tell_to_type_is_there(where):
+    """The verb, and the options behind it; names are left open."""
+    known = {verb["verb"]: {option["name"] for option in verb["options"]} for verb in verbs()}
+    words = re.sub(r"--name \S+", "", where[1]).split()
+    verb = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
+    family = any(name.startswith(f"{where[1]} ") for name in known)
+    assert verb or family or words[0] in ("VERB", "%s", "%s%s--help", "--help", "{help}"), where
+    for option in re.findall(r"--([a-z-]+)", " ".join(words)):
+        assert option in {"help", "json", "name"} | known.get(verb, set()), where

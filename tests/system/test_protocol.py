@@ -12,7 +12,11 @@ import apmp
 
 MACHINE_INTERFACE = "org.apmp.machine"
 METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt", "PartitionCrash",
-           "PartitionReset", "CpuMigrate", "Run", "ConsolePort", "Inject", "Points", "PowerOff"}
+           "PartitionReset", "CpuMigrate", "PartitionCreate", "PartitionDelete", "PartitionSet",
+           "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove", "CpuAssign",
+           "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
+           "MemoryList", "HardwareAdd", "HardwareRemove", "HardwareList", "Run", "ConsolePort",
+           "Inject", "Points", "PowerOff"}
 
 
 class Client:

@@ -6,6 +6,8 @@ after each update and before each answer until this test has looked. So each upd
 with all that is asked for at that moment and not answered; it must be what one of these requests
 does (storm_model.py), and that request, once answered, must be answered with success, and once.
 """
+import collections
+import errno
 import json
 import os
 import random
@@ -147,6 +149,12 @@ def number_of(identity):
     return (identity & tc.CONSTANT["APMP_IDENTITY_ID_MASK"]) - 1
 
 
+# An update that was seen: whose request it may be (or the console's own doing), the tree after it,
+# and what it changed.
+ITSELF = 0
+Update = collections.namedtuple("Update", "seqs tree keys")
+
+
 class Storm:
     """The judge and the killer."""
 
@@ -157,14 +165,17 @@ class Storm:
         self.memory = tc.Memory(machine.box_pid())
         self.wrong = []
         self.open = {}      # seq: Request, of what is asked and not answered
-        self.updates = []   # candidate sets of seqs, of updates that nobody was told of
+        self.answered = {}  # seq: answer
+        self.updates = []   # those that nobody was told of
         self.fencing = {}   # handle: identity that was killed
+        self.begun = {}     # handle: how many consoles there had been when its last life began
         self.counts = {"updates": 0, "answers": 0, "refused": 0, "console": 0, "armed": 0,
                        "partition": 0}
         self.ops = {}       # (op, error): how often
         self.killed_lately = False  # a console: one look may find two changes
         self.next_kill = 50
         self.sockets = []
+        self.trail = collections.deque(maxlen=60)  # what came before what is wrong
         self.look_first()
 
     def close(self):
@@ -199,7 +210,7 @@ class Storm:
         self.read_logs()
         if change.keys:
             self.counts["updates"] += 1
-            self.attribute(change, quiet)
+            self.attribute(change, tree, quiet)
         self.data, self.tree, self.facts = data, tree, change.after
 
     def read_logs(self):
@@ -207,87 +218,118 @@ class Storm:
         self.wrong += self.logs.wrong
         self.logs.wrong.clear()
         for seq, (op, arg, text, identity) in self.logs.asked.items():
-            if seq not in self.open:
+            if seq not in self.open and seq not in self.answered:
                 handle = self.tree.partition_array[number_of(identity)]
-                self.open[seq] = model.Request(seq, op, arg, text, handle)
+                self.open[seq] = model.Request(seq, op, arg, text.split("\0")[0], handle)
 
-    def attribute(self, change, quiet):
+    def attribute(self, change, tree, quiet):
         """Finds who has asked for this."""
         keys = set(change.keys)
-        by_itself = set()
-        for handle in list(self.fencing):
-            account = change.fenced(handle)
-            if account:
-                by_itself |= account
-                self.ended(handle)
+        by_itself = self.done_by_itself(change)
+        if self.killed_lately:
+            by_itself |= change.arrived()
+        accounts = {seq: change.account(r) for seq, r in self.open.items()}
+        alone = {seq for seq, account in accounts.items() if account and account | by_itself >= keys}
         if keys <= by_itself or keys <= by_itself | change.arrived():
-            return
-        accounts = {seq: change.account(r) | by_itself for seq, r in self.open.items()}
-        alone = {seq for seq, account in accounts.items() if account >= keys}
-        if not alone and self.killed_lately:
-            alone = {seq for seq, account in accounts.items()
-                     if account - by_itself and account | change.arrived() >= keys}
+            alone.add(ITSELF)
         if alone:
-            self.updates.append(alone)
+            self.updates.append(Update(alone, tree, keys))
+            self.trail.append(f"level {self.tree.level}: {self.described(change)}, by "
+                              f"{[self.open.get(seq, 'itself') for seq in alone]}")
         else:
             self.say(f"an update {'without an interrupt ' if quiet else ''}that nobody asked for: "
                      f"{self.described(change)}; asked for are "
                      f"{sorted(self.open.values(), key=lambda r: r.seq)}; being fenced "
                      f"{self.fencing}")
 
+    def done_by_itself(self, change):
+        """What the console alone accounts for: lives that end; and lives that were still booting when
+        a console died: they end, if they never had a process, and the next console boots them."""
+        account = set()
+        for handle, life in list(self.fencing.items()):
+            fenced = change.fenced(handle)
+            if fenced:
+                self.ended(life)
+                del self.fencing[handle]
+            account |= fenced
+        for handle, consoles in list(self.begun.items()):
+            if self.gate.lives == consoles:
+                continue
+            if self.life(handle) not in self.logs.pids:
+                account |= change.fenced(handle)
+            if not self.initialized(handle):
+                again = model.Request(0, model.OP["start_partition"], (handle,), "", 0)
+                account |= change.account(again)
+        for handle, (_, new) in change.of("partition").items():
+            if new and new.flags & model.INITIALIZED and not self.initialized(handle):
+                self.begun[handle] = self.gate.lives - self.killed_lately
+        return account
+
+    def life(self, handle):
+        node = self.tree.nodes.get(handle)
+        return node.incarnation << 16 | node.id + 1 if node else 0
+
+    def initialized(self, handle):
+        node = self.tree.nodes.get(handle)
+        return bool(node and node.node_flags & model.INITIALIZED)
+
     @staticmethod
     def described(change):
         return ", ".join(f"{' '.join(map(str, key))}: {old} -> {new}"
                          for key, (old, new) in sorted(change.keys.items(), key=str))
 
-    def ended(self, handle):
+    def ended(self, identity):
         """A life is over; what it asked is answered to nobody, done or not."""
-        identity = self.fencing.pop(handle)
         self.logs.pids.pop(identity, None)
         for seq in [seq for seq, asked in self.logs.asked.items() if asked[3] == identity]:
             del self.logs.asked[seq]
             self.open.pop(seq, None)
-            self.updates = [alone for alone in self.updates if seq not in alone]
+            for update in self.updates:
+                if seq in update.seqs:
+                    update.seqs.discard(seq)
+                    update.seqs.add(ITSELF)
 
     def answer(self, seq, error, reason, ret):
         """The console is about to answer: done and seen, or not done."""
         self.look(quiet=True)
         self.read_logs()
         self.killed_lately = False
+        answer = error, reason, *ret
+        if error == -errno.ESTALE and (seq in self.answered or self.asker(seq) in
+                                       self.fencing.values()):
+            return  # asked again by one who is being fenced by now, and does not hear it
+        if self.answered.setdefault(seq, answer) != answer:
+            self.say(f"request {seq} was answered {self.answered[seq]}, and now {answer}")
         request = self.open.pop(seq, None)
         if request is None:
-            return  # an answer that is sent again
+            return  # an answer that is sent again, or to one of whom nothing is known any more
         self.counts["answers"] += 1
+        self.trail.append(f"{request} is answered {error} {reason} {ret}")
         key = (request.op, error, reason)
         self.ops[key] = self.ops.get(key, 0) + 1
         done = error == 0 or reason == STORAGE
         self.counts["refused"] += not done
         if request.op in model.HANDLERS and done:
             self.settle(request, ret)
-        for alone in self.updates:
-            alone.discard(seq)
-            if not alone:
+        for update in self.updates:
+            update.seqs.discard(seq)
+            if not update.seqs:
                 self.say(f"{request} was answered with {error}, reason {reason}; but it alone "
                          "can have made an update that was seen")
-        self.updates = [alone for alone in self.updates if alone]
+        self.updates = [update for update in self.updates if update.seqs - {ITSELF}]
+
+    def asker(self, seq):
+        """The life that this is a request of."""
+        return self.logs.asked[seq][3] if seq in self.logs.asked else None
 
     def settle(self, request, ret):
         """An acknowledged change has been seen, once."""
-        mine = [alone for alone in self.updates if request.seq in alone]
-        if not mine:
-            if not (request.op == model.OP["set_apmpdb_info"] and request.arg[0] == request.arg[1]):
-                self.say(f"{request} was answered with success, and no update did it")
-            return
-        self.updates.remove(min(mine, key=len))
-        if request.op in (model.OP["create_partition"], model.OP["create_community"]):
-            array = (self.tree.partition_array if request.op == model.OP["create_partition"]
-                     else self.tree.community_array)
-            if array[ret[0]] != ret[1]:
-                self.say(f"{request} gave id {ret[0]} and handle {ret[1]}; the array has "
-                         f"{array[ret[0]]}")
-        if request.op == model.OP["assign_memory"] and \
-                self.facts["memory", ret[0]][0] != request.arg[2] & 2**32 - 1:
-            self.say(f"{request} gave {ret[0]:#x}, which is {self.facts['memory', ret[0]]}")
+        mine = [update for update in self.updates
+                if request.seq in update.seqs and model.gave(update, request, ret)]
+        if mine:
+            self.updates.remove(min(mine, key=lambda update: len(update.seqs)))
+        elif not model.is_idle(self.tree, request):
+            self.say(f"{request} was answered with success and {ret}, and no update did that")
 
     # Killing.
 
@@ -300,6 +342,7 @@ class Storm:
         dice = self.random.random()
         if dice < .4:
             self.counts["console"] += 1
+            self.trail.append("the console is killed")
             self.killed_lately = True
             self.machine.kill(self.gate.pid)
         elif dice < .7:
@@ -323,12 +366,13 @@ class Storm:
         if len(self.sockets) > 20:
             self.sockets.pop(0).close()
         self.counts["armed"] += 1
+        self.trail.append(f"{point} is armed")
 
     def living(self):
         """{identity: handle} of the lives that the tree has, and whose process is known."""
-        return {life: handle for handle, node in self.tree.of_type("partition").items()
-                if (life := node.incarnation << 16 | node.id + 1) in self.logs.pids
-                and node.node_flags & model.INITIALIZED and handle not in self.fencing}
+        return {self.life(handle): handle for handle in self.tree.of_type("partition")
+                if self.life(handle) in self.logs.pids and self.initialized(handle)
+                and handle not in self.fencing}
 
     def kill_partition(self):
         living = self.living()
@@ -337,6 +381,7 @@ class Storm:
         life = self.random.choice(sorted(living))
         self.fencing[living[life]] = life
         self.counts["partition"] += 1
+        self.trail.append(f"partition {living[life]} is killed")
         self.machine.kill(self.logs.pids[life])
 
     # The whole.
@@ -405,7 +450,9 @@ class World:
                 self.gate.go_on()
         upper.join()
 
-        self._go = os.open(self.folder / "go", os.O_RDWR)  # who comes later finds it open
+    def begin(self):
+        """Everybody asks; who comes later finds it open."""
+        self._go = os.open(self.folder / "go", os.O_RDWR)
 
     def stop(self):
         """No more requests."""
@@ -440,10 +487,11 @@ def test_ten_thousand_callbacks(make_world):
     world.up()
     storm = Storm(world.machine, world.gate, world.folder / "log", seed)
     try:
+        world.begin()
         storm.run(CALLBACKS)
         print(storm.counts, f"{world.gate.lives} consoles")
         for (op, error, reason), count in sorted(storm.ops.items()):
             print(f"  {model.NAME_OF.get(op, op)} {error} {reason}: {count}")
     finally:
         storm.close()
-    assert not storm.wrong, "\n".join(storm.wrong)
+    assert not storm.wrong, "\n".join([*storm.trail, *storm.wrong])

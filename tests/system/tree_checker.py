@@ -266,6 +266,8 @@ class Check:
                 self.say(f"{self.called(handle)} is too small for its type")
             if node.next_sib and nodes[node.next_sib].prev_sib != handle:
                 self.say(f"the sibling after {self.called(handle)} does not know it")
+            if not parent and node.prev_sib and handle in (0, nodes[0].child):
+                self.say(f"{self.called(handle)} has one before it")
             if node.child and nodes[node.child].prev_sib:
                 self.say(f"the first child of {self.called(handle)} has one before it")
 
@@ -277,7 +279,7 @@ class Check:
             self.say(f"the branches of the root are {branches}")
         for handle, node in nodes.items():
             if flag(node.node_flags, "NODE_HW_TEMPLATE"):
-                if nodes[node.parent].type != TYPE["template_root"]:
+                if nodes[self.tree.parents[handle]].type != TYPE["template_root"]:
                     self.say(f"template node {handle} is outside of the template")
             elif node.type in self.tree.bindings:
                 self._bound_as_its_type(handle, node, self.tree.bindings[node.type])
@@ -289,8 +291,8 @@ class Check:
                                  ("affinity", node.affinity, binding.affinity)):
             if at not in self.ancestors(handle) or self.tree.nodes[at].type != wanted:
                 self.say(f"{self.called(handle)}: {word} is {self.called(at)}")
-        if self.tree.nodes[node.parent].type != binding.parent:
-            self.say(f"{self.called(handle)} is below {self.called(node.parent)}")
+        if self.tree.nodes[self.tree.parents[handle]].type != binding.parent:
+            self.say(f"{self.called(handle)} is below {self.called(self.tree.parents[handle])}")
 
     def ancestors(self, handle):
         chain = []
@@ -346,9 +348,9 @@ class Check:
                          f"was {node.incarnation}")
             if flag(node.node_flags, "NODE_INITIALIZED") and node.fenced >= node.incarnation:
                 self.say(f"{self.called(handle)} is initialized and has no life")
-            if self.tree.nodes[node.parent].type not in (TYPE["software_root"],
-                                                         TYPE["community"]):
-                self.say(f"{self.called(handle)} is below {self.called(node.parent)}")
+            above = self.tree.parents[handle]
+            if self.tree.nodes[above].type not in (TYPE["software_root"], TYPE["community"]):
+                self.say(f"{self.called(handle)} is below {self.called(above)}")
         if any(count > 1 or not block for block, count in blocks.items()):
             self.say(f"HWRPBs of partitions: {dict(blocks)}")
 
@@ -371,6 +373,8 @@ class Check:
         """Whoever owns is there, and may own such a thing [0072, 0092]."""
         for handle, node in self.tree.nodes.items():
             if node.type in SOFTWARE or node.type <= TYPE["template_root"]:
+                if node.current_owner or (node.owner and node.type not in SOFTWARE):
+                    self.say(f"{self.called(handle)} has an owner")
                 continue
             for word, owner in (("owner", node.owner), ("current_owner", node.current_owner)):
                 if not owner:
@@ -471,7 +475,7 @@ class Check:
         """[0096, 0097]; what only waits for a reboot holds nobody back."""
         tree = self.tree
         its = tree.nodes[desc].owner
-        subsystem = tree.nodes[tree.nodes[desc].parent].owner
+        subsystem = tree.nodes[tree.parents[desc]].owner
         if not owner:
             return
         if its in tree.nodes and tree.nodes[its].type == TYPE["partition"] and user != its:
@@ -510,7 +514,8 @@ class Check:
         """CPUs are available where they run, and nowhere else [0106, 0189]; id: bytes of HWRPB."""
         for number, data in dict(blocks).items():
             handle = self.tree.partition_array[number]
-            if not handle or not flag(self.tree.nodes[handle].node_flags, "NODE_INITIALIZED"):
+            if handle not in self.tree.nodes or \
+                    not flag(self.tree.nodes[handle].node_flags, "NODE_INITIALIZED"):
                 continue
             block = HWRPB.read(data, 0)
             life = self.tree.nodes[handle].incarnation << 16 | number + 1

@@ -33,7 +33,8 @@ void ask(enum apmp_reason want, int32_t about, int32_t by, uint32_t op, uint64_t
 		      reason ? apmp_reason_info(reason)->name : "done",
 		      want ? apmp_reason_info(want)->name : "done");
 	if (want)
-		ck_assert_msg(got.about == about, "%s about %d, not %d", want ? apmp_reason_info(want)->name : "", got.about, about);
+		ck_assert_msg(got.about == about, "%s about %d, not %d",
+			      apmp_reason_info(want)->name, got.about, about);
 }
 
 void assign(enum apmp_reason want, int32_t about, int32_t by, int32_t node, int32_t owner)

@@ -8,9 +8,9 @@
 #include "shm/shared.h"
 #include "tests/unit/tree_checker.h"
 
-/* A copy of the tree, all of it. */
+/* A copy of the tree up to first_free: what lies behind it is nobody's. */
 struct estate_image {
-	uint64_t size, used; /* bytes; up to first_free */
+	uint64_t used; /* bytes */
 	unsigned char tree[];
 };
 
@@ -116,10 +116,10 @@ void estate_init(struct estate *e, uint32_t max_fragments)
 						.max_phys_address = UINT64_C(1) << 40,
 						.mem_size = 48 * APMP_GRANULE,
 						.max_fragments = max_fragments,
-						.max_desc = 6,
+						.max_desc = 8,
 						.platform = "estate"};
 
-	*e = (struct estate){.size = apmp_tree_size(32, 6, max_fragments)};
+	*e = (struct estate){.size = apmp_tree_size(32, 8, max_fragments)};
 	e->base = aligned_alloc(APMP_PAGE_SIZE, e->size);
 	e->state = calloc(1, sizeof(*e->state));
 	ck_assert(e->base && e->state);
@@ -199,12 +199,13 @@ enum apmp_reason estate_ask(struct estate *e, int32_t by, uint32_t op, uint64_t 
 	info = apmp_reason_info(ret->reason);
 	ck_assert_int_eq(err, info ? -info->err : 0);
 	if (err)
-		ck_assert_msg(!apmp_update_open(&e->up) && !memcmp(e->base, before->tree, e->size),
+		ck_assert_msg(!apmp_update_open(&e->up) &&
+				  !memcmp(e->base, before->tree, before->used),
 			      "refused with %s, but stored something", info->name);
 	if (apmp_update_open(&e->up))
 		apmp_update_commit_quietly(&e->up);
 	else if (!err)
-		ck_assert_int_eq(memcmp(e->base, before->tree, e->size), 0);
+		ck_assert_int_eq(memcmp(e->base, before->tree, before->used), 0);
 	free(before);
 	estate_check(e);
 	return ret->reason;
@@ -212,19 +213,19 @@ enum apmp_reason estate_ask(struct estate *e, int32_t by, uint32_t op, uint64_t 
 
 struct estate_image *estate_save(const struct estate *e)
 {
-	struct estate_image *image = malloc(sizeof(*image) + e->size);
 	struct gct_root_node *root = (void *)e->tw.root;
+	uint64_t used = sizeof(struct gct_header) + (uint64_t)apmp_load_relaxed(&root->first_free);
+	struct estate_image *image = malloc(sizeof(*image) + used);
 
 	ck_assert_ptr_nonnull(image);
-	image->size = e->size;
-	image->used = sizeof(struct gct_header) + (uint64_t)apmp_load_relaxed(&root->first_free);
-	memcpy(image->tree, e->base, e->size);
+	image->used = used;
+	memcpy(image->tree, e->base, used);
 	return image;
 }
 
 void estate_restore(struct estate *e, const struct estate_image *saved)
 {
-	memcpy(e->base, saved->tree, saved->size);
+	memcpy(e->base, saved->tree, saved->used);
 	open_console(e);
 	ck_assert_int_eq(apmp_tree_adopt(&e->tw, &e->up, e->base, e->size), 0);
 }

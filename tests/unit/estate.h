@@ -63,7 +63,7 @@ enum apmp_reason estate_ask(struct estate *e, int32_t by, uint32_t op, uint64_t 
 /* All that an update changes, but for the levels and the pool behind first_free. */
 struct estate_image *estate_image(const struct estate *e);
 bool estate_is_like(const struct estate *e, const struct estate_image *image);
-/* Puts back everything, also what an image does not compare. */
+/* The same with its levels, to be put back; the pool behind first_free stays as it is. */
 struct estate_image *estate_save(const struct estate *e);
 void estate_restore(struct estate *e, const struct estate_image *saved);
 

@@ -41,7 +41,7 @@ START_TEST(partitions)
 	ck_assert_int_eq(apmp("apmp partition create delta"), CLI_DONE);
 	expect(out, "partition \"delta\" is there and owns nothing yet: `apmp cpu assign`");
 	expect_refused("apmp partition create alpha",
-		       "apmp: creating partition \"alpha\": there is one of this name already; "
+		       "apmp: creating partition \"alpha\": there is partition \"alpha\" already; "
 		       "choose another name\n");
 	expect_text("apmp partition delete delta", "partition \"delta\" is deleted\n");
 	expect_refused("apmp partition delete alpha",
@@ -75,10 +75,10 @@ START_TEST(components)
 	expect_text("apmp cpu assign 5 6 --to beta",
 		    "CPU 5 belongs to \"beta\"\nCPU 6 belongs to \"beta\"\n");
 	expect_text("apmp cpu assign 5 --to alpha",
-		    "CPU 5 belongs to \"alpha\", which runs and gets it when it boots the next "
+		    "CPU 5 belongs to \"alpha\", which gets it when it boots the next "
 		    "time\n");
 	expect_text("apmp cpu deassign 5",
-		    "CPU 5 is nobody's, but still in use until its partition boots or halts\n");
+		    "CPU 5 is nobody's, and still in use until who uses it boots or halts\n");
 	expect_text("apmp bus assign 1.0.0 --to beta", "bus 1.0.0 belongs to \"beta\"\n");
 	expect_json("apmp bus assign 1.0.0 --to beta --json",
 		    "{\"done\": [{\"bus\": \"1.0.0\", \"to\": \"beta\", \"active\": true}]}");
@@ -94,30 +94,30 @@ START_TEST(several_things)
 
 	ck_assert_int_eq(apmp("apmp cpu assign 5 9 6 7 --to beta"), CLI_REFUSED);
 	ck_assert_str_eq(out, "CPU 5 belongs to \"beta\"\n");
-	ck_assert_str_eq(err,
-			 "apmp: assigning CPU 9 to \"beta\": CPU 9 is \"beta\"'s; take it from "
-			 "there first, with `deassign` (memory: `remove`), and what is in use "
-			 "after the next boot\napmp: not tried after that: 6 7\n");
+	ck_assert_str_eq(err, "apmp: assigning CPU 9 to \"beta\": partition \"beta\" owns it or "
+			      "still uses it; take it from there first, with `deassign` (memory: "
+			      "`remove`), and boot or halt what uses it\n"
+			      "apmp: not tried after that: 6 7\n");
 	ck_assert_int_eq(apmp("apmp --json cpu deassign 5 9 6"), CLI_REFUSED);
 	said = json_out();
 	ck_assert_str_eq(cli_string(said, "error"), "org.apmp.machine.PrimaryCpu");
 	ck_assert_int_eq(json_array_size(json_object_get(said, "done")), 1);
 	json_decref(said);
-	expect(err, "CPU 9 is the primary of partition \"beta\", which runs");
+	expect(err, "deassigning CPU 9: it is the primary CPU of partition \"beta\", which runs; "
+		    "take another one, or `apmp partition halt beta` first");
 	/* All words are read before the first is acted upon. */
 	ck_assert_int_eq(apmp("apmp cpu assign 5 six --to beta"), CLI_USAGE);
 	ck_assert_str_eq(out, "");
 	expect_refused("apmp bus deassign 9.9.9",
-		       "apmp: deassigning bus 9.9.9: bus 9.9.9 is the primary of partition "
-		       "\"beta\", which runs; take another one, or `apmp partition halt beta` "
-		       "first\n");
+		       "apmp: deassigning bus 9.9.9: nobody owns bus 9.9.9; `apmp hardware list` "
+		       "shows what is whose\n");
 }
 END_TEST
 
 START_TEST(memory)
 {
 	expect_text("apmp memory assign 24M --to beta",
-		    "memory for \"beta\", which runs and gets it when it boots the next time: "
+		    "memory for \"beta\", which gets it when it boots the next time: "
 		    "16M at 0x8000000, 8M at 0xa000000\n");
 	expect_text("apmp memory remove 24M --from beta",
 		    "memory taken from \"beta\": 16M at 0x8000000, 8M at 0xa000000\n");

@@ -1,6 +1,6 @@
 /*
- * test_configure.c - requests of every kind: what makes no sense, limits, handles, and components: who may
- * give, take and release them, each rule tried by who may not.
+ * test_configure.c - requests that make no sense, limits, handles; and components: who may give,
+ * take and release them, each rule tried by who may not.
  */
 #include <errno.h>
 #include <string.h>
@@ -221,6 +221,9 @@ START_TEST(loaned_is_in_use)
 	apmp_update_begin(&e.up);
 	apmp_tree_set_current_owner(&e.tw, e.cpu[0], e.part[B]);
 	apmp_update_commit_quietly(&e.up);
+	estate_halt(&e, A); /* the owner's end does not end it */
+	boot(A);
+	has(e.cpu[0], e.part[A], e.part[B]);
 	deassign(APMP_REASON_NOT_OWNER, e.part[A], e.part[B], e.cpu[0], true); /* the borrower */
 	deassign(APMP_REASON_INITIALIZED, e.part[B], e.part[A], e.cpu[0], true);
 	reassign(APMP_REASON_INITIALIZED, e.part[B], e.part[A], e.cpu[0], e.part[C]);

@@ -328,6 +328,11 @@ START_TEST(bad_insertions)
 	cpu.id = 20;
 	cpu.parent = e.lab;
 	refused(APMP_REASON_NO_SUCH_NODE, 0, apmp_hardware_insert(&e.tw, &cpu, 0, 0, &got));
+	cpu.parent = e.iop[0];
+	refused(APMP_REASON_INVALID, e.iop[0], apmp_hardware_insert(&e.tw, &cpu, 0, 0, &got));
+	cpu.type = GCT_PARTITION;
+	refused(APMP_REASON_INVALID, e.iop[0], apmp_hardware_insert(&e.tw, &cpu, 0, 0, &got));
+	cpu.type = GCT_CPU;
 	cpu.parent = e.sbb[0] + 8;
 	refused(APMP_REASON_NO_SUCH_NODE, 0, apmp_hardware_insert(&e.tw, &cpu, 0, 0, &got));
 	refused(APMP_REASON_ALIGNMENT, 0, apmp_hardware_insert(&e.tw, &desc, pa, 1, &got));
@@ -339,18 +344,81 @@ START_TEST(bad_insertions)
 		apmp_hardware_insert(&e.tw, &desc, pa, UINT64_MAX - GRANULE + 1, &got));
 	refused(APMP_REASON_PRESENT, e.desc[3],
 		apmp_hardware_insert(&e.tw, &desc, estate_pa(&e, 3) + GRANULE, GRANULE, &got));
-	for (uint32_t i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < 4; i++) {
 		desc.id = 100 + i;
 		commit(apmp_hardware_insert(&e.tw, &desc, pa + i * GRANULE, GRANULE, &got));
 	}
-	desc.id = 102;
+	desc.id = 104;
 	refused(APMP_REASON_TOO_MANY, 0,
-		apmp_hardware_insert(&e.tw, &desc, pa + 2 * GRANULE, GRANULE, &got));
+		apmp_hardware_insert(&e.tw, &desc, pa + 4 * GRANULE, GRANULE, &got));
 	boot(A);
 	ask(APMP_REASON_NONE, 0, e.part[A], APMP_CALL_LOCK_TREE, 0, 0, 0);
 	cpu.parent = e.sbb[0];
 	refused(APMP_REASON_LOCKED, e.part[A], apmp_hardware_insert(&e.tw, &cpu, 0, 0, &got));
 	refused(APMP_REASON_LOCKED, e.part[A], apmp_hardware_remove(&e.tw, e.cpu[0], &got));
+}
+END_TEST
+
+/* A descriptor of the community, cut into as many fragments as there may be: A's and B's, with
+ * holes between them. */
+static void cut_up(uint64_t pa, uint64_t pieces)
+{
+	struct apmp_tree_spec spec = {
+	    .parent = e.sub[0], .type = GCT_MEMORY_DESC, .id = pa, .config = e.sub[0]};
+
+	commit(apmp_hardware_insert(&e.tw, &spec, pa, 2 * pieces * GRANULE, &got));
+	apmp_update_begin(&e.up);
+	apmp_tree_set_owner(&e.tw, (int32_t)got.ret[1], e.lab);
+	apmp_update_commit_quietly(&e.up);
+	for (uint64_t i = 0; i < pieces; i++) {
+		apmp_update_begin(&e.up);
+		ck_assert_int_eq(apmp_tree_set_fragment(&e.tw, pa + 2 * i * GRANULE, GRANULE,
+							e.part[i % 2 ? B : A], true,
+							GCT_MEM_PRIVATE),
+				 0);
+		apmp_update_commit_quietly(&e.up);
+	}
+	estate_check(&e);
+}
+
+/* In how many descriptors A still uses memory. */
+static int uses(uint64_t pa, uint64_t step)
+{
+	int count = 0;
+
+	for (uint64_t d = 0; d < 4; d++)
+		count += estate_fragment(&e, pa + d * step).current_owner == e.part[A];
+	return count;
+}
+
+/* More than one update can hold is refused, or left for the next time; never half done. */
+START_TEST(more_than_an_update_holds)
+{
+	const uint64_t pa = UINT64_C(64) << 30, step = UINT64_C(4) << 30;
+	const uint64_t pieces = APMP_TREE_FRAGMENTS_MAX / 2 - 1;
+
+	estate_fini(&e);
+	estate_init(&e, APMP_TREE_FRAGMENTS_MAX);
+	assign(APMP_REASON_NONE, 0, ADMIN, e.sub[0], e.lab);
+	boot(A);
+	for (uint64_t d = 0; d < 4; d++) {
+		cut_up(pa + d * step, pieces);
+		for (uint64_t i = 0; i < pieces; i += 2)
+			leave(APMP_REASON_NONE, 0, ADMIN, pa + d * step + 2 * i * GRANULE, 1,
+			      false);
+	}
+	estate_halt(&e, A);
+	ask(APMP_REASON_TOO_MUCH, e.part[A], ADMIN, APMP_CALL_DELETE_PARTITION, (uint64_t)e.part[A],
+	    0, 0);
+	ck_assert_int_eq(uses(pa, step), 4);
+	(void)estate_kill_everywhere(&e, initialize, NULL);
+	ck_assert_int_ge(uses(pa, step), 1);
+	ck_assert_int_le(uses(pa, step), 3);
+	estate_halt(&e, A);
+	initialize(NULL);
+	ck_assert_int_eq(uses(pa, step), 0);
+	estate_halt(&e, A);
+	ask(APMP_REASON_NONE, 0, ADMIN, APMP_CALL_DELETE_PARTITION, (uint64_t)e.part[A], 0, 0);
 }
 END_TEST
 
@@ -414,6 +482,8 @@ int main(void)
 	Suite *suite = suite_create("configure_death");
 	TCase *tc = asking_case(suite, "death"), *swap = asking_case(suite, "swap");
 
+	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(swap, 60);
 	tcase_add_test(tc, software);
 	tcase_add_test(tc, deletion);
 	tcase_add_test(tc, components);
@@ -423,6 +493,7 @@ int main(void)
 	tcase_add_test(swap, cpu_comes_and_goes);
 	tcase_add_test(swap, memory_comes_and_goes);
 	tcase_add_test(swap, bad_insertions);
+	tcase_add_test(swap, more_than_an_update_holds);
 	tcase_add_test(swap, pool_is_bounded);
 	tcase_add_test(swap, power_goes_by_the_tree);
 	return suite_run(suite);

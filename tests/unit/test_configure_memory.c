@@ -1,4 +1,7 @@
-/* test_configure_memory.c - fragments of memory: sizes, places, who may have them, when they are free. */
+/*
+ * test_configure_memory.c - fragments of memory: sizes, places, who may have them, when they are
+ * free.
+ */
 #include <errno.h>
 #include <string.h>
 

@@ -260,7 +260,7 @@ int main(void)
 	Suite *suite = suite_create("configure_random");
 	TCase *tc = asking_case(suite, "random");
 
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, random_requests, 0, SEEDS);
 	return suite_run(suite);
 }

@@ -431,6 +431,10 @@ START_TEST(tree_lock)
 	ask(APMP_REASON_NONE, 0, e.part[B], APMP_CALL_LOCK_TREE, 0, 0, 0);
 	estate_halt(&e, B);
 	assign(APMP_REASON_NONE, 0, e.part[A], e.cpu[2], e.part[A]);
+	/* A holder that is no more holds nothing. */
+	ask(APMP_REASON_NONE, 0, e.part[F], APMP_CALL_LOCK_TREE, 0, 0, 0);
+	delete_partition(APMP_REASON_NONE, 0, e.part[F], F);
+	ck_assert_uint_eq(apmp_load_relaxed(&root()->lock), UINT64_MAX);
 }
 END_TEST
 

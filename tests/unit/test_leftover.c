@@ -91,7 +91,7 @@ static void wait_for_mark(pid_t pid)
 
 static void box_main(int report, int ready, int wire)
 {
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	struct apmp_cpuset *set;
 	char mark[APMP_MARK_SIZE], c;
 	pid_t guard, program;
@@ -137,7 +137,7 @@ static struct apmp_process receive(int report)
 
 static struct box box_start(void)
 {
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	int report[2], ready[2], wire[2];
 	struct box box = {0};
 	char *paths = box.group, **list, c;
@@ -328,7 +328,7 @@ END_TEST
  * one dead machine, one living. */
 START_TEST(clean_all)
 {
-	struct apmp_rundir dead, alive;
+	struct apmp_folder dead, alive;
 	json_t *said = json_array();
 	struct box box;
 

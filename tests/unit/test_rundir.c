@@ -34,9 +34,9 @@ static void tear_down(void)
 		fprintf(stderr, "left behind: %s\n", top);
 }
 
-static struct apmp_rundir open_one(const char *machine)
+static struct apmp_folder open_one(const char *machine)
 {
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 
 	ck_assert_msg(apmp_rundir_open(machine, &rundir, why, sizeof(why), NULL) == 0, "%s", why);
 	return rundir;
@@ -76,7 +76,7 @@ END_TEST
 
 START_TEST(one_box_only)
 {
-	struct apmp_rundir rundir = open_one("trio"), second;
+	struct apmp_folder rundir = open_one("trio"), second;
 	char said[32];
 	pid_t holder;
 
@@ -101,7 +101,7 @@ END_TEST
 /* The last machine of a user takes the folder of all machines with it, but never another's. */
 START_TEST(base_goes_with_the_last)
 {
-	struct apmp_rundir trio = open_one("trio"), solo = open_one("solo");
+	struct apmp_folder trio = open_one("trio"), solo = open_one("solo");
 	char path[PATH_MAX];
 
 	ck_assert_int_eq(apmp_rundir_base(path, sizeof(path)), 0);
@@ -124,7 +124,7 @@ START_TEST(base_made_and_removed_at_once)
 		if (fork() > 0)
 			continue;
 		for (int i = 0; i < 500; i++) {
-			struct apmp_rundir rundir = open_one(name);
+			struct apmp_folder rundir = open_one(name);
 
 			ck_assert_int_eq(apmp_rundir_remove(&rundir), 0);
 			apmp_rundir_close(&rundir);
@@ -141,7 +141,7 @@ END_TEST
 /* kill -9 of the box lets go of the lock. */
 START_TEST(lock_ends_with_the_box)
 {
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	pid_t box, holder;
 	int wires[2];
 	char c;
@@ -166,7 +166,7 @@ END_TEST
 /* Who cleans holds the lock, though nobody lives: a new box waits, then makes the folder anew. */
 START_TEST(waits_for_the_cleaner)
 {
-	struct apmp_rundir rundir = open_one("trio"), cleaner;
+	struct apmp_folder rundir = open_one("trio"), cleaner;
 	char path[PATH_MAX];
 	int wires[2], status;
 	pid_t box;
@@ -183,7 +183,7 @@ START_TEST(waits_for_the_cleaner)
 	ck_assert_int_eq(waitpid(box, &status, 0), box);
 	apmp_rundir_close(&rundir);
 	snprintf(strrchr(path, '/'), 5, "/duo");
-	ck_assert_int_eq(apmp_rundir_seize(path, APMP_RUNDIR_WAIT_MS, &cleaner, why, sizeof(why)),
+	ck_assert_int_eq(apmp_rundir_seize(path, APMP_FOLDER_WAIT_MS, &cleaner, why, sizeof(why)),
 			 0);
 	ck_assert_int_eq(pipe(wires), 0);
 	box = fork();
@@ -203,7 +203,7 @@ END_TEST
 
 static int open_error(const char *machine)
 {
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	int error = apmp_rundir_open(machine, &rundir, why, sizeof(why), NULL);
 
 	ck_assert_int_lt(error, 0);
@@ -213,7 +213,7 @@ static int open_error(const char *machine)
 
 START_TEST(refuses_foreign_folders)
 {
-	struct apmp_rundir rundir = open_one("trio");
+	struct apmp_folder rundir = open_one("trio");
 	char path[PATH_MAX], other[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/apmp/trio", top);
@@ -256,7 +256,7 @@ END_TEST
 
 START_TEST(files)
 {
-	struct apmp_rundir rundir = open_one("trio");
+	struct apmp_folder rundir = open_one("trio");
 	char text[8], path[PATH_MAX];
 
 	ck_assert_int_eq(apmp_rundir_write(&rundir, "note", "hello\n"), 0);
@@ -286,7 +286,7 @@ START_TEST(listens)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char deep[200], path[PATH_MAX];
-	struct apmp_rundir rundir;
+	struct apmp_folder rundir;
 	int listening, again, client, peer;
 	struct stat st;
 

@@ -1,5 +1,5 @@
 /*
- * configure.c - a change of the configuration: rules, update, and what follows [0113-0117].
+ * console_configure.c - a change of the configuration: rules, update, and what follows [0113-0117].
  *
  * WHAT      shm/configure.c checks and changes the tree; in the same update the console adds what
  *           belongs to it: HWRPB flags of CPUs that leave or reach a partition, the count of
@@ -12,7 +12,7 @@
  *           has its record in the update that begins the life (lifecycle.c).
  * NOT HERE  The rules (shm/configure.c); hot swap (hardware.c).
  */
-#include "console/configure.h"
+#include "console/console_configure.h"
 
 #include <errno.h>
 #include <string.h>
@@ -113,7 +113,9 @@ static void name_target(struct console *c, const struct apmp_call_request *r, ch
 	switch (r->op) {
 	case APMP_CALL_CREATE_COMMUNITY:
 	case APMP_CALL_CREATE_PARTITION:
-		snprintf(ret_name, size, "%.*s", (int)sizeof(r->text), r->text);
+		snprintf(ret_name, size, "%s \"%.*s\"",
+			 r->op == APMP_CALL_CREATE_COMMUNITY ? "community" : "partition",
+			 (int)sizeof(r->text), r->text);
 		break;
 	case APMP_CALL_ASSIGN_MEMORY:
 	case APMP_CALL_DEASSIGN_MEMORY:
@@ -184,7 +186,7 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 					: NULL;
 	struct apmp_box_event event = {0};
 	struct partition *gets_cpu = NULL;
-	char what[64];
+	char what[96];
 	int err;
 
 	if (is_running(c, r, by)) {
@@ -211,8 +213,11 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 	} else if (assigned_node(r)) {
 		err = follow_cpu(c, assigned_node(r), &gets_cpu, &event);
 	}
-	if (err)
+	if (err) {
+		if (r->op == APMP_CALL_CREATE_PARTITION)
+			console_partition_drop(c, (uint32_t)ret->ret[0]);
 		return host_refuses(c, &event, ret);
+	}
 	if (ret->permanent)
 		console_permanent(c);
 	if (within)

@@ -1,9 +1,9 @@
 /*
- * configure.h - a change of the configuration, for instances and the administrator alike
+ * console_configure.h - a change of the configuration, for instances and the administrator alike
  * [0113-0116]: rules (shm/configure.h), the update, and what follows in the console.
  */
-#ifndef APMP_CONSOLE_CONFIGURE_H
-#define APMP_CONSOLE_CONFIGURE_H
+#ifndef APMP_CONSOLE_CONSOLE_CONFIGURE_H
+#define APMP_CONSOLE_CONSOLE_CONFIGURE_H
 
 #include "console/console.h"
 #include "shm/configure.h"
