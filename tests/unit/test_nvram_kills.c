@@ -81,7 +81,8 @@ static void pass(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 			kill(getpid(), SIGKILL);
 }
 
-/* The child: one generation after the other, until it is killed; who was not is found by its end. */
+/* The child: one generation after the other, until it is killed; who was not is found by its
+ * end. */
 __attribute__((noreturn)) static void write_until_killed(uint64_t number)
 {
 	struct apmp_env env = {.point = pass};
