@@ -5,6 +5,7 @@
  *           ends it: what was done, what was not, and why is said. What is busy or bound is tried
  *           again as long as --wait says: at each event of the machine, and now and then, because
  *           not all that ends has an event.
+ *           After a step that says so the plan is made anew (plan_diff.h).
  * STATES    A console that dies in the middle leaves open whether the step was done; so a new plan
  *           is made from what the machine is then, and that is gone on with. It halts nobody whom
  *           the first one did not.
@@ -24,6 +25,7 @@
 
 #include "cli/apply_record.h"
 #include "cli/plan.h"
+#include "cli/several.h"
 #include "cli/table.h"
 
 enum {
@@ -32,7 +34,7 @@ enum {
 };
 
 /* How a step, or all of them, ended. */
-enum ended { ENDED_DONE, ENDED_REFUSED, ENDED_LOST, ENDED_STOPPED };
+enum ended { ENDED_DONE, ENDED_REFUSED, ENDED_LOST, ENDED_STOPPED, ENDED_AGAIN };
 
 struct applying {
 	struct cli *cli;
@@ -75,14 +77,6 @@ static void take_signals(struct applying *a)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then false. */
 static bool wait_for(const struct applying *a, int fd, long long ms)
 {
@@ -102,16 +96,11 @@ static bool is_error(const char *error, const char *name)
 	       strcmp(error + sizeof(VARLINK_MACHINE), name) == 0;
 }
 
-static bool may_pass(const char *error)
-{
-	return is_error(error, "Busy") || is_error(error, "Bound") || is_error(error, "Locked");
-}
-
 /* Waits for something to happen in the machine, at most until then. */
 static void wait_for_event(struct applying *a, long long until)
 {
 	struct varlink_reply reply = {0};
-	long long left = until - now_ms();
+	long long left = until - cli_now_ms();
 	bool more = true;
 
 	if (!a->events && cli_machine_connect(&a->machine, &a->events) == 0 &&
@@ -187,7 +176,7 @@ static void step_done(struct applying *a, const json_t *step, const json_t *answ
 
 static enum ended do_step(struct applying *a, const json_t *step)
 {
-	const long long until = now_ms() + a->wait_ms;
+	const long long until = cli_now_ms() + a->wait_ms;
 
 	for (;;) {
 		struct varlink_reply reply = {0};
@@ -200,7 +189,7 @@ static enum ended do_step(struct applying *a, const json_t *step)
 			varlink_reply_fini(&reply);
 			return ENDED_DONE;
 		}
-		if (!may_pass(reply.error) || now_ms() >= until) {
+		if (!cli_may_pass(reply.error) || cli_now_ms() >= until) {
 			a->refusal = reply;
 			if (is_error(reply.error, "Storage")) { /* made, but not for ever */
 				step_done(a, step, reply.parameters);
@@ -232,6 +221,8 @@ static enum ended do_steps(struct applying *a)
 		}
 		a->step = step;
 		ended = do_step(a, step);
+		if (ended == ENDED_DONE && json_is_true(json_object_get(step, "again")))
+			ended = ENDED_AGAIN;
 		if (ended != ENDED_DONE)
 			break;
 	}
@@ -271,8 +262,8 @@ static bool halts_are_allowed(struct applying *a)
 	return true;
 }
 
-/* Makes the plan anew, with a new connection. */
-static enum ended plan_again(struct applying *a)
+/* Makes the plan anew, with a new connection; why is what came before. */
+static enum ended plan_again(struct applying *a, enum ended why)
 {
 	json_t *plan;
 	int r;
@@ -294,7 +285,8 @@ static enum ended plan_again(struct applying *a)
 		return ENDED_REFUSED;
 	apply_record_write(a->record, a->resume, a->plan);
 	if (!a->cli->json)
-		printf("the console was restarted: %zu steps are left\n",
+		printf("%s: %zu steps are left\n",
+		       why == ENDED_LOST ? "the console was restarted" : "planned again",
 		       json_array_size(json_object_get(plan, "steps")));
 	return ENDED_DONE;
 }
@@ -303,8 +295,9 @@ static enum ended apply_all(struct applying *a)
 {
 	enum ended ended = do_steps(a);
 
-	for (int plans = 0; ended == ENDED_LOST && plans < PLANS_MAX; plans++) {
-		ended = plan_again(a);
+	for (int plans = 0; (ended == ENDED_LOST || ended == ENDED_AGAIN) && plans < PLANS_MAX;
+	     plans++) {
+		ended = plan_again(a, ended);
 		if (ended == ENDED_DONE)
 			ended = do_steps(a);
 	}
@@ -410,8 +403,12 @@ static int refuse_restart(const struct applying *a)
 static int run(struct applying *a, const struct cli_args *args)
 {
 	const json_t *halts = json_object_get(a->plan, "halts");
+	const json_t *why = json_array_get(json_object_get(a->plan, "impossible"), 0);
 	enum ended ended;
 
+	if (why)
+		return cli_refuse(a->cli, CLI_REFUSED, "org.apmp.cli.Impossible",
+				  json_pack("{s:s, s:O}", "file", a->file, "reason", why));
 	if (json_array_size(halts) > 0 && !cli_option(args, "restart") &&
 	    !cli_option(args, "yes") && !asked(a))
 		return refuse_restart(a);

@@ -80,8 +80,8 @@ enum apmp_box_object {
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
  * NVRAM     size; descriptor: memfd with the new contents, whole; the box copies them at once.
- *           Answered when a next power on is sure to find these or newer ones -> arg0 generation; or
- *           -errno: then the old ones still stand.  -EINVAL size is 0 or above the descriptor's;
+ *           Answered when a next power on is sure to find these or newer ones -> arg0 generation;
+ *           or -errno: then the old ones still stand.  -EINVAL size is 0 or above the descriptor's;
  *           -E2BIG with arg0 wanted, arg1 had; -EBUSY too many wait.  The box goes on with other
  *           requests meanwhile; several that wait are written as one, the newest.
  * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has

@@ -112,8 +112,8 @@ class Logs:
         self._files = {}
         self.pids = {}      # identity: pid
         self.asked = {}     # seq: Request, of what has no answer in the log
-        self.answered = 0
-        self.wrong = []
+        self.heard = {}     # seq: answer, of what the console has to stand by
+        self.wrong = []     # sentences of callers
 
     def read(self):
         for entry in os.scandir(self._folder):
@@ -139,8 +139,9 @@ class Logs:
             self.asked[int(seq)] = (int(op), tuple(map(int, (arg0, arg1, arg2))),
                                     json.loads(text), identity)
         elif kind == "R":
-            self.asked.pop(int(rest.split()[0]))
-            self.answered += 1
+            seq, *answer = map(int, rest.split())
+            self.asked.pop(seq)
+            self.heard[seq] = tuple(answer)
         elif kind == "X":
             self.wrong.append(rest)
 
@@ -193,6 +194,8 @@ class Storm:
         self.data = self.memory.tree()
         self.tree = tc.Tree(self.data)
         self.facts = model.facts(self.tree)
+        self.logs.read()
+        self.logs.heard.clear()  # of maps that were asked for before
 
     def look(self, quiet):
         """At memory as it is now. quiet: nothing but words of their own may have changed."""
@@ -216,7 +219,11 @@ class Storm:
     def read_logs(self):
         self.logs.read()
         self.wrong += self.logs.wrong
+        self.wrong += [f"request {seq} heard {answer}, not {self.answered.get(seq)}"
+                       for seq, answer in self.logs.heard.items()
+                       if self.answered.get(seq) != answer]
         self.logs.wrong.clear()
+        self.logs.heard.clear()
         for seq, (op, arg, text, identity) in self.logs.asked.items():
             if seq not in self.open and seq not in self.answered:
                 handle = self.tree.partition_array[number_of(identity)]
@@ -246,6 +253,9 @@ class Storm:
         """What the console alone accounts for: lives that end; and lives that were still booting when
         a console died: they end, if they never had a process, and the next console boots them."""
         account = set()
+        for r in self.open.values():
+            if r.op in (model.OP["exit"], model.OP["remove_instance"]):
+                self.expect_end(r)
         for handle, life in list(self.fencing.items()):
             fenced = change.fenced(handle)
             if fenced:
@@ -264,6 +274,16 @@ class Storm:
             if new and new.flags & model.INITIALIZED and not self.initialized(handle):
                 self.begun[handle] = self.gate.lives - self.killed_lately
         return account
+
+    def expect_end(self, request):
+        """Of itself, or of another one that it judges dead."""
+        identity = request.arg[0]
+        if request.op == model.OP["exit"]:
+            identity = self.logs.asked[request.seq][3]
+        if number_of(identity) < len(self.tree.partition_array):
+            handle = self.tree.partition_array[number_of(identity)]
+            if handle and self.life(handle) == identity and self.initialized(handle):
+                self.fencing[handle] = identity
 
     def life(self, handle):
         node = self.tree.nodes.get(handle)
@@ -297,7 +317,8 @@ class Storm:
         answer = error, reason, *ret
         if error == -errno.ESTALE and (seq in self.answered or self.asker(seq) in
                                        self.fencing.values()):
-            return  # asked again by one who is being fenced by now, and does not hear it
+            self.answered.setdefault(seq, answer)
+            return  # perhaps done, and asked again by one who is being fenced by now
         if self.answered.setdefault(seq, answer) != answer:
             self.say(f"request {seq} was answered {self.answered[seq]}, and now {answer}")
         request = self.open.pop(seq, None)
@@ -311,6 +332,13 @@ class Storm:
         self.counts["refused"] += not done
         if request.op in model.HANDLERS and done:
             self.settle(request, ret)
+        if request.op == model.OP["remove_instance"] and done:
+            node = self.tree.nodes.get(self.tree.partition_array[number_of(request.arg[0])])
+            if node and node.fenced < request.arg[0] >> 16:
+                self.say(f"{request} was answered with success, and incarnation {node.fenced} was "
+                         "fenced last")
+        if request.op == model.OP["exit"]:
+            self.expect_end(request)
         for update in self.updates:
             update.seqs.discard(seq)
             if not update.seqs:
@@ -379,6 +407,8 @@ class Storm:
         if len(living) < 4:
             return
         life = self.random.choice(sorted(living))
+        if self.logs.pids[life] not in [pid for pid, _ in self.machine.processes()]:
+            return  # it has halted
         self.fencing[living[life]] = life
         self.counts["partition"] += 1
         self.trail.append(f"partition {living[life]} is killed")
