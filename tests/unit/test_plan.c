@@ -415,7 +415,7 @@ static void random_pair(struct pair *pair, uint64_t seed)
 							      : pair->want.partition[i].boot);
 }
 
-/* As cli/apply.c does: whom the plan boots is remembered, for the plan after one that was cut
+/* As cli/apply.c does: whom the plan boots is remembered, for the one after a plan that was cut
  * off. */
 static void remember(struct model *m, const json_t *a_plan)
 {
