@@ -274,7 +274,6 @@ static int seize(const char *machine, const char *path, struct apmp_folder *ret,
 	return -EBUSY;
 }
 
-
 /* One group of the machine. */
 static int clean_group(const char *machine, const char *path, json_t *said)
 {
@@ -418,7 +417,9 @@ static int machine_names(const char *base, json_t *names)
 		closedir(dir);
 	count = apmp_cpuset_path_list(NULL, &paths);
 	for (int i = 0; i < count; i++) {
-		add_name(names, strrchr(paths[i], '/') + strlen("/apmp-"));
+		/* Living machines with other run directories are nobody's business here. */
+		if (apmp_cpuset_path_held(paths[i]) != 1)
+			add_name(names, strrchr(paths[i], '/') + strlen("/apmp-"));
 		free(paths[i]);
 	}
 	if (count >= 0)

@@ -156,52 +156,50 @@ static int memory_parameters(const struct cli_args *args, const char *whose, jso
 	return CLI_DONE;
 }
 
-static void print_memory(const struct cli *cli, const char *verb, const json_t *answer,
-			 const char *name, const char *note)
-{
-	char *pieces = pieces_text(json_object_get(answer, "fragments"));
+/* The words of one direction, and its method. */
+struct direction {
+	const char *method, *option; /* --option names the partition or community */
+	const char *wanted, *done;
+	const char *(*note)(const json_t *answer);
+};
 
+static int memory(struct cli *cli, const struct cli_args *args, const struct direction *way)
+{
+	const char *whose = cli_option(args, way->option);
+	json_t *parameters, *answer;
+	char *text;
+	int code = memory_parameters(args, way->option, &parameters);
+
+	if (code != CLI_DONE)
+		return code;
+	text =
+	    cli_text("%s %s of memory %s \"%s\"", way->wanted, args->args[0], way->option, whose);
+	code = cli_call_asked(cli, way->method, parameters, text, &answer);
+	free(text);
+	if (code != CLI_DONE)
+		return code;
+	text = pieces_text(json_object_get(answer, "fragments"));
 	if (cli->json)
 		cli_print_json(answer);
 	else
-		printf("%s \"%s\"%s: %s\n", verb, name, note, pieces);
-	free(pieces);
+		printf("%s \"%s\"%s: %s\n", way->done, whose, way->note(answer), text);
+	free(text);
+	json_decref(answer);
+	return CLI_DONE;
 }
 
 int cli_memory_assign(struct cli *cli, const struct cli_args *args)
 {
-	const char *to = cli_option(args, "to");
-	json_t *parameters, *answer;
-	char *asked;
-	int code = memory_parameters(args, "to", &parameters);
+	static const struct direction way = {"MemoryAssign", "to", "assigning", "memory for",
+					     given_text};
 
-	if (code != CLI_DONE)
-		return code;
-	asked = cli_text("assigning %s of memory to \"%s\"", args->args[0], to);
-	code = cli_call_asked(cli, "MemoryAssign", parameters, asked, &answer);
-	free(asked);
-	if (code != CLI_DONE)
-		return code;
-	print_memory(cli, "memory for", answer, to, given_text(answer));
-	json_decref(answer);
-	return CLI_DONE;
+	return memory(cli, args, &way);
 }
 
 int cli_memory_remove(struct cli *cli, const struct cli_args *args)
 {
-	const char *from = cli_option(args, "from");
-	json_t *parameters, *answer;
-	char *asked;
-	int code = memory_parameters(args, "from", &parameters);
+	static const struct direction way = {"MemoryDeassign", "from", "removing",
+					     "memory taken from", taken_text};
 
-	if (code != CLI_DONE)
-		return code;
-	asked = cli_text("removing %s of memory from \"%s\"", args->args[0], from);
-	code = cli_call_asked(cli, "MemoryDeassign", parameters, asked, &answer);
-	free(asked);
-	if (code != CLI_DONE)
-		return code;
-	print_memory(cli, "memory taken from", answer, from, taken_text(answer));
-	json_decref(answer);
-	return CLI_DONE;
+	return memory(cli, args, &way);
 }

@@ -211,12 +211,38 @@ static int read_command(struct cli *cli, struct cli_args *args, int argc, char *
 	return CLI_DONE;
 }
 
+/* JSON is UTF-8: a word that is not would be left out of a call, which then means something
+ * else. */
+static bool is_text(const char *word)
+{
+	json_t *text = json_string(word);
+
+	json_decref(text);
+	return text;
+}
+
+static bool all_text(const struct cli_args *args)
+{
+	bool text = true;
+
+	/* The names of files are bytes, and words for other programs are theirs to judge. */
+	if (args->command->own_args < 0 || strstr(args->command->args, "FILE"))
+		return true;
+	for (int i = 0; i < args->count; i++)
+		text = text && is_text(args->args[i]);
+	for (int i = 0; i < CLI_OPTIONS_MAX; i++)
+		text = text && (!args->options[i] || is_text(args->options[i]));
+	return text;
+}
+
 static int check_command(const struct cli_args *args)
 {
 	const struct cli_command *command = args->command;
 
 	if (args->count < command->args_min)
 		return cli_usage(args, "%s wants %s", command->name, command->args);
+	if (!all_text(args))
+		return cli_usage(args, "a word of the command line is not UTF-8 text");
 	if (args->count > command->args_max)
 		return cli_usage(args, "\"%s\" is too much", args->args[command->args_max]);
 	for (int i = 0; i < CLI_OPTIONS_MAX && command->options[i].name; i++)

@@ -4,7 +4,8 @@
 function __apmp_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    $words[1] completion words -- $words[2..-1] $current 2>/dev/null | while read -l line
+    set -l apmp (string replace -r '^~' $HOME -- $words[1])
+    $apmp completion words -- $words[2..-1] $current 2>/dev/null | while read -l line
         switch $line
             case ':files'
                 __fish_complete_path $current

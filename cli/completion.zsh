@@ -3,10 +3,10 @@
 # $fpath. What there is to complete, apmp itself says.
 
 _apmp() {
-	local line
+	local apmp=${${(Q)words[1]}/#\~/$HOME} line
 	local -a described plain
 
-	for line in "${(@f)$(${(Q)words[1]} completion words -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
+	for line in "${(@f)$($apmp completion words -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
 		case $line in
 		'') ;;
 		:files) _files ;;

@@ -6,29 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "cli/find_machine.h"
+#include "cli/several.h"
 #include "cli/table.h"
 
 enum {
 	ANSWER_S = 10, /* a console that hangs is killed after 3 s (shm/wire/box.h) and restarted */
 	LIST_S = 1,    /* a living one answers in microseconds: `list` does without the others */
+	OFF_S = 5,     /* a box that was told ends in some 100 ms, on a busy host in seconds */
 	AGAIN_MS = 100,
 };
 
+/* A pidfd is readable when its process has ended. */
 static bool ends_within(int box, int ms)
 {
 	return poll(&(struct pollfd){.fd = box, .events = POLLIN}, 1, ms) > 0;
-}
-
-static time_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
 }
 
 /*
@@ -38,12 +31,15 @@ static time_t now_s(void)
  */
 static int ask_console(const struct machine *machine, int box, struct varlink_reply *reply)
 {
-	time_t until = now_s() + ANSWER_S;
+	long long until = cli_now_ms() + ANSWER_S * 1000;
 
 	for (;;) {
-		time_t left = until - now_s();
-		int r = cli_ask(machine, "PowerOff", left > 1 ? (unsigned)left : 1, reply);
-		bool cut_off = r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED;
+		long long left = until - cli_now_ms();
+		unsigned seconds = left > 1000 ? (unsigned)(left / 1000) : 1;
+		int r = cli_ask(machine, "PowerOff", seconds, reply);
+		/* The control socket is removed a little before the box ends. */
+		bool cut_off =
+		    r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOENT;
 
 		if (r == 0 || ends_within(box, cut_off ? AGAIN_MS : 0))
 			return 0;
@@ -94,20 +90,19 @@ static int ask_power_off(struct cli *cli, const struct machine *machine, int box
 int cli_down(struct cli *cli, const struct cli_args *args)
 {
 	struct machine machine;
-	struct pollfd end = {.events = POLLIN};
-	int code = cli_choose(cli, &machine);
+	int box, code = cli_choose(cli, &machine);
 
 	if (code != CLI_DONE)
 		return code;
-	end.fd = cli_box_open(&machine);
-	if (end.fd < 0)
+	box = cli_box_open(&machine);
+	if (box < 0)
 		return cli_refuse(cli, CLI_NO_MACHINE, "org.apmp.cli.DeadMachine",
 				  json_pack("{s:s}", "machine", machine.name));
-	code = ask_power_off(cli, &machine, end.fd, cli_option(args, "force"));
-	/* A pidfd is readable when its process has ended. */
-	while (code == CLI_DONE && poll(&end, 1, -1) < 0 && errno == EINTR)
-		continue;
-	close(end.fd);
+	/* A console that died between its answer and the box knew of it: the next one is told. */
+	do
+		code = ask_power_off(cli, &machine, box, cli_option(args, "force"));
+	while (code == CLI_DONE && !ends_within(box, OFF_S * 1000));
+	close(box);
 	if (code == CLI_DONE && cli->json) {
 		json_t *answer = json_pack("{s:s, s:s}", "machine", machine.name, "state", "off");
 

@@ -24,7 +24,7 @@ static json_t *strings(char **words)
 	json_t *array = json_array();
 
 	for (; *words; words++) {
-		/* JSON is UTF-8, and what is not can't be passed. */
+		/* A variable that is not UTF-8 has no place in JSON; arguments were looked at. */
 		json_t *word = json_string(*words);
 
 		if (word)
@@ -33,22 +33,16 @@ static json_t *strings(char **words)
 	return array;
 }
 
-/* NULL: a word of the command is not UTF-8, or we are nowhere. */
+/* NULL: the name of this directory is not UTF-8. */
 static json_t *run_parameters(const struct cli_args *args)
 {
-	json_t *argv = strings(args->args + 1);
 	char *cwd = getcwd(NULL, 0);
 	json_t *parameters = json_pack(
-	    "{s:s, s:o, s:o, s:s, s:b, s:b}", "partition", args->args[0], "argv", argv, "env",
-	    strings(environ), "cwd", cwd ? cwd : "/", "detach", cli_option(args, "detach") != NULL,
-	    "confined", cli_option(args, "confined") != NULL);
+	    "{s:s, s:o, s:o, s:s, s:b, s:b}", "partition", args->args[0], "argv",
+	    strings(args->args + 1), "env", strings(environ), "cwd", cwd ? cwd : "/", "detach",
+	    cli_option(args, "detach") != NULL, "confined", cli_option(args, "confined") != NULL);
 
 	free(cwd);
-	if (parameters &&
-	    json_array_size(json_object_get(parameters, "argv")) != (size_t)args->count - 1) {
-		json_decref(parameters);
-		return NULL;
-	}
 	return parameters;
 }
 
@@ -126,7 +120,7 @@ int cli_run(struct cli *cli, const struct cli_args *args)
 	int r;
 
 	if (!parameters)
-		return cli_usage(args, "the command is not UTF-8 text");
+		return cli_usage(args, "the name of this directory is not UTF-8 text");
 	r = cli_connect(cli, &machine, &client);
 	if (r != CLI_DONE) {
 		json_decref(parameters);

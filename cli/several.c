@@ -12,7 +12,7 @@
 /* While something is busy or bound nobody says when that ends: it is tried again this often. */
 enum { AGAIN_MS = 20 };
 
-static long long now_ms(void)
+long long cli_now_ms(void)
 {
 	struct timespec now;
 
@@ -20,10 +20,16 @@ static long long now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-static bool may_pass(const char *error)
+bool cli_may_pass(const char *error)
 {
-	return strcmp(error, VARLINK_MACHINE ".Busy") == 0 ||
-	       strcmp(error, VARLINK_MACHINE ".Bound") == 0;
+	static const char *const passing[] = {"Busy", "Bound", "Locked"};
+	size_t length = strlen(VARLINK_MACHINE ".");
+
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		if (strncmp(error, VARLINK_MACHINE ".", length) == 0 &&
+		    strcmp(error + length, passing[i]) == 0)
+			return true;
+	return false;
 }
 
 /* One try: 0, *ret_again or an exit code. */
@@ -37,7 +43,7 @@ static int try_call(struct cli_calls *calls, const char *method, json_t *paramet
 	*ret_again = false;
 	if (r < 0)
 		return cli_no_answer(calls->cli, &calls->machine, r);
-	if (reply.error && !last && may_pass(reply.error))
+	if (reply.error && !last && cli_may_pass(reply.error))
 		*ret_again = true;
 	else if (reply.error)
 		r = cli_refuse_asked(calls->cli, CLI_REFUSED, reply.error,
@@ -51,12 +57,12 @@ static int try_call(struct cli_calls *calls, const char *method, json_t *paramet
 int cli_calls_make(struct cli_calls *calls, const char *method, json_t *parameters,
 		   const char *asked, json_t **ret_answer)
 {
-	long long until = now_ms() + calls->wait_ms;
+	long long until = cli_now_ms() + calls->wait_ms;
 	bool again;
 	int code;
 
 	do {
-		code = try_call(calls, method, parameters, asked, now_ms() >= until, &again,
+		code = try_call(calls, method, parameters, asked, cli_now_ms() >= until, &again,
 				ret_answer);
 		if (again)
 			poll(NULL, 0, AGAIN_MS);

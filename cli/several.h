@@ -24,6 +24,12 @@ typedef int cli_one(struct cli_calls *calls, const char *word);
 int cli_each(struct cli *cli, const struct cli_args *args, long long wait_ms,
 	     int (*check)(const struct cli_args *args, const char *word), cli_one *one);
 
+/* Milliseconds of CLOCK_MONOTONIC. */
+long long cli_now_ms(void);
+
+/* Whether the error ends by itself, so that it is worth to try again. */
+bool cli_may_pass(const char *error);
+
 /* For cli_each(): the word is the number of a CPU. */
 int cli_check_cpu(const struct cli_args *args, const char *word);
 

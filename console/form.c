@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "console/hardware.h"
-#include "console/nvram.h"
+#include "console/nvram_text.h"
 #include "console/place_memory.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
@@ -66,9 +66,9 @@ static int place_memory(struct console *c, const char *what, int32_t community, 
 	if (count < 0) {
 		snprintf(
 		    c->why, sizeof(c->why),
-		    "%s: %llu bytes of memory wanted, %llu of them find no place: a memory "
+		    "%s: %lluM of memory wanted, %lluM of that find no place: a memory "
 		    "subsystem that a community uses can't also serve partitions outside of it",
-		    what, (unsigned long long)size, (unsigned long long)(size - had));
+		    what, (unsigned long long)size >> 20, (unsigned long long)(size - had) >> 20);
 		return count;
 	}
 	for (int i = 0; i < count && !err; i++) {

@@ -143,7 +143,10 @@ class Caller:
         if self.random.random() < .1:
             identity = self.random.choice([1, 2**64 - 1, self.identity ^ 1 << 16])
         op = self.random.choice([*range(2, 24), 2**32 - 1])
-        if op in (tc.OP["report"], tc.OP["exit"], tc.OP["remove_instance"]):
+        if op == tc.OP["report"]:  # has no answer; nor has what is no request
+            self.report(self.random.randrange(6, 20), self.random.choice(numbers))
+            self.channel.send(os.urandom(self.random.choice([1, REQUEST.size - 1, 999])))
+        if op in (tc.OP["report"], tc.OP["exit"]):
             op = 0
         self.ask(op, [self.random.choice(numbers) for _ in range(3)], text, identity)
 
@@ -153,7 +156,7 @@ class Caller:
             self.community, self.community, self.delete, self.extra, self.give_up, self.give_up,
             self.take, self.take, self.hand_over, self.hand_over, self.share, self.memory_back,
             self.lock, self.migrate, self.migrate, self.migrate, self.limits, self.identify,
-            self.database])
+            self.database, self.remove, self.halt])
         ask(tree)
 
     def pick(self, things):
@@ -260,6 +263,20 @@ class Caller:
         if community.type == tc.TYPE["community"]:
             self.ask(tc.OP["set_apmpdb_info"],
                      (community.apmpdb_info, self.random.getrandbits(20)))
+
+    def remove(self, tree):
+        """Judges another one dead; seldom one that is not."""
+        at = self.pick(self.partitions(tree))
+        node = tree.nodes[at]
+        if self.random.random() < .7 or at == self.me:
+            return self.ask(tc.OP["remove_instance"], (node.fenced << 16 | node.id + 1,))
+        return self.ask(tc.OP["remove_instance"], (node.incarnation << 16 | node.id + 1,))
+
+    def halt(self, _tree):
+        if self.random.random() < .2:
+            self.ask(tc.OP["exit"], (self.random.randrange(1, 3),))
+            sys.exit(0)
+        self.limits(None)
 
     def mend(self, tree):
         """Something that is missing until all of the homes run again."""

@@ -3,6 +3,7 @@
  *
  * WHAT      PartitionBoot "never" is never answered; PartitionHalt "never" is answered when the
  *           caller of that was seen to hang up. PartitionBoot "later" is answered from the loop.
+ *           PartitionHalt "forgetful" has the next PowerOff answered and not done.
  *           Events since FLOOD writes until the queue is full. CpuMigrate of CPU 0, 1, 2 is refused
  *           as primary, busy twice, and done. ConsolePort echoes. CPU 9, bus 9.9.9 and memory of
  *           the partition "full" are refused; any other partition is fine. What changes the
@@ -36,6 +37,7 @@ struct console {
 	int port_fd;
 	int busy;
 	int hangups;
+	bool forgets; /* the next PowerOff */
 };
 
 /* ---- methods ---- */
@@ -209,6 +211,7 @@ static void on_halt(struct varlink_call *call, const json_t *parameters, void *c
 
 	if (refuse_unknown(call, name))
 		return;
+	console->forgets = strcmp(name, "forgetful") == 0;
 	if (strcmp(name, "never") == 0 && console->hangups == 0)
 		console->waits = call;
 	else
@@ -514,6 +517,10 @@ static void on_power_off(struct varlink_call *call, const json_t *parameters, vo
 
 	(void)parameters;
 	varlink_call_reply(call, NULL);
+	if (console->forgets) {
+		console->forgets = false;
+		return;
+	}
 	varlink_server_destroy(console->server);
 	uv_close((uv_handle_t *)&console->idle, NULL);
 }

@@ -190,6 +190,16 @@ START_TEST(down_waits_for_the_box)
 }
 END_TEST
 
+/* As by a console that dies when it has answered and not yet told the box. */
+START_TEST(down_asks_again)
+{
+	ck_assert_int_eq(apmp("apmp partition halt forgetful"), CLI_DONE);
+	ck_assert_int_eq(apmp("apmp down"), CLI_DONE);
+	expect(out, "machine \"mock\" is off");
+	mock_wait(&mock);
+}
+END_TEST
+
 START_TEST(a_console_that_does_not_answer)
 {
 	char away[200];
@@ -580,6 +590,7 @@ int main(void)
 	tcase_add_test(mocked, usage_mistakes_as_json);
 	tcase_add_test(mocked, the_machine_is_chosen);
 	tcase_add_test(mocked, down_waits_for_the_box);
+	tcase_add_test(mocked, down_asks_again);
 	tcase_add_test(mocked, a_console_that_does_not_answer);
 	tcase_add_test(mocked, a_directory_of_others_is_not_trusted);
 	tcase_add_test(mocked, status_and_cpus);
