@@ -162,9 +162,8 @@ def root_in_a_pid_namespace():
 @contextlib.contextmanager
 def root_of_a_user_namespace():
     """Somebody who only looks like root."""
-    with namespace("--user", "--map-root-user", under=as_user()) as holder:
-        yield (["nsenter", f"--target={holder}", "--user", "--preserve-credentials", *()], ORDINARY,
-               {}, "affinity", "Permission denied", HOST_CPUS)
+    yield ([*as_user(), "unshare", "--user", "--map-root-user"], ORDINARY, {}, "affinity",
+           "Permission denied", HOST_CPUS)
 
 
 PLACES = [root_v1, root_affinity, user_affinity, user_in_a_group_of_his,
