@@ -169,11 +169,19 @@ static void migration_gone(void *ctx)
 }
 
 /* Who has it already, or nobody: neither is a migration. */
-static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *from,
-			   const struct partition *to)
+static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *owner,
+			   const struct partition *from, const struct partition *to)
 {
-	char reason[128];
+	char reason[160];
 
+	if (!from && owner) { /* it is his when he boots */
+		snprintf(reason, sizeof(reason),
+			 "CPU %d belongs to partition \"%s\", which has not booted with it; "
+			 "`apmp cpu deassign %d` takes it from there",
+			 cpu, owner->name, cpu);
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
+		return;
+	}
 	if (!from) {
 		varlink_call_error(
 		    call, "NotOwner",
@@ -318,7 +326,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 	}
 	from = console_partition_of(c, cpu.current_owner);
 	if (!from || from == to)
-		cannot_migrate(call, (int)cpu_idx, from, to);
+		cannot_migrate(call, (int)cpu_idx, console_partition_of(c, cpu.owner), from, to);
 	else if (json_is_true(json_object_get(parameters, "dry_run")))
 		dry_run(call, c, (int)cpu_idx, from, to);
 	else if (has_room(call, to))

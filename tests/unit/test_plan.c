@@ -337,6 +337,20 @@ START_TEST(who_can_not_boot_stays_halted)
 END_TEST
 
 /* CPU 2 was taken from alpha while it ran: only its next boot lets go of it. */
+/* What a file does not divide, commands do [0064]: the file says nothing against it. */
+START_TEST(a_file_that_divides_nothing)
+{
+	json_t *file = model_file(&want), *machine = model_now(&now);
+
+	json_object_set_new(file, "partitions", json_array());
+	json_object_set_new(file, "communities", json_array());
+	plan = plan_diff(file, machine);
+	ck_assert_uint_eq(json_array_size(steps_of(plan)), 0);
+	json_decref(file);
+	json_decref(machine);
+}
+END_TEST
+
 START_TEST(who_still_uses_what_he_lost)
 {
 	now.cpu[2].owner = MODEL_NONE;
@@ -389,6 +403,18 @@ struct pair {
 	bool runs[MODEL_NAMES]; /* in the end */
 };
 
+static bool divides(const struct model *m)
+{
+	for (int i = 0; i < MODEL_NAMES; i++)
+		if (m->partition[i].there)
+			return true;
+	for (int i = 0; i < MODEL_COMMUNITIES; i++)
+		if (m->community[i])
+			return true;
+	return false;
+}
+
+/* seed: another one, until the file divides the machine. */
 static void random_pair(struct pair *pair, uint64_t seed)
 {
 	model_random(&pair->now, true, &seed);
@@ -407,6 +433,10 @@ static void random_pair(struct pair *pair, uint64_t seed)
 			pair->want.piece[i].shared = false;
 		}
 		model_redeal(&pair->want, &seed);
+	}
+	if (!divides(&pair->want)) {
+		random_pair(pair, seed + 1000003);
+		return;
 	}
 	model_use(&pair->now, &seed);
 	for (int i = 0; i < MODEL_NAMES; i++)
@@ -528,6 +558,7 @@ int main(void)
 	tcase_add_test(single, a_cpu_is_replaced);
 	tcase_add_test(single, who_can_not_boot_stays_halted);
 	tcase_add_test(single, who_still_uses_what_he_lost);
+	tcase_add_test(single, a_file_that_divides_nothing);
 	tcase_add_test(single, what_needs_a_power_cycle);
 	tcase_add_loop_test(random, random_machines, 0, ROUNDS);
 	tcase_add_loop_test(random, random_machines_cut_off, 0, ROUNDS);
