@@ -6,9 +6,9 @@
  *           again as long as --wait says: at each event of the machine, and now and then, because
  *           not all that ends has an event.
  *           After a step that says so the plan is made anew (plan_diff.h).
- * STATES    A console that dies in the middle leaves open whether the step was done; so a new plan
- *           is made from what the machine is then, and that is gone on with. It halts nobody whom
- *           the first one did not.
+ * STATES    A console that dies in the middle leaves open whether the step was done, or is still
+ *           under way; so a new plan is made from what the machine is then, and that is gone on
+ *           with, and made anew if it is refused soon. It halts nobody whom the first one did not.
  * SIGNALS   ^C and the like take effect where we wait: we stop after saying what was done, and end
  *           as who does not catch it. The step that was asked for may still be done.
  * CRASHES   Whom the plan boots is recorded before the first step (apply_record.h). The next apply
@@ -29,12 +29,20 @@
 #include "cli/table.h"
 
 enum {
-	AGAIN_MS = 100, /* for what ends without an event */
-	PLANS_MAX = 32, /* a console that dies more often in one apply needs somebody */
+	AGAIN_MS = 100,	  /* for what ends without an event */
+	SETTLE_MS = 5000, /* what a dead console left under way is at its end by then */
+	PLANS_MAX = 32,	  /* a console that dies more often in one apply needs somebody */
 };
 
 /* How a step, or all of them, ended. */
-enum ended { ENDED_DONE, ENDED_REFUSED, ENDED_LOST, ENDED_STOPPED, ENDED_AGAIN };
+enum ended {
+	ENDED_DONE,
+	ENDED_REFUSED,
+	ENDED_LOST,
+	ENDED_STOPPED,
+	ENDED_AGAIN, /* the plan is to be made anew, as it says */
+	ENDED_EARLY, /* the same: what a dead console left is still under way */
+};
 
 struct applying {
 	struct cli *cli;
@@ -51,7 +59,8 @@ struct applying {
 	size_t next;		/* index of the plan's next step */
 	const json_t *step;	/* the last one that was asked for; NULL: none of this plan */
 	struct varlink_reply refusal;
-	sigset_t waiting; /* the signals that we take while we wait */
+	long long settled_ms; /* until then a refusal may come of what a dead console left */
+	sigset_t waiting;     /* the signals that we take while we wait */
 };
 
 static volatile sig_atomic_t stopped_by;
@@ -77,7 +86,8 @@ static void take_signals(struct applying *a)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then false. */
+/* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then
+ * false. */
 static bool wait_for(const struct applying *a, int fd, long long ms)
 {
 	struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
@@ -189,12 +199,16 @@ static enum ended do_step(struct applying *a, const json_t *step)
 			varlink_reply_fini(&reply);
 			return ENDED_DONE;
 		}
+		if (is_error(reply.error, "Storage")) { /* it is made, but not for ever */
+			step_done(a, step, reply.parameters);
+			a->next++;
+		} else if (cli_now_ms() < a->settled_ms) {
+			varlink_reply_fini(&reply);
+			wait_for_event(a, a->settled_ms);
+			return stopped_by ? ENDED_STOPPED : ENDED_EARLY;
+		}
 		if (!cli_may_pass(reply.error) || cli_now_ms() >= until) {
 			a->refusal = reply;
-			if (is_error(reply.error, "Storage")) { /* made, but not for ever */
-				step_done(a, step, reply.parameters);
-				a->next++;
-			}
 			return ENDED_REFUSED;
 		}
 		varlink_reply_fini(&reply);
@@ -284,7 +298,7 @@ static enum ended plan_again(struct applying *a, enum ended why)
 	if (!halts_are_allowed(a))
 		return ENDED_REFUSED;
 	apply_record_write(a->record, a->resume, a->plan);
-	if (!a->cli->json)
+	if (!a->cli->json && why != ENDED_EARLY)
 		printf("%s: %zu steps are left\n",
 		       why == ENDED_LOST ? "the console was restarted" : "planned again",
 		       json_array_size(json_object_get(plan, "steps")));
@@ -295,8 +309,11 @@ static enum ended apply_all(struct applying *a)
 {
 	enum ended ended = do_steps(a);
 
-	for (int plans = 0; (ended == ENDED_LOST || ended == ENDED_AGAIN) && plans < PLANS_MAX;
-	     plans++) {
+	for (int plans = 0; plans < PLANS_MAX; plans += ended != ENDED_EARLY) {
+		if (ended == ENDED_LOST)
+			a->settled_ms = cli_now_ms() + SETTLE_MS;
+		else if (ended != ENDED_AGAIN && ended != ENDED_EARLY)
+			break;
 		ended = plan_again(a, ended);
 		if (ended == ENDED_DONE)
 			ended = do_steps(a);

@@ -12,8 +12,15 @@ OP = tc.OP
 NAME_OF = {number: name for name, number in OP.items()}
 GRANULE = tc.GRANULE
 INITIALIZED = tc.CONSTANT["NODE_INITIALIZED"]
+TEMPLATE = tc.CONSTANT["NODE_HW_TEMPLATE"]
 MEMORY_TYPES = {tc.TYPE[name] for name in ("memory_subsystem", "memory_controller",
                                            "memory_descriptor")}
+
+# Answered when they are in non-volatile memory (shm/call.h); the owner that a migration changes gets
+# there a write later.
+DURABLE = {OP[name] for name in (
+    "create_community", "delete_community", "create_partition", "delete_partition", "set_community",
+    "assign", "deassign", "reassign", "assign_memory", "deassign_memory")}
 
 Request = collections.namedtuple("Request", "seq op arg text partition")
 Node = collections.namedtuple("Node", "owner current flags type above")
@@ -49,6 +56,28 @@ def changed(before, after):
     """{what: (old, new)}; None for what was or is not there."""
     keys = {key for key, _ in before.items() ^ after.items()}
     return {key: (before.get(key), after.get(key)) for key in keys}
+
+
+def configuration(tree):
+    """What non-volatile memory keeps [0065], by names and numbers: handles and ids are of one power
+    on."""
+    def name(handle):
+        node = tree.nodes.get(handle)
+        return tc.text(node.name) if node and node.type in tc.SOFTWARE else None
+
+    found = {}
+    for handle, node in tree.nodes.items():
+        if node.type == tc.TYPE["community"]:
+            found["community", name(handle)] = True
+        elif node.type == tc.TYPE["partition"]:
+            found["partition", name(handle)] = name(node.parent), node.policy
+        elif node.type > tc.TYPE["partition"] and not node.node_flags & TEMPLATE:
+            found[node.type, node.id] = name(node.owner)
+    for _, fragments in tree.fragments.values():
+        for f in fragments:
+            for pa in range(f.pa, f.pa + f.size, GRANULE):
+                found["memory", pa] = name(f.mem_owner), f.mem_owner and f.mem_flags
+    return found
 
 
 def gave(update, request, ret):

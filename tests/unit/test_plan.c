@@ -15,9 +15,9 @@ enum { PAIRS = 100, ROUNDS = 40 }; /* a round is a process */
 
 /* ---- single changes ---- */
 
-/* alpha (running: CPUs 0, 1, 2; 8M; bus 0.0.0), beta (running: 3, 4; 8M; 0.0.1) and gamma (halted: 5;
- * 4M; 0.0.2) in lab, which shares 8M; nobody in shop. CPU 6, bus 0.0.3, 36M, and the 32M of SBB 1 are
- * nobody's. */
+/* alpha (running: CPUs 0, 1, 2; 8M; bus 0.0.0), beta (running: 3, 4; 8M; 0.0.1) and gamma (halted:
+ * 5; 4M; 0.0.2) in lab, which shares 8M; nobody in shop. CPU 6, bus 0.0.3, 36M, and the 32M of SBB
+ * 1 are nobody's. */
 static const struct model trio = {
     .cpu = {{true, true, 0, 1, 0, 0},
 	    {true, true, 0, 1, 0, 0},
@@ -415,7 +415,8 @@ static void random_pair(struct pair *pair, uint64_t seed)
 							      : pair->want.partition[i].boot);
 }
 
-/* As cli/apply.c does: whom the plan boots is remembered, for the plan after one that was cut off. */
+/* As cli/apply.c does: whom the plan boots is remembered, for the one after a plan that was cut
+ * off. */
 static void remember(struct model *m, const json_t *a_plan)
 {
 	const json_t *step;
@@ -435,8 +436,8 @@ static void remember(struct model *m, const json_t *a_plan)
 }
 
 /* Plans, and does the first so many steps; how many there were. None is ever refused: releases
- * stand before acquisitions, creations before assignments. As cli/apply.c does, what is to be planned
- * again is. */
+ * stand before acquisitions, creations before assignments. As cli/apply.c does, what is to be
+ * planned again is. */
 static size_t do_steps(struct pair *pair, size_t count, uint64_t seed)
 {
 	json_t *a_plan = diff(&pair->now, &pair->want);
