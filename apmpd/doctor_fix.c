@@ -1,7 +1,7 @@
 /* What `doctor --fix` can mend.
  *
- * WHAT     Each fix is one sentence that says what would be done, and a function that does it.  They
- *          are found first and all together, so that what is listed is what would be done.
+ * WHAT     Each fix is one sentence that says what would be done, and a function that does it.
+ *          They are found first and all together, so that what is listed is what would be done.
  *          Limits of processes (ulimit, cgroups above us), kernels and the configuration of systemd
  *          are not mended from here: `doctor` says what would have to change.
  * LIMITS   The group for a user is gone with the next start of the host.  There is no such fix for

@@ -5,9 +5,10 @@
  *           ends it: what was done, what was not, and why is said. What is busy or bound is tried
  *           again as long as --wait says: at each event of the machine, and now and then, because
  *           not all that ends has an event.
- * STATES    A console that dies in the middle leaves open whether the step was done; so a new plan
- *           is made from what the machine is then, and that is gone on with. It halts nobody whom
- *           the first one did not.
+ *           After a step that says so the plan is made anew (plan_diff.h).
+ * STATES    A console that dies in the middle leaves open whether the step was done, or is still
+ *           under way; so a new plan is made from what the machine is then, and that is gone on
+ *           with, and made anew if it is refused soon. It halts nobody whom the first one did not.
  * SIGNALS   ^C and the like take effect where we wait: we stop after saying what was done, and end
  *           as who does not catch it. The step that was asked for may still be done.
  * CRASHES   Whom the plan boots is recorded before the first step (apply_record.h). The next apply
@@ -28,12 +29,20 @@
 #include "cli/table.h"
 
 enum {
-	AGAIN_MS = 100, /* for what ends without an event */
-	PLANS_MAX = 32, /* a console that dies more often in one apply needs somebody */
+	AGAIN_MS = 100,	  /* for what ends without an event */
+	SETTLE_MS = 5000, /* what a dead console left under way is at its end by then */
+	PLANS_MAX = 32,	  /* a console that dies more often in one apply needs somebody */
 };
 
 /* How a step, or all of them, ended. */
-enum ended { ENDED_DONE, ENDED_REFUSED, ENDED_LOST, ENDED_STOPPED };
+enum ended {
+	ENDED_DONE,
+	ENDED_REFUSED,
+	ENDED_LOST,
+	ENDED_STOPPED,
+	ENDED_AGAIN, /* the plan is to be made anew, as it says */
+	ENDED_EARLY, /* the same: what a dead console left is still under way */
+};
 
 struct applying {
 	struct cli *cli;
@@ -50,7 +59,8 @@ struct applying {
 	size_t next;		/* index of the plan's next step */
 	const json_t *step;	/* the last one that was asked for; NULL: none of this plan */
 	struct varlink_reply refusal;
-	sigset_t waiting; /* the signals that we take while we wait */
+	long long settled_ms; /* until then a refusal may come of what a dead console left */
+	sigset_t waiting;     /* the signals that we take while we wait */
 };
 
 static volatile sig_atomic_t stopped_by;
@@ -76,7 +86,8 @@ static void take_signals(struct applying *a)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then false. */
+/* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then
+ * false. */
 static bool wait_for(const struct applying *a, int fd, long long ms)
 {
 	struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
@@ -188,12 +199,16 @@ static enum ended do_step(struct applying *a, const json_t *step)
 			varlink_reply_fini(&reply);
 			return ENDED_DONE;
 		}
+		if (is_error(reply.error, "Storage")) { /* it is made, but not for ever */
+			step_done(a, step, reply.parameters);
+			a->next++;
+		} else if (cli_now_ms() < a->settled_ms) {
+			varlink_reply_fini(&reply);
+			wait_for_event(a, a->settled_ms);
+			return stopped_by ? ENDED_STOPPED : ENDED_EARLY;
+		}
 		if (!cli_may_pass(reply.error) || cli_now_ms() >= until) {
 			a->refusal = reply;
-			if (is_error(reply.error, "Storage")) { /* made, but not for ever */
-				step_done(a, step, reply.parameters);
-				a->next++;
-			}
 			return ENDED_REFUSED;
 		}
 		varlink_reply_fini(&reply);
@@ -220,6 +235,8 @@ static enum ended do_steps(struct applying *a)
 		}
 		a->step = step;
 		ended = do_step(a, step);
+		if (ended == ENDED_DONE && json_is_true(json_object_get(step, "again")))
+			ended = ENDED_AGAIN;
 		if (ended != ENDED_DONE)
 			break;
 	}
@@ -259,8 +276,8 @@ static bool halts_are_allowed(struct applying *a)
 	return true;
 }
 
-/* Makes the plan anew, with a new connection. */
-static enum ended plan_again(struct applying *a)
+/* Makes the plan anew, with a new connection; why is what came before. */
+static enum ended plan_again(struct applying *a, enum ended why)
 {
 	json_t *plan;
 	int r;
@@ -281,8 +298,9 @@ static enum ended plan_again(struct applying *a)
 	if (!halts_are_allowed(a))
 		return ENDED_REFUSED;
 	apply_record_write(a->record, a->resume, a->plan);
-	if (!a->cli->json)
-		printf("the console was restarted: %zu steps are left\n",
+	if (!a->cli->json && why != ENDED_EARLY)
+		printf("%s: %zu steps are left\n",
+		       why == ENDED_LOST ? "the console was restarted" : "planned again",
 		       json_array_size(json_object_get(plan, "steps")));
 	return ENDED_DONE;
 }
@@ -291,8 +309,12 @@ static enum ended apply_all(struct applying *a)
 {
 	enum ended ended = do_steps(a);
 
-	for (int plans = 0; ended == ENDED_LOST && plans < PLANS_MAX; plans++) {
-		ended = plan_again(a);
+	for (int plans = 0; plans < PLANS_MAX; plans += ended != ENDED_EARLY) {
+		if (ended == ENDED_LOST)
+			a->settled_ms = cli_now_ms() + SETTLE_MS;
+		else if (ended != ENDED_AGAIN && ended != ENDED_EARLY)
+			break;
+		ended = plan_again(a, ended);
 		if (ended == ENDED_DONE)
 			ended = do_steps(a);
 	}
@@ -398,8 +420,12 @@ static int refuse_restart(const struct applying *a)
 static int run(struct applying *a, const struct cli_args *args)
 {
 	const json_t *halts = json_object_get(a->plan, "halts");
+	const json_t *why = json_array_get(json_object_get(a->plan, "impossible"), 0);
 	enum ended ended;
 
+	if (why)
+		return cli_refuse(a->cli, CLI_REFUSED, "org.apmp.cli.Impossible",
+				  json_pack("{s:s, s:O}", "file", a->file, "reason", why));
 	if (json_array_size(halts) > 0 && !cli_option(args, "restart") &&
 	    !cli_option(args, "yes") && !asked(a))
 		return refuse_restart(a);

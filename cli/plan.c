@@ -110,6 +110,7 @@ void plan_print_rest(const char *file, const json_t *a_plan)
 {
 	char *heading = cli_text("what needs a power cycle (apmp down, apmp up %s):", file);
 
+	print_sentences("this can't be done to its end:", json_object_get(a_plan, "impossible"));
 	print_sentences(heading, json_object_get(a_plan, "power_cycle"));
 	print_sentences("besides:", json_object_get(a_plan, "notes"));
 	free(heading);

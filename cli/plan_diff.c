@@ -254,12 +254,9 @@ static void decide(struct plan *plan)
 
 static void halt(struct plan *plan, const char *name, const char *because)
 {
-	json_t *step;
-
 	plan_step(plan, "PartitionHalt", json_pack("{s:s}", "name", name), "partition halt %s",
 		  name);
-	step = json_array_get(plan->steps, json_array_size(plan->steps) - 1);
-	json_object_set_new(step, "because", json_string(because));
+	json_object_set_new(plan_last_step(plan), "because", json_string(because));
 }
 
 static void boot(struct plan *plan, const char *name)
@@ -282,6 +279,8 @@ static void settle(struct plan *plan)
 		boot(plan, name);
 		if (!plan->now->partitions[i].running)
 			halt(plan, name, still_uses);
+		/* What was lent to it has gone home by now. */
+		json_object_set_new(plan_last_step(plan), "again", json_true());
 	}
 }
 
@@ -475,6 +474,7 @@ json_t *plan_diff(const json_t *want, const json_t *now)
 	struct plan plan = {.want = plan_side_create(want),
 			    .now = plan_side_create(now),
 			    .steps = json_array(),
+			    .impossible = json_array(),
 			    .power_cycle = json_array(),
 			    .notes = json_array()};
 	json_t *answer;
@@ -493,14 +493,15 @@ json_t *plan_diff(const json_t *want, const json_t *now)
 	creations(&plan);
 	assignments(&plan);
 	boots(&plan);
-	answer =
-	    json_pack("{s:o, s:o, s:o, s:o}", "steps", plan.steps, "halts", halted_names(&plan),
-		      "power_cycle", plan.power_cycle, "notes", plan.notes);
+	answer = json_pack("{s:o, s:o, s:o, s:o, s:o}", "steps", plan.steps, "halts",
+			   halted_names(&plan), "impossible", plan.impossible, "power_cycle",
+			   plan.power_cycle, "notes", plan.notes);
 	for (size_t i = 0; i < plan.now->partition_count; i++)
 		free(plan.fates[i].halted_for);
 	free(plan.fates);
 	free(plan.memory_goes);
 	free(plan.bus_ways);
+	plan_memory_end(&plan);
 	plan_side_destroy(plan.want);
 	plan_side_destroy(plan.now);
 	return answer;

@@ -21,8 +21,8 @@ bool plan_cpu_replaced(const struct plan *plan, int id)
 		now->can_be_primary != want->can_be_primary);
 }
 
-/* The descriptor of this SBB that rather goes: at most so large (0: the smallest of any size), rather
- * one that nobody owns. -1: there is none. */
+/* The descriptor of this SBB that rather goes: at most so large (0: the smallest of any size),
+ * rather one that nobody owns. -1: there is none. */
 static ssize_t pick_memory(const struct plan *plan, json_int_t sbb, json_int_t size_max)
 {
 	ssize_t best = -1;
@@ -129,21 +129,28 @@ static void add_cpu(struct plan *plan, int id)
 	free(revision);
 }
 
-static void add_memory(struct plan *plan, json_int_t sbb)
+json_int_t plan_memory_comes(const struct plan *plan, json_int_t sbb)
 {
 	json_int_t missing = plan->want->sbb_memory[sbb] - plan->now->sbb_memory[sbb];
-	char *size;
 
 	for (size_t i = 0; i < plan->now->memory_count; i++)
 		if (plan->memory_goes[i] && plan->now->memories[i].sbb == sbb)
 			missing += plan->now->memories[i].size;
-	if (missing <= 0)
-		return;
-	size = cli_size_text((unsigned long long)missing);
-	plan_step(plan, "HardwareAdd",
-		  json_pack("{s:s, s:I, s:I}", "kind", "memory", "sbb", sbb, "size", missing),
-		  "hardware add memory %s --sbb %lld", size, (long long)sbb);
-	free(size);
+	return missing > 0 ? missing : 0;
+}
+
+static void add_memory(struct plan *plan, json_int_t sbb)
+{
+	json_int_t size = plan_memory_comes(plan, sbb);
+	char *text = cli_size_text((unsigned long long)size);
+
+	if (size > 0) {
+		plan_step(plan, "HardwareAdd",
+			  json_pack("{s:s, s:I, s:I}", "kind", "memory", "sbb", sbb, "size", size),
+			  "hardware add memory %s --sbb %lld", text, (long long)sbb);
+		plan->memory_came = plan_last_step(plan);
+	}
+	free(text);
 }
 
 void plan_hardware_add(struct plan *plan)

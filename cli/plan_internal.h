@@ -30,7 +30,9 @@ struct plan {
 	bool *memory_goes;	 /* of now's descriptors */
 	int cpu_ways[PLAN_CPUS];
 	int *bus_ways; /* of now's buses */
-	json_t *steps, *power_cycle, *notes;
+	struct plan_memory_work *memory;
+	json_t *memory_came; /* the last step that brings memory into the box; NULL: none does */
+	json_t *steps, *impossible, *power_cycle, *notes;
 };
 
 /* ---- plan_diff.c ---- */
@@ -47,7 +49,9 @@ void plan_halt(struct plan *plan, const char *name, char *text);
 __attribute__((format(printf, 4, 5))) void plan_step(struct plan *plan, const char *method,
 						     json_t *parameters, const char *format, ...);
 
-/* One sentence for power_cycle or notes. */
+json_t *plan_last_step(const struct plan *plan);
+
+/* One sentence for impossible, power_cycle or notes. */
 __attribute__((format(printf, 2, 3))) void plan_say(json_t *list, const char *format, ...);
 
 /* ---- plan_hardware.c: what is in the box ---- */
@@ -57,14 +61,18 @@ void plan_hardware_decide(struct plan *plan);
 void plan_hardware_remove(struct plan *plan);
 void plan_hardware_add(struct plan *plan);
 
+/* So much memory comes into the SBB. */
+json_int_t plan_memory_comes(const struct plan *plan, json_int_t sbb);
+
 /* Whether the file has another CPU under this number: it is taken out, and the other one comes in.
  */
 bool plan_cpu_replaced(const struct plan *plan, int id);
 
 /* ---- plan_memory.c ---- */
 
-/* Who is halted because memory is taken from him. */
+/* What stays where it is, and who is halted because it does not. */
 void plan_memory_decide(struct plan *plan);
+void plan_memory_end(struct plan *plan);
 void plan_memory_release(struct plan *plan);
 void plan_memory_assign(struct plan *plan);
 

@@ -128,9 +128,10 @@ static json_t *memory_json(const json_t *node)
 		size += number(fragment, "size");
 		json_array_append_new(
 		    pieces,
-		    json_pack("{s:o, s:o, s:o, s:o, s:o}", "pa", copy(fragment, "pa"), "size",
+		    json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "pa", copy(fragment, "pa"), "size",
 			      copy(fragment, "size"), "owner", copy(fragment, "owner"), "user",
-			      copy(fragment, "current_owner"), "shared", copy(fragment, "shared")));
+			      copy(fragment, "current_owner"), "shared", copy(fragment, "shared"),
+			      "base", copy(fragment, "base")));
 	}
 	return json_pack("{s:o, s:I, s:o}", "pa", copy(node, "id"), "size", size, "pieces", pieces);
 }

@@ -91,7 +91,8 @@ static void read_pieces(struct plan_side *side, const json_t *pieces)
 				       .size = number(piece, "size", 0),
 				       .owner = text(piece, "owner"),
 				       .user = text(piece, "user"),
-				       .shared = truth(piece, "shared")};
+				       .shared = truth(piece, "shared"),
+				       .base = truth(piece, "base")};
 
 		memory->owned |= p.owner || p.user;
 		APPEND(side->pieces, side->piece_count, p);

@@ -28,6 +28,11 @@ void plan_step(struct plan *plan, const char *method, json_t *parameters, const 
 	free(text);
 }
 
+json_t *plan_last_step(const struct plan *plan)
+{
+	return json_array_get(plan->steps, json_array_size(plan->steps) - 1);
+}
+
 void plan_say(json_t *list, const char *format, ...)
 {
 	va_list args;

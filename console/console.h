@@ -205,8 +205,8 @@ void console_durable_forget(struct console *c, const void *ctx);
 /* nvram_text.c: what NVRAM holds; to be freed.  NULL: no memory. */
 char *console_nvram_text(struct console *c);
 
-/* Whether so many more processes and threads could be started now.  -EAGAIN, -ENOMEM: *ret_event has
- * wanted (arg 0), had (arg 1), and in text of what, by which limit; -errno of the box. */
+/* Whether so many more processes and threads could be started now.  -EAGAIN, -ENOMEM: *ret_event
+ * has wanted (arg 0), had (arg 1), and in text of what, by which limit; -errno of the box. */
 __attribute__((warn_unused_result)) int console_room(struct console *c, uint64_t threads,
 						     struct apmp_box_event *ret_event);
 

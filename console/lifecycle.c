@@ -328,7 +328,9 @@ static void uninitialize(struct partition *p)
 			end_loan(c, &n);
 		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
 	}
+	apmp_tree_end_use(&c->tw, p->handle);
 	apmp_update_commit(&c->update);
+	console_ram_drop(c, GCT_NONE); /* all its processes are gone */
 }
 
 /* What the last life ended as. */

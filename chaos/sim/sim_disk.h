@@ -29,7 +29,7 @@ struct sim_disk {
 	struct {
 		uint64_t size;
 		bool synced;
-		uint8_t data[SIM_DISK_ROOM];
+		_Alignas(8) uint8_t data[SIM_DISK_ROOM];
 	} file[SIM_DISK_FILES];
 	uint32_t file_count;
 	int32_t name[SIM_DISK_NAMES];	 /* which file has it now; -1 none */

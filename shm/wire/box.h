@@ -87,8 +87,8 @@ enum apmp_box_object {
  * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has
  *           answered an operator or a partition; sent also by itself at the first.  Has no answer.
  * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
- *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and by
- *           which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
+ *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and
+ *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \

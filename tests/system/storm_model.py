@@ -321,16 +321,27 @@ class Change:
     # What the console does by itself.
 
     def fenced(self, handle):
-        """A life has ended: uninitialized, its CPUs run nowhere, its loans go home."""
+        """A life has ended: uninitialized, its CPUs run nowhere, its loans go home; what it used,
+        and its community if it was the last of it, and nobody owns, is free."""
         key = ("partition", handle)
         old, new = self.keys.get(key, (None, None))
         if not old or not new or new != old._replace(flags=old.flags & ~INITIALIZED):
             return set()
+        users = {handle, old.parent}
+        freed = {pa: new[3] for pa, (old, new) in self.of("memory").items()
+                 if old and new and not old[0] and old[1] in users and new[:2] == (0, 0)}
+        empty = {self.after["node", desc].above[0] for desc in freed.values()}
 
-        def stops(old, new, _):
-            return old.current == handle and new.current in (0, old.owner)
+        def left(_, new, handle):
+            return not new.owner and any(self._below(handle, sub) for sub in empty)
+
+        def stops(old, new, at):
+            return (old.current == handle and new.current in (0, old.owner)
+                    or not old.owner and old.current in users and not new.current
+                    or not new.current and left(old, new, at))
         lock = {("lock",)} if self.keys.get(("lock",)) == (old.id, tc.UNLOCKED) else set()
-        return {key} | lock | self.nodes(None, stops, tc.CONSTANT["NODE_PRIMARY"])
+        return ({key} | lock | {("memory", pa) for pa in freed}
+                | self.nodes(left, stops, tc.CONSTANT["NODE_PRIMARY"]))
 
     def arrived(self):
         """CPUs that were in transit are back where somebody runs."""

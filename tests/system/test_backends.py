@@ -24,8 +24,6 @@ HOST_CPUS = os.sched_getaffinity(0)
 NAME = f"apmp-test.{os.getpid()}"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a place")
-# Other tests keep this host busy.
-PATIENT = apmp.TRIO + "timing: {stop: 2s}\n"
 
 
 def run(*command, **options):
@@ -162,9 +160,8 @@ def root_in_a_pid_namespace():
 @contextlib.contextmanager
 def root_of_a_user_namespace():
     """Somebody who only looks like root."""
-    with namespace("--user", "--map-root-user", under=as_user()) as holder:
-        yield (["nsenter", f"--target={holder}", "--user", "--preserve-credentials", *()], ORDINARY,
-               {}, "affinity", "Permission denied", HOST_CPUS)
+    yield ([*as_user(), "unshare", "--user", "--map-root-user"], ORDINARY, {}, "affinity",
+           "Permission denied", HOST_CPUS)
 
 
 PLACES = [root_v1, root_affinity, user_affinity, user_in_a_group_of_his,
@@ -176,7 +173,7 @@ class Placed(apmp.Machine):
     """A machine of copied programs, in some place."""
 
     def __init__(self, before, user, env):
-        super().__init__(PATIENT)
+        super().__init__(apmp.PATIENT)
         programs = self.dir / "programs"
         programs.mkdir()
         for name in ("apmp", "apmpd", "apmp-console", "apmp-instance"):

@@ -20,7 +20,6 @@ from standin import Box, OBJECTS, PAGE, Watched, close_all
 POINTS = ["nvram_write", "nvram_sync", "nvram_rename", "nvram_folder"]
 BOX_RECORDER = 0xfffe
 SIZE_MAX = 4 << 20
-HEADER = struct.Struct("=8sQQQQ32s")
 
 
 @pytest.fixture

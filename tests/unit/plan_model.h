@@ -36,7 +36,7 @@ struct model_piece { /* size 0: unused */
 	int sbb;
 	int64_t pa, desc_pa, size;
 	int owner; /* partition, or community if shared */
-	bool shared;
+	bool shared, base;
 };
 
 struct model_partition {
@@ -57,8 +57,9 @@ struct model {
 extern const char *const model_partition_name[MODEL_NAMES];
 extern const char *const model_community_name[MODEL_COMMUNITIES];
 
-/* A random machine: valid, and nothing runs. */
-void model_random(struct model *m, uint64_t *seed);
+/* A random machine: valid, and nothing runs. Each SBB has one descriptor, as in a file; swapped:
+ * there may be a second one, which came in later. */
+void model_random(struct model *m, bool swapped, uint64_t *seed);
 /* Changes of ownership only: the hardware stays. */
 void model_redeal(struct model *m, uint64_t *seed);
 /* Boots what boots, lends CPUs, halts some, as a machine that has been used. */
@@ -77,5 +78,20 @@ bool model_is(const struct model *m, const struct model *want, char *text, size_
 bool model_bootable(const struct model *m, int partition);
 
 uint64_t model_draw(uint64_t *seed, uint64_t below);
+
+/* ---- for the files of the model ---- */
+
+bool model_runs(const struct model *m, int partition);
+const char *model_boot(struct model *m, int partition);
+const char *model_halt(struct model *m, int partition);
+const char *model_migrate(struct model *m, int cpu, int to, bool loan);
+
+int64_t model_owned(const struct model *m, int owner, bool shared);
+int64_t model_sbb_memory(const struct model *m, int sbb);
+void model_add_memory(struct model *m, int sbb, int64_t size);
+/* NULL, or why it is refused; pa 0: any. */
+const char *model_assign(struct model *m, int64_t size, int64_t pa, int owner, bool shared);
+const char *model_release(struct model *m, int64_t size, int64_t pa, int owner, bool shared);
+const char *model_remove_memory(struct model *m, int64_t pa);
 
 #endif

@@ -15,8 +15,9 @@ enum { PAIRS = 100, ROUNDS = 40 }; /* a round is a process */
 
 /* ---- single changes ---- */
 
-/* alpha (running: CPUs 0, 1, 2; 8M; bus 0.0.0) and beta (running: 3, 4; 8M; 0.0.1) in lab, 8M of it
- * shared; gamma (halted: 5; 4M; 0.0.2) in shop. CPU 6 and bus 0.0.3 are nobody's. */
+/* alpha (running: CPUs 0, 1, 2; 8M; bus 0.0.0), beta (running: 3, 4; 8M; 0.0.1) and gamma (halted:
+ * 5; 4M; 0.0.2) in lab, which shares 8M; nobody in shop. CPU 6, bus 0.0.3, 36M, and the 32M of SBB
+ * 1 are nobody's. */
 static const struct model trio = {
     .cpu = {{true, true, 0, 1, 0, 0},
 	    {true, true, 0, 1, 0, 0},
@@ -26,16 +27,17 @@ static const struct model trio = {
 	    {true, true, 1, 1, 2, MODEL_NONE},
 	    {true, true, 1, 1, MODEL_NONE, MODEL_NONE}},
     .bus = {{true, 0, 0}, {true, 1, 1}, {true, 2, MODEL_NONE}, {true, MODEL_NONE, MODEL_NONE}},
-    .piece = {{0, 1 << 30, 1 << 30, 8 << 20, 0, false},
-	      {0, (1 << 30) + (8 << 20), 1 << 30, 8 << 20, 1, false},
-	      {0, (1 << 30) + (16 << 20), 1 << 30, 4 << 20, 2, false},
-	      {0, (1 << 30) + (20 << 20), 1 << 30, 8 << 20, 0, true},
-	      {0, (1 << 30) + (28 << 20), 1 << 30, 36 << 20, MODEL_NONE, false}},
+    .piece = {{0, 1 << 30, 1 << 30, 8 << 20, 0, false, true},
+	      {0, (1 << 30) + (8 << 20), 1 << 30, 8 << 20, 1, false, true},
+	      {0, (1 << 30) + (16 << 20), 1 << 30, 4 << 20, 2, false, true},
+	      {0, (1 << 30) + (20 << 20), 1 << 30, 8 << 20, 0, true, false},
+	      {0, (1 << 30) + (28 << 20), 1 << 30, 36 << 20, MODEL_NONE, false, false},
+	      {1, INT64_C(2) << 30, INT64_C(2) << 30, 32 << 20, MODEL_NONE, false, false}},
     .partition = {{true, true, true, false, 0, 0, 1},
 		  {true, true, true, false, 0, 3, 1},
-		  {true, false, false, false, 1, MODEL_NONE, 0}},
+		  {true, false, false, false, 0, MODEL_NONE, 0}},
     .community = {true, true},
-    .next_pa = INT64_C(2) << 30,
+    .next_pa = INT64_C(3) << 30,
 };
 
 static struct model now, want;
@@ -216,7 +218,40 @@ START_TEST(into_another_community)
 	want.partition[1].community = 1;
 	EXPECT_PLAN("apmp partition halt beta", "apmp memory remove 8M --from beta",
 		    "apmp community remove lab beta", "apmp community add shop beta",
-		    "apmp memory assign 8M --to beta", "apmp partition boot beta");
+		    "apmp memory assign 8M --to beta --at 0x80000000", "apmp partition boot beta");
+}
+END_TEST
+
+/* shop needs 40M in one domain: the 32M of SBB 1 are too small, so lab goes there. */
+START_TEST(a_descriptor_has_to_serve_others)
+{
+	want.piece[4].size -= 36 << 20;
+	want.piece[5].size -= 28 << 20;
+	want.piece[6] = (struct model_piece){0, 0, 0, 36 << 20, 1, true, false};
+	want.piece[7] = (struct model_piece){1, 0, 0, 28 << 20, 0, true, false};
+	want.piece[3].owner = MODEL_NONE;
+	want.piece[3].shared = false;
+	plan = diff(&now, &want);
+	expect_list("impossible",
+		    "[\"not all memory finds a place: the memory of an SBB serves one "
+		    "community, or one partition that is in none\"]");
+	json_decref(plan);
+	want = trio;
+	want.partition[0].there = want.partition[1].there = false;
+	for (int i = 0; i < 4; i++)
+		want.cpu[i].owner = MODEL_NONE;
+	want.cpu[4].owner = want.bus[0].owner = want.bus[1].owner = MODEL_NONE;
+	want.piece[0].owner = want.piece[1].owner = 1;
+	want.piece[0].shared = want.piece[1].shared = true;
+	want.piece[4].size -= 24 << 20;
+	want.piece[6] = (struct model_piece){0, 0, 0, 24 << 20, 1, true, false};
+	EXPECT_PLAN("apmp partition halt alpha", "apmp partition halt beta",
+		    "apmp memory remove 8M --from lab --at 0x41400000",
+		    "apmp memory remove 4M --from gamma --at 0x41000000",
+		    "apmp partition delete alpha", "apmp partition delete beta",
+		    "apmp memory assign 4M --to gamma --at 0x80000000",
+		    "apmp memory assign 8M --to lab --at 0x80400000",
+		    "apmp memory assign 40M --to shop --at 0x40000000");
 }
 END_TEST
 
@@ -239,9 +274,10 @@ START_TEST(a_community_ends_and_one_begins)
 	want.community[1] = false;
 	want.community[2] = true;
 	want.partition[2].community = 2;
-	EXPECT_PLAN("apmp memory remove 4M --from gamma", "apmp community remove shop gamma",
+	EXPECT_PLAN("apmp memory remove 4M --from gamma", "apmp community remove lab gamma",
 		    "apmp community delete shop", "apmp community create plant",
-		    "apmp community add plant gamma", "apmp memory assign 4M --to gamma");
+		    "apmp community add plant gamma",
+		    "apmp memory assign 4M --to gamma --at 0x80000000");
 }
 END_TEST
 
@@ -258,7 +294,7 @@ START_TEST(hardware)
 	want.cpu[6].there = want.bus[3].there = false;
 	want.cpu[7] = (struct model_cpu){true, false, 1, 2, 0, 0};
 	want.bus[4] = (struct model_bus){true, 0, 0};
-	want.piece[5] = (struct model_piece){1, 2 << 20, 2 << 20, 64 << 20, MODEL_NONE, false};
+	want.piece[5].size = 96 << 20;
 	EXPECT_PLAN("apmp hardware remove cpu 6", "apmp hardware remove bus 0.0.3",
 		    "apmp hardware add cpu --sbb 1 --id 7 --type 2 --secondary-only",
 		    "apmp hardware add bus --sbb 1 --id 1.0.0",
@@ -271,10 +307,10 @@ START_TEST(a_memory_descriptor_leaves_the_box)
 {
 	want.piece[4].size = 0; /* 28M are left, all owned */
 	EXPECT_PLAN("apmp partition halt alpha", "apmp partition halt beta",
+		    "apmp memory remove 8M --from lab --at 0x41400000",
 		    "apmp memory remove 8M --from alpha --at 0x40000000",
 		    "apmp memory remove 8M --from beta --at 0x40800000",
 		    "apmp memory remove 4M --from gamma --at 0x41000000",
-		    "apmp memory remove 8M --from lab --at 0x41400000",
 		    "apmp hardware remove memory 0x40000000",
 		    "apmp hardware add memory 28M --sbb 0", "apmp memory assign 8M --to lab",
 		    "apmp memory assign 8M --to alpha", "apmp memory assign 8M --to beta",
@@ -355,8 +391,8 @@ struct pair {
 
 static void random_pair(struct pair *pair, uint64_t seed)
 {
-	model_random(&pair->now, &seed);
-	model_random(&pair->want, &seed);
+	model_random(&pair->now, true, &seed);
+	model_random(&pair->want, false, &seed);
 	if (model_draw(&seed, 2)) { /* the same box, dealt anew */
 		struct model_piece box[MODEL_PIECES];
 
@@ -379,7 +415,8 @@ static void random_pair(struct pair *pair, uint64_t seed)
 							      : pair->want.partition[i].boot);
 }
 
-/* As cli/apply.c does: whom the plan boots is remembered, for the plan after one that was cut off. */
+/* As cli/apply.c does: whom the plan boots is remembered, for the one after a plan that was cut
+ * off. */
 static void remember(struct model *m, const json_t *a_plan)
 {
 	const json_t *step;
@@ -399,22 +436,25 @@ static void remember(struct model *m, const json_t *a_plan)
 }
 
 /* Plans, and does the first so many steps; how many there were. None is ever refused: releases
- * stand before acquisitions, creations before assignments. */
+ * stand before acquisitions, creations before assignments. As cli/apply.c does, what is to be
+ * planned again is. */
 static size_t do_steps(struct pair *pair, size_t count, uint64_t seed)
 {
 	json_t *a_plan = diff(&pair->now, &pair->want);
 	size_t i, steps = json_array_size(steps_of(a_plan));
+	bool again = false;
 
-	for (i = 0; i < steps && i < count; i++) {
+	remember(&pair->now, a_plan);
+	for (i = 0; i < steps && i < count && !again; i++) {
 		const json_t *step = json_array_get(steps_of(a_plan), i);
 		const char *refused = model_do(&pair->now, step);
 
 		ck_assert_msg(!refused, "seed %llu: step %zu, %s: %s", (unsigned long long)seed,
 			      i + 1, json_string_value(json_object_get(step, "command")), refused);
+		again = json_is_true(json_object_get(step, "again"));
 	}
-	remember(&pair->now, a_plan);
 	json_decref(a_plan);
-	return steps;
+	return again ? do_steps(pair, SIZE_MAX, seed) : steps;
 }
 
 static void expect_done(struct pair *pair, uint64_t seed)
@@ -479,6 +519,7 @@ int main(void)
 	tcase_add_test(single, memory_goes_from_one_to_the_other);
 	tcase_add_test(single, shared_memory_shrinks);
 	tcase_add_test(single, into_another_community);
+	tcase_add_test(single, a_descriptor_has_to_serve_others);
 	tcase_add_test(single, another_name);
 	tcase_add_test(single, a_community_ends_and_one_begins);
 	tcase_add_test(single, what_boots_at_power_on);
