@@ -1,5 +1,6 @@
 /* apmpd: the box of an adaptively partitioned multiprocessor.  Its command line; see apmpd.8. */
 #include "apmpd/doctor.h"
+#include "apmpd/doctor_fix.h"
 #include "apmpd/leftover.h"
 #include "apmpd/machine_file.h"
 #include "apmpd/power.h"
@@ -22,7 +23,8 @@ struct arguments {
 	const char *file; /* NULL: none was given */
 	const char *name;
 	struct apmp_power_how how;
-	bool json, fix, state;
+	const char *user;
+	bool json, fix, yes, state;
 };
 
 static void print_machine_file(const char *path, const struct machine *machine)
@@ -145,22 +147,20 @@ static int clean(const struct arguments *args)
 	return DONE;
 }
 
-/* All that can be mended without asking anybody else is what dead machines left. */
 static int doctor(const struct arguments *args)
 {
-	json_t *said = json_array(), *sentence;
-	size_t i;
+	json_t *fixes = NULL;
+	int code, error = 0;
 
-	if (args->fix) {
-		int removed = apmp_clean_all(said);
-
-		json_array_foreach(said, i, sentence)
-		    fprintf(stderr, "%s\n", json_string_value(sentence));
-		if (removed < 0)
-			fprintf(stderr, "apmp: cannot clean: %s\n", strerror(-removed));
+	if ((args->yes || args->user) && !args->fix) {
+		fprintf(stderr, "apmpd: doctor: --yes and --user want --fix\n");
+		return USAGE;
 	}
-	json_decref(said);
-	return apmp_doctor(stdout, args->json);
+	if (args->fix)
+		error = apmp_doctor_fix(args->yes, args->user, &fixes);
+	code = apmp_doctor(stdout, args->json, fixes);
+	json_decref(fixes);
+	return error ? REFUSED : code;
 }
 
 static const struct {
@@ -173,7 +173,8 @@ static const struct {
     {"up", up, "bfnF", true,
      "up [FILE] [--name N] [--bare] [--foreground] [--fresh]  power on a machine"},
     {"check", check, "j", true, "check FILE [--json]                  all mistakes of a file"},
-    {"doctor", doctor, "jx", false, "doctor [--json] [--fix]              what this host offers"},
+    {"doctor", doctor, "juxy", false,
+     "doctor [--json] [--fix [--yes] [--user U]]  what this host offers"},
     {"clean", clean, "jnS", false, "clean [--name N] [--state] [--json]  what dead machines left"},
 };
 
@@ -201,12 +202,15 @@ static bool take(struct arguments *args, int option, const char *known)
 		return false;
 	args->json |= option == 'j';
 	args->fix |= option == 'x';
+	args->yes |= option == 'y';
 	args->state |= option == 'S';
 	args->how.bare |= option == 'b';
 	args->how.foreground |= option == 'f';
 	args->how.fresh |= option == 'F';
 	if (option == 'n')
 		args->name = optarg;
+	if (option == 'u')
+		args->user = optarg;
 	return true;
 }
 
@@ -216,6 +220,7 @@ int main(int argc, char **argv)
 	    {"name", required_argument, NULL, 'n'}, {"json", no_argument, NULL, 'j'},
 	    {"bare", no_argument, NULL, 'b'},	    {"foreground", no_argument, NULL, 'f'},
 	    {"fresh", no_argument, NULL, 'F'},	    {"fix", no_argument, NULL, 'x'},
+	    {"yes", no_argument, NULL, 'y'},	    {"user", required_argument, NULL, 'u'},
 	    {"state", no_argument, NULL, 'S'},	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},    {0}};
 	const char *verb = argc > 1 ? argv[1] : "";

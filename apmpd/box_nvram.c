@@ -1,12 +1,14 @@
 /* NVRAM: what the console wants to find after the next power on [0065].
  *
- * WHAT     What was read at power on (nvram_store.c) is kept as an object.  New contents are written
- *          by a thread of libuv's pool, one write at a time, so that the box never waits for a disk.
- * STATES   idle -> writing (now) -> writing, others wait (next, the newest contents for all of them)
- *          -> writing (what waited) -> idle
- * LOCKS    None: while a write is on its way the thread has now and the store, the loop all the rest.
- * CRASHES  Points nvram_*, see shm/nvram.c.  A console that ended meanwhile is not answered, and what
- *          it asked for is written all the same.
+ * WHAT     What was read at power on (nvram_store.c) is kept as an object.  New contents are
+ *          written by a thread of libuv's pool, one write at a time, so that the box never waits
+ *          for a disk.
+ * STATES   idle -> writing (now) -> writing, others wait (next, the newest contents for all of
+ *          them) -> writing (what waited) -> idle
+ * LOCKS    None: while a write is on its way the thread has now and the store, the loop all the
+ *          rest.
+ * CRASHES  Points nvram_*, see shm/nvram.c.  A console that ended meanwhile is not answered, and
+ *          what it asked for is written all the same.
  * ORDERING An answer of 0 is for contents that were written after the request had come.  A next
  *          console's contents are written after those of the one before.
  * LIMITS   Power off waits for a write, so a disk that hangs keeps the box.  APMP__NVRAM_ASKED

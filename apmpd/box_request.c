@@ -149,11 +149,13 @@ void apmp__box_request(void *owner, const struct apmp_box_request *request, cons
 				 .fds = fds,
 				 .fd_count = fd_count,
 				 .asked = {.seq = request->seq, .life = box->console.life}};
+	uint64_t begin_ns = uv_hrtime();
 	int result;
 
 	call.answer.id = request->id;
 	apmp__watch_heard(box);
 	result = handle(box, &call);
+	apmp_watch_busy(&box->console.watch, (uv_hrtime() - begin_ns) / 1000000);
 	if (result == APMP__BOX_LATER)
 		return;
 	call.answer.error = result;

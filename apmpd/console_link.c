@@ -111,13 +111,25 @@ void apmp_link_send(struct apmp_link *link, const struct apmp_box_event *event, 
 	watch(link);
 }
 
+/* A console that ended without having read everything is told once, as an error; what it had sent
+ * comes afterwards. */
+static int receive_datagram(struct apmp_link *link, struct apmp_box_request *ret, int *fds,
+			    unsigned *ret_fd_count)
+{
+	int size = apmp_datagram_receive(link->fd, ret, sizeof(*ret), fds, ret_fd_count);
+
+	if (size == -ECONNRESET)
+		size = apmp_datagram_receive(link->fd, ret, sizeof(*ret), fds, ret_fd_count);
+	return size;
+}
+
 /* One request, if there is one: whether there may be more. */
 static bool receive(struct apmp_link *link)
 {
 	struct apmp_box_request request;
 	int fds[APMP_DATAGRAM_FDS];
 	unsigned fd_count = 0;
-	int size = apmp_datagram_receive(link->fd, &request, sizeof(request), fds, &fd_count);
+	int size = receive_datagram(link, &request, fds, &fd_count);
 	bool is_request = size == (int)sizeof(request);
 
 	if (size == -EAGAIN)

@@ -132,6 +132,18 @@ int apmp_cgroup_own(const char *controller, char *ret_mount, char *ret_base, siz
 	return 0;
 }
 
+int apmp_cgroup_delegated(uid_t uid, char *ret_path, size_t path_size)
+{
+	char mount[PATH_MAX], own[PATH_MAX];
+	int error = apmp_cgroup_own("cpuset", mount, own, sizeof(own));
+
+	/* Not apmp-UID: that would be a machine's. */
+	if (!error &&
+	    (size_t)snprintf(ret_path, path_size, "%s/apmp.%u", mount, (unsigned)uid) >= path_size)
+		error = -ENAMETOOLONG;
+	return error;
+}
+
 int apmp__cgroup_read(int dir_fd, const char *name, char *ret_text, size_t text_size)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);

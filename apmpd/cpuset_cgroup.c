@@ -12,6 +12,8 @@
  * SPEED    Descriptors stay open, a change is three writes (v1) or one (v2).  Where the group
  *          above does the load balancing, ours are taken out of it (v1): it changes nothing for
  *          the scheduler, but spares the kernel a look at all of its domains at each write.
+ * BASE     Our own group; in v1, if that is not ours to change, one that was made for us
+ *          (apmp_cgroup_delegated(); `doctor --fix` makes it); in v2 see cpuset_base.c.
  * LIMITS   Memory nodes (cpuset.mems) are all those of the base.
  */
 #include "apmpd/cpuset_ops.h"
@@ -231,6 +233,17 @@ static int open_below(struct apmp_cpuset *set, const char *base, const char *eff
 	return error;
 }
 
+/* Our own group is not ours to change; one that was made for us may be.  error, of which the
+ * sentence stands: if there is none. */
+static int v1_open_delegated(struct apmp_cpuset *set, int error)
+{
+	char base[PATH_MAX];
+
+	if (apmp_cgroup_delegated(geteuid(), base, sizeof(base)) < 0 || access(base, F_OK) < 0)
+		return error;
+	return open_below(set, base, "cpuset.effective_cpus");
+}
+
 static int v1_open(struct apmp_cpuset *set)
 {
 	char mount[PATH_MAX], base[PATH_MAX];
@@ -241,6 +254,8 @@ static int v1_open(struct apmp_cpuset *set)
 					 error == -ENOENT ? "not mounted" : strerror(-error));
 	set->ops = &apmp__cpuset_cgroup_v1;
 	error = open_below(set, base, "cpuset.effective_cpus");
+	if (error == -EACCES || error == -EPERM)
+		error = v1_open_delegated(set, error);
 	if (error) {
 		set->ops = NULL;
 		set->path[0] = '\0';

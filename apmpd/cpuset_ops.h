@@ -77,6 +77,12 @@ __attribute__((format(printf, 3, 4))) int apmp__cpuset_fail(struct apmp_cpuset *
 __attribute__((warn_unused_result)) int apmp_cgroup_own(const char *controller, char *ret_mount,
 							char *ret_base, size_t path_size);
 
+/* cpuset_base.c: the group of v1 that an administrator may have made for a user: it need not be the
+ * user's own one, for in v1 who may write both a group and a process may move the process into it.
+ * Writes its path, whether it exists or not.  -ENOENT: no cpuset of v1; -ENAMETOOLONG; -errno. */
+__attribute__((warn_unused_result)) int apmp_cgroup_delegated(uid_t uid, char *ret_path,
+							      size_t path_size);
+
 /* The group of v2 to make ours in: our own one, prepared for that, or the nearest one above that
  * hands on the cpuset controller and is writable.  The sentence of a refusal is in ret_why. */
 __attribute__((warn_unused_result)) int apmp__cpuset_v2_base(char *ret_base, size_t path_size,

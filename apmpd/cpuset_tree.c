@@ -153,8 +153,18 @@ int apmp__cgroup_lock(int fd)
 	return 0;
 }
 
+/* A look shares its lock with other looks, and waits for nobody. */
+static int lock_for(int fd, bool look)
+{
+	if (!look)
+		return apmp__cgroup_lock(fd);
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
 /* Opens .../apmp-MACHINE, if it is such a group and nobody holds it. */
-static int open_dead(const char *path, int *ret_parent_fd, int *ret_fd)
+static int open_dead(const char *path, bool look, int *ret_parent_fd, int *ret_fd)
 {
 	const char *slash = strrchr(path, '/');
 	char parent[PATH_MAX];
@@ -174,7 +184,7 @@ static int open_dead(const char *path, int *ret_parent_fd, int *ret_fd)
 	else if (fs.f_type != CGROUP_SUPER_MAGIC && fs.f_type != CGROUP2_SUPER_MAGIC)
 		error = -EINVAL;
 	else
-		error = apmp__cgroup_lock(fd);
+		error = lock_for(fd, look);
 	if (error) {
 		if (fd >= 0)
 			close(fd);
@@ -189,7 +199,7 @@ static int open_dead(const char *path, int *ret_parent_fd, int *ret_fd)
 int apmp_cpuset_path_clean(const char *path, int timeout_ms)
 {
 	int64_t now_ms = apmp_process_now_ms(), deadline_ms = now_ms + timeout_ms;
-	int parent_fd, fd, killed = 0, error = open_dead(path, &parent_fd, &fd);
+	int parent_fd, fd, killed = 0, error = open_dead(path, false, &parent_fd, &fd);
 	struct pids list;
 
 	if (error)
@@ -222,7 +232,7 @@ int apmp_cpuset_path_clean(const char *path, int timeout_ms)
 
 int apmp_cpuset_path_held(const char *path)
 {
-	int parent_fd, fd, error = open_dead(path, &parent_fd, &fd);
+	int parent_fd, fd, error = open_dead(path, true, &parent_fd, &fd);
 
 	if (error)
 		return error == -EBUSY ? 1 : error;
@@ -270,6 +280,8 @@ int apmp_cpuset_path_list(const char *machine, char ***ret_paths)
 	int count = 0, error = 0;
 
 	if (apmp_cgroup_own("cpuset", mount, base, sizeof(base)) == 0)
+		error = list_paths(base, machine, &paths, &count);
+	if (!error && apmp_cgroup_delegated(geteuid(), base, sizeof(base)) == 0)
 		error = list_paths(base, machine, &paths, &count);
 	if (!error && apmp_cgroup_own(NULL, mount, base, sizeof(base)) == 0)
 		/* The box of v2 may have taken any group above its own one. */

@@ -7,10 +7,12 @@
 
 #include "apmpd/cpuset.h"
 #include "apmpd/host.h"
+#include "apmpd/host_limits.h"
 #include "apmpd/host_memory.h"
 #include "apmpd/leftover.h"
 #include "apmpd/partition_uid.h"
 #include "apmpd/rundir.h"
+#include "apmpd/state_dir.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,14 +21,17 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define WHY_SIZE (PATH_MAX + 512)
-/* Descriptors of a box with 64 partitions: 8 of each one's groups, sockets, wires and memory. */
-#define NOFILE_NEEDED 2048
-/* The smallest machine that makes sense: two partitions of 24 MiB and some to share. */
-#define MEMORY_NEEDED (64ull << 20)
+/* A machine of the largest kind and one of the smallest that makes sense: see enough.c. */
+#define LARGE_DESCRIPTORS 1300u
+#define LARGE_PROCESSES	  700u
+#define SMALL_DESCRIPTORS 250u
+#define SMALL_PROCESSES	  30u
+#define SMALL_MEMORY	  (24ull << 20)
+#define SMALL_DISK	  (64ull << 10)
 
 enum state {
 	OK,
@@ -62,14 +67,18 @@ add(struct report *report, const char *what, enum state state, const char *chang
 		report->worst = state;
 }
 
+/* What would make this back end work; NULL: nothing. */
 static const char *cpuset_change(enum apmp_cpuset_kind kind, int error)
 {
 	if (error == -ENOENT)
 		return NULL; /* not mounted: this host has the other version */
+	if (error == -EROFS)
+		return "have the cgroup file system mounted writable (in a container: docker run "
+		       "--privileged, or -v /sys/fs/cgroup:/sys/fs/cgroup:rw)";
 	if (kind == APMP_CPUSET_CGROUP_V1)
-		return "run as root, or start in a cpuset group that is yours: as root, mkdir "
-		       "/sys/fs/cgroup/cpuset/USER, set its cpuset.cpus and cpuset.mems, and "
-		       "chown -R USER it";
+		return "run as root; or have a group made for you, as root: apmp doctor --fix "
+		       "--user "
+		       "YOU (it is gone with the next start of the host)";
 	if (error == -EBUSY)
 		return "start in a group of its own: systemd-run --user --scope -p "
 		       "Delegate=yes apmpd ...";
@@ -80,7 +89,7 @@ static const char *cpuset_change(enum apmp_cpuset_kind kind, int error)
 
 /* The first back end that works is the one a machine gets.  Those before it limit a machine only
  * if that is affinity: the two versions of cgroups do the same. */
-static void check_cpuset(struct report *report)
+static enum apmp_cpuset_kind check_cpuset(struct report *report)
 {
 	char why[APMP_CPUSET_KIND_END][WHY_SIZE], what[64];
 	int errors[APMP_CPUSET_KIND_END], used = APMP_CPUSET_AUTO + 1;
@@ -99,37 +108,13 @@ static void check_cpuset(struct report *report)
 	}
 	if (used == APMP_CPUSET_KIND_END) {
 		add(report, "cpuset", BAD, NULL, "no back end works");
-		return;
+		return APMP_CPUSET_AUTO;
 	}
 	snprintf(what, sizeof(what), "cpuset %s", apmp_cpuset_kind_name(used));
 	add(report, what, used == APMP_CPUSET_AFFINITY ? LIMITED : OK,
 	    "a program can change its own affinity; in a group it could not", "used: %s",
 	    why[used]);
-}
-
-/* What partitions are kept apart by, beside descriptors. */
-static void check_uids(struct report *report)
-{
-	static const char change[] =
-	    "run it as root, with every capability: each partition then has a uid of its own, and "
-	    "can't reach another one's memory even if it tries to";
-	struct apmp_partition_uids uids;
-	bool affinity = true;
-	char why[WHY_SIZE];
-	int error;
-
-	for (int kind = APMP_CPUSET_AUTO + 1; affinity && kind < APMP_CPUSET_AFFINITY; kind++)
-		affinity = apmp_cpuset_probe(kind, why, sizeof(why)) != 0;
-	error = apmp_partition_uids_claim("/doctor", affinity, &uids, why, sizeof(why));
-	if (error)
-		add(report, "isolation", BAD, NULL, "no uids for partitions: %s", strerror(-error));
-	else if (uids.first)
-		add(report, "isolation", OK, NULL, "a partition has a uid of its own, such as %u",
-		    uids.first);
-	else
-		add(report, "isolation", LIMITED, change, "partitions have the user of the box: %s",
-		    why);
-	apmp_partition_uids_release(&uids);
+	return (enum apmp_cpuset_kind)used;
 }
 
 static void check_cpus(struct report *report, const struct apmp_host *host)
@@ -163,7 +148,7 @@ static void check_memory(struct report *report)
 	struct apmp_host_memory_limit limits[APMP_HOST_MEMORY_LIMIT_MAX];
 	char which[sizeof(limits[0].name)];
 	uint64_t had;
-	int error = apmp_host_memory_check(MEMORY_NEEDED, &had, which, sizeof(which));
+	int error = apmp_host_memory_check(SMALL_MEMORY, &had, which, sizeof(which));
 	int count = apmp_host_memory_limits(limits, APMP_HOST_MEMORY_LIMIT_MAX);
 
 	if ((error && error != -ENOMEM) || count < 0) {
@@ -190,33 +175,99 @@ static void check_features(struct report *report, const struct apmp_host *host)
 #undef X
 }
 
-static void check_nofile(struct report *report)
+/* A supply beside what the smallest and the largest machine want of it. */
+static void check_supply(struct report *report, const char *what, const struct apmp_supply *supply,
+			 uint64_t small, uint64_t large, const char *change)
 {
-	struct rlimit limit;
+	enum state state = supply->had < small ? BAD : supply->had < large ? LIMITED : OK;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	add(report, "descriptors", limit.rlim_cur >= NOFILE_NEEDED ? OK : LIMITED, "ulimit -n 4096",
-	    "%ju allowed, up to %ju on request; the largest machine needs %d",
-	    (uintmax_t)limit.rlim_cur, (uintmax_t)limit.rlim_max, NOFILE_NEEDED);
+	if (supply->had == UINT64_MAX)
+		add(report, what, OK, NULL, "not limited");
+	else
+		add(report, what, state, change,
+		    "%" PRIu64 " can be had, by %s; the largest machine wants %" PRIu64
+		    ", a small one %" PRIu64,
+		    supply->had, supply->limit, large, small);
 }
 
-static void check_rundir(struct report *report)
+static void check_limits(struct report *report)
 {
-	char base[PATH_MAX], parent[PATH_MAX];
-	int error = apmp_rundir_base(base, sizeof(base));
+	struct apmp_supply supply = apmp_supply_descriptors();
+
+	check_supply(report, "descriptors", &supply, SMALL_DESCRIPTORS, LARGE_DESCRIPTORS,
+		     "raise it (ulimit -Hn, LimitNOFILE=); the soft limit may stay as it is");
+	supply = apmp_supply_processes();
+	check_supply(report, "processes", &supply, SMALL_PROCESSES, LARGE_PROCESSES,
+		     "raise that limit, or end processes that it counts");
+	supply = apmp_supply_address_space();
+	if (supply.had != UINT64_MAX)
+		check_supply(report, "address space", &supply, 2 * SMALL_MEMORY, UINT64_C(1) << 32,
+			     "ulimit -v unlimited");
+	supply = apmp_supply_file_size();
+	if (supply.had != UINT64_MAX)
+		check_supply(report, "file size", &supply, SMALL_MEMORY, UINT64_C(1) << 32,
+			     "ulimit -f unlimited");
+}
+
+/* A folder of all machines of this user, or where it would be made. */
+static void check_base(struct report *report, const char *what, const char *variable, int error,
+		       char *base)
+{
+	struct apmp_supply room;
+	char *slash;
+	struct stat st;
 
 	if (error) {
-		add(report, "run directory", BAD, "set XDG_RUNTIME_DIR to an absolute path",
-		    "XDG_RUNTIME_DIR: %s", strerror(-error));
+		add(report, what, BAD, "set it to an absolute path", "%s: %s", variable,
+		    strerror(-error));
 		return;
 	}
-	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(base, '/') - base), base);
-	if (access(*parent ? parent : "/", W_OK) < 0 && access(base, W_OK) < 0)
-		add(report, "run directory", BAD, "set XDG_RUNTIME_DIR to a folder of your own",
-		    "%s: %s", parent, strerror(errno));
+	room = apmp_supply_disk(base);
+	if (lstat(base, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 077)) {
+		add(report, what, BAD, "apmp doctor --fix", "%s lets others in (mode %03o)", base,
+		    (unsigned)st.st_mode & 0777);
+		return;
+	}
+	/* The nearest folder that exists is where it would be made. */
+	while (access(base, F_OK) < 0 && (slash = strrchr(base, '/')) && slash != base)
+		*slash = '\0';
+	if (access(base, W_OK) < 0)
+		add(report, what, BAD, "set the variable to a folder of your own", "%s: %s: %s",
+		    variable, base, strerror(errno));
 	else
-		add(report, "run directory", OK, NULL, "%s", base);
+		add(report, what, room.had < SMALL_DISK ? BAD : OK, "free some",
+		    "%s, %" PRIu64 " MiB free", base, room.had >> 20);
+}
+
+static void check_folders(struct report *report)
+{
+	char base[PATH_MAX];
+	int error = apmp_rundir_base(base, sizeof(base));
+
+	check_base(report, "run directory", "XDG_RUNTIME_DIR", error, base);
+	error = apmp_state_base(base, sizeof(base));
+	check_base(report, "state directory", "XDG_STATE_HOME", error, base);
+}
+
+static void check_isolation(struct report *report, enum apmp_cpuset_kind kind)
+{
+	static const char change[] =
+	    "run it as root, with every capability: each partition then has a uid of its own, and "
+	    "can't reach another one's memory even if it tries to";
+	struct apmp_partition_uids uids = {.claim_fd = -1};
+	char why[WHY_SIZE];
+	int error = apmp_partition_uids_claim("/doctor", kind == APMP_CPUSET_AFFINITY, &uids, why,
+					      sizeof(why));
+
+	if (error)
+		add(report, "isolation", BAD, NULL, "no uids for partitions: %s", strerror(-error));
+	else if (uids.first)
+		add(report, "isolation", OK, NULL, "a partition has a uid of its own, such as %u",
+		    uids.first);
+	else
+		add(report, "isolation", LIMITED, change, "partitions have the user of the box: %s",
+		    why);
+	apmp_partition_uids_release(&uids);
 }
 
 static void check_leftovers(struct report *report)
@@ -230,7 +281,8 @@ static void check_leftovers(struct report *report)
 	else if (found < 0)
 		add(report, "leftovers", LIMITED, NULL, "cannot be told: %s", strerror(-found));
 	json_array_foreach(said, i, sentence)
-	    add(report, "leftovers", LIMITED, "apmp clean", "%s", json_string_value(sentence));
+	    add(report, "leftovers", LIMITED, "apmp clean, or apmp doctor --fix", "%s",
+		json_string_value(sentence));
 	json_decref(said);
 }
 
@@ -253,7 +305,7 @@ static void print_text(const struct report *report, FILE *out)
 		report->worst == BAD ? "A machine cannot run here." : "A machine can run here.");
 }
 
-int apmp_doctor(FILE *out, bool json)
+int apmp_doctor(FILE *out, bool json, json_t *fixes)
 {
 	struct report report = {.lines = json_array()};
 	struct apmp_host *host;
@@ -268,15 +320,14 @@ int apmp_doctor(FILE *out, bool json)
 		check_class(&report, host);
 		apmp_host_destroy(host);
 	}
-	check_cpuset(&report);
-	check_uids(&report);
+	check_isolation(&report, check_cpuset(&report));
 	check_memory(&report);
-	check_nofile(&report);
-	check_rundir(&report);
+	check_limits(&report);
+	check_folders(&report);
 	check_leftovers(&report);
 	if (json) {
-		document =
-		    json_pack("{s:b, s:O}", "ok", report.worst != BAD, "checks", report.lines);
+		document = json_pack("{s:b, s:O, s:O*}", "ok", report.worst != BAD, "checks",
+				     report.lines, "fixes", fixes);
 		json_dumpf(document, out, JSON_INDENT(2));
 		fputc('\n', out);
 		json_decref(document);

@@ -2,13 +2,15 @@
 #ifndef APMPD_DOCTOR_H
 #define APMPD_DOCTOR_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 
 /* Looks at everything a machine needs and writes one line (or JSON object) for each: what it is,
  * ok / limited / bad, what was found, and what to change for better.  Changes nothing of the
- * host; scratch groups are removed again.
+ * host; scratch groups are removed again.  fixes: those of apmp_doctor_fix(), for the JSON
+ * document; or NULL.
  * Returns the exit code: 0 a machine can run here, 1 it can't. */
-int apmp_doctor(FILE *out, bool json);
+int apmp_doctor(FILE *out, bool json, json_t *fixes);
 
 #endif

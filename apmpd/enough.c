@@ -13,8 +13,8 @@
  *          disk         the run directory's files, and logs to begin with
  *          address      of an instance: its memory, its community's, itself
  *          file size    the largest memory subsystem
- * LIMITS   It is a look, not a reservation: what others take meanwhile is refused later, by the same
- *          names (SPAWN, RUN, MAKE).
+ * LIMITS   It is a look, not a reservation: what others take meanwhile is refused later, by the
+ *          same names (ROOM, RUN, MAKE).
  */
 #include "apmpd/enough.h"
 

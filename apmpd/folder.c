@@ -1,9 +1,9 @@
 /* A folder of one machine, held by one process at a time.
  *
  * WHAT     One folder for each machine of a user, in a base folder of them all.  Its pid file is
- *          locked with an open file description lock, which the kernel lets go when the holder ends,
- *          however it ends.  So "is it alive?" is asked of the kernel; the number in the file only
- *          names the holder.
+ *          locked with an open file description lock, which the kernel lets go when the holder
+ *          ends, however it ends.  So "is it alive?" is asked of the kernel; the number in the file
+ *          only names the holder.
  * STATES   absent -> made -> locked (a box lives, or somebody cleans) -> unlocked (dead)
  *          -> locked by the cleaner -> absent.  Only the holder of the lock changes anything.
  * CRASHES  Between making the folder and writing the pid file: a folder of a dead machine, taken
@@ -203,8 +203,8 @@ int apmp_folder_take_over(const struct apmp_folder *folder)
 	return 0;
 }
 
-/* Removes a folder, and with the last one of a user the base, if nothing is in it.  Where that fails
- * it is left to the next one: an empty folder harms nobody.  -errno of the folder itself. */
+/* Removes a folder, and with the last one of a user the base, if nothing is in it.  Where that
+ * fails it is left to the next one: an empty folder harms nobody.  -errno of the folder itself. */
 static int remove_empty(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -105,10 +105,15 @@ static bool same_namespace(pid_t pid)
 	       ours.st_ino == its.st_ino;
 }
 
+/* A process of a living box's partition is none of a dead box, whatever its environment says.  That
+ * is not even read: behind it may stand a file system of its own, which never answers. */
 static bool read_mark(pid_t pid, struct mark *ret)
 {
 	char text[APMP_MARK_SIZE];
+	uid_t uid;
 
+	if (apmp_process_uid(pid, &uid) == 0 && apmp_partition_uid_claimed(uid))
+		return false;
 	return apmp_process_variable(pid, APMP_MARK_VARIABLE, text, sizeof(text)) == 0 &&
 	       parse_mark(text, ret) && same_namespace(pid);
 }
@@ -187,9 +192,10 @@ static void inherit_uids(const struct apmp_folder *rundir, struct apmp_partition
 	if (uids->first || !rundir || apmp_rundir_read(rundir, "uids", text, sizeof(text)) < 0)
 		return;
 	first = strtoul(text, &end, 10);
-	if (end == text || *end || first > UINT32_MAX ||
-	    apmp_partition_uids_inherit((uid_t)first, uids) < 0)
-		*uids = (struct apmp_partition_uids){.claim_fd = -1};
+	if (end == text || *end || first > UINT32_MAX)
+		return; /* no note of a box */
+	/* Refused: somebody alive has them, and then they are not the dead machine's any more. */
+	(void)!apmp_partition_uids_inherit((uid_t)first, uids);
 }
 
 /* Kills what is marked, or has a uid of the machine, until nothing is.  rundir: locked, or NULL.
@@ -205,14 +211,15 @@ static int kill_marked(const char *machine, const char *path, const struct apmp_
 		size_t count = 0;
 		int error = apmp_process_list_init(&list);
 
+		/* In each round: a process of the dead box that was not one yet may still hold its
+		 * claim, and ends by itself.  From then on these uids are known to be of nobody
+		 * alive, and are not looked at for their marks. */
+		inherit_uids(rundir, &uids);
 		if (!error)
 			error = choose_marked(&list, path, box);
 		if (!error && !box)
 			choose_guards(&list, path, false);
 		if (!error) {
-			/* In each round: a process of the dead box that was not one yet may still
-			 * hold its claim, and ends by itself. */
-			inherit_uids(rundir, &uids);
 			if (uids.first)
 				apmp_process_list_choose_uids(&list, uids.first,
 							      APMP_MAX_PARTITIONS);
@@ -273,7 +280,6 @@ static int seize(const char *machine, const char *path, struct apmp_folder *ret,
 		 machine, APMP_FOLDER_WAIT_MS, path);
 	return -EBUSY;
 }
-
 
 /* One group of the machine. */
 static int clean_group(const char *machine, const char *path, json_t *said)
@@ -418,7 +424,9 @@ static int machine_names(const char *base, json_t *names)
 		closedir(dir);
 	count = apmp_cpuset_path_list(NULL, &paths);
 	for (int i = 0; i < count; i++) {
-		add_name(names, strrchr(paths[i], '/') + strlen("/apmp-"));
+		/* Living machines with other run directories are nobody's business here. */
+		if (apmp_cpuset_path_held(paths[i]) != 1)
+			add_name(names, strrchr(paths[i], '/') + strlen("/apmp-"));
 		free(paths[i]);
 	}
 	if (count >= 0)

@@ -1,9 +1,10 @@
 /* The NVRAM of one machine.
  *
- * Read before the box starts, while there is somebody to be told and nothing to be undone.  One good
- * generation is enough.  Where only damaged ones are left, the machine file's configuration is used,
- * and that is said.  Where a file may be whole and can't be used (it can't be read, it is of a newer
- * apmp or another machine), only a person can say that it may be written over (`up --fresh`).
+ * Read before the box starts, while there is somebody to be told and nothing to be undone.  One
+ * good generation is enough.  Where only damaged ones are left, the machine file's configuration is
+ * used, and that is said.  Where a file may be whole and can't be used (it can't be read, it is of
+ * a newer apmp or another machine), only a person can say that it may be written over (`up
+ * --fresh`).
  */
 #include "apmpd/nvram_store.h"
 

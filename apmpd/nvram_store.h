@@ -14,8 +14,8 @@ struct apmp_nvram_store {
 	char note[256]; /* what was refused then; "": nothing */
 };
 
-/* Takes the state directory of a machine and reads its NVRAM [0065].  Says on standard error what was
- * refused and what is used, or why it can't be.  fresh: nothing is read.
+/* Takes the state directory of a machine and reads its NVRAM [0065].  Says on standard error what
+ * was refused and what is used, or why it can't be.  fresh: nothing is read.
  * Those of apmp_state_open(); -ENOMEM; -EBADMSG: of another machine or a newer apmp; -errno: can't
  * be read.
  */

@@ -10,7 +10,8 @@ struct apmp_env;
 __attribute__((warn_unused_result)) int apmp_own_recorder_open(int fd);
 void apmp_own_recorder_close(void);
 
-/* For libapmp's functions that pass points, from any thread.  Without a recorder they pass unseen. */
+/* For libapmp's functions that pass points, from any thread.  Without a recorder they pass
+ * unseen. */
 struct apmp_env *apmp_own_env(void);
 
 #endif

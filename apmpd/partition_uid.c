@@ -252,16 +252,35 @@ int apmp_partition_uids_claim(const char *rundir, bool affinity, struct apmp_par
 	return error;
 }
 
+/* The first uid of its block; 0: it is in none. */
+static uid_t block_of(uid_t uid)
+{
+	for (size_t i = 0; i < AREAS; i++)
+		if (uid >= areas[i].first && (uid - areas[i].first) / BLOCK < areas[i].blocks)
+			return uid - (uid - areas[i].first) % BLOCK;
+	return 0;
+}
+
 int apmp_partition_uids_inherit(uid_t first, struct apmp_partition_uids *ret)
 {
-	for (size_t i = 0; i < AREAS; i++) {
-		if (first < areas[i].first || (first - areas[i].first) % BLOCK ||
-		    (first - areas[i].first) / BLOCK >= areas[i].blocks)
-			continue;
-		ret->first = first;
-		return claim(first, &ret->claim_fd);
-	}
-	return -EINVAL;
+	int fd, error;
+
+	if (!first || block_of(first) != first)
+		return -EINVAL;
+	error = claim(first, &fd);
+	if (!error)
+		*ret = (struct apmp_partition_uids){.first = first, .claim_fd = fd};
+	return error;
+}
+
+bool apmp_partition_uid_claimed(uid_t uid)
+{
+	uid_t first = block_of(uid);
+	int fd, error = first ? claim(first, &fd) : -EINVAL;
+
+	if (!error)
+		close(fd);
+	return error == -EADDRINUSE;
 }
 
 void apmp_partition_uids_release(struct apmp_partition_uids *uids)
@@ -299,6 +318,10 @@ int apmp_partition_uid_become(uid_t uid, bool reach)
 	/* A session keyring of root's would still be ours to use.  Where there are no keyrings
 	 * (ENOSYS, or EPERM by seccomp) there is none to leave. */
 	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+	/* Until exec this is a copy of the box: nothing for others of that uid to look into.  The
+	 * kernel has done so already, unless fs.suid_dumpable is 1. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
 	/* exec drops what is kept here: the file has no capabilities, nor has the uid. */
 	return keep_only(reach ? UINT64_C(1) << CAP_DAC_OVERRIDE : 0);
 }

@@ -33,6 +33,9 @@ __attribute__((warn_unused_result)) int apmp_partition_uids_claim(const char *ru
 __attribute__((warn_unused_result)) int
 apmp_partition_uids_inherit(uid_t first, struct apmp_partition_uids *ret);
 
+/* Whether a living box, or who cleans up after a dead one, has this uid for a partition. */
+bool apmp_partition_uid_claimed(uid_t uid);
+
 void apmp_partition_uids_release(struct apmp_partition_uids *uids);
 
 /* For a child before exec: takes on this uid and gid for good, without supplementary groups,

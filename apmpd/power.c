@@ -104,7 +104,8 @@ int apmp_power_on(const struct machine *machine, const struct apmp_power_how *ho
 
 	close_inherited();
 	if (refuse_living(machine->name.text) || clean_leftovers(machine->name.text) ||
-	    check_supplies(machine) || apmp_nvram_store_open(machine->name.text, how->fresh, &nvram))
+	    check_supplies(machine) ||
+	    apmp_nvram_store_open(machine->name.text, how->fresh, &nvram))
 		return 1;
 	return how->foreground ? apmp_box_main(machine, how, &nvram, -1)
 			       : start_box(machine, how, &nvram);

@@ -47,6 +47,10 @@ static int parse_stat(char *text, struct apmp_process *ret)
 	*close = '\0';
 	p.pid = (pid_t)strtol(text, NULL, 10);
 	snprintf(p.name, sizeof(p.name), "%.*s", (int)sizeof(p.name) - 1, open + 1);
+	/* Any process may choose it, and it is shown on terminals. */
+	for (char *c = p.name; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	n = sscanf(close + 1,
 		   " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
 		   &p.state, &p.parent, &p.process_group, &p.session, &threads, &starttime);
@@ -150,25 +154,45 @@ struct apmp_process *apmp_process_list_find(struct apmp_process_list *list, pid_
 	return bsearch(&key, list->processes, list->count, sizeof(key), by_pid);
 }
 
-/* The owner of /proc/PID is no help: root owns that of a process that may not be dumped. */
-static bool has_uid(pid_t pid, uid_t first, uid_t count)
+/* Real, effective, saved, and of the file system.  The owner of /proc/PID is no help: root owns that
+ * of a process that may not be dumped. */
+static int read_uids(pid_t pid, uid_t ret_uids[4])
 {
 	char path[32], line[256];
-	uid_t uids[4];
-	bool found = false;
+	int error = -ESRCH;
 	FILE *in;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	in = fopen(path, "re");
 	if (!in)
-		return false; /* gone */
-	while (fgets(line, sizeof(line), in))
-		if (sscanf(line, "Uid: %u %u %u %u", &uids[0], &uids[1], &uids[2], &uids[3]) == 4) {
-			for (size_t i = 0; i < 4; i++)
-				found |= uids[i] - first < count;
-			break;
-		}
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (error && fgets(line, sizeof(line), in))
+		if (sscanf(line, "Uid: %u %u %u %u", &ret_uids[0], &ret_uids[1], &ret_uids[2],
+			   &ret_uids[3]) == 4)
+			error = 0;
 	fclose(in);
+	return error;
+}
+
+int apmp_process_uid(pid_t pid, uid_t *ret_uid)
+{
+	uid_t uids[4];
+	int error = read_uids(pid, uids);
+
+	if (!error)
+		*ret_uid = uids[0];
+	return error;
+}
+
+static bool has_uid(pid_t pid, uid_t first, uid_t count)
+{
+	uid_t uids[4];
+	bool found = false;
+
+	if (read_uids(pid, uids) < 0)
+		return false; /* gone */
+	for (size_t i = 0; i < 4; i++)
+		found |= uids[i] - first < count;
 	return found;
 }
 

@@ -16,7 +16,7 @@ struct apmp_process {
 	uint64_t starttime; /* field 22 of /proc/PID/stat; with pid it is never reused */
 	char state;	    /* R S D Z ... */
 	bool chosen;
-	char name[20]; /* comm */
+	char name[20]; /* comm; what is not printable ASCII is a "?" */
 };
 
 struct apmp_process_list {
@@ -52,6 +52,9 @@ size_t apmp_process_kill(const pid_t *pids, size_t count, int timeout_ms);
 
 /* One process.  -ESRCH: there is none; -errno: /proc can't be read. */
 __attribute__((warn_unused_result)) int apmp_process_get(pid_t pid, struct apmp_process *ret);
+
+/* Its real uid.  -ESRCH: there is none; -errno: /proc can't be read. */
+__attribute__((warn_unused_result)) int apmp_process_uid(pid_t pid, uid_t *ret_uid);
 
 /* Whether it has ended: a zombie has, once all of its threads have. */
 bool apmp_process_ended(const struct apmp_process *process);

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,20 @@ static int place_fds(const int *fds, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		if (dup2(high[i], (int)i) < 0)
 			return -errno;
+	return 0;
+}
+
+/* Closes all but these, and status_fd, which becomes the one behind them.  exec would do that too,
+ * but before it others of the program's uid may have come near.  Without close_range() (before
+ * Linux 5.9) exec does. */
+static int leave_only(unsigned count, int *status_fd)
+{
+	if (*status_fd != (int)APMP_SPAWN_FDS && dup3(*status_fd, APMP_SPAWN_FDS, O_CLOEXEC) < 0)
+		return -errno;
+	*status_fd = APMP_SPAWN_FDS;
+	if (count < APMP_SPAWN_FDS)
+		(void)syscall(SYS_close_range, count, APMP_SPAWN_FDS - 1, 0);
+	(void)syscall(SYS_close_range, APMP_SPAWN_FDS + 1, ~0u, 0);
 	return 0;
 }
 
@@ -122,7 +137,7 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 	status_fd = fcntl(status_fd, F_DUPFD_CLOEXEC, APMP_SPAWN_FDS);
 	if (status_fd < 0)
 		_exit(127);
-	if (place_fds(what->fds, what->fd_count) < 0)
+	if (place_fds(what->fds, what->fd_count) < 0 || leave_only(what->fd_count, &status_fd) < 0)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
 	if (what->terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);

@@ -1,11 +1,12 @@
 /* The state directory of a machine: where it is, whether there is room, its end.
  *
- * WHAT     A folder (folder.c) that a box holds as long as it lives.  That it holds its run directory
- *          too is not enough: two boxes with different XDG_RUNTIME_DIR may have one state directory.
+ * WHAT     A folder (folder.c) that a box holds as long as it lives.  That it holds its run
+ *          directory too is not enough: two boxes with different XDG_RUNTIME_DIR may have one state
+ *          directory.
  * STATES   absent -> made and held (up) -> let go: removed when nothing was written, else it stays
  *          until `clean --state`.
- * CRASHES  A box that is killed leaves pid, nvram.new or the file of a trial: the next one takes the
- *          lock, makes the others anew.
+ * CRASHES  A box that is killed leaves pid, nvram.new or the file of a trial: the next one takes
+ *          the lock, makes the others anew.
  * LIMITS   Room is looked at when the machine is powered on; others may take it afterwards, and
  *          then the write that finds no room is refused.
  */

@@ -1,5 +1,5 @@
-/* The state directory of a machine: $XDG_STATE_HOME/apmp/MACHINE/, else ~/.local/state/apmp/MACHINE/.
- * What it holds outlives power off:
+/* The state directory of a machine: $XDG_STATE_HOME/apmp/MACHINE/, else
+ * ~/.local/state/apmp/MACHINE/. What it holds outlives power off:
  *
  *   nvram.0, nvram.1   two generations of the configuration (shm/nvram.h)
  *   nvram.new          one that is being made

@@ -41,6 +41,8 @@ enum apmp_watch_verdict apmp_watch_tick(struct apmp_watch *watch, uint64_t now_m
 {
 	uint64_t elapsed_ms = now_ms - watch->tick_ms;
 
+	elapsed_ms -= watch->busy_ms < elapsed_ms ? watch->busy_ms : elapsed_ms;
+	watch->busy_ms = 0;
 	watch->tick_ms = now_ms;
 	if (watch->answered == watch->asked) {
 		watch->asked++;
@@ -66,6 +68,11 @@ bool apmp_watch_answer(struct apmp_watch *watch, uint64_t number)
 	if (ends)
 		watch->noted = watch->held = false;
 	return ends;
+}
+
+void apmp_watch_busy(struct apmp_watch *watch, uint64_t ms)
+{
+	watch->busy_ms += ms;
 }
 
 void apmp_watch_sign(struct apmp_watch *watch)

@@ -18,6 +18,7 @@ struct apmp_watch {
 	uint64_t tick_ms;	  /* when the last tick came */
 	uint64_t asked, answered; /* numbers of the last question and of the last answer */
 	uint64_t silence_ms;	  /* since the question, as far as it counts */
+	uint64_t busy_ms;	  /* since the last tick */
 	uint64_t cpu_time_ns;	  /* that the process had when the silence began */
 	bool noted, held, killed;
 };
@@ -39,6 +40,7 @@ enum apmp_watch_verdict {
 
 /* A tick of the clock.  Time counts as silence only if
  *  - this tick came in time: who asks may have been stopped, and the other one with him;
+ *  - who asks was not busy for the other one (apmp_watch_busy());
  *  - no debugger holds it: the count begins anew when it lets go;
  *  - while the process is runnable (state R), it had the CPU: it may be the host that is busy. */
 __attribute__((warn_unused_result)) enum apmp_watch_verdict
@@ -47,6 +49,9 @@ apmp_watch_tick(struct apmp_watch *watch, uint64_t now_ms, const struct apmp_sig
 
 /* An answer.  Returns whether it ends a silence that was told. */
 bool apmp_watch_answer(struct apmp_watch *watch, uint64_t number);
+
+/* Who asks has spent so much time on what the other one wanted, and let it wait. */
+void apmp_watch_busy(struct apmp_watch *watch, uint64_t ms);
 
 /* Some other sign of life: counts until the first answer, for before that it can't answer. */
 void apmp_watch_sign(struct apmp_watch *watch);

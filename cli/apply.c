@@ -87,7 +87,8 @@ static void take_signals(struct applying *a)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then false. */
+/* Until it is readable, so many milliseconds have passed (-1: never), or a signal came: then
+ * false. */
 static bool wait_for(const struct applying *a, int fd, long long ms)
 {
 	struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};

@@ -3,8 +3,8 @@
 
 /*
  * Whom an apply boots in the end, in the file `apply` of the machine's run directory: what the
- * machine itself does not tell an apply that goes on where another one was cut off. It goes with the
- * machine's power.
+ * machine itself does not tell an apply that goes on where another one was cut off. It goes with
+ * the machine's power.
  *
  * The record is an object: names of partitions, each with the incarnation that it had before it was
  * halted, or null when there was no such partition yet.
@@ -16,8 +16,8 @@
  * sense. */
 json_t *apply_record_read(const struct machine *machine);
 
-/* Takes the lock that keeps a second apply out: the descriptor. -EWOULDBLOCK: there is one; -errno of
- * open(). Closing it lets go. */
+/* Takes the lock that keeps a second apply out: the descriptor. -EWOULDBLOCK: there is one; -errno
+ * of open(). Closing it lets go. */
 int apply_record_lock(const struct machine *machine);
 
 /* Adds those that the steps of the plan boot to the record, and writes it. A record that can't be

@@ -211,7 +211,8 @@ static int read_command(struct cli *cli, struct cli_args *args, int argc, char *
 	return CLI_DONE;
 }
 
-/* JSON is UTF-8: a word that is not would be left out of a call, which then means something else. */
+/* JSON is UTF-8: a word that is not would be left out of a call, which then means something
+ * else. */
 static bool is_text(const char *word)
 {
 	json_t *text = json_string(word);

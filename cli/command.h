@@ -97,13 +97,14 @@ char *cli_sentence(const char *error, const json_t *parameters, const char *aske
 
 /* ---- machine files (read_machine_file.c) ---- */
 
-/* A machine file as JSON (apmpd/machine_file.h), read by apmpd: 0; or CLI_REFUSED after saying every
- * mistake in it. A new reference. */
+/* A machine file as JSON (apmpd/machine_file.h), read by apmpd: 0; or CLI_REFUSED after saying
+ * every mistake in it. A new reference. */
 int cli_machine_file(const struct cli *cli, const char *file, json_t **ret_machine);
 
 /* ---- the multiplexer (multiplexer.c) ---- */
 
-/* Every console port of the machine in this terminal, until the user leaves or the machine is off. */
+/* Every console port of the machine in this terminal, until the user leaves or the machine is
+ * off. */
 int cli_console_all(struct cli *cli);
 
 /* ---- the commands ---- */

@@ -329,8 +329,8 @@ static void offer_placeholder(struct line *line, const char *text)
 	}
 }
 
-/* Argument number index of a verb, as its table has it: the last one may be repeated. NULL: it takes
- * no more. Options that must be given stand behind the arguments. */
+/* Argument number index of a verb, as its table has it: the last one may be repeated. NULL: it
+ * takes no more. Options that must be given stand behind the arguments. */
 static const char *argument_at(const struct cli_command *command, int index)
 {
 	const char *last = NULL, *next;

@@ -1,9 +1,9 @@
 /*
  * `apmp console --all`: the multiplexer of Fig. 2 [0059], every console port in one terminal.
  *
- * WHAT      One connection for each port, one that follows the events, and now and then one that asks
- *           which partitions there are. What is typed goes to the chosen port, but for ^] and the key
- *           behind it. Without a terminal on both sides nothing is read, only shown.
+ * WHAT      One connection for each port, one that follows the events, and now and then one that
+ *           asks which partitions there are. What is typed goes to the chosen port, but for ^] and
+ *           the key behind it. Without a terminal on both sides nothing is read, only shown.
  * STATES    A port: asked for (client) -> open (fd) -> closed, and asked for again as long as there
  *           is such a partition. A console that dies closes everything; its successor is waited for
  *           in the same way, since the box holds on to the listening socket. When the box ends, the

@@ -6,7 +6,8 @@
  *           prompt, and the echo of what is typed. That open line gives way to whole lines of
  *           others, and comes back below them.
  * LIMITS    Escape sequences and control characters of a partition are dropped: they would be about
- *           a screen that is not its own. A line of more than SCREEN_LINE_MAX bytes becomes several.
+ *           a screen that is not its own. A line of more than SCREEN_LINE_MAX bytes becomes
+ *           several.
  */
 #include "cli/multiplexer_screen.h"
 

@@ -12,8 +12,9 @@ int plan_begin(struct cli *cli, const char *file, json_t **ret_want, struct mach
 
 /*
  * Asks the machine what it is and plans, see plan_diff(). resume is the record of an apply that was
- * cut off (apply_record.h); of those the ones that had no other life since boot in the end. 0, or -errno of the connection, or 1 after ret_error (to be finished) was
- * filled with the console's refusal.
+ * cut off (apply_record.h); of those the ones that had no other life since boot in the end. 0, or
+ * -errno of the connection, or 1 after ret_error (to be finished) was filled with the console's
+ * refusal.
  */
 int plan_make(struct varlink_client *client, const json_t *want, const json_t *resume,
 	      json_t **ret_plan, struct varlink_reply *ret_error);

@@ -21,8 +21,8 @@ bool plan_cpu_replaced(const struct plan *plan, int id)
 		now->can_be_primary != want->can_be_primary);
 }
 
-/* The descriptor of this SBB that rather goes: at most so large (0: the smallest of any size), rather
- * one that nobody owns. -1: there is none. */
+/* The descriptor of this SBB that rather goes: at most so large (0: the smallest of any size),
+ * rather one that nobody owns. -1: there is none. */
 static ssize_t pick_memory(const struct plan *plan, json_int_t sbb, json_int_t size_max)
 {
 	ssize_t best = -1;

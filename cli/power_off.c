@@ -37,7 +37,9 @@ static int ask_console(const struct machine *machine, int box, struct varlink_re
 		long long left = until - cli_now_ms();
 		unsigned seconds = left > 1000 ? (unsigned)(left / 1000) : 1;
 		int r = cli_ask(machine, "PowerOff", seconds, reply);
-		bool cut_off = r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED;
+		/* The control socket is removed a little before the box ends. */
+		bool cut_off =
+		    r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOENT;
 
 		if (r == 0 || ends_within(box, cut_off ? AGAIN_MS : 0))
 			return 0;

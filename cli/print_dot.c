@@ -1,10 +1,10 @@
 /*
  * print_dot.c - the configuration tree as a graph: Figs. 3 and 4 in one.
  *
- * WHAT      Nodes with thin lines to their parents; each community is a cluster with its partitions.
- *           Arrows go from what is owned: solid to its owner, dashed to its current owner, in the
- *           colour of that one. So the five states of Table 1 can be told apart. Fragments of
- *           memory are nodes of their own. What is not available is grey.
+ * WHAT      Nodes with thin lines to their parents; each community is a cluster with its
+ *           partitions. Arrows go from what is owned: solid to its owner, dashed to its current
+ *           owner, in the colour of that one. So the five states of Table 1 can be told apart.
+ *           Fragments of memory are nodes of their own. What is not available is grey.
  * LIMITS    The tree names owners; where a community has the name of a partition, what is shared is
  *           the community's and all else the partition's. Eight colours, then they repeat.
  */

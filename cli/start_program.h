@@ -11,8 +11,8 @@ int cli_become(const struct cli *cli, char **argv);
 
 /*
  * Starts the box with argv, `apmpd up ...`, and makes one document of what it says: that the
- * machine is on as soon as it is, or why it is not. What it says on standard error comes there as it
- * is said. Returns its exit code when it has ended. machine is its name, NULL: not known.
+ * machine is on as soon as it is, or why it is not. What it says on standard error comes there as
+ * it is said. Returns its exit code when it has ended. machine is its name, NULL: not known.
  */
 int cli_up_document(const struct cli *cli, char **argv, const char *machine);
 

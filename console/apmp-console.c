@@ -166,6 +166,9 @@ void console_check_on(struct console *c)
 	}
 	snprintf(text, sizeof(text), "machine %s is on: %u %s, %s", c->machine, members,
 		 members == 1 ? "member" : "members", c->backend);
+	if (c->nvram_outdated)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 "; the machine file divides it anew, what NVRAM had is replaced");
 	add_held(c, text, sizeof(text));
 	tell_on(c, text, false);
 }

@@ -1,9 +1,9 @@
 /*
  * durable.c - what is permanent reaches non-volatile memory [0065], and who waits for it is told.
  *
- * WHAT      state->permanent_level counts permanent changes, state->nvram_level says up to which one
- *           NVRAM has them.  While they differ one write is on its way, of the tree as it is now;
- *           what changes meanwhile goes with the next one.  So many changes share a write.
+ * WHAT      state->permanent_level counts permanent changes, state->nvram_level says up to which
+ *           one NVRAM has them.  While they differ one write is on its way, of the tree as it is
+ *           now; what changes meanwhile goes with the next one.  So many changes share a write.
  * STATES    saved (levels equal) -> saving (the box writes) -> saved | saving again | failed (who
  *           waited is told; the next change, or the next console, tries again).
  * CRASHES   A console that dies loses nothing but its waiters: the next one writes what the tree

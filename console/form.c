@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "console/hardware.h"
-#include "console/nvram.h"
+#include "console/nvram_text.h"
 #include "console/place_memory.h"
 #include "shm/assert.h"
 #include "shm/intr.h"

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "console/nvram.h"
+#include "console/nvram_text.h"
 #include "shm/name.h"
 #include "shm/shared.h"
 

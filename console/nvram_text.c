@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "console/console.h"
-#include "console/nvram.h"
+#include "console/nvram_text.h"
 #include "shm/shared.h"
 
 /* "partition:alpha", "community:lab"; NULL: nobody. */

@@ -1,6 +1,6 @@
 /*
- * show_health.c - what `apmp status` says of the machine as a whole: how it is set, whose its memory
- * is, and whether somebody should look after it.
+ * show_health.c - what `apmp status` says of the machine as a whole: how it is set, whose its
+ * memory is, and whether somebody should look after it.
  */
 #include <string.h>
 

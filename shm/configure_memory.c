@@ -231,8 +231,8 @@ static int choose(struct apmp__asked *asked, struct wish *wish)
 
 int apmp__assign_memory(struct apmp__asked *asked)
 {
-	struct apmp__tree_cut cut;
-	struct place place;
+	struct apmp__tree_cut cut = {0};
+	struct place place = {0};
 	struct wish wish;
 	int err = read_wish(asked, &wish);
 

@@ -6,21 +6,22 @@
  *           takes the newest file that is whole and of this machine.  Nothing is kept in memory:
  *           each write looks at both files anew, so it goes on after whatever happened to them.
  * STATES    of a file (enum apmp_nvram_state): absent -> good (rename) -> good, of a later
- *           generation.  Torn, foreign: by what is outside of this protocol; the next write replaces
- *           or drops it.  Unreadable: the same while the other one is good, else no write is made.
+ *           generation.  Torn, foreign: by what is outside of this protocol; the next write
+ *           replaces or drops it.  Unreadable: the same while the other one is good, else no write
+ *           is made.
  * WRITERS   One at a time, and no reader meanwhile: the caller sees to that (the lock of the state
  *           directory, apmpd/state_dir.h).
- * ORDERING  The file is synced before it gets a name that is read, so a disk that loses and reorders
- *           what was not synced shows the name with whole contents or not at all; the folder is
- *           synced before the answer, and by a read: what it returns stays, also if the writer had
- *           died between the two.  The file that is replaced is never the newest good one, so one
- *           that was damaged later leaves the generation before.
+ * ORDERING  The file is synced before it gets a name that is read, so a disk that loses and
+ *           reorders what was not synced shows the name with whole contents or not at all; the
+ *           folder is synced before the answer, and by a read: what it returns stays, also if the
+ *           writer had died between the two.  The file that is replaced is never the newest good
+ *           one, so one that was damaged later leaves the generation before.
  * CRASHES   nvram_write, nvram_sync: nvram.new, which nobody reads and the next write makes anew.
  *           nvram_rename: the new contents, or the old ones if the whole host went down; nobody was
  *           told yet.  nvram_folder: the new contents.
- * LIMITS    A folder whose fsync fails after the rename has its name taken back, which restores what
- *           stood before.  If that fails too, or the host goes down before it is durable, a next
- *           power on may find contents whose write was answered with an error.
+ * LIMITS    A folder whose fsync fails after the rename has its name taken back, which restores
+ *           what stood before.  If that fails too, or the host goes down before it is durable, a
+ *           next power on may find contents whose write was answered with an error.
  *           The checksum finds damage; it does not keep out who forges a file.
  */
 #include "shm/nvram.h"

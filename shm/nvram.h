@@ -71,14 +71,15 @@ struct apmp_nvram_found {
 /* "nvram.0", "nvram.1". */
 const char *apmp_nvram_name(unsigned file);
 
-/* The newest good contents [0065], durable when this returns 0.  -ENOENT: no file is there; -EBADMSG: files are there and none
- * is good; -ENOSPC: they are larger than size; -errno of the disk: none is good, and this is why
- * one of them could not be read.  ret_found is filled in in any case. */
+/* The newest good contents [0065], durable when this returns 0.  -ENOENT: no file is there;
+ * -EBADMSG: files are there and none is good; -ENOSPC: they are larger than size; -errno of the
+ * disk: none is good, and this is why one of them could not be read.  ret_found is filled in in any
+ * case. */
 APMP_CHECK int apmp_nvram_read(struct apmp_disk *disk, const char *machine, void *to, uint64_t size,
 			       struct apmp_nvram_found *ret_found);
 
-/* Writes the next generation [0065]; 0 when it is durable.  What was refused is replaced or dropped,
- * so that it is not believed later.  -E2BIG: size is above
+/* Writes the next generation [0065]; 0 when it is durable.  What was refused is replaced or
+ * dropped, so that it is not believed later.  -E2BIG: size is above
  * APMP_NVRAM_SIZE_MAX; -ENAMETOOLONG: machine; -EOVERFLOW: no generation is left; -errno of the
  * disk: what stood before still stands.  Points nvram_write, nvram_sync, nvram_rename,
  * nvram_folder: env's. */

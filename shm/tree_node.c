@@ -1,4 +1,12 @@
-/* tree_node.c - what every change of the tree is made of: stores, the free pool, links. */
+/*
+ * tree_node.c - what every change of the tree is made of: stores, the free pool, links.
+ *
+ * WHAT      Before the tree is published a store is plain.  Afterwards it goes through the journal,
+ *           but into bytes fresh from the pool, which nobody can reach: first_free, itself in the
+ *           journal, says how far the pool is anybody's.
+ *           Handles are checked here when our own code made them (an assertion), in tree.c when
+ *           they were read.
+ */
 #include "shm/tree_internal.h"
 
 #include <errno.h>

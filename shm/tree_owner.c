@@ -50,10 +50,11 @@ void apmp_tree_set_flags(struct apmp_tree_writer *tw, int32_t handle, uint64_t c
 			 (apmp_load_relaxed(&node->node_flags) & ~clear) | set);
 }
 
-/* Who begins, and who may have left something behind. */
+/* Who begins or ends, and who may have left something behind. */
 struct initialization {
 	int32_t partition, community;
-	bool first; /* no other partition of the community is initialized */
+	bool first;  /* no other partition of the community is initialized */
+	bool begins; /* else its life has ended */
 };
 
 /* What current_owner becomes [0102, 0103]. */
@@ -63,7 +64,7 @@ static int32_t next_user(const struct initialization *i, int32_t owner, int32_t 
 	bool left = current == i->partition || (i->first && current == i->community);
 
 	if (owner)
-		return !current && ours ? owner : current;
+		return i->begins && !current && ours ? owner : current;
 	return left ? GCT_NONE : current;
 }
 
@@ -84,10 +85,11 @@ static bool has_other_initialized(const struct apmp_tree *tree, int32_t communit
 	return false;
 }
 
-void apmp_tree_initialize_owner(struct apmp_tree_writer *tw, int32_t partition)
+/* Goes through all that can have an owner. */
+static void change_users(struct apmp_tree_writer *tw, int32_t partition, bool begins)
 {
 	const struct apmp_tree *tree = &tw->tree;
-	struct initialization i = {.partition = partition};
+	struct initialization i = {.partition = partition, .begins = begins};
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n, above;
 
@@ -110,4 +112,14 @@ void apmp_tree_initialize_owner(struct apmp_tree_writer *tw, int32_t partition)
 		if (apmp__tree_change_fragments(tw, n.handle, initialize_fragment, &i))
 			apmp__tree_leave_subsystem(tw, n.handle, partition);
 	}
+}
+
+void apmp_tree_initialize_owner(struct apmp_tree_writer *tw, int32_t partition)
+{
+	change_users(tw, partition, true);
+}
+
+void apmp_tree_end_use(struct apmp_tree_writer *tw, int32_t partition)
+{
+	change_users(tw, partition, false);
 }

@@ -125,6 +125,9 @@ APMP_CHECK int apmp_tree_set_fragment(struct apmp_tree_writer *tw, uint64_t pa, 
  * current_owner, or its community while no other partition of it is initialized.  Memory
  * subsystems that have become empty by that are given up. */
 void apmp_tree_initialize_owner(struct apmp_tree_writer *tw, int32_t partition);
+/* A partition's life has ended: what it used and nobody owns is out of use, as at its next
+ * initialization; so whoever lost it to the administrator need not boot again for that. */
+void apmp_tree_end_use(struct apmp_tree_writer *tw, int32_t partition);
 /* The tree lock [0085], one store each.  -EAGAIN: somebody holds it.  The console lets go for a
  * holder that was fenced. */
 APMP_CHECK int apmp_tree_lock(struct apmp_tree_writer *tw, uint32_t partition_id);

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What of a machine is on this host: processes, control groups, sockets, shared memory, files.
+"""What of a machine is on this host: processes, control groups, sockets, shared memory, files, also
+those that outlive its power.
 
 As a program it prints each thing on a line and exits 1 if there is any; the tests import it.
 Zombies don't count: they are their parent's to reap, and hold nothing.
@@ -78,11 +79,13 @@ def sockets():
 
 
 def files():
-    """Shared memory and temporary files, and what stands in a runtime directory."""
+    """Shared memory and temporary files, and what stands in a runtime or state directory."""
     found = [*Path("/dev/shm").glob("*apmp*"), *Path("/tmp").glob("apmp-*")]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         found += Path(runtime).glob("apmp/*")
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    found += Path(state).glob("apmp/*")
     return [str(path) for path in found]
 
 

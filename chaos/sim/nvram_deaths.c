@@ -2,10 +2,10 @@
  * nvram_deaths.c - before or after, never neither: a writer of NVRAM dies at every step.
  *
  * WHAT      A history of up to three generations, the last perhaps damaged since, is what stands
- *           before.  Then one more write, in which the process dies in place of step 1, 2, ... until
- *           there are no more.  After each death: a next power on finds before or after; what it has
- *           found, a host that goes down now does not take away again; a host that went down at
- *           that very moment, in each way that the disk allows, leaves before or after; and the
+ *           before.  Then one more write, in which the process dies in place of step 1, 2, ...
+ *           until there are no more.  After each death: a next power on finds before or after; what
+ *           it has found, a host that goes down now does not take away again; a host that went down
+ *           at that very moment, in each way that the disk allows, leaves before or after; and the
  *           next write works.  What was answered with 0 is there after everything.
  *           The same write once for each operation that the disk may refuse: an error leaves what
  *           stood before, without a host that goes down.
@@ -222,7 +222,8 @@ static bool refuse_at(struct nvram_deaths *run, uint64_t n, int error)
 	if (h.disk.operations < h.disk.fail_at)
 		return false;
 	run->refusals++;
-	/* A file that could not be read is replaced like any that is not good, so 0 is right too. */
+	/* A file that could not be read is replaced like any that is not good, so 0 is right
+	 * too. */
 	if (got != 0 && got != error)
 		complain(&h, "another error than the disk's", NOTHING, got);
 	must_find(&h, got ? h.before : h.after, got ? h.before : h.after, "a refused operation");

@@ -5,6 +5,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=${APMP_BIN:-$here/../../build/release}:$PATH
 export APMP_MACHINE=demo-$$ NO_COLOR=1 # whatever else runs is left alone
+XDG_STATE_HOME=$(mktemp -d)            # what outlives its power goes with the demo
+export XDG_STATE_HOME
 
 say() { printf '\n== %s\n' "$*"; }
 # One figure out of the machine's status.
@@ -14,7 +16,7 @@ newest() { apmp --json events | jq -cs "map(select($1)) | last"; }
 ms() { jq -nr "(($2 - $1) / 10000 | round) / 100"; }
 say "Power on: 6 CPUs, 192M and 3 partitions on $(nproc) host CPUs"
 began=$(date +%s%N)
-trap 'apmp down >/dev/null 2>&1 || true' EXIT
+trap 'apmp down >/dev/null 2>&1 || true; rm -rf "$XDG_STATE_HOME"' EXIT
 apmp up "$here/machine.yaml" --name "$APMP_MACHINE"
 printf 'It took %s ms until all three were members of one sharing set.\n' \
 	$(( ($(date +%s%N) - began) / 1000000 ))
@@ -63,6 +65,7 @@ status '.partitions[] | select(.name == "beta") | "beta is incarnation \(.instan
 say "Power off"
 apmp down
 # What a machine of this name could leave: marked processes, control groups, its run directory.
+# (What it keeps on purpose, so that CPU 2 is gamma's at the next `apmp up`, is in XDG_STATE_HOME.)
 rundir=${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/apmp}
 rundir=${rundir:-/tmp/apmp-$(id -u)}/$APMP_MACHINE
 processes=$({ grep -lsz "^APMP_BOX=$rundir:" /proc/[0-9]*/environ || true; } | wc -l)

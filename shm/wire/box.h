@@ -80,15 +80,15 @@ enum apmp_box_object {
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
  * NVRAM     size; descriptor: memfd with the new contents, whole; the box copies them at once.
- *           Answered when a next power on is sure to find these or newer ones -> arg0 generation; or
- *           -errno: then the old ones still stand.  -EINVAL size is 0 or above the descriptor's;
+ *           Answered when a next power on is sure to find these or newer ones -> arg0 generation;
+ *           or -errno: then the old ones still stand.  -EINVAL size is 0 or above the descriptor's;
  *           -E2BIG with arg0 wanted, arg1 had; -EBUSY too many wait.  The box goes on with other
  *           requests meanwhile; several that wait are written as one, the newest.
  * PONG      arg0 of the PING that is answered (0: none), arg1 how many times this console has
  *           answered an operator or a partition; sent also by itself at the first.  Has no answer.
  * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
- *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and by
- *           which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
+ *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and
+ *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \

@@ -1,9 +1,9 @@
 /*
- * bench_callback.c - plays an instance (as apmp-instance in APMP_LIBEXEC) and measures callbacks: one
- * LIMITS of the console, one round trip with peer_socket, one LIMITS, ...
+ * bench_callback.c - plays an instance (as apmp-instance in APMP_LIBEXEC) and measures callbacks:
+ * one LIMITS of the console, one round trip with peer_socket, one LIMITS, ...
  *
- * APMP_BENCH_DIR has the peer's socket ("peer") and one of bench.py ("report"), which sends one byte
- * for each round that it wants, and gets its samples: ns of ours, ns of the peer's, in turns.
+ * APMP_BENCH_DIR has the peer's socket ("peer") and one of bench.py ("report"), which sends one
+ * byte for each round that it wants, and gets its samples: ns of ours, ns of the peer's, in turns.
  */
 #include <err.h>
 #include <errno.h>

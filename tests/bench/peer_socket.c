@@ -1,7 +1,7 @@
 /*
- * peer_socket.c PATH - the peer of a callback: a process that sleeps until a request of a callback's
- * size comes over a SOCK_SEQPACKET socket, and answers with a reply's.  Says a line when it listens;
- * ends with its one client.
+ * peer_socket.c PATH - the peer of a callback: a process that sleeps until a request of a
+ * callback's size comes over a SOCK_SEQPACKET socket, and answers with a reply's.  Says a line when
+ * it listens; ends with its one client.
  */
 #include <err.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * callback_gate.c - a gate in a console, for test_storm.py: preloaded into apmp-console, it stops it
- * for a look after each update of the tree and before each answer to an instance.
+ * callback_gate.c - a gate in a console, for test_storm.py: preloaded into apmp-console, it stops
+ * it for a look after each update of the tree and before each answer to an instance.
  *
  * An update ends with an interrupt to every CPU; the first of them wakes the doorbell of line 0,
  * which is the first word of its memory, so of a page.  An answer is a datagram of the size of

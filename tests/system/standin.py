@@ -7,6 +7,7 @@ shell that does what is written to its serial port.
 import collections
 import mmap
 import os
+import queue
 import re
 import select
 import signal
@@ -14,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import apmp
@@ -57,7 +59,11 @@ RECORDER_SIZE = 64 * PAGE  # at least APMP_RECORDER_SIZE
 
 
 class Wire:
-    """The console's end: what the box says, in order, and requests to it."""
+    """The console's end: what the box says, in order, and requests to it.
+
+    A thread listens, and answers PING whatever the test does meanwhile: the box would find a
+    console that hangs. PING is not told.
+    """
     served = 1  # that it has answered others, is said with every PONG
 
     def __init__(self, pid, fd, listen_fd):
@@ -67,34 +73,63 @@ class Wire:
         self.listener = socket.socket(fileno=listen_fd)
         self.heard = []  # not asked for yet
         self.seq = 0
+        self._said = queue.SimpleQueue()
+        self._stop, self._wake = os.pipe()
+        self.listen()
 
     def close(self):
+        self.stop_listening()
         self.socket.close()
         self.listener.close()
+        while not self._said.empty():
+            self.heard.append(self._said.get())
         for event in self.heard:
-            close_all(event.fds)
+            close_all(event.fds if event else ())
+        os.close(self._stop)
+        os.close(self._wake)
 
-    def hear(self):
-        """The next event; None when the box has closed the wire. PING is answered, and not told."""
+    def listen(self):
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def stop_listening(self):
+        os.write(self._wake, b"x")
+        self._thread.join(apmp.WATCHDOG)
+        os.read(self._stop, 1)
+
+    def _listen(self):
         while True:
-            try:
-                data, fds, _, _ = socket.recv_fds(self.socket, EVENT.size, 8)
-            except ConnectionResetError:
-                continue  # the box did not read all: said once, then comes what it had sent
-            if not data:
-                return None
-            seq, op, kind, error, number, size, *arg, text = EVENT.unpack(data)
-            event = Event(EVENTS[op], seq, kind, error, number, size, arg,
-                          text.split(b"\0")[0].decode(), fds)
-            if event.op != "PING":
-                return event
-            self.pong(event)
+            ready = select.select([self.socket, self._stop], [], [])[0]
+            if self._stop in ready:
+                return
+            event = self._receive()
+            if event and event.op == "PING":
+                self._pong(event)
+                continue
+            self._said.put(event)
+            if not event:
+                return
 
-    def pong(self, ping):
+    def _receive(self):
+        try:
+            data, fds, _, _ = socket.recv_fds(self.socket, EVENT.size, 8)
+        except ConnectionResetError:
+            return self._receive()  # the box did not read all: said once, then comes what it sent
+        if not data:
+            return None
+        seq, op, kind, error, number, size, *arg, text = EVENT.unpack(data)
+        return Event(EVENTS[op], seq, kind, error, number, size, arg,
+                     text.split(b"\0")[0].decode(), fds)
+
+    def _pong(self, ping):
         try:
             self.send("PONG", arg=(ping.arg[0], self.served))
-        except BrokenPipeError:
-            pass  # the box has closed the wire, which the next look tells
+        except OSError:
+            pass  # the box has closed the wire, which the next look tells; or reads nothing now
+
+    def hear(self):
+        """The next event; None when the box has closed the wire."""
+        return self._said.get(timeout=apmp.WATCHDOG)
 
     def wait(self, op, **fields):
         """The next event of this kind; what comes before it is kept for later."""

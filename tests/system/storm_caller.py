@@ -122,7 +122,7 @@ class Caller:
             tree = self.read_tree()
             self.me = tree.partition_array[self.number] if tree else 0
             dice = self.random.random()
-            if self.locked and self.random.random() < .3:
+            if self.locked and self.random.random() < .7:
                 self.locked = 0
                 self.ask(tc.OP["unlock_tree"])
             elif not self.me or dice < .2:
@@ -143,7 +143,10 @@ class Caller:
         if self.random.random() < .1:
             identity = self.random.choice([1, 2**64 - 1, self.identity ^ 1 << 16])
         op = self.random.choice([*range(2, 24), 2**32 - 1])
-        if op in (tc.OP["report"], tc.OP["exit"], tc.OP["remove_instance"]):
+        if op == tc.OP["report"]:  # has no answer; nor has what is no request
+            self.report(self.random.randrange(6, 20), self.random.choice(numbers))
+            self.channel.send(os.urandom(self.random.choice([1, REQUEST.size - 1, 999])))
+        if op in (tc.OP["report"], tc.OP["exit"]):
             op = 0
         self.ask(op, [self.random.choice(numbers) for _ in range(3)], text, identity)
 
@@ -153,7 +156,7 @@ class Caller:
             self.community, self.community, self.delete, self.extra, self.give_up, self.give_up,
             self.take, self.take, self.hand_over, self.hand_over, self.share, self.memory_back,
             self.lock, self.migrate, self.migrate, self.migrate, self.limits, self.identify,
-            self.database])
+            self.database, self.remove, self.halt])
         ask(tree)
 
     def pick(self, things):
@@ -233,9 +236,12 @@ class Caller:
         return self.ask(tc.OP["deassign_memory"], (f.pa + first * GRANULE, size * GRANULE,
                                                    self.random.randrange(2)))
 
-    def lock(self, _tree):
+    def lock(self, tree):
+        if self.random.random() < .7:  # or everybody else would be refused most of the time
+            return self.hand_over(tree)
         if self.ask(tc.OP["lock_tree"])[0] == 0:
             self.locked = 1
+        return None
 
     def migrate(self, tree):
         """PAL MIGRATE on a CPU that nobody runs: its context is saved before the console is told."""
@@ -261,6 +267,20 @@ class Caller:
             self.ask(tc.OP["set_apmpdb_info"],
                      (community.apmpdb_info, self.random.getrandbits(20)))
 
+    def remove(self, tree):
+        """Judges another one dead; seldom one that is not."""
+        at = self.pick(self.partitions(tree))
+        node = tree.nodes[at]
+        if self.random.random() < .7 or at == self.me:
+            return self.ask(tc.OP["remove_instance"], (node.fenced << 16 | node.id + 1,))
+        return self.ask(tc.OP["remove_instance"], (node.incarnation << 16 | node.id + 1,))
+
+    def halt(self, _tree):
+        if self.random.random() < .2:
+            self.ask(tc.OP["exit"], (self.random.randrange(1, 3),))
+            sys.exit(0)
+        self.limits(None)
+
     def mend(self, tree):
         """Something that is missing until all of the homes run again."""
         names = {tc.text(node.name): handle
@@ -282,14 +302,32 @@ class Caller:
         """Whether it has what it needs; else one thing more is asked for, for it."""
         for kind in ("cpu", "bus"):
             if not any(node.owner == handle for node in tree.of_type(kind).values()):
-                self.ask(tc.OP["assign"], (self.pick(self.free(tree, kind)), handle))
+                self.find(tree, kind, handle)
                 return False
         base = sum(f.size for _, fragments in tree.fragments.values() for f in fragments
                    if f.mem_owner == handle and f.mem_flags & BASE)
-        if base < 2 * GRANULE:
-            self.ask(tc.OP["assign_memory"], (0, 2 * GRANULE, handle | (PRIVATE | BASE) << 32))
-            return False
-        return True
+        if base >= 2 * GRANULE:
+            return True
+        error, *_ = self.ask(tc.OP["assign_memory"],
+                             (0, 2 * GRANULE, handle | (PRIVATE | BASE) << 32))
+        if error:
+            self.memory_back(tree)
+        return False
+
+    def find(self, tree, kind, handle):
+        """One that is free; else one of ours that we can spare, or of one that does not run."""
+        free, mine = self.free(tree, kind), self.mine(tree, kind)
+        idle = [at for at, node in tree.of_type(kind).items() if node.owner != handle and
+                node.owner in self.partitions(tree, False)]
+        spare = [at for at in mine if not tree.nodes[at].node_flags & PRIMARY]
+        if free:
+            self.ask(tc.OP["assign"], (self.pick(free), handle))
+        elif len(mine) > 1 and spare:
+            self.ask(tc.OP["reassign"], (self.pick(spare), handle))
+        elif idle:
+            self.ask(tc.OP["deassign"], (self.pick(idle), 1))
+        else:
+            self.give_up(tree)
 
 
 if __name__ == "__main__":

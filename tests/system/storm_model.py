@@ -12,8 +12,15 @@ OP = tc.OP
 NAME_OF = {number: name for name, number in OP.items()}
 GRANULE = tc.GRANULE
 INITIALIZED = tc.CONSTANT["NODE_INITIALIZED"]
+TEMPLATE = tc.CONSTANT["NODE_HW_TEMPLATE"]
 MEMORY_TYPES = {tc.TYPE[name] for name in ("memory_subsystem", "memory_controller",
                                            "memory_descriptor")}
+
+# Answered when they are in non-volatile memory (shm/call.h); the owner that a migration changes gets
+# there a write later.
+DURABLE = {OP[name] for name in (
+    "create_community", "delete_community", "create_partition", "delete_partition", "set_community",
+    "assign", "deassign", "reassign", "assign_memory", "deassign_memory")}
 
 Request = collections.namedtuple("Request", "seq op arg text partition")
 Node = collections.namedtuple("Node", "owner current flags type above")
@@ -49,6 +56,28 @@ def changed(before, after):
     """{what: (old, new)}; None for what was or is not there."""
     keys = {key for key, _ in before.items() ^ after.items()}
     return {key: (before.get(key), after.get(key)) for key in keys}
+
+
+def configuration(tree):
+    """What non-volatile memory keeps [0065], by names and numbers: handles and ids are of one power
+    on."""
+    def name(handle):
+        node = tree.nodes.get(handle)
+        return tc.text(node.name) if node and node.type in tc.SOFTWARE else None
+
+    found = {}
+    for handle, node in tree.nodes.items():
+        if node.type == tc.TYPE["community"]:
+            found["community", name(handle)] = True
+        elif node.type == tc.TYPE["partition"]:
+            found["partition", name(handle)] = name(node.parent), node.policy
+        elif node.type > tc.TYPE["partition"] and not node.node_flags & TEMPLATE:
+            found[node.type, node.id] = name(node.owner)
+    for _, fragments in tree.fragments.values():
+        for f in fragments:
+            for pa in range(f.pa, f.pa + f.size, GRANULE):
+                found["memory", pa] = name(f.mem_owner), f.mem_owner and f.mem_flags
+    return found
 
 
 def gave(update, request, ret):
@@ -292,16 +321,27 @@ class Change:
     # What the console does by itself.
 
     def fenced(self, handle):
-        """A life has ended: uninitialized, its CPUs run nowhere, its loans go home."""
+        """A life has ended: uninitialized, its CPUs run nowhere, its loans go home; what it used,
+        and its community if it was the last of it, and nobody owns, is free."""
         key = ("partition", handle)
         old, new = self.keys.get(key, (None, None))
         if not old or not new or new != old._replace(flags=old.flags & ~INITIALIZED):
             return set()
+        users = {handle, old.parent}
+        freed = {pa: new[3] for pa, (old, new) in self.of("memory").items()
+                 if old and new and not old[0] and old[1] in users and new[:2] == (0, 0)}
+        empty = {self.after["node", desc].above[0] for desc in freed.values()}
 
-        def stops(old, new, _):
-            return old.current == handle and new.current in (0, old.owner)
+        def left(_, new, handle):
+            return not new.owner and any(self._below(handle, sub) for sub in empty)
+
+        def stops(old, new, at):
+            return (old.current == handle and new.current in (0, old.owner)
+                    or not old.owner and old.current in users and not new.current
+                    or not new.current and left(old, new, at))
         lock = {("lock",)} if self.keys.get(("lock",)) == (old.id, tc.UNLOCKED) else set()
-        return {key} | lock | self.nodes(None, stops, tc.CONSTANT["NODE_PRIMARY"])
+        return ({key} | lock | {("memory", pa) for pa in freed}
+                | self.nodes(left, stops, tc.CONSTANT["NODE_PRIMARY"]))
 
     def arrived(self):
         """CPUs that were in transit are back where somebody runs."""

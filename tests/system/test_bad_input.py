@@ -109,7 +109,7 @@ def test_more_memory_than_there_is(make_machine):
     machine = make_machine(apmp.TRIO.replace("memory: 128M", "memory: 32768G"))
     said = machine.try_apmp("up", machine.file)
     assert said.code == apmp.REFUSED
-    assert str((32 << 40) + (64 << 20)) in said.err and "can be had" in said.err
+    assert str((32 << 40) + (64 + 4 + 3 << 20)) in said.err and "can be had" in said.err
     assert not machine.rundir.exists()
     assert leftovers.cgroups(f"apmp-{machine.name}") == []
 

@@ -506,6 +506,30 @@ def test_a_fence_goes_on_without_its_console(box):
     wire.must("KILL", 1)
 
 
+def test_what_a_dead_console_had_said_is_done(box, freezer):
+    """Requests that the box had not read when the console ended are not lost; also when the
+    console had not read all, which the box hears first, and when it is reaped before that."""
+    wire = box.up()
+    pid, _ = box.boot(wire)
+    (freezer / "cgroup.procs").write_text(str(pid))
+    (freezer / "freezer.state").write_text("FROZEN")
+    wire.send("KILL", 1)  # looked at by a timer, which comes before what is on the wire
+    wire.wait("PENDING")
+    wire.stop_listening()
+    wire.send("DROP", 0, "RAM")
+    assert select.select([wire.socket], [], [], apmp.WATCHDOG)[0]
+    process = Watched(box.box_pid())
+    process.kill(signal.SIGSTOP)
+    wire.send("MAKE", 0, "TREE", PAGE)
+    wire.socket.close()
+    box.kill(wire.pid)
+    process.kill(signal.SIGCONT)
+    wire = box.meet()
+    assert OBJECTS["TREE"] in [event.kind for event in wire.start() if event.op == "OBJECT"]
+    (freezer / "freezer.state").write_text("THAWED")
+    assert wire.wait("EXITED").arg[1] == signal.SIGKILL
+
+
 def test_a_console_that_closes_its_wire_is_replaced(box):
     wire = box.up()
     console = Watched(wire.pid)
@@ -519,11 +543,12 @@ def test_a_console_that_closes_its_wire_is_replaced(box):
 def test_a_console_that_does_not_listen_stops_nobody(box):
     """More answers than the socket holds: they wait, and so do further requests."""
     wire = box.up()
+    wire.stop_listening()
     wire.socket.setblocking(False)
     count = 0
     poll = select.poll()
     poll.register(wire.socket, select.POLLOUT)
-    while count < 400 and poll.poll(100):
+    while count < 330 and poll.poll(100):
         try:
             wire.send("DROP", 0, "RAM")
             count += 1
@@ -531,6 +556,7 @@ def test_a_console_that_does_not_listen_stops_nobody(box):
             pass
     assert count > 100
     wire.socket.settimeout(apmp.WATCHDOG)
+    wire.listen()
     assert [wire.hear().seq for _ in range(count)][-1] == wire.seq
 
 

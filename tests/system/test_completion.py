@@ -15,12 +15,16 @@ import apmp
 
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], """\
-apmp() { if [ "$1" = completion ]; then command apmp "$@"; else printf '<%s>' "$@"; echo ' said'; fi }
+apmp() {
+    if [ "$1" = completion ]; then command apmp "$@"; else printf '<%s>' "$@"; echo ' said'; fi
+}
 source <(command apmp completion bash)
 """),
     "zsh": (["zsh", "-f", "-i"], """\
 autoload -U compinit; compinit -u -D
-apmp() { if [ "$1" = completion ]; then command apmp "$@"; else printf '<%s>' "$@"; echo ' said'; fi }
+apmp() {
+    if [ "$1" = completion ]; then command apmp "$@"; else printf '<%s>' "$@"; echo ' said'; fi
+}
 source <(command apmp completion zsh)
 """),
     "fish": (["fish", "--no-config", "-i"], """\

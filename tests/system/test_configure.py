@@ -189,6 +189,20 @@ def test_what_an_instance_uses_stays_in_use_until_it_boots(machine, operator):
     assert operator("CpuAssign", cpu=1, to="beta") == {"active": True}
 
 
+# shows: TREE-12, PLAT-05
+def test_what_was_taken_from_an_instance_is_free_when_it_ends(machine, operator):
+    operator("BusDeassign", bus="0.0.1")
+    [piece] = operator("MemoryDeassign", size=4 * MiB, **{"from": "beta"})["fragments"]
+    assert operator.refused("BusAssign", bus="0.0.1", to="alpha")[0] == "Owned"
+    machine.apmp("partition", "halt", "beta")
+    operator("BusAssign", bus="0.0.1", to="alpha")
+    operator("MemoryAssign", to="alpha", **piece)
+    operator("MemoryDeassign", size=8 * MiB, **{"from": "lab"})
+    machine.apmp("partition", "crash", "alpha")
+    assert not [f for f in operator("MemoryList")["fragments"]
+                if not f["owner"] and f["current_owner"]], "the community runs no more"
+
+
 # shows: TREE-09, HWRPB-03
 def test_a_cpu_that_nobody_uses_works_where_it_is_assigned(machine, operator):
     mark = machine.events.mark()

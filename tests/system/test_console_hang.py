@@ -12,6 +12,8 @@ import apmp
 import leftovers
 from standin import Box, Wire, until
 
+pytestmark = pytest.mark.machine_file(apmp.PATIENT)
+
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 
 
@@ -154,8 +156,8 @@ def test_one_that_serves_nobody_is_slowed_down_and_all_are_told(box, monkeypatch
         assert last.text == "signal 9 (Killed)"
         held.append(last.arg[2])
     assert held == [0, 50, 100, 200, 400, 800, 1000]
-    monkeypatch.setattr(Wire, "served", 1)
     until(wire, lambda: not (box.rundir / "console.note").exists())
+    wire.send("PONG", arg=(0, 1))
     box.kill(wire.pid)
     assert last_of(box.meet()).arg == [0, signal.SIGKILL, 0]
 
@@ -164,22 +166,11 @@ def test_one_that_served_is_never_slowed_down(machine):
     """Killed again and again by the operator's own call, each time at once."""
     for _ in range(12):
         machine.apmp("chaos", "inject", "kill", "console")
-    events = machine.apmp("events")
-    restarts = [line for line in events.splitlines() if "console.restarted" in line]
+    restarts = [event for event in machine.try_apmp("events", as_json=True).lines
+                if event["kind"] == "console.restarted"]
     assert len(restarts) == 12
-    assert all("delay_ms=0" in line and "deaths=0" in line for line in restarts), restarts
+    assert all((event["delay_ms"], event["deaths"]) == (0, 0) for event in restarts), restarts
     assert "served nobody" not in log_of(machine)
-
-
-def test_what_a_dead_console_had_said_is_done(box):
-    """Requests that the box had not read when the console ended are not lost."""
-    wire = box.up()
-    os.kill(box.box_pid(), signal.SIGSTOP)
-    wire.send("MAKE", 0, "TREE", 4096)
-    box.kill(wire.pid)
-    os.kill(box.box_pid(), signal.SIGCONT)
-    wire = box.meet()
-    assert "OBJECT" in [event.op for event in wire.start() if event.kind == 2]
 
 
 def test_a_console_that_is_told_to_go_on(machine):

@@ -63,8 +63,10 @@ def test_a_bare_machine_goes_off_without_having_been_formed(make_machine):
     assert "off" in machine.down()
     assert not machine.rundir.exists()
     machine.up("--bare")
-    os.kill(machine.box_pid(), signal.SIGKILL)
-    machine.until(lambda left: not left, machine.processes)
+    box = os.pidfd_open(machine.box_pid())
+    signal.pidfd_send_signal(box, signal.SIGKILL)
+    assert apmp.ended(box)
+    os.close(box)
     machine.up()
     assert apmp.members(machine.status()) == {"alpha", "beta"}
 

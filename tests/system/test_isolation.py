@@ -117,7 +117,10 @@ def make_isolated(request):
     wrong = []
     for made in machines:
         report = getattr(request.node, "report_call", None)
-        if report is not None and report.failed:
+        if report is not None and report.failed and isinstance(made, Box):
+            for log in sorted(made.rundir.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()}")
+        elif report is not None and report.failed:
             print(f"kept for a look: {made.save_failure(request.node.name)}")
         wrong += made.close()
         made.remove()
@@ -435,6 +438,27 @@ def test_clean_leaves_the_uids_of_a_living_box_alone(make_box):
         dead.rundir.parent.chmod(0o700)
         (dead.rundir / "pid").write_text("1 1\n")
     dead.apmpd("clean", "--name", dead.name)
+
+
+@needs_root
+def test_a_forged_mark_keeps_no_dead_machine_from_being_cleaned(make_box):
+    """It says that another machine's box is alive; what a partition says is not believed."""
+    living, dead = make_box(), make_box()
+    wire = living.up()
+    dead.up()
+    start = Path(f"/proc/{living.box_pid()}/stat").read_text().rpartition(")")[2].split()[19]
+    _, port = living.boot(wire)
+    forger = Watched(int(command(
+        port, f"APMP_BOX={dead.rundir}:{living.box_pid()}:{start} sh -c 'echo $$; exec sleep 100000' &")))
+    itself, guard = Watched(dead.box_pid()), dead.guard()
+    itself.kill(signal.SIGSTOP)
+    guard.kill()
+    guard.wait()
+    itself.kill()
+    itself.wait()
+    said = dead.apmpd("clean", "--name", dead.name)
+    assert said.returncode == 0 and "alive" not in said.stdout + said.stderr, said
+    assert not dead.rundir.exists() and forger.runs
 
 
 def classes(pid):

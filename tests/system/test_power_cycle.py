@@ -186,7 +186,7 @@ def test_console_dies_while_it_changes_something_permanent(machine, point):
     machine.events.wait_for("console.restarted", after=mark)
     names = {c["name"] for c in machine.status()["communities"]}
     assert names in ({"lab"}, {"lab", "annex"})
-    machine.apmp("community", "create", "other")  # durable when it is answered, and so is all before
+    machine.apmp("community", "create", "other")  # durable when answered, like all before
     lost_power(machine)
     machine.up()
     assert {c["name"] for c in machine.status()["communities"]} == names | {"other"}

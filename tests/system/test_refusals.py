@@ -111,7 +111,8 @@ def test_a_partition_from_nothing(machine):
     assert "new" in apmp.members(machine.status())
     assert any(line.split()[:4] == ["cpu", "6", "1", "new"]
                for line in say("hardware", "list").splitlines())
-    assert any(line.split()[:3] == ["1.0.1", "1", "new"] for line in say("bus", "list").splitlines())
+    assert any(line.split()[:3] == ["1.0.1", "1", "new"]
+               for line in say("bus", "list").splitlines())
     new = [line.split() for line in say("memory", "list").splitlines() if " new " in line]
     assert [line[1:4] for line in new] == [["24M", "private", "new"]]
     say("partition", "halt", "new")

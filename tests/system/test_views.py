@@ -193,7 +193,7 @@ def test_events_as_text(machine):
     machine.apmp("cpu", "migrate", 2, "--to", "beta")
     machine.events.wait_for("cpu.migrated")
     lines = machine.apmp("events").splitlines()
-    events = [json.loads(line) for line in machine.try_apmp("events", as_json=True).out.splitlines()]
+    events = machine.try_apmp("events", as_json=True).lines
     assert len(lines) == len(events)
     for line, event in zip(lines, events):
         assert line.split()[0] == str(event["seq"]) and line.split()[2] == event["kind"]

@@ -264,6 +264,7 @@ bool estate_run(struct estate *e, void (*operation)(void *ctx), void *ctx, uint6
 		return false;
 	}
 	e->die_at = 0;
+	ck_assert(before && after);
 	committed = !apmp_load_relaxed(&e->state->journal.open);
 	open_console(e);
 	ck_assert_int_eq(apmp_tree_adopt(&e->tw, &e->up, e->base, e->size), 0);

@@ -2,8 +2,8 @@
 # on one mapping, for tsan) $(B)/race/X; every tests/bench/X.c $(B)/bench/X. The other files of
 # tests/unit are helpers of all three.
 #
-# A test is linked with the two libraries and with the program folders that it includes headers of.
-# These stand in archives, so the linker takes only the modules that are needed, and never main().
+# A test is linked with the two libraries, and with the helpers and the program folders that it
+# includes headers of.  These stand in archives, so the linker takes only the modules that are needed, and never main().
 # More objects for one test: test_X_EXTRA := $(B)/obj/some/file.o
 
 PART     = $(B)/parts/$(1).a
@@ -18,14 +18,14 @@ $(B)/parts:
 	@mkdir -p $@
 
 TEST_PKGS := check libuv jansson hwloc libfyaml
-includes   = $(filter $(FOLDERS),$(shell sed -n 's|^\#include "\([a-z]*\)/.*|\1|p' $(1)))
+includes   = $(filter $(FOLDERS) tests,$(shell sed -n 's|^\#include "\([a-z]*\)/.*|\1|p' $(1)))
 
 # $(call test_program,kind,source): one program, added to TESTS_kind
 define test_program
 TESTS_$(1) += $(B)/$(1)/$(basename $(notdir $(2)))
 $(B)/obj/$(2:.c=.o): PKGS := $(TEST_PKGS)
 $(B)/$(1)/$(basename $(notdir $(2))): $(B)/obj/$(2:.c=.o) $($(basename $(notdir $(2)))_EXTRA) \
-		$(call PART,tests) $(foreach f,$(sort $(call includes,$(2))),$(call PART,$(f))) \
+		$(foreach f,$(sort $(call includes,$(2))),$(call PART,$(f))) \
 		$(LIBWIRE) $(LIBAPMP)
 	@mkdir -p $$(@D)
 	@echo "  LD    $$@"

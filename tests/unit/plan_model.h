@@ -57,8 +57,8 @@ struct model {
 extern const char *const model_partition_name[MODEL_NAMES];
 extern const char *const model_community_name[MODEL_COMMUNITIES];
 
-/* A random machine: valid, and nothing runs. Each SBB has one descriptor, as in a file; swapped: there
- * may be a second one, which came in later. */
+/* A random machine: valid, and nothing runs. Each SBB has one descriptor, as in a file; swapped:
+ * there may be a second one, which came in later. */
 void model_random(struct model *m, bool swapped, uint64_t *seed);
 /* Changes of ownership only: the hardware stays. */
 void model_redeal(struct model *m, uint64_t *seed);

@@ -137,6 +137,34 @@ START_TEST(owned_is_not_assigned)
 }
 END_TEST
 
+/* What an ended life used and nobody owns is free; what it owns stays in its use.  shows: TREE-12 */
+START_TEST(use_ends_with_the_life)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		assign(APMP_REASON_NONE, 0, ADMIN, e.cpu[i], e.part[A]);
+	assign(APMP_REASON_NONE, 0, ADMIN, e.iop[0], e.lab);
+	boot(A);
+	boot(B);
+	assign(APMP_REASON_NONE, 0, ADMIN, e.cpu[2], e.part[A]);
+	deassign(APMP_REASON_NONE, 0, ADMIN, e.cpu[0], false);
+	deassign(APMP_REASON_NONE, 0, ADMIN, e.iop[0], false);
+	estate_halt(&e, A);
+	apmp_update_begin(&e.up);
+	apmp_tree_end_use(&e.tw, e.part[A]);
+	apmp_update_commit_quietly(&e.up);
+	has(e.cpu[0], GCT_NONE, GCT_NONE);
+	has(e.cpu[1], e.part[A], e.part[A]);
+	has(e.cpu[2], e.part[A], GCT_NONE);
+	has(e.iop[0], GCT_NONE, e.lab); /* B is in the community, and lives */
+	estate_halt(&e, B);
+	apmp_update_begin(&e.up);
+	apmp_tree_end_use(&e.tw, e.part[B]);
+	apmp_update_commit_quietly(&e.up);
+	has(e.iop[0], GCT_NONE, GCT_NONE);
+	assign(APMP_REASON_NONE, 0, ADMIN, e.cpu[0], e.part[B]);
+}
+END_TEST
+
 /* shows: TREE-10, PLAT-05 */
 START_TEST(only_the_owner_releases)
 {
@@ -395,6 +423,7 @@ int main(void)
 	tcase_add_test(tc, owned_is_not_assigned);
 	tcase_add_test(tc, only_the_owner_releases);
 	tcase_add_test(tc, owner_gives_up);
+	tcase_add_test(tc, use_ends_with_the_life);
 	tcase_add_test(tc, uninitialized_is_stripped);
 	tcase_add_test(tc, primary_stays);
 	tcase_add_test(tc, loaned_is_in_use);

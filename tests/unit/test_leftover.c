@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -294,6 +295,17 @@ START_TEST(next_one_cleans)
 }
 END_TEST
 
+/* Names are shown on terminals, and any process may choose its own. */
+START_TEST(names_are_text)
+{
+	struct apmp_process self;
+
+	ck_assert_int_eq(prctl(PR_SET_NAME, "a\033[31m\n\x9b(b) \x7f"), 0);
+	ck_assert_int_eq(apmp_process_get(getpid(), &self), 0);
+	ck_assert_str_eq(self.name, "a?[31m?\?(b) ?");
+}
+END_TEST
+
 START_TEST(living_one_is_left_alone)
 {
 	struct box box = box_start();
@@ -386,6 +398,7 @@ int main(void)
 	tcase_add_test(tests, guard_stays);
 	tcase_add_test(tests, guard_dismissed);
 	tcase_add_test(tests, next_one_cleans);
+	tcase_add_test(tests, names_are_text);
 	tcase_add_test(tests, living_one_is_left_alone);
 	tcase_add_test(tests, clean_all);
 	srunner_run_all(runner, CK_ENV);

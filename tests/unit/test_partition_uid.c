@@ -107,8 +107,10 @@ START_TEST(a_claim_dies_with_its_box)
 	}
 	ck_assert_int_eq(read(wire[0], &first, sizeof(first)), sizeof(first));
 	ck_assert_int_eq(apmp_partition_uids_inherit(first, &uids), -EADDRINUSE);
+	ck_assert(apmp_partition_uid_claimed(first) && apmp_partition_uid_claimed(first + 63));
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ck_assert(!apmp_partition_uid_claimed(first) && !apmp_partition_uid_claimed(0));
 	ck_assert_int_eq(apmp_partition_uids_inherit(first, &uids), 0);
 	ck_assert_uint_eq(uids.first, first);
 	apmp_partition_uids_release(&uids);
@@ -200,6 +202,9 @@ static int become(void)
 		return step;
 	step++;
 	if (!has_nothing() || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		return step;
+	step++;
+	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return step;
 	step++;
 	if (setuid(0) == 0 || setgid(0) == 0 || setgroups(1, &group) == 0)

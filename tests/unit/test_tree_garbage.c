@@ -8,18 +8,14 @@
 #include <string.h>
 
 #include "shm/shared.h"
+#include "chaos/sim/random.h"
 #include "tests/unit/asking.h"
 
-static uint64_t state = 1;
+static struct sim_random chance;
 
-/* splitmix64 */
 static uint64_t below(uint64_t n)
 {
-	uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % n;
+	return sim_random_below(&chance, n);
 }
 
 /* A number that is likely to hurt: near a border, a handle of something else, or anything. */
@@ -128,7 +124,7 @@ START_TEST(spoilt_anywhere)
 {
 	struct estate_image *good;
 
-	state = (uint64_t)_i + 1;
+	chance.state = (uint64_t)_i + 1;
 	furnish();
 	good = estate_save(&e);
 	for (uint32_t i = 0; i < 2000; i++) {

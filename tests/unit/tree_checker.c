@@ -81,7 +81,7 @@ static uint64_t size_for(const struct gct_node *n)
 {
 	if (n->node_flags & NODE_HW_TEMPLATE)
 		return sizeof(struct gct_node);
-	switch (n->type) {
+	switch ((uint8_t)n->type) {
 	case GCT_ROOT:
 		return sizeof(struct gct_root_node);
 	case GCT_COMMUNITY:
@@ -214,8 +214,8 @@ static void check_array(int32_t off, uint8_t type)
 			 memchr(name_of(node_at(array[id])), 0, APMP_NAME_SIZE),
 		     "id %u of type %u has no name", id, type);
 		for (uint32_t k = 0; k < id; k++)
-			must(!array[k] ||
-				 strcmp(name_of(node_at(array[k])), name_of(node_at(array[id]))),
+			must(!array[k] || strcmp(name_of(node_at(array[k])),
+						 name_of(node_at(array[id]))) != 0,
 			     "ids %u and %u have one name", k, id);
 	}
 	for (uint32_t i = 0; i < t.count; i++)

@@ -1,8 +1,8 @@
 /*
- * nvram.h - the permanent half of the tree, to and from non-volatile memory [0065].
+ * nvram_text.h - the permanent half of the tree, to and from non-volatile memory [0065].
  */
-#ifndef APMP_CONSOLE_NVRAM_H
-#define APMP_CONSOLE_NVRAM_H
+#ifndef APMP_CONSOLE_NVRAM_TEXT_H
+#define APMP_CONSOLE_NVRAM_TEXT_H
 
 #include "console/console.h"
 
