@@ -449,7 +449,8 @@ def test_a_forged_mark_keeps_no_dead_machine_from_being_cleaned(make_box):
     start = Path(f"/proc/{living.box_pid()}/stat").read_text().rpartition(")")[2].split()[19]
     _, port = living.boot(wire)
     forger = Watched(int(command(
-        port, f"APMP_BOX={dead.rundir}:{living.box_pid()}:{start} sh -c 'echo $$; exec sleep 100000' &")))
+        port, f"APMP_BOX={dead.rundir}:{living.box_pid()}:{start} "
+        "sh -c 'echo $$; exec sleep 100000' &")))
     itself, guard = Watched(dead.box_pid()), dead.guard()
     itself.kill(signal.SIGSTOP)
     guard.kill()
