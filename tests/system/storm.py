@@ -247,7 +247,8 @@ class Storm:
 
     def done_by_itself(self, change):
         """What the console alone accounts for: lives that end; and lives that were still booting
-        when a console died: they end, if they never had a process, and the next console boots them."""
+        when a console died: they end, if they never had a process, and the next console boots
+        them."""
         account = set()
         self.expect_ends()
         for handle, life in list(self.fencing.items()):
