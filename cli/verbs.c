@@ -116,7 +116,7 @@ const struct cli_command cli_commands[] = {
 	  {"at", "PA", "the piece at this physical address; else the last ones"}},
 	 cli_memory_remove},
 
-	{.about = "hardware: what is in the box, while it runs"},
+	{.about = "hardware, which comes and goes while the machine runs"},
 	{"hardware list", "", "all components, also those that were taken out",
 	 "apmp hardware list", 0, 0, 0, {{0}}, cli_hardware_list},
 	{"hardware add cpu", "--sbb SBB", "put a CPU into the box; nobody owns it",
