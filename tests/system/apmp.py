@@ -53,6 +53,9 @@ partitions:
   - {name: gamma, community: lab, cpus: [5], memory: 24M, buses: ["1.0.0"], boot: yes}
 """
 
+# For tests that keep the host so busy that a heartbeat may be late.
+PATIENT = TRIO + "timing: {stop: 2s}\n"
+
 _counter = itertools.count(1)
 
 

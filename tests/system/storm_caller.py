@@ -51,7 +51,7 @@ class Caller:
         with open(f"{FOLDER}/seed", encoding="ascii") as seed:
             self.random = random.Random(f"{seed.read()} {self.identity}")
         self.note(f"B {os.getpid()} {self.identity}")
-        self.locked = 0  # requests that it still makes with the tree locked
+        self.locked = False
         self.memory = None
 
     def note(self, line):
@@ -78,6 +78,8 @@ class Caller:
             seq, error, reason, *ret = REPLY.unpack(data)
             if seq == self.seq:
                 self.note(f"R {seq} {error} {reason} {ret[0]} {ret[1]}")
+                if not error and op in (tc.OP["lock_tree"], tc.OP["unlock_tree"]):
+                    self.locked = op == tc.OP["lock_tree"]
                 return error, reason, *ret, fds
             for fd in fds:
                 os.close(fd)
@@ -122,8 +124,7 @@ class Caller:
             tree = self.read_tree()
             self.me = tree.partition_array[self.number] if tree else 0
             dice = self.random.random()
-            if self.locked and self.random.random() < .3:
-                self.locked = 0
+            if self.locked and self.random.random() < .5:
                 self.ask(tc.OP["unlock_tree"])
             elif not self.me or dice < .2:
                 self.garbage(tree)
@@ -236,9 +237,10 @@ class Caller:
         return self.ask(tc.OP["deassign_memory"], (f.pa + first * GRANULE, size * GRANULE,
                                                    self.random.randrange(2)))
 
-    def lock(self, _tree):
-        if self.ask(tc.OP["lock_tree"])[0] == 0:
-            self.locked = 1
+    def lock(self, tree):
+        if self.random.random() < .5:  # or everybody else would be refused most of the time
+            return self.hand_over(tree)
+        return self.ask(tc.OP["lock_tree"])
 
     def migrate(self, tree):
         """PAL MIGRATE on a CPU that nobody runs: its context is saved before the console is told."""
@@ -299,14 +301,32 @@ class Caller:
         """Whether it has what it needs; else one thing more is asked for, for it."""
         for kind in ("cpu", "bus"):
             if not any(node.owner == handle for node in tree.of_type(kind).values()):
-                self.ask(tc.OP["assign"], (self.pick(self.free(tree, kind)), handle))
+                self.find(tree, kind, handle)
                 return False
         base = sum(f.size for _, fragments in tree.fragments.values() for f in fragments
                    if f.mem_owner == handle and f.mem_flags & BASE)
-        if base < 2 * GRANULE:
-            self.ask(tc.OP["assign_memory"], (0, 2 * GRANULE, handle | (PRIVATE | BASE) << 32))
-            return False
-        return True
+        if base >= 2 * GRANULE:
+            return True
+        error, *_ = self.ask(tc.OP["assign_memory"],
+                             (0, 2 * GRANULE, handle | (PRIVATE | BASE) << 32))
+        if error:
+            self.memory_back(tree)
+        return False
+
+    def find(self, tree, kind, handle):
+        """One that is free; else one of ours that we can spare, or of one that does not run."""
+        free, mine = self.free(tree, kind), self.mine(tree, kind)
+        idle = [at for at, node in tree.of_type(kind).items() if node.owner != handle and
+                node.owner in self.partitions(tree, False)]
+        spare = [at for at in mine if not tree.nodes[at].node_flags & PRIMARY]
+        if free:
+            self.ask(tc.OP["assign"], (self.pick(free), handle))
+        elif len(mine) > 1 and spare:
+            self.ask(tc.OP["reassign"], (self.pick(spare), handle))
+        elif idle:
+            self.ask(tc.OP["deassign"], (self.pick(idle), 1))
+        else:
+            self.give_up(tree)
 
 
 if __name__ == "__main__":

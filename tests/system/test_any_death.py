@@ -101,10 +101,6 @@ def is_as_new(machine):
     assert {i["incarnation"] for i in apmp.instances(status).values()} == {1}
 
 
-# A host that is kept busy by these programs may let a heartbeat wait.
-PATIENT = apmp.TRIO + "timing: {stop: 2s}\n"
-
-
 def up_again(machine):
     """The next `up`, at once: it says what it found, in sentences about this machine."""
     said = machine.try_apmp("up", machine.file)
@@ -116,7 +112,7 @@ def up_again(machine):
     return lines
 
 
-@pytest.mark.machine_file(PATIENT)
+@pytest.mark.machine_file(apmp.PATIENT)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_set_of_processes_in_any_order(machine, seed):
     """The box is among them; the next `up` needs no second try."""
@@ -135,7 +131,7 @@ def test_any_set_of_processes_in_any_order(machine, seed):
     nothing_left(machine, watched, claimed)
 
 
-@pytest.mark.machine_file(PATIENT)
+@pytest.mark.machine_file(apmp.PATIENT)
 @pytest.mark.parametrize("seed", SEEDS[:4])
 def test_the_box_survives_any_of_the_others(machine, seed):
     """It starts a new guard and a new console, fences what died, and powers off in order."""
@@ -158,7 +154,7 @@ def test_the_box_survives_any_of_the_others(machine, seed):
 def test_two_boxes_at_once(make_machine, seed):
     """Of two machines of one user each cleans up after itself only."""
     chance = random.Random(seed)
-    machines = [make_machine(PATIENT), make_machine(PATIENT)]
+    machines = [make_machine(apmp.PATIENT), make_machine(apmp.PATIENT)]
     processes, watched, boxes, claimed = {}, {}, [], {}
     for machine in machines:
         machine.up()

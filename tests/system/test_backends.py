@@ -24,8 +24,6 @@ HOST_CPUS = os.sched_getaffinity(0)
 NAME = f"apmp-test.{os.getpid()}"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a place")
-# Other tests keep this host busy.
-PATIENT = apmp.TRIO + "timing: {stop: 2s}\n"
 
 
 def run(*command, **options):
@@ -175,7 +173,7 @@ class Placed(apmp.Machine):
     """A machine of copied programs, in some place."""
 
     def __init__(self, before, user, env):
-        super().__init__(PATIENT)
+        super().__init__(apmp.PATIENT)
         programs = self.dir / "programs"
         programs.mkdir()
         for name in ("apmp", "apmpd", "apmp-console", "apmp-instance"):

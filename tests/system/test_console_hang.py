@@ -12,6 +12,8 @@ import apmp
 import leftovers
 from standin import Box, Wire, until
 
+pytestmark = pytest.mark.machine_file(apmp.PATIENT)
+
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 
 
