@@ -110,13 +110,18 @@ void plan_hardware_remove(struct plan *plan)
 				   cli_text("%#llx", (long long)plan->now->memories[i].pa));
 }
 
+/* What a CPU has without being told is left out. */
+static char *option_text(const char *name, json_int_t value)
+{
+	return value == 1 ? cli_text("%s", "") : cli_text(" --%s %lld", name, (long long)value);
+}
+
 static void add_cpu(struct plan *plan, int id)
 {
 	const struct plan_cpu *cpu = &plan->want->cpus[id];
 	char *number = cli_text("%d", id);
-	char *type = cli_text(cpu->type == 1 ? "" : " --type %lld", (long long)cpu->type);
-	char *revision =
-	    cli_text(cpu->revision == 1 ? "" : " --revision %lld", (long long)cpu->revision);
+	char *type = option_text("type", cpu->type),
+	     *revision = option_text("revision", cpu->revision);
 
 	plan_step(plan, "HardwareAdd",
 		  json_pack("{s:s, s:I, s:s, s:I, s:I, s:b}", "kind", "cpu", "sbb", cpu->sbb, "id",
