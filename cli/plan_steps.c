@@ -5,7 +5,7 @@
 
 #include "cli/plan_internal.h"
 
-static char *text_of(const char *format, va_list list)
+__attribute__((format(printf, 1, 0))) static char *text_of(const char *format, va_list list)
 {
 	char *text;
 
