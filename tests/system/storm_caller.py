@@ -51,7 +51,7 @@ class Caller:
         with open(f"{FOLDER}/seed", encoding="ascii") as seed:
             self.random = random.Random(f"{seed.read()} {self.identity}")
         self.note(f"B {os.getpid()} {self.identity}")
-        self.locked = 0  # requests that it still makes with the tree locked
+        self.locked = False
         self.memory = None
 
     def note(self, line):
@@ -78,6 +78,8 @@ class Caller:
             seq, error, reason, *ret = REPLY.unpack(data)
             if seq == self.seq:
                 self.note(f"R {seq} {error} {reason} {ret[0]} {ret[1]}")
+                if not error and op in (tc.OP["lock_tree"], tc.OP["unlock_tree"]):
+                    self.locked = op == tc.OP["lock_tree"]
                 return error, reason, *ret, fds
             for fd in fds:
                 os.close(fd)
@@ -122,8 +124,7 @@ class Caller:
             tree = self.read_tree()
             self.me = tree.partition_array[self.number] if tree else 0
             dice = self.random.random()
-            if self.locked and self.random.random() < .7:
-                self.locked = 0
+            if self.locked and self.random.random() < .5:
                 self.ask(tc.OP["unlock_tree"])
             elif not self.me or dice < .2:
                 self.garbage(tree)
@@ -237,14 +238,12 @@ class Caller:
                                                    self.random.randrange(2)))
 
     def lock(self, tree):
-        if self.random.random() < .7:  # or everybody else would be refused most of the time
+        if self.random.random() < .5:  # or everybody else would be refused most of the time
             return self.hand_over(tree)
-        if self.ask(tc.OP["lock_tree"])[0] == 0:
-            self.locked = 1
-        return None
+        return self.ask(tc.OP["lock_tree"])
 
     def migrate(self, tree):
-        """PAL MIGRATE on a CPU that nobody runs: its context is saved before the console is told."""
+        """PAL MIGRATE on a CPU that nobody runs: its context is saved first."""
         cpus = [node.id for node in tree.of_type("cpu").values()
                 if node.current_owner == self.me and not node.node_flags & PRIMARY]
         if not cpus:

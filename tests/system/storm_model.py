@@ -16,8 +16,8 @@ TEMPLATE = tc.CONSTANT["NODE_HW_TEMPLATE"]
 MEMORY_TYPES = {tc.TYPE[name] for name in ("memory_subsystem", "memory_controller",
                                            "memory_descriptor")}
 
-# Answered when they are in non-volatile memory (shm/call.h); the owner that a migration changes gets
-# there a write later.
+# Answered when they are in non-volatile memory (shm/call.h); the owner that a migration changes
+# gets there a write later.
 DURABLE = {OP[name] for name in (
     "create_community", "delete_community", "create_partition", "delete_partition", "set_community",
     "assign", "deassign", "reassign", "assign_memory", "deassign_memory")}
@@ -83,9 +83,11 @@ def configuration(tree):
 def gave(update, request, ret):
     """Whether what the answer says is what the update made."""
     if request.op == OP["create_partition"]:
-        return update.tree.partition_array[ret[0]] == ret[1] and ("partition", ret[1]) in update.keys
+        return (update.tree.partition_array[ret[0]] == ret[1]
+                and ("partition", ret[1]) in update.keys)
     if request.op == OP["create_community"]:
-        return update.tree.community_array[ret[0]] == ret[1] and ("community", ret[1]) in update.keys
+        return (update.tree.community_array[ret[0]] == ret[1]
+                and ("community", ret[1]) in update.keys)
     return request.op != OP["assign_memory"] or ("memory", ret[0]) in update.keys
 
 
