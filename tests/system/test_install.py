@@ -1,6 +1,8 @@
 """`make install` and `make uninstall`, below a folder of their own."""
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +25,16 @@ def files(root):
 
 
 @pytest.fixture(name="root", scope="module")
-def installed(tmp_path_factory):
-    root = tmp_path_factory.mktemp("installed")
-    make("install", root)
-    return root
+def installed():
+    with tempfile.TemporaryDirectory() as folder:
+        make("install", folder)
+        yield Path(folder)
+
+
+@pytest.fixture(name="empty")
+def empty_folder():
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def test_all_that_a_user_needs_is_there(root):
@@ -63,16 +71,16 @@ def test_what_is_installed_works(root, make_machine):
         assert said.returncode == apmp.DONE, said
 
 
-def test_uninstall_leaves_what_was_there_before(tmp_path):
+def test_uninstall_leaves_what_was_there_before(empty):
     """Also when it was installed twice, and something of others lies there."""
-    (tmp_path / "opt/apmp/bin").mkdir(parents=True)
-    (tmp_path / "opt/apmp/share/man/man1").mkdir(parents=True)
-    (tmp_path / "opt/apmp/share/man/man1/other.1").write_text("")
-    before = {str(path) for path in tmp_path.rglob("*")}
-    make("install", tmp_path)
-    make("install", tmp_path)
-    assert {str(path) for path in tmp_path.rglob("*")} > before
-    (tmp_path / "opt/apmp/share/apmp/mine").write_text("")
-    make("uninstall", tmp_path)
-    assert {str(path) for path in tmp_path.rglob("*")} == before | {
-        f"{tmp_path}/opt/apmp/share/apmp", f"{tmp_path}/opt/apmp/share/apmp/mine"}
+    (empty / "opt/apmp/bin").mkdir(parents=True)
+    (empty / "opt/apmp/share/man/man1").mkdir(parents=True)
+    (empty / "opt/apmp/share/man/man1/other.1").write_text("")
+    before = {str(path) for path in empty.rglob("*")}
+    make("install", empty)
+    make("install", empty)
+    assert {str(path) for path in empty.rglob("*")} > before
+    (empty / "opt/apmp/share/apmp/mine").write_text("")
+    make("uninstall", empty)
+    assert {str(path) for path in empty.rglob("*")} == before | {
+        f"{empty}/opt/apmp/share/apmp", f"{empty}/opt/apmp/share/apmp/mine"}

@@ -60,13 +60,13 @@ def commands(page):
 
 @pytest.mark.parametrize("line", sorted({(page.name, line) for page in PAGES
                                          for line in commands(page)}), ids=" ".join)
-def test_examples_are_well_formed(line, tmp_path):
+def test_examples_are_well_formed(line):
     """Where no machine is on they fail for that reason, not because of their words."""
     words = [word for word in shlex.split(line[1]) if word != "&"]
     if words[1] in ("up", "clean") or words[1:3] == ["chaos", "sim"]:
         words = words[:2] + ["--help"] if words[1] != "chaos" else words + ["--help"]
     said = subprocess.run([apmp.BIN / words[0], *words[1:]], capture_output=True, text=True,
-                          env={"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+                          env={"XDG_RUNTIME_DIR": "/nonexistent", "PATH": "/usr/bin:/bin"},
                           check=False, timeout=apmp.WATCHDOG)
     assert said.returncode in (apmp.DONE, apmp.NO_MACHINE), said
 
