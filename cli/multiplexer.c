@@ -134,9 +134,9 @@ static void remove_port(struct multiplexer *m, int at)
 	struct port *port = m->ports[at];
 
 	close_port(m, port);
-	memmove(&m->ports[at], &m->ports[at + 1],
-		(size_t)(m->count - at - 1) * sizeof(m->ports[0]));
 	m->count--;
+	for (int i = at; i < m->count; i++)
+		m->ports[i] = m->ports[i + 1];
 	screen_note(&m->screen, "partition %s is gone", port->line.name);
 	if (m->chosen == port)
 		choose(m, m->count > 0 ? m->ports[0] : NULL);
@@ -396,7 +396,7 @@ static void turn(struct multiplexer *m)
 	fflush(stdout);
 	if (ferror(stdout))
 		m->left = true;
-	if (poll(fds, (nfds_t)(OTHERS + count), m->events && !m->stale ? -1 : AGAIN_MS) <= 0)
+	if (poll(fds, OTHERS + (nfds_t)count, m->events && !m->stale ? -1 : AGAIN_MS) <= 0)
 		return;
 	m->off = fds[3].revents != 0;
 	if (fds[0].revents)

@@ -43,9 +43,9 @@ struct plan_fate *plan_fate(struct plan *plan, const char *name)
 
 void plan_halt(struct plan *plan, const char *name, char *text)
 {
-	struct plan_fate *fate = plan_fate(plan, name);
+	struct plan_fate *fate = plan_runs(plan->now, name) ? plan_fate(plan, name) : NULL;
 
-	if (fate && fate->now->running) {
+	if (fate) {
 		char *before = fate->halted_for;
 
 		fate->halted_for = before ? cli_text("%s, %s", before, text) : cli_text("%s", text);

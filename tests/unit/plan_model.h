@@ -84,7 +84,7 @@ uint64_t model_draw(uint64_t *seed, uint64_t below);
 bool model_runs(const struct model *m, int partition);
 const char *model_boot(struct model *m, int partition);
 const char *model_halt(struct model *m, int partition);
-const char *model_migrate(struct model *m, int cpu, int to, bool loan);
+const char *model_migrate(struct model *m, int number, int to, bool loan);
 
 int64_t model_owned(const struct model *m, int owner, bool shared);
 int64_t model_sbb_memory(const struct model *m, int sbb);
