@@ -231,7 +231,8 @@ class Storm:
         if self.killed_lately:
             by_itself |= change.arrived()
         accounts = {seq: change.account(r) for seq, r in self.open.items()}
-        alone = {seq for seq, account in accounts.items() if account and account | by_itself >= keys}
+        alone = {seq for seq, account in accounts.items()
+                 if account and account | by_itself >= keys}
         if keys <= by_itself or keys <= by_itself | change.arrived():
             alone.add(ITSELF)
         if alone:
@@ -245,8 +246,9 @@ class Storm:
                      f"{self.fencing}")
 
     def done_by_itself(self, change):
-        """What the console alone accounts for: lives that end; and lives that were still booting when
-        a console died: they end, if they never had a process, and the next console boots them."""
+        """What the console alone accounts for: lives that end; and lives that were still booting
+        when a console died: they end, if they never had a process, and the next console boots
+        them."""
         account = set()
         self.expect_ends()
         for handle, life in list(self.fencing.items()):
@@ -449,7 +451,8 @@ class Disturbed(Storm):
     def stray(self):
         """False: there is no CPU to do it with yet."""
         cpus = self.tree.of_type("cpu")
-        free = [handle for handle, node in cpus.items() if not node.owner and not node.current_owner]
+        free = [handle for handle, node in cpus.items()
+                if not node.owner and not node.current_owner]
         if not free:
             return False
         at = tc.HEADER.size + free[0] + tc.Shape.offset("gct_node", "owner")
@@ -476,8 +479,9 @@ class World:
         shutil.copy(tc.LAYOUTS, self.folder / "layouts.json")
         self._script("apmp-instance", "#!/usr/bin/python3 -IS\n"
                      + (HERE / "storm_caller.py").read_text())
-        self._script("apmp-console", "#!/bin/sh\n"
-                     f"LD_PRELOAD={apmp.BIN}/system/callback_gate.so exec {apmp.BIN}/apmp-console\n")
+        self._script("apmp-console",
+                     f"#!/bin/sh\nLD_PRELOAD={apmp.BIN}/system/callback_gate.so "
+                     f"exec {apmp.BIN}/apmp-console\n")
         machine.env.update(APMP_LIBEXEC=str(self.folder), APMP_STORM=str(self.folder),
                            APMP_LAYOUTS=str(self.folder / "layouts.json"),
                            APMP_GATE=str(self.folder / "gate"))
