@@ -309,7 +309,8 @@ void apmp__box_request(void *owner, const struct apmp_box_request *request, cons
 
 /* box_nvram.c */
 
-/* Keeps what was read as an object, and gets ready to write.  -errno. */
+/* Keeps what was read as an object, and gets ready to write.  -errno; why is said where that tells
+ * more. */
 __attribute__((warn_unused_result)) int apmp__nvram_start(struct apmp_box *box);
 /* What OBJECT says of it. */
 void apmp__nvram_describe(const struct apmp_nvram *nvram, struct apmp_box_event *event);

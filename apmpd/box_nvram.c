@@ -139,6 +139,11 @@ static int keep_contents(struct apmp_box *box)
 	if (!store->contents)
 		return 0;
 	error = apmp_host_memory_check(size, &had, limit, sizeof(limit));
+	if (error == -ENOMEM)
+		apmp__box_word(box, APMP_WORD_FAILED,
+			       "what NVRAM holds wants %" PRIu64 " bytes of memory and %" PRIu64
+			       " can be had (%s)",
+			       size, had, limit);
 	if (!error)
 		error = apmp_host_memory_create("nvram", size, &fd);
 	if (error)
@@ -170,7 +175,14 @@ int apmp__nvram_start(struct apmp_box *box)
 		apmp_log_line(&box->log, "NVRAM in %s: none is used", store->state.path);
 	box->nvram.read = store->generation;
 	error = keep_contents(box);
-	return error ? error : start_thread(box);
+	if (error)
+		return error;
+	error = start_thread(box);
+	if (error)
+		apmp__box_word(box, APMP_WORD_FAILED,
+			       "there can't be one more thread, which would write NVRAM: %s",
+			       strerror(-error));
+	return error;
 }
 
 /* The contents, copied; NULL: the call has failed, with *ret_error. */

@@ -169,8 +169,8 @@ static void free_link(struct apmp_link *link)
 		link->first = message->next;
 		free(message);
 	}
-	close(link->fd);
 	uv_close((uv_handle_t *)&link->poll, on_closed);
+	close(link->fd);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)

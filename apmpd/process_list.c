@@ -154,8 +154,8 @@ struct apmp_process *apmp_process_list_find(struct apmp_process_list *list, pid_
 	return bsearch(&key, list->processes, list->count, sizeof(key), by_pid);
 }
 
-/* Real, effective, saved, and of the file system.  The owner of /proc/PID is no help: root owns that
- * of a process that may not be dumped. */
+/* Real, effective, saved, and of the file system.  The owner of /proc/PID is no help: root owns
+ * that of a process that may not be dumped. */
 static int read_uids(pid_t pid, uid_t ret_uids[4])
 {
 	char path[32], line[256];

@@ -2,9 +2,9 @@
  * `apmp apply`: does the steps of a plan.
  *
  * WHAT      Each step is one method, and whole when it is answered. The first one that is refused
- *           ends it: what was done, what was not, and why is said. What is busy or bound is tried
- *           again as long as --wait says: at each event of the machine, and now and then, because
- *           not all that ends has an event.
+ *           ends it: what was done, what was not, and why is said. What is busy or bound is waited
+ *           for as long as --wait says: at each event of the machine, and now and then, because not
+ *           all that ends has an event, the plan is made anew, for it may not be needed any more.
  *           After a step that says so the plan is made anew (plan_diff.h).
  * STATES    A console that dies in the middle leaves open whether the step was done, or is still
  *           under way; so a new plan is made from what the machine is then, and that is gone on
@@ -41,7 +41,7 @@ enum ended {
 	ENDED_LOST,
 	ENDED_STOPPED,
 	ENDED_AGAIN, /* the plan is to be made anew, as it says */
-	ENDED_EARLY, /* the same: what a dead console left is still under way */
+	ENDED_EARLY, /* the same: what stood in the way may be gone */
 };
 
 struct applying {
@@ -59,8 +59,9 @@ struct applying {
 	size_t next;		/* index of the plan's next step */
 	const json_t *step;	/* the last one that was asked for; NULL: none of this plan */
 	struct varlink_reply refusal;
-	long long settled_ms; /* until then a refusal may come of what a dead console left */
-	sigset_t waiting;     /* the signals that we take while we wait */
+	long long patience_ms; /* what is busy or bound is tried again until then; 0: none is */
+	long long settled_ms;  /* until then a refusal may come of what a dead console left */
+	sigset_t waiting;      /* the signals that we take while we wait */
 };
 
 static volatile sig_atomic_t stopped_by;
@@ -179,43 +180,47 @@ static void step_done(struct applying *a, const json_t *step, const json_t *answ
 
 	json_object_set(one, "answer", (json_t *)(uintptr_t)answer);
 	json_array_append_new(a->done, one);
+	a->patience_ms = 0;
 	if (!a->cli->json && json_is_false(json_object_get(answer, "active")) &&
 	    !boots_later(a, to))
 		printf("        %s has it from its next boot on\n", to);
 }
 
+/* Whether what was refused now may be granted soon: then that is waited for. */
+static bool is_patient(struct applying *a, const char *error)
+{
+	long long now = cli_now_ms();
+
+	if (!a->patience_ms)
+		a->patience_ms = now + a->wait_ms;
+	if (now < a->settled_ms)
+		wait_for_event(a, a->settled_ms);
+	else if (cli_may_pass(error) && now < a->patience_ms)
+		wait_for_event(a, a->patience_ms);
+	else
+		return false;
+	return true;
+}
+
 static enum ended do_step(struct applying *a, const json_t *step)
 {
-	const long long until = cli_now_ms() + a->wait_ms;
+	struct varlink_reply reply = {0};
+	enum ended ended = call(a, step, &reply);
 
-	for (;;) {
-		struct varlink_reply reply = {0};
-		enum ended ended = call(a, step, &reply);
-
-		if (ended != ENDED_DONE)
-			return ended;
-		if (!reply.error) {
-			step_done(a, step, reply.parameters);
-			varlink_reply_fini(&reply);
-			return ENDED_DONE;
-		}
-		if (is_error(reply.error, "Storage")) { /* it is made, but not for ever */
-			step_done(a, step, reply.parameters);
-			a->next++;
-		} else if (cli_now_ms() < a->settled_ms) {
-			varlink_reply_fini(&reply);
-			wait_for_event(a, a->settled_ms);
-			return stopped_by ? ENDED_STOPPED : ENDED_EARLY;
-		}
-		if (!cli_may_pass(reply.error) || cli_now_ms() >= until) {
-			a->refusal = reply;
-			return ENDED_REFUSED;
-		}
-		varlink_reply_fini(&reply);
-		wait_for_event(a, until);
-		if (stopped_by)
-			return ENDED_STOPPED;
+	if (ended == ENDED_DONE && !reply.error) {
+		step_done(a, step, reply.parameters);
+	} else if (ended == ENDED_DONE && is_error(reply.error, "Storage")) {
+		step_done(a, step, reply.parameters); /* it is, but not for ever */
+		a->next++;
+		ended = ENDED_REFUSED;
+	} else if (ended == ENDED_DONE) {
+		ended = is_patient(a, reply.error) ? ENDED_EARLY : ENDED_REFUSED;
 	}
+	if (ended == ENDED_REFUSED)
+		a->refusal = reply;
+	else
+		varlink_reply_fini(&reply);
+	return ended == ENDED_EARLY && stopped_by ? ENDED_STOPPED : ended;
 }
 
 /* ---- all of them ---- */
@@ -228,11 +233,10 @@ static enum ended do_steps(struct applying *a)
 	for (a->next = 0; a->next < json_array_size(steps); a->next++) {
 		const json_t *step = json_array_get(steps, a->next);
 
-		if (!a->cli->json) {
+		if (!a->cli->json && !a->patience_ms)
 			printf("%3zu/%zu  %s\n", a->next + 1, json_array_size(steps),
 			       cli_string(step, "command"));
-			fflush(stdout);
-		}
+		fflush(stdout);
 		a->step = step;
 		ended = do_step(a, step);
 		if (ended == ENDED_DONE && json_is_true(json_object_get(step, "again")))

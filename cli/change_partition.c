@@ -27,14 +27,14 @@ static int change(struct cli *cli, const char *method, json_t *parameters, char 
 /* ---- the life of an instance ---- */
 
 static int live(struct cli *cli, const struct cli_args *args, const char *method, bool wait,
-		const char *outcome)
+		const char *wanted, const char *outcome)
 {
 	const char *name = args->args[0];
 	json_t *parameters = json_pack("{s:s}", "name", name);
 
 	if (wait)
 		json_object_set_new(parameters, "wait", json_true());
-	return change(cli, method, parameters, NULL,
+	return change(cli, method, parameters, cli_text("%s partition \"%s\"", wanted, name),
 		      cli_text("partition \"%s\" %s", name, outcome));
 }
 
@@ -42,22 +42,24 @@ int cli_partition_boot(struct cli *cli, const struct cli_args *args)
 {
 	bool wait = !cli_option(args, "no-wait");
 
-	return live(cli, args, "PartitionBoot", wait, wait ? "is a member" : "is booting");
+	return live(cli, args, "PartitionBoot", wait, "booting",
+		    wait ? "is a member" : "is booting");
 }
 
 int cli_partition_halt(struct cli *cli, const struct cli_args *args)
 {
-	return live(cli, args, "PartitionHalt", false, "is halted");
+	return live(cli, args, "PartitionHalt", false, "halting", "is halted");
 }
 
 int cli_partition_crash(struct cli *cli, const struct cli_args *args)
 {
-	return live(cli, args, "PartitionCrash", false, "has crashed, as it was told to");
+	return live(cli, args, "PartitionCrash", false, "crashing",
+		    "has crashed, as it was told to");
 }
 
 int cli_partition_reset(struct cli *cli, const struct cli_args *args)
 {
-	return live(cli, args, "PartitionReset", false,
+	return live(cli, args, "PartitionReset", false, "resetting",
 		    "was taken from its instance, and boots again");
 }
 

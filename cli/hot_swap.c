@@ -1,5 +1,6 @@
 /* `apmp hardware add` and `apmp hardware remove`: components come into the box and leave it. */
 #include <stdio.h>
+#include <string.h>
 #include <stdlib.h>
 
 #include "cli/several.h"
@@ -36,7 +37,8 @@ static int add(struct cli *cli, const struct cli_args *args, json_t *parameters,
 		json_decref(parameters);
 		return code;
 	}
-	asked = cli_text("putting %s into SBB %s", noun, cli_option(args, "sbb"));
+	asked = cli_text("putting %.*s into SBB %s", (int)strcspn(noun, " "), noun,
+			 cli_option(args, "sbb"));
 	code = cli_call_asked(cli, "HardwareAdd", parameters, asked, &answer);
 	free(asked);
 	if (code != CLI_DONE)

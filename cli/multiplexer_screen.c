@@ -52,6 +52,7 @@ static void hide(struct screen *screen)
 	else
 		putchar('\n');
 	screen->open = NULL;
+	screen->open_stale = false;
 }
 
 static void show(struct screen *screen, const struct screen_line *line)
@@ -59,7 +60,7 @@ static void show(struct screen *screen, const struct screen_line *line)
 	if (!screen->terminal || screen->json || line != screen->chosen ||
 	    (!screen->open && line->size == 0))
 		return;
-	if (screen->open && screen->open_size > line->size)
+	if (screen->open_stale)
 		hide(screen);
 	if (!screen->open) {
 		print_name(screen, line);
@@ -93,7 +94,7 @@ static void print_line(struct screen *screen, struct screen_line *line)
 
 		cli_print_json(one);
 		json_decref(one);
-	} else if (open == line && screen->open_size <= line->size) {
+	} else if (open == line && !screen->open_stale) {
 		fwrite(line->text + screen->open_size, 1, line->size - screen->open_size, stdout);
 		putchar('\n');
 		screen->open = NULL;
@@ -117,6 +118,13 @@ static void skip(struct screen_line *line, char byte)
 		line->escape = 0;
 }
 
+/* It is cut off there, on the screen too if it is there. */
+static void cut(struct screen *screen, struct screen_line *line, size_t size)
+{
+	line->size = size;
+	screen->open_stale |= screen->open == line && size < screen->open_size;
+}
+
 static void take(struct screen *screen, struct screen_line *line, char byte)
 {
 	if (line->escape) {
@@ -127,12 +135,12 @@ static void take(struct screen *screen, struct screen_line *line, char byte)
 	} else if (byte == '\r') {
 		line->returned = true;
 	} else if (byte == '\b') {
-		line->size -= line->size > 0;
+		cut(screen, line, line->size - (line->size > 0));
 	} else if (byte == '\033') {
 		line->escape = 1;
 	} else if ((unsigned char)byte >= ' ' || byte == '\t') {
 		if (line->returned)
-			line->size = 0;
+			cut(screen, line, 0);
 		line->returned = false;
 		if (line->size == sizeof(line->text))
 			print_line(screen, line);

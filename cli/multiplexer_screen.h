@@ -24,6 +24,7 @@ struct screen {
 	const struct screen_line *chosen; /* shown also before its newline; NULL: none */
 	const struct screen_line *open;	  /* stands on the screen without newline */
 	size_t open_size;		  /* so many bytes of it */
+	bool open_stale;		  /* of which some are not its any more */
 };
 
 void screen_bytes(struct screen *screen, struct screen_line *line, const char *bytes, size_t size);

@@ -479,6 +479,7 @@ json_t *plan_diff(const json_t *want, const json_t *now)
 			    .notes = json_array()};
 	json_t *answer;
 
+	plan_side_divide_as(plan.want, plan.now);
 	plan.fates = list(plan.now->partition_count, sizeof(*plan.fates));
 	plan.memory_goes = list(plan.now->memory_count, sizeof(*plan.memory_goes));
 	plan.bus_ways = list(plan.now->bus_count, sizeof(*plan.bus_ways));

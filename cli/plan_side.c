@@ -207,6 +207,22 @@ struct plan_side *plan_side_create(const json_t *document)
 	return side;
 }
 
+void plan_side_divide_as(struct plan_side *side, const struct plan_side *other)
+{
+	if (side->partition_count > 0 || side->community_count > 0)
+		return;
+	for (size_t i = 0; i < other->community_count; i++)
+		APPEND(side->communities, side->community_count, other->communities[i]);
+	for (size_t i = 0; i < other->partition_count; i++)
+		APPEND(side->partitions, side->partition_count, other->partitions[i]);
+	for (size_t id = 0; id < PLAN_CPUS; id++)
+		side->cpus[id].owner = other->cpus[id].owner;
+	for (size_t i = 0; i < side->bus_count; i++)
+		for (size_t k = 0; k < other->bus_count; k++)
+			if (plan_same(side->buses[i].id, other->buses[k].id))
+				side->buses[i].owner = other->buses[k].owner;
+}
+
 void plan_side_destroy(struct plan_side *side)
 {
 	free(side->buses);

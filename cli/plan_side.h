@@ -69,6 +69,10 @@ struct plan_side {
 	size_t bus_count, memory_count, piece_count, partition_count, community_count;
 };
 
+/* A side that divides nothing [0064] is divided as the other one is: commands do that. Both must be
+ * there for as long as this one. */
+void plan_side_divide_as(struct plan_side *side, const struct plan_side *other);
+
 /* The document must outlive it. Exits when memory runs out. */
 struct plan_side *plan_side_create(const json_t *document);
 void plan_side_destroy(struct plan_side *side);

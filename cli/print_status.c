@@ -104,6 +104,29 @@ static void print_line(const struct cli *cli, const char *what, bool good, char 
 	free(text);
 }
 
+/* Partitions that lack what a boot needs [0079]. */
+static void print_held(const struct cli *cli, const json_t *partitions)
+{
+	for (size_t i = 0; i < json_array_size(partitions); i++) {
+		const json_t *partition = json_array_get(partitions, i);
+		const json_t *missing = json_object_get(partition, "missing");
+		bool bytes = strcmp(cli_string(missing, "what"), "bytes of memory") == 0;
+		char *wanted =
+		    bytes ? cli_bytes_text(missing, "wanted") : cli_number_text(missing, "wanted");
+		char *had =
+		    bytes ? cli_bytes_text(missing, "had") : cli_number_text(missing, "had");
+
+		if (missing)
+			print_line(cli, "held", false,
+				   cli_text("%s: %s %s wanted, %s there",
+					    cli_string(partition, "name"), wanted,
+					    bytes ? "of memory" : cli_string(missing, "what"),
+					    had));
+		free(wanted);
+		free(had);
+	}
+}
+
 static void print_health(const struct cli *cli, const json_t *health)
 {
 	const json_t *console = json_object_get(health, "console");
@@ -138,6 +161,7 @@ static void print_status(const struct cli *cli, const json_t *status)
 	print_memory(cli, json_object_get(status, "memory"));
 	putchar('\n');
 	print_health(cli, json_object_get(status, "health"));
+	print_held(cli, json_object_get(status, "partitions"));
 }
 
 int cli_status(struct cli *cli, const struct cli_args *args)

@@ -25,7 +25,7 @@ const struct cli_command cli_commands[] = {
 	 {{"fix", NULL, "mend what can be mended; on a terminal it asks first"},
 	  {"yes", NULL, "with --fix: don't ask"},
 	  {"user", "USER", "with --fix, as root: make a cpuset group for him"}}, cli_doctor},
-	{"clean", "", "remove what dead machines left, and say what that was",
+	{"clean", "", "remove what dead machines left on this host, and say what that was",
 	 "apmp clean", 0, 0, 0,
 	 {{"state", NULL, "also the non-volatile memory of machines that are off"}}, cli_clean},
 
@@ -116,7 +116,7 @@ const struct cli_command cli_commands[] = {
 	  {"at", "PA", "the piece at this physical address; else the last ones"}},
 	 cli_memory_remove},
 
-	{.about = "hardware: what is in the box, while it runs"},
+	{.about = "hardware, which comes and goes while the machine runs"},
 	{"hardware list", "", "all components, also those that were taken out",
 	 "apmp hardware list", 0, 0, 0, {{0}}, cli_hardware_list},
 	{"hardware add cpu", "--sbb SBB", "put a CPU into the box; nobody owns it",

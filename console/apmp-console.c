@@ -144,7 +144,7 @@ static void add_held(struct console *c, char *text, size_t size)
 void console_check_on(struct console *c)
 {
 	char text[APMP_BOX_TEXT_SIZE];
-	uint32_t members = 0;
+	uint32_t members = 0, alone = 0;
 
 	if (c->announced)
 		return;
@@ -163,9 +163,19 @@ void console_check_on(struct console *c)
 			return;
 		}
 		members += console_state(p) == APMP_PARTITION_MEMBER;
+		alone += console_state(p) == APMP_PARTITION_RUNNING;
 	}
 	snprintf(text, sizeof(text), "machine %s is on: %u %s, %s", c->machine, members,
 		 members == 1 ? "member" : "members", c->backend);
+	if (alone)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %u in no sharing set",
+			 alone);
+	if (c->nvram)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 "; divided as NVRAM has it");
+	if (c->nvram_outdated)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 "; the machine file divides it anew, what NVRAM had is replaced");
 	add_held(c, text, sizeof(text));
 	tell_on(c, text, false);
 }

@@ -68,7 +68,7 @@ struct partition {
 	} remove_waiter[CONSOLE_WAITERS];
 	uint32_t remove_waiters;
 	/* The operator's calls that wait: for membership, for the end. */
-	struct varlink_call *boot_call, *halt_call;
+	struct varlink_call *boot_call, *halt_call, *kill_call;
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
@@ -259,6 +259,9 @@ __attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
 							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
+/* Answers with the error that a migration is refused with. */
+void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
+			      const struct partition *from, const struct partition *to, int err);
 void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
 
 /* database.c: a look at a community's database; NULL when it has none. */

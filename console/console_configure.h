@@ -30,8 +30,4 @@ void console_permanent(struct console *c);
 /* Whether a partition holds the tree's lock [0085]; then *ret_why says so. */
 bool console_tree_locked(struct console *c, struct apmp_configured *ret_why);
 
-/* Calls then once every permanent change so far is in non-volatile memory: 0, or the -errno with
- * which the box could not write it. */
-void console_when_durable(struct console *c, void (*then)(void *ctx, int error), void *ctx);
-
 #endif

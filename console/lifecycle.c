@@ -386,9 +386,12 @@ static void tell_end(struct partition *p, enum apmp_partition_state state)
 /* The operator's calls that waited for this partition. */
 static void answer_operator(struct partition *p, enum apmp_partition_state state)
 {
-	struct varlink_call *halt = p->halt_call, *boot = p->boot_call;
+	struct varlink_call *halt = p->halt_call, *boot = p->boot_call, *kill = p->kill_call;
 
 	p->halt_call = NULL;
+	p->kill_call = NULL;
+	if (kill)
+		varlink_call_reply(kill, NULL);
 	p->boot_call = NULL;
 	if (halt && (state == APMP_PARTITION_CONSOLE || state == APMP_PARTITION_CRASHED ||
 		     p->boot_after_fence))
@@ -447,6 +450,15 @@ static void fenced(struct partition *p)
 	console_conclude(p, apmp_identity_incarnation(identity));
 }
 
+static void refuse_fence(struct varlink_call **call, const struct apmp_box_event *event)
+{
+	if (*call)
+		varlink_call_error(*call, "Host",
+				   json_pack("{s:s,s:i,s:s}", "what", "fence", "errno",
+					     -event->error, "reason", event->text));
+	*call = NULL;
+}
+
 static void on_killed(void *ctx, const struct apmp_box_event *event)
 {
 	struct partition *p = ctx;
@@ -463,11 +475,8 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 	p->bugcheck_asked = false;
 	p->boot_after_fence = false;
 	answer_waiters(p, -EINPROGRESS);
-	if (p->halt_call)
-		varlink_call_error(p->halt_call, "Host",
-				   json_pack("{s:s,s:i,s:s}", "what", "fence", "errno",
-					     -event->error, "reason", event->text));
-	p->halt_call = NULL;
+	refuse_fence(&p->halt_call, event);
+	refuse_fence(&p->kill_call, event);
 }
 
 void console_fence(struct partition *p, enum fence_reason reason)

@@ -218,8 +218,8 @@ void console_migration_done(struct console *c, uint32_t cpu_idx, struct partitio
 	m->call = NULL;
 }
 
-static void answer_error(struct varlink_call *call, uint32_t cpu_idx, const struct partition *from,
-			 const struct partition *to, int err)
+void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
+			      const struct partition *from, const struct partition *to, int err)
 {
 	json_t *cpu_and_partition =
 	    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", from->name);
@@ -265,6 +265,6 @@ void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, stru
 		    m->call, "PartitionDied",
 		    json_pack("{s:s,s:s}", "partition", died->name, "during", "migration"));
 	else if (m->call)
-		answer_error(m->call, cpu_idx, from, to, err);
+		console_migration_refuse(m->call, cpu_idx, from, to, err);
 	m->call = NULL;
 }

@@ -192,17 +192,18 @@ static bool is_absent(struct console *c, const json_t *entry)
 	return !(is_memory(entry) ? descriptor_of(c, entry) : component_of(c, entry));
 }
 
-/* A fragment as it was, or what is left of it in a descriptor that shrank. */
+/* A fragment as it was, or what is left of it in a descriptor that shrank.  Its owner may have been
+ * deleted while the memory was absent: then nobody has it. */
 static int restore_fragment(struct console *c, const struct apmp_tree_fragment *all,
-			    const json_t *entry)
+			    const json_t *entry, bool was_absent)
 {
 	uint64_t off = number_of(entry, "offset"), size = number_of(entry, "size");
 	int32_t owner = owner_handle(c, text_of(entry, "owner"));
 	uint32_t flags = (uint32_t)number_of(entry, "flags");
 
-	if (!owner || off % APMP_GRANULE || size % APMP_GRANULE || !size)
+	if ((!owner && !was_absent) || off % APMP_GRANULE || size % APMP_GRANULE || !size)
 		return bad(c, "a fragment makes no sense, owner", text_of(entry, "owner"));
-	if (off >= all->size)
+	if (!owner || off >= all->size)
 		return 0;
 	if (size > all->size - off)
 		size = all->size - off;
@@ -212,7 +213,7 @@ static int restore_fragment(struct console *c, const struct apmp_tree_fragment *
 	return 0;
 }
 
-static int restore_memory(struct console *c, const json_t *entry)
+static int restore_memory(struct console *c, const json_t *entry, bool was_absent)
 {
 	const char *owner = text_of(entry, "owner");
 	struct apmp_tree_fragment all; /* the descriptor is still one unowned fragment */
@@ -229,7 +230,7 @@ static int restore_memory(struct console *c, const json_t *entry)
 	}
 	json_array_foreach(json_object_get(entry, "fragments"), i, fragment)
 	{
-		int err = restore_fragment(c, &all, fragment);
+		int err = restore_fragment(c, &all, fragment, was_absent);
 
 		if (err)
 			return err;
@@ -253,7 +254,7 @@ static int restore_entries(struct console *c, const char *list)
 		if (is_absent(c, entry))
 			continue;
 		if (is_memory(entry))
-			err = restore_memory(c, entry);
+			err = restore_memory(c, entry, strcmp(list, "absent") == 0);
 		else if (owner)
 			apmp_tree_set_owner(&c->tw, component_of(c, entry), owner);
 		else

@@ -169,11 +169,19 @@ static void migration_gone(void *ctx)
 }
 
 /* Who has it already, or nobody: neither is a migration. */
-static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *from,
-			   const struct partition *to)
+static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *owner,
+			   const struct partition *from, const struct partition *to)
 {
-	char reason[128];
+	char reason[160];
 
+	if (!from && owner) { /* it is his when he boots */
+		snprintf(reason, sizeof(reason),
+			 "CPU %d belongs to partition \"%s\", which has not booted with it; "
+			 "`apmp cpu deassign %d` takes it from there",
+			 cpu, owner->name, cpu);
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
+		return;
+	}
 	if (!from) {
 		varlink_call_error(
 		    call, "NotOwner",
@@ -236,6 +244,32 @@ static bool may_ask(struct varlink_call *call, struct console *c, int cpu_idx,
 	return true;
 }
 
+/* What the tree and the HWRPBs say against it; 0 nothing. */
+static int foresee(struct console *c, int cpu_idx, const struct partition *from,
+		   const struct partition *to)
+{
+	int err = apmp_pal_validate(&c->tw.tree, from->id, (uint32_t)cpu_idx, to->id);
+
+	if (!err && !(apmp_hwrpb_flags(to->hwrpb, (uint32_t)cpu_idx) & HWRPB_COMPATIBLE))
+		err = -ENOEXEC;
+	return err;
+}
+
+static void dry_run(struct varlink_call *call, struct console *c, int cpu_idx,
+		    const struct partition *from, const struct partition *to)
+{
+	int err = foresee(c, cpu_idx, from, to);
+
+	if (!from->pid || from->fencing || !to->pid || to->fencing)
+		wrong_state(call, "NotRunning", from->pid && !from->fencing ? to : from);
+	else if (err)
+		console_migration_refuse(call, (uint32_t)cpu_idx, from, to, err);
+	else
+		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
+						   to->name, "elapsed_ns", 0, "steps",
+						   migration_steps(cpu_idx, from, to)));
+}
+
 static void ask_migration(struct varlink_call *call, struct console *c, int cpu_idx,
 			  struct partition *from, struct partition *to, bool loan)
 {
@@ -247,9 +281,7 @@ static void ask_migration(struct varlink_call *call, struct console *c, int cpu_
 	if (!may_ask(call, c, cpu_idx, from, to))
 		return;
 	varlink_call_on_hangup(call, migration_gone, m);
-	err = apmp_pal_validate(&c->tw.tree, from->id, (uint32_t)cpu_idx, to->id);
-	if (!err && !(apmp_hwrpb_flags(to->hwrpb, (uint32_t)cpu_idx) & HWRPB_COMPATIBLE))
-		err = -ENOEXEC;
+	err = foresee(c, cpu_idx, from, to);
 	if (err) {
 		console_migration_failed(c, (uint32_t)cpu_idx, err, NULL);
 		return;
@@ -294,11 +326,9 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 	}
 	from = console_partition_of(c, cpu.current_owner);
 	if (!from || from == to)
-		cannot_migrate(call, (int)cpu_idx, from, to);
+		cannot_migrate(call, (int)cpu_idx, console_partition_of(c, cpu.owner), from, to);
 	else if (json_is_true(json_object_get(parameters, "dry_run")))
-		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
-						   to->name, "elapsed_ns", 0, "steps",
-						   migration_steps((int)cpu_idx, from, to)));
+		dry_run(call, c, (int)cpu_idx, from, to);
 	else if (has_room(call, to))
 		ask_migration(call, c, (int)cpu_idx, from, to,
 			      json_is_true(json_object_get(parameters, "loan")));
@@ -319,6 +349,13 @@ static void on_console_port(struct varlink_call *call, const json_t *parameters,
 		port_attach(p, call);
 }
 
+static void kill_gone(void *ctx)
+{
+	struct partition *p = ctx;
+
+	p->kill_call = NULL;
+}
+
 /* A fault that strikes at once, by signal: the box sends it to the instance alone. */
 static void strike(struct varlink_call *call, struct partition *p, const char *fault, int signal)
 {
@@ -335,7 +372,12 @@ static void strike(struct varlink_call *call, struct partition *p, const char *f
 		return;
 	}
 	console_event(p->console, "fault.injected", p, "{s:s}", "fault", fault);
-	varlink_call_reply(call, NULL);
+	if (signal != SIGKILL || p->kill_call) {
+		varlink_call_reply(call, NULL);
+		return;
+	}
+	p->kill_call = call; /* answered when it is fenced: what comes next finds it dead */
+	varlink_call_on_hangup(call, kill_gone, p);
 }
 
 /* Why a fault can't strike this party (no partition: the box, or the console) at that point; false:

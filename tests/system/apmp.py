@@ -369,7 +369,11 @@ class Machine:
 
     def close(self):
         """Powers off; gives a list of sentences: what was wrong or is left behind."""
-        wrong = self._wrong + self._collect_points()
+        wrong = list(self._wrong)
+        try:
+            wrong += self._collect_points()
+        except (OSError, subprocess.SubprocessError) as error:
+            wrong.append(str(error))  # whatever else is wrong, the machine goes off
         wrong += self._bad_words()
         if self.rundir.exists():
             wrong += self._power_off()

@@ -1,8 +1,9 @@
 """Fixtures of the system tests.
 
-`machine` is a trio that is up; `make_machine` makes machines from any text, not yet up. Both end
-with everything powered off, and fail the test for anything left behind. `shared` is a machine for
-the tests of a module that leave it as they found it; the text is MACHINE of the module or the trio.
+`machine` is a trio that is up; `make_machine` makes machines from any text, not yet up; `box` and
+`make_box` make those without a console. All end with everything powered off, and fail the test for
+anything left behind. `shared` is a machine for the tests of a module that leave it as they found
+it; the text is MACHINE of the module or the trio.
 """
 import signal
 import sys
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # leftovers.py
 sys.path.insert(0, str(Path(__file__).resolve().parent))         # apmp.py
 
 import apmp  # noqa: E402
+import standin  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -78,6 +80,33 @@ def machine(make_machine, request):
         print(f"kept for a look: {made.save_failure(request.node.name)}")
         raise
     return made
+
+
+@pytest.fixture
+def make_box(request):
+    """make_box(text, NAME=value...) gives a Box, whose console is the test (standin.py), not yet
+    up; what is named goes into its environment."""
+    boxes = []
+
+    def make(text=standin.MACHINE, **env):
+        boxes.append(standin.Box(text))
+        boxes[-1].env.update(env)
+        return boxes[-1]
+
+    yield make
+    wrong = []
+    for box in boxes:
+        if _failed(request):
+            for log in sorted(box.rundir.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()}")
+        wrong += box.close()
+        box.remove()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def box(make_box):
+    return make_box()
 
 
 class Shared:

@@ -19,6 +19,7 @@ import threading
 from pathlib import Path
 
 import apmp
+import leftovers
 
 CONSOLE = f"""#!{sys.executable} -IS
 import os, select, socket
@@ -262,8 +263,8 @@ class Box(apmp.Machine):
         """The box's children of that name: one, but for the moment in which it is replaced."""
         children = Path(f"/proc/{self.box_pid()}/task/{self.box_pid()}/children").read_text()
         return [Watched(int(pid)) for pid in children.split()
-                # a new one is called like the box, for a moment
-                if Path(f"/proc/{pid}/comm").read_text() in ("apmp-guard\n", "apmpd\n")]
+                # a new one is called like the box, for a moment; an orphan may end meanwhile
+                if leftovers.read(f"/proc/{pid}/comm") in (b"apmp-guard\n", b"apmpd\n")]
 
     def guard(self):
         return self.guards()[0]

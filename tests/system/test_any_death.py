@@ -27,7 +27,8 @@ PROGRAMS = {
     "deaf": ("sh", "-c", "trap '' TERM HUP INT QUIT; while :; do sleep 1000; done"),
     # Without a mark: its group is all that tells.
     "unmarked": ("env", "-i", "setsid", "/bin/sleep", "1000"),
-    "forks": ("sh", "-c", "while :; do (sleep 0.001 &); done"),
+    # Slowly enough to leave the host some process ids.
+    "forks": ("sh", "-c", "while :; do (sleep 0.05 &); sleep 0.01; done"),
 }
 
 

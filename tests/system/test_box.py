@@ -15,34 +15,8 @@ import pytest
 
 import apmp
 import leftovers
-from standin import (Box, HOST_CPUS, INSTANCE, MACHINE, OBJECTS, PAGE, RECORDER_SIZE, Watched,
+from standin import (HOST_CPUS, INSTANCE, MACHINE, OBJECTS, PAGE, RECORDER_SIZE, Watched,
                      allowed_cpus, close_all, command, description, read_line, run, until)
-
-
-@pytest.fixture
-def make_box(request):
-    boxes = []
-
-    def make(text=MACHINE, **env):
-        boxes.append(Box(text))
-        boxes[-1].env.update(env)
-        return boxes[-1]
-
-    yield make
-    wrong = []
-    for box in boxes:
-        report = getattr(request.node, "report_call", None)
-        if report is not None and report.failed:
-            for log in sorted(box.rundir.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text()}")
-        wrong += box.close()
-        box.remove()
-    assert not wrong, "\n".join(wrong)
-
-
-@pytest.fixture
-def box(make_box):
-    return make_box()
 
 
 # Power on.

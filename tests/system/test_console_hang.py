@@ -122,6 +122,22 @@ def test_a_console_that_hangs_before_its_loop_runs(make_machine):
     assert apmp.members(machine.status()) == {"alpha", "beta", "gamma"}
 
 
+def test_a_program_that_is_slow_to_start_keeps_nobody_else_waiting(machine):
+    """The console waits neither for exec nor for the box that does it; and a box that was stopped
+    together with the answer it waits for judges nobody."""
+    mark = machine.events.mark()
+    box = os.pidfd_open(machine.box_pid())
+    signal.pidfd_send_signal(box, signal.SIGSTOP)
+    program = machine.start("run", "alpha", "--", "echo", "at last")
+    for _ in range(3):
+        assert apmp.members(machine.status()) == {"alpha", "beta", "gamma"}
+    assert program.poll() is None
+    signal.pidfd_send_signal(box, signal.SIGCONT)
+    os.close(box)
+    assert program.communicate(timeout=apmp.WATCHDOG)[0] == "at last\n"
+    assert not machine.events.find("console.restarted", after=mark)
+
+
 # A console that keeps dying.
 
 @pytest.fixture

@@ -117,12 +117,13 @@ def make_isolated(request):
     wrong = []
     for made in machines:
         report = getattr(request.node, "report_call", None)
-        if report is not None and report.failed and isinstance(made, Box):
-            for log in sorted(made.rundir.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text()}")
-        elif report is not None and report.failed:
+        failed = report is not None and report.failed
+        if failed and not isinstance(made, Box):  # whose console is the test, and doesn't answer
             print(f"kept for a look: {made.save_failure(request.node.name)}")
-        wrong += made.close()
+        said = made.close()
+        for log in sorted(made.rundir.glob("*.log")) if failed or said else ():
+            print(f"--- {log.name}\n{log.read_text()}")
+        wrong += said
         made.remove()
     assert not wrong, "\n".join(wrong)
 
@@ -448,8 +449,8 @@ def test_a_forged_mark_keeps_no_dead_machine_from_being_cleaned(make_box):
     dead.up()
     start = Path(f"/proc/{living.box_pid()}/stat").read_text().rpartition(")")[2].split()[19]
     _, port = living.boot(wire)
-    forger = Watched(int(command(
-        port, f"APMP_BOX={dead.rundir}:{living.box_pid()}:{start} sh -c 'echo $$; exec sleep 100000' &")))
+    mark = f"{dead.rundir}:{living.box_pid()}:{start}"
+    forger = Watched(int(command(port, f"APMP_BOX={mark} sh -c 'echo $$; exec sleep 100000' &")))
     itself, guard = Watched(dead.box_pid()), dead.guard()
     itself.kill(signal.SIGSTOP)
     guard.kill()

@@ -15,37 +15,11 @@ import subprocess
 import pytest
 
 import apmp
-from standin import Box, OBJECTS, PAGE, Watched, close_all
+from standin import OBJECTS, PAGE, Watched, close_all
 
 POINTS = ["nvram_write", "nvram_sync", "nvram_rename", "nvram_folder"]
 BOX_RECORDER = 0xfffe
 SIZE_MAX = 4 << 20
-
-
-@pytest.fixture
-def make_box(request):
-    boxes = []
-
-    def make(**env):
-        boxes.append(Box())
-        boxes[-1].env.update(env)
-        return boxes[-1]
-
-    yield make
-    wrong = []
-    for box in boxes:
-        report = getattr(request.node, "report_call", None)
-        if report is not None and report.failed:
-            for log in sorted(box.rundir.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text()}")
-        wrong += box.close()
-        box.remove()
-    assert not wrong, "\n".join(wrong)
-
-
-@pytest.fixture
-def box(make_box):
-    return make_box()
 
 
 def state_of(box):
@@ -86,11 +60,7 @@ def post(wire, contents):
 
 
 def save(wire, contents):
-    fd = os.memfd_create("contents")
-    os.write(fd, contents)
-    answer = wire.ask("NVRAM", size=len(contents), fds=[fd])
-    os.close(fd)
-    return answer
+    return wire.wait("DONE", seq=post(wire, contents))
 
 
 def must_save(wire, contents):

@@ -127,6 +127,19 @@ def test_hardware_that_is_missing_and_comes_back(machine):
 
 
 # shows: PLAT-09
+def test_an_owner_is_deleted_while_its_memory_is_missing(machine):
+    """The memory comes back with a piece that nobody has any more: all else is as it was."""
+    machine.apmp("cpu", "migrate", 2, "--to", "beta")
+    machine.apmp("memory", "assign", "48M", "--to", "gamma")  # more than SBB 0 has left
+    cycle(machine, MACHINE.replace(" memory: 64M,", ""))
+    assert partitions(machine)["gamma"][1] < 64 << 20
+    machine.apmp("partition", "delete", "gamma")
+    cycle(machine, MACHINE)
+    assert partitions(machine) == {"alpha": ("lab", 24 << 20), "beta": ("lab", 24 << 20)}
+    assert owners(machine)[2] == "beta"
+
+
+# shows: PLAT-09
 def test_new_hardware_is_unowned(machine):
     machine.apmp("cpu", "migrate", 2, "--to", "beta")
     more = MACHINE.replace("cpus: 4,", "cpus: [{id: 0}, {id: 1}, {id: 2}, {id: 3}, {id: 9}],")

@@ -1,4 +1,4 @@
-"""The checker of the storm: it finds nothing in a good tree, and everything that is broken in it."""
+"""The checker of the storm: it finds nothing in a good tree, and whatever is broken in it."""
 import struct
 
 import pytest
@@ -104,12 +104,14 @@ BROKEN = {
     "one HWRPB twice": (
         _spoil("alpha", "hwrpb", lambda s: s.tree.nodes[s.named("beta")].hwrpb, **PARTITION,
                code="<Q"), "HWRPBs of partitions"),
-    "one name twice": (_spoil("alpha", "name", b"beta", **PARTITION, code="<32s"), "is there twice"),
+    "one name twice": (_spoil("alpha", "name", b"beta", **PARTITION, code="<32s"),
+                       "is there twice"),
     "a bad name": (_spoil("alpha", "name", b"Alpha", **PARTITION, code="<32s"), "a bad name"),
     "unavailable and there": (_spoil("alpha", "node_flags", 0x14, code="<Q"), "not wholly there"),
     "lock of nobody": (_spoil("root", "lock", 40, **ROOT, code="<Q"), "locked by 0x28"),
     "levels": (_spoil("root", "transient_level", 1 << 20, **ROOT, code="<Q"), "an update is open"),
-    "first_free": (_spoil("root", "first_free", lambda s: s.tree.root.first_free - 64, **ROOT), "used"),
+    "first_free": (_spoil("root", "first_free", lambda s: s.tree.root.first_free - 64, **ROOT),
+                   "used"),
     "bytes that are free and used": (_spoil("root", "available", 64, **ROOT), "the pool has"),
     "a living node on the lookaside list": (
         _spoil("root", "lookaside", lambda s: s.named("gamma"), **ROOT), "is on the lookaside"),

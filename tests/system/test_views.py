@@ -1,5 +1,4 @@
 """What the operator sees: `tree` as text and as a graph, `status`, `events`."""
-import json
 import re
 import shutil
 import subprocess
@@ -159,6 +158,17 @@ def test_status_as_text(machine):
     assert re.search(r"^console +restarted 1 times; how the last one ended: .*signal 9", said, re.M)
 
 
+def test_a_partition_that_is_held(machine):
+    """Status says what it lacks. shows: TREE-13"""
+    machine.apmp("partition", "halt", "gamma")
+    assert "held" not in machine.apmp("status")
+    machine.apmp("bus", "deassign", "1.0.0")
+    assert re.search(r"^held +gamma: 1 buses wanted, 0 there$", machine.apmp("status"), re.M)
+    machine.apmp("bus", "assign", "1.0.0", "--to", "gamma")
+    machine.apmp("memory", "remove", "22M", "--from", "gamma")
+    assert re.search(r"^held +gamma: 4M of memory wanted, 2M there$", machine.apmp("status"), re.M)
+
+
 def test_status_for_programs(machine):
     """The contract of INTERFACES.md, with whose the memory is, and health."""
     status = machine.status()
@@ -183,7 +193,8 @@ def test_every_event_has_a_sentence():
     kinds = set()
     for source in (apmp.TOP / "console").glob("*.c"):
         kinds |= set(re.findall(r'console_event\([^;]*?"([a-z]+\.[a-z-]+)"', source.read_text()))
-    sentences = re.findall(r'^EVENT\("([a-z.-]+)"', (apmp.TOP / "cli/events.def").read_text(), re.M)
+    known = (apmp.TOP / "cli/events.def").read_text()
+    sentences = re.findall(r'^EVENT\("([a-z.-]+)"', known, re.M)
     assert kinds and sorted(kinds) == sorted(sentences)
 
 

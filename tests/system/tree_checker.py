@@ -525,7 +525,8 @@ class Check:
             for cpu in self.tree.of_type("cpu").values():
                 slot = HWRPB_SLOT.read(data, block.slot_off + cpu.id * block.slot_size)
                 if flag(slot.flags, "HWRPB_PA") != (cpu.current_owner == handle):
-                    self.say(f"CPU {cpu.id} is {'' if slot.flags & CONSTANT['HWRPB_PA'] else 'not '}"
+                    says = "" if slot.flags & CONSTANT["HWRPB_PA"] else "not "
+                    self.say(f"CPU {cpu.id} is {says}"
                              f"available to {self.called(handle)}, and runs in "
                              f"{self.called(cpu.current_owner)}")
 

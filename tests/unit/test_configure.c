@@ -137,7 +137,8 @@ START_TEST(owned_is_not_assigned)
 }
 END_TEST
 
-/* What an ended life used and nobody owns is free; what it owns stays in its use.  shows: TREE-12 */
+/* What an ended life used and nobody owns is free; what it owns stays in its use.
+ * shows: TREE-12 */
 START_TEST(use_ends_with_the_life)
 {
 	for (uint32_t i = 0; i < 2; i++)
