@@ -268,6 +268,15 @@ void console_joined(struct partition *p)
 	boot_done(p);
 }
 
+static bool same_community(const struct partition *a, const struct partition *b)
+{
+	struct apmp_tree *tree = &a->console->tw.tree;
+	struct apmp_tree_partition mine, its;
+
+	return apmp_tree_partition(tree, a->id, &mine) == 0 &&
+	       apmp_tree_partition(tree, b->id, &its) == 0 && mine.community == its.community;
+}
+
 /* What an instance tells of another: by name, and each life's removal once. */
 static void on_about_other(struct partition *p, uint32_t report, uint64_t identity)
 {
@@ -275,8 +284,12 @@ static void on_about_other(struct partition *p, uint32_t report, uint64_t identi
 	uint32_t id = apmp_identity_id(identity);
 	struct partition *other = id == APMP_NO_PARTITION ? NULL : &c->partition[id];
 	json_int_t incarnation = (json_int_t)apmp_identity_incarnation(identity);
+	struct apmp_tree_partition its;
 
-	if (!other || !other->exists)
+	/* Of its own community, and of lives that were: an instance may say anything. */
+	if (!other || !other->exists || !same_community(p, other) ||
+	    apmp_tree_partition(&c->tw.tree, id, &its) ||
+	    apmp_identity_incarnation(identity) > its.incarnation)
 		return;
 	if (report == APMP_REPORT_SUSPECTED) {
 		console_event(c, "instance.suspected", other, "{s:s,s:I}", "by", p->name,
@@ -382,6 +395,10 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 	if (r->identity != console_identity(p) || p->fencing) {
 		if (r->op != APMP_CALL_REPORT)
 			console_callback_reply(p, r->seq, -ESTALE);
+		return;
+	}
+	if (!r->seq && r->op != APMP_CALL_REPORT) { /* the console's word for "ask again" */
+		console_callback_reply(p, 0, -EINVAL);
 		return;
 	}
 	/* Carried out before a restart; only the answer was lost.  MAP's descriptor is sent anew.

@@ -79,6 +79,18 @@ static bool pump(struct subscriber *s)
 	return true;
 }
 
+/* The event with its fields, or without them; its length, also when that is size or more. */
+static size_t dump(const json_t *event, json_t *fields, char *text, size_t size)
+{
+	json_t *all = json_deep_copy(event);
+	size_t n;
+
+	json_object_update(all, fields); /* nothing for NULL */
+	n = json_dumpb(all, text, size - 1, JSON_COMPACT);
+	json_decref(all);
+	return n;
+}
+
 void console_event(struct console *c, const char *kind, struct partition *p, const char *format,
 		   ...)
 {
@@ -97,13 +109,16 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 		va_start(args, format);
 		more = json_vpack_ex(NULL, 0, format, args);
 		va_end(args);
-		apmp_assert(more);
-		json_object_update(event, more);
-		json_decref(more);
 	}
 	memset(text, 0, sizeof(text));
-	n = json_dumpb(event, text, sizeof(text) - 1, JSON_COMPACT);
+	n = dump(event, more, text, sizeof(text));
+	/* A path in a sentence of the host may be no UTF-8, or grow when it is escaped. */
+	if (n >= sizeof(text) || (format && !more)) {
+		memset(text, 0, sizeof(text));
+		n = dump(event, NULL, text, sizeof(text));
+	}
 	apmp_assert(n < sizeof(text));
+	json_decref(more);
 	json_decref(event);
 	apmp_store_relaxed(&slot->seq, 0);
 	memcpy(slot->json, text, sizeof(text));

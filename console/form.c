@@ -178,10 +178,11 @@ static int need(struct console *c, uint32_t kind, uint64_t id, uint64_t size)
 	return err;
 }
 
+/* For good: a restarted console must not come back to it. */
 static void refuse_nvram(struct console *c)
 {
 	fprintf(stderr, "apmp-console: %s; the machine file's configuration is used\n", c->why);
-	if (!apmp_load_relaxed(&c->state->fingerprint)) /* else it was told already */
+	if (!apmp_swap(&c->state->nvram_refused, 1)) /* else it was told already */
 		console_event(c, "nvram.refused", NULL, "{s:s}", "reason", c->why);
 	c->why[0] = '\0';
 	json_decref(c->nvram);
@@ -392,7 +393,7 @@ int console_form(struct console *c)
 		err = open_common(c);
 	if (err)
 		return err;
-	if (console_nvram_load(c) == -EBADMSG)
+	if (!apmp_load_relaxed(&c->state->nvram_refused) && console_nvram_load(c) == -EBADMSG)
 		refuse_nvram(c);
 	APMP_POINT(&c->env, form_502);
 	if (apmp_load_acquire(&c->state->fingerprint) == apmp_fingerprint(sizeof(*c->state))) {

@@ -267,6 +267,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 		return error;
 	apmp_store_relaxed(&c->state->partition[p->id].exit, 0);
 	apmp_store_relaxed(&c->state->partition[p->id].last_seq, 0);
+	apmp_store_relaxed(&c->state->partition[p->id].durable_level, 0); /* nobody waits for it */
 	if (!within)
 		console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;

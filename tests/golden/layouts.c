@@ -285,6 +285,7 @@ FIELDS(apmp_console_state) = {
 	FIELD(apmp_console_state, event_seq, _Atomic uint64_t),
 	FIELD(apmp_console_state, permanent_level, _Atomic uint64_t),
 	FIELD(apmp_console_state, nvram_level, _Atomic uint64_t),
+	FIELD(apmp_console_state, nvram_refused, _Atomic uint64_t),
 	ARRAY(apmp_console_state, transit, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_state, source, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_state, arrival, _Atomic uint64_t, APMP_MAX_CPUS),
