@@ -330,10 +330,23 @@ static bool learn_change(struct campaign *c, enum change change)
 	return judge(c, change) == 0 || violated(c, "not undone", change_names[change]);
 }
 
+/* What a campaign that was cut off has left. */
+static void clear_up(struct campaign *c)
+{
+	static const char *const mine[][2] = {{"CommunityDelete", "chaos-community"},
+					      {"PartitionDelete", "chaos-partition"},
+					      {"PartitionDelete", HOME}};
+	char error[64];
+
+	for (size_t i = 0; i < sizeof(mine) / sizeof(mine[0]); i++)
+		json_decref(call(c, mine[i][0], json_pack("{s:s}", "name", mine[i][1]), error));
+}
+
 static bool learn(struct campaign *c)
 {
 	char error[64];
 
+	clear_up(c);
 	if (!choose(c))
 		return false;
 	json_decref(call(c, "PartitionCreate",
@@ -495,9 +508,7 @@ static void print_json(const struct campaign *c)
 
 static void fini(struct campaign *c)
 {
-	char error[64];
-
-	json_decref(call(c, "PartitionDelete", json_pack("{s:s}", "name", HOME), error));
+	clear_up(c);
 	json_decref(c->base);
 	for (enum change change = 0; change < CHANGES; change++)
 		json_decref(c->after[change]);

@@ -87,7 +87,7 @@ void update_image_make(struct update_image *image)
 	image->journal = calloc(1, sizeof(*image->journal));
 	apmp_assert(image->tree && image->journal);
 	for (uint32_t p = 0; p < UPDATE_PARTITIONS; p++) {
-		image->hwrpb[p] = calloc(1, sizeof(struct hwrpb));
+		image->hwrpb[p] = calloc(1, HWRPB_SIZE);
 		apmp_assert(image->hwrpb[p]);
 	}
 }
@@ -157,6 +157,11 @@ static bool is_level(size_t at)
 	return at < 2 * sizeof(uint64_t);
 }
 
+static bool same_bytes(const void *a, const void *b, size_t size)
+{
+	return memcmp(a, b, size) == 0;
+}
+
 const char *update_image_differs(const struct update_image *image)
 {
 	static char what[96];
@@ -179,9 +184,9 @@ const char *update_image_differs(const struct update_image *image)
 		return what;
 	}
 	for (uint32_t p = 0; p < UPDATE_PARTITIONS; p++)
-		if (memcmp(world.hwrpb[p], image->hwrpb[p], sizeof(struct hwrpb)) != 0)
+		if (!same_bytes(world.hwrpb[p], image->hwrpb[p], sizeof(struct hwrpb)))
 			return "an HWRPB differs";
-	if (memcmp(world.words, &image->words, sizeof(image->words)) != 0)
+	if (!same_bytes(world.words, &image->words, sizeof(image->words)))
 		return "the console's words differ";
 	return NULL;
 }

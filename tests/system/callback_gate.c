@@ -67,6 +67,7 @@ static int is_channel(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	static ssize_t (*next)(int, const struct msghdr *, int);
@@ -82,6 +83,7 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	return next(fd, msg, flags);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 long syscall(long number, ...)
 {
 	static long (*next)(long, ...);

@@ -2,6 +2,7 @@
 update and the killer. See test_storm.py.
 """
 import collections
+import concurrent.futures
 import errno
 import json
 import os
@@ -11,7 +12,6 @@ import shutil
 import signal
 import socket
 import struct
-import threading
 from pathlib import Path
 
 import apmp
@@ -63,11 +63,13 @@ class Gate:
         for sock in filter(None, (self._wire, self._listener)):
             sock.close()
 
-    def next(self, timeout):
-        """(kind, seq, error, reason, ret) of the next stop; None: none within the time."""
+    def next(self, timeout, until=None):
+        """(kind, seq, error, reason, ret) of the next stop; None: none within the time, or until
+        can be read."""
         while True:
-            ready = select.select([self._wire or self._listener], [], [], timeout)[0]
-            if not ready:
+            ready = select.select([self._wire or self._listener, *filter(None, [until])], [], [],
+                                  timeout)[0]
+            if not ready or until in ready:
                 return None
             if self._wire is None:
                 self._wire, _ = self._listener.accept()
@@ -479,8 +481,8 @@ class World:
         shutil.copy(tc.LAYOUTS, self.folder / "layouts.json")
         self._script("apmp-instance", "#!/usr/bin/python3 -IS\n"
                      + (HERE / "storm_caller.py").read_text())
-        self._script("apmp-console", "#!/bin/sh\n"
-                     f"LD_PRELOAD={apmp.BIN}/system/callback_gate.so "
+        self._script("apmp-console",
+                     f"#!/bin/sh\nLD_PRELOAD={apmp.BIN}/system/callback_gate.so "
                      f"exec {apmp.BIN}/apmp-console\n")
         machine.env.update(APMP_LIBEXEC=str(self.folder), APMP_STORM=str(self.folder),
                            APMP_LAYOUTS=str(self.folder / "layouts.json"),
@@ -493,12 +495,13 @@ class World:
 
     def up(self):
         """On, with nobody looked at on the way."""
-        upper = threading.Thread(target=self.machine.up)
-        upper.start()
-        while upper.is_alive():
-            if self.gate.next(.05):
+        done, doing = socket.socketpair()
+        with done, concurrent.futures.ThreadPoolExecutor(1) as pool:
+            upper = pool.submit(self.machine.up)
+            upper.add_done_callback(lambda _: doing.close())
+            while self.gate.next(apmp.WATCHDOG, until=done):
                 self.gate.go_on()
-        upper.join()
+            upper.result()
 
     def begin(self):
         """Everybody asks; who comes later finds it open."""

@@ -243,7 +243,7 @@ class Caller:
         return self.ask(tc.OP["lock_tree"])
 
     def migrate(self, tree):
-        """PAL MIGRATE on a CPU that nobody runs: its context is saved first."""
+        """PAL MIGRATE on a CPU that nobody runs: its context is saved before that."""
         cpus = [node.id for node in tree.of_type("cpu").values()
                 if node.current_owner == self.me and not node.node_flags & PRIMARY]
         if not cpus:

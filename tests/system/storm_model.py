@@ -19,8 +19,8 @@ MEMORY_TYPES = {tc.TYPE[name] for name in ("memory_subsystem", "memory_controlle
 # Answered when they are in non-volatile memory (shm/call.h); the owner that a migration changes
 # gets there a write later.
 DURABLE = {OP[name] for name in (
-    "create_community", "delete_community", "create_partition", "delete_partition", "set_community",
-    "assign", "deassign", "reassign", "assign_memory", "deassign_memory")}
+    "create_community", "delete_community", "create_partition", "delete_partition",
+    "set_community", "assign", "deassign", "reassign", "assign_memory", "deassign_memory")}
 
 Request = collections.namedtuple("Request", "seq op arg text partition")
 Node = collections.namedtuple("Node", "owner current flags type above")
@@ -82,13 +82,12 @@ def configuration(tree):
 
 def gave(update, request, ret):
     """Whether what the answer says is what the update made."""
+    tree, keys = update.tree, update.keys
     if request.op == OP["create_partition"]:
-        return (update.tree.partition_array[ret[0]] == ret[1]
-                and ("partition", ret[1]) in update.keys)
+        return tree.partition_array[ret[0]] == ret[1] and ("partition", ret[1]) in keys
     if request.op == OP["create_community"]:
-        return (update.tree.community_array[ret[0]] == ret[1]
-                and ("community", ret[1]) in update.keys)
-    return request.op != OP["assign_memory"] or ("memory", ret[0]) in update.keys
+        return tree.community_array[ret[0]] == ret[1] and ("community", ret[1]) in keys
+    return request.op != OP["assign_memory"] or ("memory", ret[0]) in keys
 
 
 def is_idle(tree, request):
