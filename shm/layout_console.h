@@ -82,7 +82,7 @@ struct apmp_console_state {
 	 * the box has written to NVRAM.  They differ: write it, from the tree as it is. */
 	_Atomic uint64_t permanent_level;
 	_Atomic uint64_t nvram_level;
-	_Atomic uint64_t nvram_refused; /* 1: what NVRAM held at power on does not count */
+	_Atomic uint64_t nvram_refused;		 /* 1: what NVRAM held at power on does not count */
 	_Atomic uint64_t transit[APMP_MAX_CPUS]; /* identity that executes PAL MIGRATE on the CPU */
 	_Atomic uint64_t source[APMP_MAX_CPUS];	 /* identity it comes from, until it is active */
 	_Atomic uint64_t arrival[APMP_MAX_CPUS]; /* identity that is still owed a STARTREQ for it */
