@@ -126,8 +126,8 @@ START_TEST(memory)
 		    "\"fragments\": [{\"pa\": 134217728, \"size\": 16777216},"
 		    "{\"pa\": 167772160, \"size\": 8388608}]}");
 	expect_refused("apmp memory assign 64M --to full",
-		       "apmp: assigning 64M of memory to \"full\": 64M wanted, 2560K there in one "
-		       "piece; `apmp memory list` shows what is free\n");
+		       "apmp: assigning 64M of memory to \"full\": 64M wanted, 2560K there; "
+		       "`apmp memory list` shows what is whose\n");
 	expect_text("apmp memory list",
 		    "       PA  SIZE  KIND     OWNER  CURRENT-OWNER  SBB  BASE  BOX\n"
 		    "      0x0   24M  private  alpha  beta             0  base  in\n"
