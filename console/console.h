@@ -136,7 +136,7 @@ bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
 uint64_t console_identity(const struct partition *p);
 /* An operator or a partition was answered: the box is told of the first. */
-void console_served(void *console);
+void console_served(void *ctx);
 /* Once every partition that boots at power on is a member, tells the box. */
 void console_check_on(struct console *c);
 

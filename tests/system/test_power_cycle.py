@@ -47,7 +47,10 @@ def partitions(machine):
 
 def lost_power(machine):
     """A power failure: nobody gets to write anything any more."""
-    os.kill(machine.box_pid(), signal.SIGKILL)
+    box = os.pidfd_open(machine.box_pid())
+    signal.pidfd_send_signal(box, signal.SIGKILL)
+    assert apmp.ended(box)
+    os.close(box)
     machine.until(lambda left: not left, machine.processes)
 
 

@@ -44,8 +44,8 @@ HOLDER = ("owns it or still uses it; take it from there first, with `deassign` (
     ("cpu assign 4 --to lab", 'there is no partition "lab"; `apmp status` names those that are'),
     ("memory assign 3K --to beta", 'assigning 3K of memory to "beta": address and size are '
      "multiples of 2M"),
-    ("memory assign 1T --to beta", 'assigning 1T of memory to "beta": 1T wanted, 48M there in one '
-     "piece; `apmp memory list` shows what is free"),
+    ("memory assign 1T --to beta", 'assigning 1T of memory to "beta": 1T wanted, 48M there; '
+     "`apmp memory list` shows what is whose"),
     ("memory assign 2M --to nobody", 'there is no partition "nobody"; `apmp status` names those '
      "that are"),
     ("partition create alpha", 'creating partition "alpha": there is partition "alpha" already; '

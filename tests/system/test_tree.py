@@ -251,14 +251,15 @@ def test_text(shared):
     """People see each node, indented below its parent."""
     tree = Tree(shared)
     lines = shared.apmp("tree").splitlines()
-    assert lines[0].split() == ["NODE", "OWNER", "FLAGS", "HANDLE"]
-    shown = lines[1:1 + len(tree.nodes)]
+    assert lines[0].split() == ["NODE", "SIZE", "OWNER", "CURRENT-OWNER", "FLAGS", "HANDLE"]
+    lines = [line for line in lines[1:lines.index("")] if "fragment 0x" not in line]
+    shown = lines[:len(tree.nodes)]
     assert [int(line.split()[-1], 16) for line in shown] == [n["handle"] for n in tree.nodes]
     for line, node in zip(shown, tree.nodes):
         depth, at = 0, node
         while at["handle"]:
             depth, at = depth + 1, tree.parent(at)
-        assert re.match(rf" {{{2 * depth}}}{node['type']} ", line)
+        assert re.match(rf" {{{2 * depth}}}{node['type'].replace('_', ' ')} ", line)
 
 
 def test_dot(shared):
