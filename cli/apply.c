@@ -1,8 +1,8 @@
 /*
  * `apmp apply`: does the steps of a plan.
  *
- * WHAT      Each step is one method, and whole when it is answered. The first one that is refused
- *           ends it: what was done, what was not, and why is said. What is busy or bound is waited
+ * WHAT      Each step is one method, and whole when it is answered. The first one that is refused,
+ *           and still needed, ends it: what was done, what was not, and why is said. What is busy or bound is waited
  *           for as long as --wait says: at each event of the machine, and now and then, because not
  *           all that ends has an event, the plan is made anew, for it may not be needed any more.
  *           After a step that says so the plan is made anew (plan_diff.h).
@@ -309,18 +309,51 @@ static enum ended plan_again(struct applying *a, enum ended why)
 	return ENDED_DONE;
 }
 
+/* Whether the step that was refused is not needed any more: somebody else has done it meanwhile.
+ * Otherwise the refusal stands. */
+static bool is_done_by_others(struct applying *a)
+{
+	struct varlink_reply refusal = a->refusal;
+	bool done = false;
+	char *command;
+
+	if (!a->step || is_error(refusal.error, "Storage"))
+		return false;
+	command = cli_text("%s", cli_string(a->step, "command"));
+	a->refusal = (struct varlink_reply){0};
+	if (plan_again(a, ENDED_EARLY) == ENDED_DONE) {
+		a->step = json_array_get(json_object_get(a->plan, "steps"), 0);
+		done = !a->step || strcmp(cli_string(a->step, "command"), command) != 0;
+	}
+	varlink_reply_fini(done ? &refusal : &a->refusal);
+	a->refusal = done ? (struct varlink_reply){0} : refusal;
+	free(command);
+	return done;
+}
+
+/* ENDED_DONE: there is a new plan to do. */
+static enum ended go_on(struct applying *a, enum ended why)
+{
+	if (why == ENDED_REFUSED)
+		return is_done_by_others(a) ? ENDED_DONE : ENDED_REFUSED;
+	if (why == ENDED_LOST)
+		a->settled_ms = cli_now_ms() + SETTLE_MS;
+	return plan_again(a, why);
+}
+
 static enum ended apply_all(struct applying *a)
 {
 	enum ended ended = do_steps(a);
 
-	for (int plans = 0; plans < PLANS_MAX; plans += ended != ENDED_EARLY) {
-		if (ended == ENDED_LOST)
-			a->settled_ms = cli_now_ms() + SETTLE_MS;
-		else if (ended != ENDED_AGAIN && ended != ENDED_EARLY)
+	for (int plans = 0; ended != ENDED_DONE && ended != ENDED_STOPPED && plans < PLANS_MAX;) {
+		enum ended why = ended;
+
+		ended = go_on(a, why);
+		if (ended == ENDED_REFUSED)
 			break;
-		ended = plan_again(a, ended);
 		if (ended == ENDED_DONE)
 			ended = do_steps(a);
+		plans += why != ENDED_EARLY;
 	}
 	return ended;
 }
