@@ -2,9 +2,10 @@
  * `apmp apply`: does the steps of a plan.
  *
  * WHAT      Each step is one method, and whole when it is answered. The first one that is refused,
- *           and still needed, ends it: what was done, what was not, and why is said. What is busy or bound is waited
- *           for as long as --wait says: at each event of the machine, and now and then, because not
- *           all that ends has an event, the plan is made anew, for it may not be needed any more.
+ *           and still needed, ends it: what was done, what was not, and why is said. What is busy
+ *           or bound is waited for as long as --wait says: at each event of the machine, and now
+ *           and then, because not all that ends has an event, the plan is made anew, for it may
+ *           not be needed any more.
  *           After a step that says so the plan is made anew (plan_diff.h).
  * STATES    A console that dies in the middle leaves open whether the step was done, or is still
  *           under way; so a new plan is made from what the machine is then, and that is gone on
