@@ -48,6 +48,8 @@ def test_what_is_typed_goes_to_the_chosen_port(machine, attach):
     """A number chooses, or a letter; the keys themselves go nowhere."""
     terminal = attach(machine)
     terminal.read_until(b"what is typed goes to alpha")
+    for partition in b"beta", b"gamma":  # then its port is there, too
+        terminal.read_until(partition + b": member of the sharing set")
     terminal.type(b"12345" + KEY + b"1" + b"123\x03" + KEY + b"g" + b"12" + KEY + b"x" + b"345")
     for partition, typed in ("alpha", 5), ("beta", 4), ("gamma", 5):
         machine.until(lambda now: now == typed, lambda: waiting_bytes(machine, partition))
