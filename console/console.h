@@ -115,6 +115,7 @@ struct console {
 	bool saving;	     /* the box writes NVRAM, as of saving_level */
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
+	uv_timer_t save_timer; /* data: NULL until it is first needed */
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
 	bool announced;		      /* the box was told that power on is complete */

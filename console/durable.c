@@ -10,7 +10,8 @@
  *           has, before anything else, and then sends the answers that callbacks are owed
  *           (apmp_console_partition.durable_level).  The box answers only when a later power on is
  *           sure to find the contents.
- * LIMITS    A migration changes an owner without waiting for this: it is permanent a write later.
+ * LIMITS    A migration changes an owner without waiting for this: it is permanent a write later,
+ *           which begins SAVE_MS after it, or with the power off.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +23,9 @@
 #include "console/console.h"
 #include "shm/assert.h"
 #include "shm/shared.h"
+
+/* Nobody waits: what is under way goes first, and many migrations share a write. */
+#define SAVE_MS 20
 
 /* The text in a memfd of its size.  The descriptor, or -errno. */
 static int put_in_memfd(const char *text, size_t size)
@@ -110,10 +114,18 @@ void console_save(struct console *c)
 	close(fd);
 }
 
+static void on_save_time(uv_timer_t *timer)
+{
+	console_save(timer->data);
+}
+
 void console_save_again(struct console *c)
 {
 	apmp_fetch_add(&c->state->permanent_level, 1);
-	console_save(c);
+	if (!c->save_timer.data && uv_timer_init(&c->loop, &c->save_timer) == 0)
+		c->save_timer.data = c;
+	if (!c->save_timer.data || uv_timer_start(&c->save_timer, on_save_time, SAVE_MS, 0))
+		console_save(c);
 }
 
 void console_when_durable(struct console *c, void (*then)(void *ctx, int error), void *ctx)

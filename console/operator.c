@@ -488,12 +488,20 @@ static void on_points(struct varlink_call *call, const json_t *parameters, void 
 	varlink_call_reply(call, json_pack("{s:o}", "points", points));
 }
 
-void console_power_off(struct console *c)
+/* Written or not: the operator wants it off. */
+static void off(void *ctx, int error)
 {
+	struct console *c = ctx;
 	struct apmp_box_request request = {.op = APMP_BOX_OP_OFF};
 
-	console_event(c, "machine.off", NULL, NULL);
+	(void)error; /* told when it happened */
 	box_link_post(&c->box, &request, NULL, NULL);
+}
+
+void console_power_off(struct console *c)
+{
+	console_event(c, "machine.off", NULL, NULL);
+	console_when_durable(c, off, c);
 }
 
 static void on_power_off(struct varlink_call *call, const json_t *parameters, void *ctx)
