@@ -344,12 +344,18 @@ class Storm:
             self.expect_end(request)
         for update in self.updates:
             update.seqs.discard(seq)
-            # A loan ends with the life that it was made to: the CPU is back when it is asked again.
-            ended = request.op == model.OP["migrate_cpu"] and error == -errno.EHOSTDOWN
-            if not update.seqs and not ended:
+            if not update.seqs and not self.is_back(request, error):
                 self.say(f"{request} was answered with {error}, reason {reason}; but it alone "
                          "can have made an update that was seen")
         self.updates = [update for update in self.updates if update.seqs - {ITSELF}]
+
+    def is_back(self, request, error):
+        """Whether a CPU had gone, by an update that was seen, and is its partition's again: the
+        console died before its answer, let it return (or the loan ended with the receiver), and
+        refuses what is asked again because the receiver has died."""
+        return (request.op == model.OP["migrate_cpu"] and error == -errno.EHOSTDOWN
+                and any(node.id == request.arg[0] and node.current_owner == request.partition
+                        for node in self.tree.of_type("cpu").values()))
 
     def asker(self, seq):
         """The life that this is a request of."""
