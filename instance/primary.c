@@ -128,6 +128,18 @@ static void join(struct instance *in)
 		instance_say(in, "member of the sharing set");
 }
 
+/* Who has become a member, and who is one no more. */
+static void tell_changes(struct instance *in)
+{
+	struct apmp_member_change change[2 * APMP_MAX_PARTITIONS];
+	uint32_t count = apmp_member_changes(&in->member, change);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (change[i].identity != in->env.self)
+			instance_say(in, "partition %u %s", apmp_identity_id(change[i].identity),
+				     change[i].added ? "has joined" : "is a member no more");
+}
+
 void instance_primary(struct instance *in)
 {
 	start_primary(in);
@@ -137,11 +149,13 @@ void instance_primary(struct instance *in)
 	refresh_sets(in);
 	if (in->in_community)
 		join(in);
+	tell_changes(in);
 	for (;;) {
 		/* No deadline: the clock announces again what was lost. */
 		(void)apmp_intr_wait(&in->env, in->primary, APMP_NEVER);
 		if (apmp_member_work(&in->member) == -EOWNERDEAD)
 			_exit(INSTANCE_EXIT_BUGCHECK);
+		tell_changes(in);
 		start_arrivals(in);
 		answer_request(in);
 		refresh_sets(in);

@@ -25,7 +25,8 @@
 #define APMP_CALLS(X)                                                                              \
 	X(MAP, 1,                                                                                  \
 	  "map") /* arg0 pa, arg1 size; ret0 offset in the descriptor, fd, ret1 writable */        \
-	X(SET_APMPDB_INFO, 2, "set_apmpdb_info") /* arg0 old, arg1 new: compare-and-set [0278] */  \
+	X(SET_APMPDB_INFO, 2, "set_apmpdb_info") /* arg0 old, arg1 new: compare-and-set [0278]; */ \
+	/* arg2 0: APMPDB_INFO, 1: the other range [0125] */                                       \
 	X(REMOVE_INSTANCE, 3, "remove_instance") /* arg0 identity: answered when it is fenced */   \
 	X(MIGRATE_CPU, 4, "migrate_cpu") /* arg0 CPU, arg1 partition id, arg2 loan: PAL MIGRATE */ \
 	X(REPORT, 5, "report")		 /* arg0 enum apmp_report, arg1 about; has no reply */     \
@@ -49,7 +50,9 @@
 	X(LIMITS, 18, "limits")		  /* arg0 enum apmp_limit; ret0 its value [0095] */        \
 	X(SET_ID, 19, "set_id")		  /* arg0 the ID field of one's own node [0262] */         \
 	X(LOCK_TREE, 20, "lock_tree")	  /* the caller inhibits changes by others [0085] */       \
-	X(UNLOCK_TREE, 21, "unlock_tree") /* the holder lets go */
+	X(UNLOCK_TREE, 21, "unlock_tree") /* the holder lets go */                                 \
+	X(RESET_BUSES, 22, "reset_buses") /* arg0 partition id: resets the I/O buses of one of */  \
+	/* the community that runs no instance, and clears its ID field [0263] */
 
 enum apmp_call_op {
 #define X(name, value, text) APMP_CALL_##name = value,
@@ -73,7 +76,10 @@ enum apmp_call_op {
 	X(CPU_REFUSED, 12, "cpu_refused")   /* about a CPU */                                      \
 	X(PAGE_BAD, 13, "page_bad")	    /* about a page frame of the database */               \
 	X(LEAVING, 14, "leaving")                                                                  \
-	X(JOIN_FAILED, 15, "join_failed") /* about the errno */
+	X(JOIN_FAILED, 15, "join_failed") /* about the errno */                                    \
+	X(REFORMED, 16, "reformed") /* about the incarnation of the set on the other range */      \
+	X(NAMED_LOCK_BROKEN, 17, "named_lock_broken") /* about its index in the lock table */      \
+	X(DB_ODD, 18, "db_odd") /* the database makes no sense; about enum apmp_db_fault */
 
 enum apmp_report {
 #define X(name, value, text) APMP_REPORT_##name = value,

@@ -32,6 +32,11 @@ struct apmp_env {
 	/* Maps physical memory, page aligned, readable and writable by protocol code.
 	 * 0; -EACCES not ours; -ENXIO no such memory; -ENOMEM. */
 	int (*map)(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_base);
+	/* Address space of this size without memory behind it, for map_at.  0; -ENOMEM. */
+	int (*reserve)(struct apmp_env *env, uint64_t size, void **ret_base);
+	/* As map, at this address, which lies in what was reserved or mapped before. */
+	int (*map_at)(struct apmp_env *env, uint64_t pa, uint64_t size, void *at);
+	/* Ends mappings, whole or in part, and reservations. */
 	void (*unmap)(struct apmp_env *env, void *base, uint64_t size);
 	/* A point was passed: record it; end here if the injector wants it. */
 	void (*point)(struct apmp_env *env, enum apmp_point point, uint64_t arg);

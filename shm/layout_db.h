@@ -50,6 +50,19 @@ enum apmp_node_state {
 #undef X
 };
 
+/* What may be wrong with a database that living members use [0143]. */
+#define APMP_DB_FAULTS(X)                                                                          \
+	X(HEADER, 1, "header")	 /* fingerprint, version, place or sizes are not what was made */  \
+	X(NODE, 2, "node block") /* a member's own block names somebody else */                    \
+	X(SERVICE, 3, "service") /* a service's segment makes no sense */                          \
+	X(PAGE, 4, "page")	 /* a page is marked bad, or can't be read */
+
+enum apmp_db_fault {
+#define X(name, value, text) APMP_DB_FAULT_##name = value,
+	APMP_DB_FAULTS(X)
+#undef X
+};
+
 /* Interrupt reasons of a node block [0124]. */
 #define APMP_REASON_BUGCHECK 0x1u /* you were judged dead: touch nothing, end [0143] */
 #define APMP_REASON_MEMBERS  0x2u /* the membership has changed */
@@ -85,7 +98,13 @@ struct apmp_db_header {
 	_Atomic uint64_t validate;	/* W: lock holder sets, members clear own bit.  R: all;
 					 * members that must still check every page [0143] */
 	_Atomic uint64_t service_mask;	/* W: creator under lock.  R: all; bit per service */
-	uint64_t members_fill[3];	/* W: nobody.  R: nobody */
+	_Atomic uint64_t expected; /* W: creator of a re-formed set, then lock holder clears bits.
+				    * R: members; living members of the set before that have not
+				    * come over yet: until it is 0 no named lock is granted */
+	_Atomic uint64_t reformed_of; /* W: creator under lock.  R: members; incarnation of the set
+				       * that this one replaces on the other range, 0: none */
+	_Atomic uint64_t pfn_list;    /* W: creator under lock.  R: all; [31:0] first page frame of
+				       * the PFN list, [63:32] its pages; 0: contiguous [0169] */
 	/* line 3 */
 	struct apmp_db_segment segment[APMP_DB_MAX_SERVICES]; /* W: see there.  R: see there */
 };

@@ -137,9 +137,10 @@ struct gct_binding {
 /* W: console in an update; apmpdb_info by compare-and-set [0278].  R: everyone.  [0086] [0275] */
 struct gct_community_node {
 	struct gct_node hd;
-	_Atomic uint64_t apmpdb_info; /* [31:0] first page frame, [63:32] page count; 0 none */
-	char name[APMP_NAME_SIZE];    /* ours: what the administrator called it */
-	uint64_t fill[3];	      /* zero */
+	_Atomic uint64_t apmpdb_info;  /* [31:0] first page frame, [63:32] page count; 0 none */
+	char name[APMP_NAME_SIZE];     /* ours: what the administrator called it */
+	_Atomic uint64_t apmpdb_other; /* as apmpdb_info, the other of the two ranges [0125] */
+	uint64_t fill[2];	       /* zero */
 };
 
 static_assert(sizeof(struct gct_community_node) == 128, "[0082]");
@@ -160,7 +161,9 @@ struct gct_partition_node {
 	char name[APMP_NAME_SIZE]; /* ours: what the administrator called it */
 	_Atomic uint64_t id_field; /* the ID field [0262]: set by callback, cleared at boot */
 	_Atomic uint64_t policy;   /* ours: GCT_POLICY_* */
-	uint64_t fill[4];	   /* zero */
+	_Atomic uint64_t debugged; /* ours: the incarnation that a debugger holds, whose silence
+				    * nobody suspects; 0 none.  One store, no update */
+	uint64_t fill[3];	   /* zero */
 };
 
 #define GCT_POLICY_BOOT 0x1u /* boots at power on */

@@ -49,8 +49,9 @@ struct apmp_member {
 	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
 	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* identity */
 	_Atomic uint64_t dead_mask;
-	_Atomic uint64_t judged_ns; /* W: as dead_mask, before it; when */
-	uint64_t odd_count;	    /* W: primary; times shared memory made no sense */
+	_Atomic uint64_t judged_ns;	     /* W: as dead_mask, before it; when */
+	uint64_t odd_count;		     /* W: primary; times shared memory made no sense */
+	uint64_t known[APMP_MAX_PARTITIONS]; /* W: primary; members that changes were told of */
 };
 
 /* What apmp_member_tick found for the primary to do. */
@@ -83,6 +84,19 @@ APMP_CHECK int apmp_member_tick(struct apmp_member *m);
 /* The primary's part of it, and of an interrupt: fences whom the clock judged dead, removes
  * members that are fenced, validates the database after a loss.  -EOWNERDEAD. */
 APMP_CHECK int apmp_member_work(struct apmp_member *m);
+
+/* What an instance tells the programs that run in it: another has become a member of the set, or is
+ * one no more (it left, or was removed). */
+struct apmp_member_change {
+	uint64_t identity;
+	bool added;
+};
+
+/* The changes of membership since it was last asked, ourselves included, at most one departure and
+ * one arrival for each partition, departures first.  Returns how many; none while the database
+ * makes no sense.  The primary calls it after each of the functions above. */
+uint32_t apmp_member_changes(struct apmp_member *m,
+			     struct apmp_member_change ret_changes[2 * APMP_MAX_PARTITIONS]);
 
 /* Copies the primary's CPU sets to the database for others to read [0150]; nothing when it is no
  * member. */

@@ -57,6 +57,7 @@ static const struct {
     {"fence_", APMP_PARTY_INSTANCE},
     {"recover_", APMP_PARTY_INSTANCE},
     {"validate_", APMP_PARTY_INSTANCE},
+    {"member_", APMP_PARTY_INSTANCE},
     {"migrate_", APMP_PARTY_INSTANCE},
     {"pal_", APMP_PARTY_INSTANCE},
     {"con_", APMP_PARTY_INSTANCE},

@@ -14,11 +14,16 @@ struct apmp_service {
 	uint32_t (*size)(void);
 	/* Step 710: makes the segment fit for use, whatever it holds. */
 	void (*create)(struct apmp_member *m, void *segment);
-	/* Step 808.  0, or a negative errno: the instance can't join. */
+	/* Step 808.  0, or a negative errno: the instance can't join.  Also called when a member
+	 * comes over to a re-formed set: what this instance holds by its private memory is entered
+	 * again. */
 	int (*join)(struct apmp_member *m, void *segment);
 	void (*leave)(struct apmp_member *m, void *segment);
 	/* Forgets a dead instance; may run again after it was interrupted. */
 	void (*recover)(struct apmp_member *m, void *segment, uint32_t id);
+	/* Whether what stands in the segment can be what this service writes [0143]: 0 or
+	 * -EBADMSG.  Others may be writing, the lock is held, nothing is changed. */
+	int (*validate)(struct apmp_member *m, void *segment);
 };
 
 #define APMP_SERVICES(X) X(cpu)

@@ -1,6 +1,8 @@
 /* service_cpu.c - service "cpu": a copy of each instance's CPU sets, to read only [0150, 0235]. */
 #include "shm/service_cpu.h"
 
+#include <errno.h>
+
 #include "shm/member_internal.h"
 #include "shm/service.h"
 
@@ -63,6 +65,19 @@ static void recover(struct apmp_member *m, void *segment, uint32_t id)
 	clear(slot_of(segment, id));
 }
 
+/* A slot is nobody's, or names a life of the partition that it belongs to. */
+static int validate(struct apmp_member *m, void *segment)
+{
+	(void)m;
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		uint64_t identity = apmp_load_acquire(&slot_of(segment, id)->identity);
+
+		if (identity && apmp_identity_id(identity) != id)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
 const struct apmp_service apmp_service_cpu = {
     .name = "cpu",
     .size = size,
@@ -70,6 +85,7 @@ const struct apmp_service apmp_service_cpu = {
     .join = join,
     .leave = leave,
     .recover = recover,
+    .validate = validate,
 };
 
 void apmp_member_publish_cpus(struct apmp_member *m)

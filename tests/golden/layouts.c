@@ -142,7 +142,8 @@ FIELDS(gct_community_node) = {
 	FIELD(gct_community_node, hd, struct gct_node),
 	FIELD(gct_community_node, apmpdb_info, _Atomic uint64_t),
 	ARRAY(gct_community_node, name, char, APMP_NAME_SIZE),
-	ARRAY(gct_community_node, fill, uint64_t, 3),
+	FIELD(gct_community_node, apmpdb_other, _Atomic uint64_t),
+	ARRAY(gct_community_node, fill, uint64_t, 2),
 };
 
 FIELDS(gct_partition_node) = {
@@ -158,7 +159,8 @@ FIELDS(gct_partition_node) = {
 	ARRAY(gct_partition_node, name, char, APMP_NAME_SIZE),
 	FIELD(gct_partition_node, id_field, _Atomic uint64_t),
 	FIELD(gct_partition_node, policy, _Atomic uint64_t),
-	ARRAY(gct_partition_node, fill, uint64_t, 4),
+	FIELD(gct_partition_node, debugged, _Atomic uint64_t),
+	ARRAY(gct_partition_node, fill, uint64_t, 3),
 };
 
 FIELDS(gct_cpu_node) = {
@@ -341,7 +343,9 @@ FIELDS(apmp_db_header) = {
 	FIELD(apmp_db_header, removed_count, _Atomic uint64_t),
 	FIELD(apmp_db_header, validate, _Atomic uint64_t),
 	FIELD(apmp_db_header, service_mask, _Atomic uint64_t),
-	ARRAY(apmp_db_header, members_fill, uint64_t, 3),
+	FIELD(apmp_db_header, expected, _Atomic uint64_t),
+	FIELD(apmp_db_header, reformed_of, _Atomic uint64_t),
+	FIELD(apmp_db_header, pfn_list, _Atomic uint64_t),
 	ARRAY(apmp_db_header, segment, struct apmp_db_segment, APMP_DB_MAX_SERVICES),
 };
 
