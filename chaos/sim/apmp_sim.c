@@ -29,7 +29,7 @@ static const char usage[] =
     "scheduler that a seed decides.  Each access to shared memory is a place to switch or to die.\n"
     "\n"
     "  --seed A[..B]          the run of seed A, or of all seeds from A to B (1..100)\n"
-    "  --instances N          2 to 4 (as the seed wants)\n"
+    "  --instances N          2 to 8 (as the seed wants)\n"
     "  --kill-rate X          faults in 10000 shared accesses, 0 none (2)\n"
     "  --policy random|pct    who runs next (as the seed wants)\n"
     "  --memory sc|weak       whether stores may be seen late and out of order (as the seed "
@@ -198,7 +198,7 @@ static void parse_instances(const char *text)
 	uint64_t n = number("instances", text, &rest);
 
 	if (*rest || n < 2 || n > SIM_MAX_INSTANCES)
-		refuse("instances", text, "2, 3 or 4");
+		refuse("instances", text, "2 to 8");
 	options.instances = (uint32_t)n;
 }
 

@@ -17,7 +17,6 @@
 const char *const sim_operation_names[] = {"",	   "create",  "join",	"leave",
 					   "tick", "recover", "update", "nvram"};
 
-bool sim_noting;
 uint64_t sim_exhaust_number;
 static struct {
 	uint64_t access;
@@ -49,7 +48,7 @@ void sim_operation_begin(enum sim_operation op, struct sim_instance *in)
 	self->recovered = false;
 	self->noted_from = note_count;
 	self->in_operation =
-	    sim_noting && !sim.quiet && is_victim(in) &&
+	    sim.plan.noting && !sim.quiet && is_victim(in) &&
 	    (op == sim.plan.op || (op == SIM_OP_JOIN && sim.plan.op == SIM_OP_CREATE));
 }
 
@@ -127,9 +126,9 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, uint64_t only)
 	plan->cost_ns = plan->cost_ns < 1000 ? plan->cost_ns : 500;
 	plan->kill_access = 0;
 	note_count = 0;
-	sim_noting = true;
+	plan->noting = true;
 	sim_run(plan);
-	sim_noting = false;
+	plan->noting = false;
 	if (!note_count)
 		sim_finding("operation %s did not happen", sim_operation_names[op]);
 	for (uint32_t i = 0; i < note_count; i++) {

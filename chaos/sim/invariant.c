@@ -395,9 +395,9 @@ static const char *unsettled_instance(struct sim_instance *in)
 		return "the console has not done what it was asked";
 	if (in->stalled_until_ns > sim.now_ns)
 		return "an instance still stands still";
-	if (in->life == SIM_DYING && (sim.participant[2 * in->id].state != SIM_ENDED ||
-				      sim.participant[2 * in->id + 1].state != SIM_ENDED))
-		return "a killed process still runs";
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		if (in->life == SIM_DYING && sim_thread_of(in, t)->state != SIM_ENDED)
+			return "a killed process still runs";
 	if (in->life == SIM_ALIVE && in->leaving)
 		return "an instance is leaving";
 	if (in->life == SIM_ALIVE && !in->member->joined)

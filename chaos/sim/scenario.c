@@ -220,11 +220,15 @@ void sim_begin(const struct sim_plan *plan)
 		sim.participant[i].co = stacks[i];
 		sim.participant[i].idx = i;
 		sim.participant[i].state = SIM_ENDED;
-		sim.participant[i].in = i == SIM_CONSOLE ? NULL : &sim.instance[i / 2];
+		sim.participant[i].thread = i % SIM_THREADS;
+		sim.participant[i].in =
+		    i == SIM_CONSOLE ? NULL : &sim.instance[i / SIM_THREADS];
+		sim.due_ns[i] = APMP_NEVER;
 	}
 	sim.plan = *plan;
 	sim.random.state = sim_mix(plan->seed);
 	sim.now_ns = SIM_MS; /* 0 means "never" to some */
+	sim.next_due_ns = APMP_NEVER;
 	sim.console_back_ns = APMP_NEVER;
 	scripted = false;
 	next_leave_ns = 10 * SIM_MS;

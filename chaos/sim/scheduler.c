@@ -20,78 +20,102 @@
 
 struct sim sim;
 
-static bool stalled(const struct sim_participant *p)
+/* Keeps what pick and wake_due look at in step with a participant's state. */
+static void file(struct sim_participant *p)
 {
-	return p->in && p->in->stalled_until_ns > sim.now_ns;
+	uint64_t still = p->in && p->in->stalled_until_ns > sim.now_ns ? p->in->stalled_until_ns : 0;
+	uint64_t due = APMP_NEVER, bit = UINT64_C(1) << p->idx;
+
+	sim.ready &= ~bit;
+	if (p->state == SIM_WAITING)
+		due = p->deadline_ns > still ? p->deadline_ns : still;
+	else if (p->state == SIM_READY && still)
+		due = still;
+	else if (p->state == SIM_READY)
+		sim.ready |= bit;
+	sim.due_ns[p->idx] = due;
+	if (due < sim.next_due_ns)
+		sim.next_due_ns = due;
 }
 
-/* Deadlines that have passed end their waits. */
+static void make_ready(struct sim_participant *p, bool timed_out)
+{
+	p->state = SIM_READY;
+	p->timed_out = timed_out;
+	p->key = 0;
+	p->ready_since_ns = sim.now_ns;
+	file(p);
+}
+
+void sim_stall(struct sim_instance *in, uint64_t until_ns)
+{
+	in->stalled_until_ns = until_ns;
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		file(sim_thread_of(in, t));
+}
+
+/* Deadlines that have passed end their waits; who stood still goes on. */
 static void wake_due(void)
 {
+	if (sim.now_ns < sim.next_due_ns)
+		return;
+	sim.next_due_ns = APMP_NEVER;
 	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
 		struct sim_participant *p = &sim.participant[i];
 
-		if (p->state != SIM_WAITING || p->deadline_ns > sim.now_ns || stalled(p))
+		if (sim.due_ns[i] > sim.now_ns) {
+			if (sim.due_ns[i] < sim.next_due_ns)
+				sim.next_due_ns = sim.due_ns[i];
 			continue;
-		p->state = SIM_READY;
-		p->timed_out = true;
-		p->key = 0;
-		p->ready_since_ns = sim.now_ns;
+		}
+		if (p->state == SIM_WAITING)
+			make_ready(p, true);
+		else
+			file(p);
 	}
 }
 
 static struct sim_participant *pick(void)
 {
-	struct sim_participant *ready[SIM_MAX_PARTICIPANTS], *best = NULL, *oldest = NULL;
-	uint32_t count = 0;
+	struct sim_participant *best = NULL, *oldest = NULL;
+	uint64_t nth = 0;
 
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
-		struct sim_participant *p = &sim.participant[i];
+	if (!sim.ready)
+		return NULL;
+	for (uint64_t left = sim.ready; left; left &= left - 1) {
+		struct sim_participant *p = &sim.participant[__builtin_ctzll(left)];
 
-		if (p->state != SIM_READY || stalled(p))
-			continue;
-		ready[count++] = p;
 		if (!best || p->priority > best->priority)
 			best = p;
 		if (!oldest || p->ready_since_ns < oldest->ready_since_ns)
 			oldest = p;
 	}
-	if (!count)
-		return NULL;
 	if (oldest->ready_since_ns + FAIR_NS < sim.now_ns)
 		return oldest;
-	return sim.plan.policy == SIM_POLICY_PCT ? best : ready[sim_chance(count)];
+	if (sim.plan.policy == SIM_POLICY_PCT)
+		return best;
+	nth = sim_chance((uint64_t)__builtin_popcountll(sim.ready));
+	for (uint64_t left = sim.ready;; left &= left - 1)
+		if (nth-- == 0)
+			return &sim.participant[__builtin_ctzll(left)];
 }
 
 /* When something happens by itself. */
 static uint64_t next_time(void)
 {
-	uint64_t next = sim.next_event_ns;
-
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
-		struct sim_participant *p = &sim.participant[i];
-		uint64_t at = p->state == SIM_WAITING ? p->deadline_ns : APMP_NEVER;
-
-		if (p->state == SIM_ENDED)
-			continue;
-		if (p->in && p->in->stalled_until_ns > sim.now_ns &&
-		    (p->state == SIM_READY || at < p->in->stalled_until_ns))
-			at = p->in->stalled_until_ns;
-		if (at > sim.now_ns && at < next)
-			next = at;
-	}
-	return next;
+	return sim.next_due_ns < sim.next_event_ns ? sim.next_due_ns : sim.next_event_ns;
 }
 
 /* The access number at which the running participant looks up. */
 static void set_attention(void)
 {
-	uint64_t next = next_time(), at = sim.slice_end;
+	uint64_t at = sim.slice_end, ahead = next_time() - sim.now_ns;
 
 	if (sim.next_fault < at)
 		at = sim.next_fault;
-	if (next != APMP_NEVER && sim.accesses + (next - sim.now_ns) / sim.plan.cost_ns + 1 < at)
-		at = sim.accesses + (next - sim.now_ns) / sim.plan.cost_ns + 1;
+	/* Else there is no need to divide. */
+	if (ahead < (at - sim.accesses) * sim.plan.cost_ns)
+		at = sim.accesses + ahead / sim.plan.cost_ns + 1;
 	sim.attention = at;
 }
 
@@ -141,8 +165,10 @@ void sim_schedule(void)
 		coroutine_resume(&p->co);
 		sim.current = NULL;
 	}
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
+	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
 		sim.participant[i].state = SIM_ENDED;
+		file(&sim.participant[i]);
+	}
 	reap();
 }
 
@@ -186,6 +212,7 @@ int sim_wait(uint64_t key, uint64_t deadline_ns)
 	self->key = key;
 	self->deadline_ns = deadline_ns;
 	self->timed_out = false;
+	file(self);
 	coroutine_yield();
 	return self->timed_out ? -ETIMEDOUT : 0;
 }
@@ -197,9 +224,7 @@ void sim_wake(uint64_t key, uint32_t count)
 
 		if (p->state != SIM_WAITING || p->key != key)
 			continue;
-		p->state = SIM_READY;
-		p->key = 0;
-		p->ready_since_ns = sim.now_ns;
+		make_ready(p, false);
 		count--;
 		sim_look_up_soon();
 	}
@@ -209,8 +234,7 @@ void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), v
 {
 	apmp_assert(p->state == SIM_ENDED);
 	coroutine_begin(&p->co, body, arg);
-	p->state = SIM_READY;
-	p->ready_since_ns = sim.now_ns;
+	make_ready(p, false);
 	p->priority = (1u << 20) + sim_chance(1u << 20);
 	p->linger = 0;
 	p->last_point = APMP_P_NONE;
@@ -224,6 +248,7 @@ void sim_participant_end(struct sim_participant *p)
 	if (p->state == SIM_ENDED)
 		return;
 	p->state = SIM_ENDED;
+	file(p);
 	if (p == sim.current)
 		coroutine_leave();
 	sim.reap = true;

@@ -38,11 +38,12 @@
 #include "shm/member.h"
 #include "shm/tree_write.h"
 
-#define SIM_MAX_INSTANCES    4u
-#define SIM_MAX_PARTICIPANTS (2u * SIM_MAX_INSTANCES + 1u)
-#define SIM_CONSOLE	     (2u * SIM_MAX_INSTANCES) /* its participant; instance i has 2i, 2i+1 */
-#define SIM_STORES	     8u			      /* stores that a CPU may hold back */
-#define SIM_LIVES	     256u		      /* of one partition in one run */
+#define SIM_MAX_INSTANCES    8u
+#define SIM_THREADS	     3u /* of an instance: primary, clock, one that uses named locks */
+#define SIM_MAX_PARTICIPANTS (SIM_THREADS * SIM_MAX_INSTANCES + 1u)
+#define SIM_CONSOLE	     (SIM_THREADS * SIM_MAX_INSTANCES) /* its participant */
+#define SIM_STORES	     8u	  /* stores that a CPU may hold back */
+#define SIM_LIVES	     256u /* of one partition in one run */
 
 #define SIM_RATE_ACCESSES 10000.0
 
@@ -59,12 +60,14 @@ struct sim_store {
 };
 
 enum sim_participant_state { SIM_ENDED, SIM_READY, SIM_WAITING };
+enum sim_thread { SIM_PRIMARY, SIM_CLOCK, SIM_LOCKER };
 
 struct sim_participant {
 	struct coroutine co;
 	struct sim_instance *in; /* NULL: the console */
 	uint32_t idx;
-	enum sim_participant_state state;
+	enum sim_thread thread;
+	enum sim_participant_state state; /* W: scheduler.c */
 	uint64_t key;		 /* waits for a wake of this word; 0 none */
 	uint64_t deadline_ns;	 /* or until then */
 	uint64_t ready_since_ns; /* wants to run since then */
@@ -138,6 +141,7 @@ struct sim_plan {
 	enum sim_policy policy;
 	uint64_t slice;	  /* mean accesses between two switches */
 	uint64_t cost_ns; /* of an access */
+	bool noting; /* exhaust.c counts accesses */
 	bool weak, garbage, lossy, leaves, reboots;
 	struct apmp_timing timing;
 	uint64_t chaos_ns;     /* then faults cease */
@@ -150,15 +154,21 @@ struct sim_plan {
 
 /* One run. */
 struct sim {
+	/* what each access needs */
+	struct sim_participant *current; /* NULL: the main stack */
+	uint64_t now_ns, accesses, hash;
+	uint64_t attention; /* the access at which sim_step must look up */
 	struct sim_plan plan;
 	struct sim_random random;
+	/* scheduler.c */
+	uint64_t ready;			      /* bit per participant: runs when it is picked */
+	uint64_t due_ns[SIM_MAX_PARTICIPANTS]; /* when it is ready again by itself */
+	uint64_t next_due_ns;		      /* not after any of them */
+	uint64_t switches;
+	uint64_t slice_end, next_fault; /* as access numbers */
+	uint64_t next_event_ns;		/* scenario.c wants to look */
 	struct sim_instance instance[SIM_MAX_INSTANCES];
 	struct sim_participant participant[SIM_MAX_PARTICIPANTS];
-	struct sim_participant *current; /* NULL: the main stack */
-	uint64_t now_ns, accesses, switches, hash;
-	uint64_t attention;		  /* the access at which sim_step must look up */
-	uint64_t slice_end, next_fault;	  /* as access numbers */
-	uint64_t next_event_ns;		  /* scenario.c wants to look */
 	bool quiet;			  /* no more faults */
 	bool over;			  /* the run is ending: nobody goes on */
 	bool ambush;			  /* the next to take the lock dies soon */
@@ -196,7 +206,7 @@ extern void (*sim_print_replay)(FILE *out);
 
 /* --- arena.c: memory --- */
 
-#define SIM_ARENA_SIZE	 (UINT64_C(512) << 20)
+#define SIM_ARENA_SIZE	 (UINT64_C(128) << 20)
 #define SIM_SLOT_SIZE	 (UINT64_C(512) << 10)
 #define SIM_TREE_PA	 0u
 #define SIM_LINES_PA	 SIM_SLOT_SIZE
@@ -209,22 +219,45 @@ extern void (*sim_print_replay)(FILE *out);
 
 extern unsigned char *sim_arena, *sim_physical;
 
+/* What a participant sees in a page of the arena: the key of its first byte, and these bits. */
+#define SIM_PAGE_MAPPED	  UINT64_C(1)
+#define SIM_PAGE_WRITABLE UINT64_C(2)
+#define SIM_PAGE_PRIVATE  UINT64_C(4)
+#define SIM_PAGE_RESERVED UINT64_C(8)
+
+extern uint64_t sim_page[SIM_ARENA_SIZE / APMP_PAGE_SIZE];
+extern bool sim_written[SIM_PHYSICAL / APMP_PAGE_SIZE]; /* in this run */
+
 static inline bool sim_in_arena(const volatile void *p)
 {
 	return (uintptr_t)p - (uintptr_t)sim_arena < SIM_ARENA_SIZE;
 }
 
+/* The page of an address in the arena; 0 when nothing is mapped there. */
+static inline uint64_t sim_arena_page(const volatile void *p)
+{
+	return sim_page[((uintptr_t)p - (uintptr_t)sim_arena) / APMP_PAGE_SIZE];
+}
+
+/* One name for a word whatever the address it is seen at: its physical address or private key. */
+static inline uint64_t sim_arena_key(const volatile void *p)
+{
+	return (sim_arena_page(p) & ~(uint64_t)(APMP_PAGE_SIZE - 1)) |
+	       ((uintptr_t)p & (APMP_PAGE_SIZE - 1));
+}
+
 void sim_arena_open(void);
 /* All mappings away, physical memory zero, or garbage where the database will be. */
 void sim_arena_reset(bool garbage);
-/* Maps physical memory at an address that nobody has; id is for whom. */
+/* Maps physical memory at an address that nobody has. */
 void *sim_arena_map(uint64_t pa, uint64_t size, bool writable);
 /* Zeroed memory of one life. */
 void *sim_arena_private(uint32_t id, uint64_t size);
-void sim_arena_unmap(void *base);
-/* One name for a word whatever the address it is seen at: its physical address or private key. */
-uint64_t sim_arena_key(const volatile void *p);
-bool sim_arena_is_private(const volatile void *p);
+/* Addresses for sim_arena_map_at. */
+void *sim_arena_reserve(uint64_t size);
+void sim_arena_map_at(uint64_t pa, uint64_t size, void *at);
+/* Ends what is mapped there, whole or in part. */
+void sim_arena_unmap(void *base, uint64_t size);
 /* What a finding calls it. */
 const char *sim_key_name(uint64_t key, char *buffer, size_t size);
 
@@ -244,12 +277,19 @@ void sim_step_slow(void);
 /* The current participant waits for a wake of key, or the deadline.  0 or -ETIMEDOUT. */
 int sim_wait(uint64_t key, uint64_t deadline_ns);
 void sim_wake(uint64_t key, uint32_t count);
+/* An instance stands still until then. */
+void sim_stall(struct sim_instance *in, uint64_t until_ns);
 void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), void *arg);
 /* Ends it; returns, unless it is the current one. */
 void sim_participant_end(struct sim_participant *p);
 /* Lets participants go on until sim.over. */
 void sim_schedule(void);
 void sim_look_up_soon(void);
+
+static inline struct sim_participant *sim_thread_of(struct sim_instance *in, enum sim_thread thread)
+{
+	return &sim.participant[SIM_THREADS * in->id + thread];
+}
 
 static inline uint64_t sim_chance(uint64_t n)
 {
@@ -324,7 +364,6 @@ void sim_scenario_event(void);
 void sim_operation_begin(enum sim_operation op, struct sim_instance *in);
 void sim_operation_end(void);
 void sim_operation_note(enum sim_op op);
-extern bool sim_noting;
 extern uint64_t sim_exhaust_number; /* of the kill that is under way, from 1 */
 /* Kills at every access of an operation, or only at number `only` when it is not 0. */
 void sim_exhaust(struct sim_plan *plan, enum sim_operation op, uint64_t only);
