@@ -21,15 +21,9 @@
 #include "chaos/sim/sim.h"
 #include "shm/assert.h"
 
-#define PRIVATE_WORDS ((sizeof(struct apmp_member) + 7) / 8)
-
-/* Which threads of a life have touched a word of its private memory plainly: the low half of the
- * byte read, the high half written. */
-static uint8_t plain_use[SIM_MAX_INSTANCES][PRIVATE_WORDS];
-
 void sim_access_forget(uint32_t id)
 {
-	memset(plain_use[id], 0, sizeof(plain_use[id]));
+	memset(sim.plain_use[id], 0, sizeof(sim.plain_use[id]));
 }
 
 /* --- steps --- */
@@ -176,9 +170,9 @@ static void plain_private(const volatile void *p, bool write)
 	uint64_t word = (sim_arena_key(p) - SIM_PRIVATE_KEY(id)) / 8;
 	uint8_t *use, users;
 
-	if (word >= PRIVATE_WORDS)
+	if (word >= SIM_PRIVATE_WORDS)
 		return;
-	use = &plain_use[id][word];
+	use = &sim.plain_use[id][word];
 	*use |= (uint8_t)(1u << (thread + (write ? 4 : 0)));
 	users = (*use | *use >> 4) & 0xf;
 	if (users & (users - 1) && *use >> 4) {

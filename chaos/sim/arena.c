@@ -127,9 +127,9 @@ static void reset_shared(uint64_t pa, bool garbage)
 	bool db = in_granule < APMP_DB_MAX_PAGES;
 	bool fresh = garbage && in_granule < APMP_DB_INITIAL_PAGES;
 
-	if (!sim_written[pa / APMP_PAGE_SIZE] && !fresh && (!db || has_garbage == garbage))
+	if (!sim_written[pa / APMP_PAGE_SIZE] && (!db || has_garbage == garbage))
 		return;
-	sim_written[pa / APMP_PAGE_SIZE] = false;
+	sim_written[pa / APMP_PAGE_SIZE] = fresh; /* it differs from run to run */
 	if (!garbage || !db)
 		memset(word, 0, APMP_PAGE_SIZE);
 	else if (!fresh)
@@ -139,7 +139,15 @@ static void reset_shared(uint64_t pa, bool garbage)
 			word[w] = sim_random_next(&sim.random);
 }
 
-void sim_arena_reset(bool garbage)
+/* One page of what is not shared memory. */
+static void reset_private(uint64_t pa)
+{
+	if (sim_written[pa / APMP_PAGE_SIZE])
+		memset(sim_physical + pa, 0, APMP_PAGE_SIZE);
+	sim_written[pa / APMP_PAGE_SIZE] = false;
+}
+
+static void unmap_all(void)
 {
 	for (uint32_t i = 0; i < used_count; i++) {
 		show(sim_arena + used[i] * SIM_SLOT_SIZE,
@@ -147,15 +155,108 @@ void sim_arena_reset(bool garbage)
 		used_pages[used[i]] = 0;
 	}
 	used_count = 0;
-	for (uint64_t pa = 0; pa < SIM_SHARED_PA; pa += APMP_PAGE_SIZE) {
-		if (sim_written[pa / APMP_PAGE_SIZE])
-			memset(sim_physical + pa, 0, APMP_PAGE_SIZE);
-		sim_written[pa / APMP_PAGE_SIZE] = false;
-	}
+}
+
+void sim_arena_reset(bool garbage)
+{
+	unmap_all();
+	for (uint64_t pa = 0; pa < SIM_SHARED_PA; pa += APMP_PAGE_SIZE)
+		reset_private(pa);
 	for (uint64_t pa = SIM_SHARED_PA; pa < SIM_PHYSICAL; pa += APMP_PAGE_SIZE)
 		reset_shared(pa, garbage);
 	has_garbage = garbage;
 }
+
+/* --- images --- */
+
+struct sim_arena_image {
+	bool written[SIM_PHYSICAL / APMP_PAGE_SIZE];
+	uint32_t used_pages[SLOTS], used[SLOTS], used_count;
+	uint64_t page[SLOTS / 2][SLOT_PAGES];		      /* of those that are used */
+	unsigned char physical[SIM_PHYSICAL];		      /* the pages that were written */
+	unsigned char private[SLOTS / 2 * APMP_PAGE_SIZE]; /* pages of private memory */
+};
+
+struct sim_arena_image *sim_arena_image_make(void)
+{
+	struct sim_arena_image *image = calloc(1, sizeof(*image));
+
+	apmp_assert(image);
+	return image;
+}
+
+void sim_arena_image_free(struct sim_arena_image *image)
+{
+	free(image);
+}
+
+/* Copies the private pages of the slots in use out to an image, or back. */
+static void copy_private(struct sim_arena_image *image, bool out)
+{
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < image->used_count; i++) {
+		unsigned char *slot = sim_arena + image->used[i] * SIM_SLOT_SIZE;
+		uint64_t size = (uint64_t)image->used_pages[image->used[i]] * APMP_PAGE_SIZE;
+
+		if (!(image->page[i][0] & SIM_PAGE_PRIVATE))
+			continue;
+		apmp_assert(at + size <= sizeof(image->private));
+		memcpy(out ? image->private + at : slot, out ? slot : image->private + at, size);
+		at += size;
+	}
+}
+
+void sim_arena_save(struct sim_arena_image *image)
+{
+	memcpy(image->written, sim_written, sizeof(sim_written));
+	memcpy(image->used_pages, used_pages, sizeof(used_pages));
+	memcpy(image->used, used, used_count * sizeof(used[0]));
+	image->used_count = used_count;
+	for (uint32_t i = 0; i < used_count; i++)
+		memcpy(image->page[i], &sim_page[used[i] * SLOT_PAGES],
+		       used_pages[used[i]] * sizeof(sim_page[0]));
+	for (uint64_t pa = 0; pa < SIM_PHYSICAL; pa += APMP_PAGE_SIZE)
+		if (sim_written[pa / APMP_PAGE_SIZE])
+			memcpy(image->physical + pa, sim_physical + pa, APMP_PAGE_SIZE);
+	copy_private(image, true);
+}
+
+/* A slot shows what it showed; the host may have mapped something else there since. */
+static void load_slot(const struct sim_arena_image *image, uint32_t i)
+{
+	uint32_t slot = image->used[i];
+
+	for (uint32_t p = 0; p < image->used_pages[slot]; p++) {
+		uint64_t page = image->page[i][p], pa = page & ~(uint64_t)(APMP_PAGE_SIZE - 1);
+
+		sim_page[slot * SLOT_PAGES + p] = page;
+		if (page & SIM_PAGE_MAPPED)
+			host_map(slot, p, 1, page & SIM_PAGE_PRIVATE ? ANONYMOUS : pa);
+	}
+}
+
+void sim_arena_load(struct sim_arena_image *image)
+{
+	unmap_all();
+	memcpy(used_pages, image->used_pages, sizeof(used_pages));
+	memcpy(used, image->used, image->used_count * sizeof(used[0]));
+	used_count = image->used_count;
+	for (uint32_t i = 0; i < used_count; i++)
+		load_slot(image, i);
+	for (uint64_t pa = 0; pa < SIM_PHYSICAL; pa += APMP_PAGE_SIZE) {
+		if (image->written[pa / APMP_PAGE_SIZE])
+			memcpy(sim_physical + pa, image->physical + pa, APMP_PAGE_SIZE);
+		else if (pa < SIM_SHARED_PA)
+			reset_private(pa);
+		else
+			reset_shared(pa, has_garbage);
+	}
+	memcpy(sim_written, image->written, sizeof(sim_written));
+	copy_private(image, false);
+}
+
+/* --- mappings --- */
 
 void *sim_arena_map(uint64_t pa, uint64_t size, bool writable)
 {

@@ -19,9 +19,13 @@
 void sim_fault_plan_next(void)
 {
 	sim.next_fault = APMP_NEVER;
-	if (sim.plan.kill_access > sim.accesses)
-		sim.next_fault = sim.plan.kill_access;
-	else if (!sim.quiet && sim.plan.kill_rate > 0)
+	for (uint32_t i = 0; i < SIM_CHOSEN_MAX; i++)
+		if (sim.plan.chosen[i].access > sim.accesses &&
+		    sim.plan.chosen[i].access < sim.next_fault)
+			sim.next_fault = sim.plan.chosen[i].access;
+	if (sim.next_fault != APMP_NEVER)
+		return;
+	if (!sim.quiet && sim.plan.kill_rate > 0)
 		sim.next_fault =
 		    sim.accesses + 1 +
 		    sim_chance((uint64_t)(2 * SIM_RATE_ACCESSES / sim.plan.kill_rate) + 1);
@@ -115,17 +119,36 @@ static void kill_console(void)
 	sim_participant_end(&sim.participant[SIM_CONSOLE]);
 }
 
+/* What exhaust.c wants to happen at this very access. */
+static void make_chosen(enum sim_choice what, uint32_t target)
+{
+	struct sim_instance *in = sim.current->in;
+	uint64_t others = sim.ready & ~(UINT64_C(1) << sim.current->idx);
+
+	if (what == SIM_PREEMPTION) {
+		for (; target && others; target--)
+			others &= others - 1;
+		if (others)
+			sim.target = &sim.participant[__builtin_ctzll(others)];
+		sim.chosen_done += others != 0;
+	} else if (in && in->life == SIM_ALIVE) {
+		sim.chosen_done++;
+		sim_kill(in, what == SIM_DEATH);
+	}
+}
+
 void sim_fault_due(void)
 {
 	struct sim_instance *in = sim.current->in;
-	bool chosen = sim.accesses == sim.plan.kill_access;
+	uint32_t chosen = 0;
 
-	if (!chosen && sim.current->linger)
+	while (chosen < SIM_CHOSEN_MAX && sim.plan.chosen[chosen].access != sim.accesses)
+		chosen++;
+	if (chosen == SIM_CHOSEN_MAX && sim.current->linger)
 		return;
 	sim_fault_plan_next();
-	if (chosen) {
-		if (in && in->life == SIM_ALIVE)
-			sim_kill(in, sim.plan.kill_noticed);
+	if (chosen < SIM_CHOSEN_MAX) {
+		make_chosen(sim.plan.chosen[chosen].what, sim.plan.chosen[chosen].target);
 		return;
 	}
 	if (sim.quiet)

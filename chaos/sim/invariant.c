@@ -26,8 +26,6 @@
 /* The judgement follows within so many ticks of silence, or is too late. */
 #define JUDGEMENT_TICKS 3u
 
-static unsigned char sim_tree_before[SIM_SLOT_SIZE] __attribute__((aligned(64)));
-
 bool sim_verbose, sim_trace;
 void (*sim_print_replay)(FILE *out);
 
@@ -357,13 +355,13 @@ static struct gct_root_node *tree_root(unsigned char *tree)
 void sim_check_update_begins(void)
 {
 	sim_stores_drain(sim.current);
-	memcpy(sim_tree_before, sim_physical + SIM_TREE_PA, sim.tree_size);
+	memcpy(sim.tree_before, sim_physical + SIM_TREE_PA, sim.tree_size);
 }
 
 void sim_check_repaired(bool was_open)
 {
 	struct gct_root_node *root = tree_root(sim_physical + SIM_TREE_PA);
-	struct gct_root_node *before = tree_root(sim_tree_before);
+	struct gct_root_node *before = tree_root(sim.tree_before);
 
 	sim_stores_drain(sim.current);
 	if (root->current_level != root->transient_level)
@@ -373,7 +371,7 @@ void sim_check_repaired(bool was_open)
 	/* The levels never go back. */
 	before->current_level = root->current_level;
 	before->transient_level = root->transient_level;
-	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim_tree_before, sim.tree_size) != 0)
+	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim.tree_before, sim.tree_size) != 0)
 		sim_finding("an update of the tree was open, and is not wholly taken back");
 }
 

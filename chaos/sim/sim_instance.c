@@ -115,8 +115,8 @@ static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 	sim.current->last_point = point;
 	if (point == APMP_P_tick_beat)
 		sim_check_beat(in);
-	if (point == APMP_P_recover_begin)
-		sim.current->recovered = true;
+	sim.current->recovered |= point == APMP_P_recover_begin || point == APMP_P_lock_broken;
+	sim.current->fenced |= point == APMP_P_fence_bugcheck;
 	if (sim_trace && point != APMP_P_tick_beat && point != APMP_P_tick_watch &&
 	    point != APMP_P_update_store)
 		sim_say("%s %s %#llx", in ? in->member->name : "console",
@@ -167,6 +167,8 @@ static void clock_body(void *arg)
 		sim_operation_end();
 		if (work == -EOWNERDEAD)
 			bugcheck(in);
+		if (work > 0 && work & APMP_WORK_FENCE)
+			sim_script_judged();
 		if (work > 0 || line->pending)
 			apmp_intr_send(&in->env, in->id, APMP_INTR_WORK);
 		next += tick_ns;

@@ -234,11 +234,8 @@ static void begin_run(const struct update_image *image, uint64_t seed)
 static void count_run(void)
 {
 	totals.runs++;
-	totals.accesses += sim.accesses;
-	totals.switches += sim.switches;
-	totals.virtual_ns += sim.now_ns;
 	totals.console_kills += now.deaths;
-	totals.hash = sim_mix(totals.hash ^ sim.hash);
+	totals.hash += sim_mix(sim.hash);
 	totals.failed += sim.findings != 0;
 }
 
@@ -369,7 +366,7 @@ void update_exhaust(const struct sim_plan *plan, uint64_t only)
 	now.only = only;
 	for (uint32_t r = 0; r < update_request_count; r++) {
 		sim_begin(plan);
-		sim.plan.noting = true;
+		sim.plan.noting = SIM_NOTING_FIRST;
 		exhaust(&update_requests[r]);
 	}
 	if (update_never_made()) {
