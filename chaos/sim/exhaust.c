@@ -25,7 +25,8 @@
 #include "chaos/sim/sim_update.h"
 #include "shm/assert.h"
 
-#define NOTES_MAX 65536u
+#define NOTES_MAX   65536u
+#define IMAGE_EVERY 400u /* accesses that take as long as an image */
 
 const char *const sim_operation_names[SIM_OP_COUNT] = {
     [SIM_OP_NONE] = "",
@@ -50,11 +51,13 @@ uint64_t sim_exhaust_number, sim_exhaust_second;
 struct note {
 	uint64_t access;
 	uint32_t participant;
+	uint32_t others; /* that could run instead */
 	bool store;
 };
 
 static struct note notes[NOTES_MAX];
 static uint32_t note_count;
+static uint32_t wanted_count; /* switches: notes up to the last one of an operation */
 
 bool sim_is_preemption(enum sim_operation op)
 {
@@ -84,7 +87,7 @@ static bool is_wanted(enum sim_operation op, const struct sim_instance *in)
 	case SIM_OP_JOIN_DEATH:
 		return sim.scripted && (op == SIM_OP_RECOVER || op == SIM_OP_JOIN);
 	case SIM_OP_LEAVE_SUSPICION:
-		return op == SIM_OP_RECOVER || op == SIM_OP_LEAVE;
+		return sim.judged && (op == SIM_OP_RECOVER || op == SIM_OP_LEAVE);
 	default:
 		return false;
 	}
@@ -119,7 +122,8 @@ void sim_operation_end(void)
 	struct sim_participant *self = sim.current;
 	uint32_t kept = self->noted_from;
 
-	if (sim.plan.noting && self->operation && !was_wanted(self)) {
+	if (sim.plan.noting && self->operation && !sim_is_preemption(sim.plan.op) &&
+	    !was_wanted(self)) {
 		for (uint32_t i = kept; i < note_count; i++)
 			if (notes[i].participant != self->idx)
 				notes[kept++] = notes[i];
@@ -131,27 +135,32 @@ void sim_operation_end(void)
 void sim_operation_note(enum sim_op op)
 {
 	struct sim_participant *self = sim.current;
-	bool second = sim.plan.noting == SIM_NOTING_SECOND && !sim_is_preemption(sim.plan.op);
+	bool switches = sim_is_preemption(sim.plan.op);
+	bool wanted = self->operation &&
+		      (self->is_wanted || (!switches && sim.plan.noting == SIM_NOTING_SECOND));
 
 	if (sim.plan.op == SIM_OP_UPDATE) {
 		update_note(op);
 		return;
 	}
-	if (!self->operation || !(second || self->is_wanted))
+	/* Between the first and the last of them everybody is noted for a switch. */
+	if (!wanted && !(switches && note_count && note_count < NOTES_MAX))
 		return;
-	if (note_count == 0)
-		self->noted_from = 0; /* it began before the noting */
 	apmp_assert(note_count < NOTES_MAX);
+	notes[note_count].others =
+	    (uint32_t)__builtin_popcountll(sim.ready & ~(UINT64_C(1) << self->idx));
 	notes[note_count].access = sim.accesses;
 	notes[note_count].participant = self->idx;
 	notes[note_count++].store = op != SIM_LOAD;
+	if (wanted)
+		wanted_count = note_count;
 }
 
 /* The notes are not in the image: those that go on from one begin with none. */
 static void begin_notes(int noting)
 {
 	sim.plan.noting = noting;
-	note_count = 0;
+	note_count = wanted_count = 0;
 	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
 		sim.participant[i].noted_from = 0;
 }
@@ -161,7 +170,8 @@ static void begin_notes(int noting)
 struct branch {
 	struct sim_plan plan;
 	struct sim_image *image;
-	bool kept; /* the image is of this plan, not beyond the next access */
+	bool kept; /* the image is of this plan, not beyond the next access, */
+	uint64_t at; /* but here */
 };
 
 /* The run of the plan stands still before this access.  False: it ended earlier. */
@@ -177,9 +187,10 @@ static bool reach(struct branch *b, uint64_t access)
 	}
 	if (!sim.paused)
 		return false;
-	if (coroutine_can_copy()) {
+	if (coroutine_can_copy() && (!b->kept || sim.accesses - b->at > IMAGE_EVERY)) {
 		sim_image_save(b->image);
 		b->kept = true;
+		b->at = sim.accesses;
 	}
 	return true;
 }
@@ -235,6 +246,21 @@ static bool first_wanted(void)
 			     : sim_exhaust_number % search->workers == search->worker;
 }
 
+static void lost_way(void)
+{
+	sim_finding("the run with the same beginning went another way");
+	totals.failed++;
+}
+
+static struct note *copy_notes(uint32_t count)
+{
+	struct note *copy = malloc((count + !count) * sizeof(*copy));
+
+	apmp_assert(copy);
+	memcpy(copy, notes, count * sizeof(*copy));
+	return copy;
+}
+
 /* --- deaths --- */
 
 /* Of a run that stands still before the first death: all the second ones. */
@@ -250,7 +276,7 @@ static void second_deaths(const struct note *sites, uint32_t count, enum sim_cho
 		if (!second_wanted())
 			continue;
 		if (!reach(&second, sites[j].access)) {
-			sim_finding("the run with the same first death went another way");
+			lost_way();
 			continue;
 		}
 		choose(&second, 1, what, 0);
@@ -269,7 +295,7 @@ static void kill_at(const struct note *site)
 
 	memset(first.plan.chosen, 0, sizeof(first.plan.chosen));
 	if (!reach(&first, site->access)) {
-		sim_finding("the run with the same seed went another way");
+		lost_way();
 		return;
 	}
 	choose(&first, 0, what, 0);
@@ -278,9 +304,7 @@ static void kill_at(const struct note *site)
 	count = note_count;
 	if (!search->pairs || !count)
 		return;
-	sites = malloc(count * sizeof(*sites));
-	apmp_assert(sites);
-	memcpy(sites, notes, count * sizeof(*sites));
+	sites = copy_notes(count);
 	second_deaths(sites, count, what == SIM_DEATH ? SIM_SILENT_DEATH : SIM_DEATH);
 	free(sites);
 }
@@ -298,65 +322,63 @@ static void kill_everywhere(const struct note *sites, uint32_t count)
 
 /* --- switches --- */
 
-/* Others that could run where the run stands still. */
-static uint32_t others_ready(void)
-{
-	return (uint32_t)__builtin_popcountll(sim.ready & ~(UINT64_C(1) << sim.paused->idx));
-}
-
 /* All second switches after the first one. */
-static void second_switches(uint64_t from, uint64_t to)
+static void second_switches(const struct note *sites, uint32_t count)
 {
 	second.plan = first.plan;
 	second.kept = false;
 	sim_exhaust_second = 0;
-	for (uint64_t access = from; access <= to && reach(&second, access); access++) {
-		uint32_t others = others_ready();
-
-		for (uint32_t target = 0; target < others; target++) {
+	for (uint32_t j = 0; j < count; j++)
+		for (uint32_t target = 0; target < sites[j].others; target++) {
 			sim_exhaust_second++;
 			if (!second_wanted())
 				continue;
 			memset(&second.plan.chosen[1], 0, sizeof(second.plan.chosen[1]));
-			if (!reach(&second, access))
+			if (!reach(&second, sites[j].access)) {
+				lost_way();
 				continue;
+			}
 			choose(&second, 1, SIM_PREEMPTION, target);
 			finish(&second, 2);
 			totals.pairs++;
 		}
-	}
 	sim_exhaust_second = 0;
 }
 
 static void switch_at(uint64_t access, uint32_t target)
 {
-	if (!reach(&first, access))
+	struct note *sites;
+	uint32_t count;
+
+	memset(first.plan.chosen, 0, sizeof(first.plan.chosen));
+	if (!reach(&first, access)) {
+		lost_way();
 		return;
+	}
 	choose(&first, 0, SIM_PREEMPTION, target);
 	begin_notes(SIM_NOTING_SECOND);
 	finish(&first, 1);
-	if (search->pairs && note_count)
-		second_switches(access + 1, notes[note_count - 1].access);
-	memset(first.plan.chosen, 0, sizeof(first.plan.chosen));
+	count = wanted_count;
+	sites = copy_notes(count);
+	second_switches(sites, count);
+	free(sites);
 }
 
-static void switch_everywhere(uint64_t from, uint64_t to)
+static void switch_everywhere(const struct note *sites, uint32_t count)
 {
-	for (uint64_t access = from; access <= to && reach(&first, access); access++) {
-		uint32_t others = others_ready();
-
-		for (uint32_t target = 0; target < others; target++) {
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t target = 0; target < sites[i].others; target++) {
 			sim_exhaust_number++;
 			if (first_wanted())
-				switch_at(access, target);
+				switch_at(sites[i].access, target);
 		}
-	}
 }
 
 /* --- an operation --- */
 
 static void exhaust(void)
 {
+	bool switches = sim_is_preemption(first.plan.op);
 	struct note *sites;
 	uint32_t count;
 
@@ -366,21 +388,19 @@ static void exhaust(void)
 		second.image = sim_image_make();
 	}
 	first.plan.noting = SIM_NOTING_FIRST;
-	note_count = 0;
+	note_count = wanted_count = 0;
 	sim_run(&first.plan);
 	first.plan.noting = SIM_NOTING_NOT;
-	count = note_count;
+	count = switches ? wanted_count : note_count;
 	if (!count) {
 		sim_finding("operation %s did not happen", sim_operation_names[first.plan.op]);
 		totals.failed++;
 		return;
 	}
-	sites = malloc(count * sizeof(*sites));
-	apmp_assert(sites);
-	memcpy(sites, notes, count * sizeof(*sites));
+	sites = copy_notes(count);
 	sim_exhaust_number = 0;
-	if (sim_is_preemption(first.plan.op))
-		switch_everywhere(sites[0].access, sites[count - 1].access);
+	if (switches)
+		switch_everywhere(sites, count);
 	else
 		kill_everywhere(sites, count);
 	free(sites);

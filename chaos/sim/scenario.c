@@ -120,6 +120,7 @@ void sim_script_operation(enum sim_operation op, struct sim_instance *in)
 
 void sim_script_judged(void)
 {
+	sim.judged = true;
 	/* He wakes when it is too late, and leaves. */
 	if (sim.plan.op == SIM_OP_LEAVE_SUSPICION && sim.instance[1].life == SIM_ALIVE)
 		sim_stall(&sim.instance[1], sim.now_ns);

@@ -215,6 +215,7 @@ struct sim {
 	/* scenario.c */
 	int phase;
 	uint64_t phase_end_ns, still_since_ns, next_leave_ns;
+	bool judged;   /* of an operation: somebody was taken for dead */
 	bool scripted; /* the scenario of an operation has done its one thing */
 	/* access.c: which threads of a life have touched a word of its private memory plainly: the
 	 * low half of the byte read, the high half written */
