@@ -301,16 +301,16 @@ void sim_arena_map_at(uint64_t pa, uint64_t size, void *at)
 	show(at, size, pa | SIM_PAGE_MAPPED | SIM_PAGE_WRITABLE);
 }
 
-/* A slot is free again when all of it that was taken is unmapped. */
 void sim_arena_unmap(void *base, uint64_t size)
 {
 	uint32_t slot = (uint32_t)((uint64_t)((unsigned char *)base - sim_arena) / SIM_SLOT_SIZE);
 
 	apmp_assert(sim_in_arena(base) && used_pages[slot]);
+	if ((size + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE != used_pages[slot]) {
+		show(base, size, SIM_PAGE_RESERVED); /* a part: its addresses stay the slot's */
+		return;
+	}
 	show(base, size, 0);
-	for (uint32_t p = 0; p < used_pages[slot]; p++)
-		if (sim_page[slot * SLOT_PAGES + p])
-			return;
 	used_pages[slot] = 0;
 	for (uint32_t i = 0; i < used_count; i++) {
 		if (used[i] != slot)
