@@ -18,6 +18,7 @@
 
 #include "chaos/sim/sim.h"
 #include "shm/ring.h"
+#include "shm/service.h"
 
 #define WAITERS	    UINT64_C(0x8000) /* shm/db_lock.c */
 #define PRINTED_MAX 20u
@@ -72,8 +73,7 @@ static const char *name_of(const struct sim_instance *in)
 	return in->member ? in->member->name : "an instance";
 }
 
-/* The partition's life that an identity names, unless it is fenced or was never there. */
-static struct sim_instance *living(uint64_t identity)
+struct sim_instance *sim_living(uint64_t identity)
 {
 	uint32_t id = apmp_identity_id(identity);
 	struct sim_instance *in = id < sim.plan.instances ? &sim.instance[id] : NULL;
@@ -102,9 +102,30 @@ static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 	}
 }
 
+static void *segment_of(enum apmp_service_idx service)
+{
+	return (unsigned char *)sim_db() + sim_db()->header.segment[service].off;
+}
+
+/* The service in whose segment a byte of the database lies, and where there; false: in none. */
+static bool service_at(uint64_t off, enum apmp_service_idx *ret_service, uint64_t *ret_off)
+{
+	for (enum apmp_service_idx s = 0; s < APMP_SERVICE_COUNT; s++) {
+		const struct apmp_db_segment *segment = &sim_db()->header.segment[s];
+
+		if (off < segment->off || off - segment->off >= segment->size)
+			continue;
+		*ret_service = s;
+		*ret_off = off - segment->off;
+		return true;
+	}
+	return false;
+}
+
 static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 {
 	bool holds = sim.lock_holder == in->identity;
+	enum apmp_service_idx service = APMP_SERVICE_COUNT;
 	uint64_t node = off - sizeof(struct apmp_db_header);
 
 	if (off == offsetof(struct apmp_db_header, lock))
@@ -116,8 +137,11 @@ static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 	if (off < sizeof(struct apmp_db))
 		return node_rule(node % sizeof(struct apmp_db_node),
 				 node / sizeof(struct apmp_db_node) == in->id, holds, op);
-	off -= (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
-	return holds || off / sizeof(struct apmp_db_cpu_sets) == in->id;
+	if (holds)
+		return true;
+	if (service_at(off, &service, &off) && service == APMP_SERVICE_lock)
+		return sim_locks_allowed(in, segment_of(APMP_SERVICE_lock), off, op);
+	return service == APMP_SERVICE_cpu && off / sizeof(struct apmp_db_cpu_sets) == in->id;
 }
 
 static bool is_host_pointer(uint32_t size, uint64_t value)
@@ -129,10 +153,11 @@ static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value
 {
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING) {
 		sim.creating = in->identity;
+		sim_locks_created(false);
 		for (uint32_t id = 0; id < sim.plan.instances; id++) {
 			struct sim_instance *other = &sim.instance[id];
 
-			if (living(other->identity) && !other->start && other->member->joined)
+			if (sim_living(other->identity) && !other->start && other->member->joined)
 				sim_finding("%s creates a set, but %s is a living member",
 					    name_of(in), name_of(other));
 		}
@@ -178,12 +203,10 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 		check_creation(in, off, value);
 }
 
-/* The identity in a partition's slot of service "cpu"; its segment is the first. */
+/* The identity in a partition's slot of service "cpu". */
 static uint64_t service_identity(uint32_t id)
 {
-	const struct apmp_db_cpu_sets *slot =
-	    (const void *)((const unsigned char *)sim_db() +
-			   (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
+	const struct apmp_db_cpu_sets *slot = segment_of(APMP_SERVICE_cpu);
 
 	return slot[id].identity;
 }
@@ -229,7 +252,7 @@ static void check_lock(struct sim_instance *in, uint64_t old, uint64_t value)
 			sim_finding("%s releases the lock of %#llx", name_of(in),
 				    (unsigned long long)old);
 		check_released(in);
-	} else if (value != in->identity || living(old)) {
+	} else if (value != in->identity || sim_living(old)) {
 		sim_finding("%s puts %#llx into the lock that %#llx holds, who lives", name_of(in),
 			    (unsigned long long)value, (unsigned long long)old);
 	}
@@ -259,7 +282,7 @@ void sim_check_beat(struct sim_instance *in)
 static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t value)
 {
 	struct apmp_db_node *node = &sim_db()->node[off / sizeof(*node)];
-	struct sim_instance *in = living(node->bugcheck_of);
+	struct sim_instance *in = sim_living(node->bugcheck_of);
 
 	if (!in)
 		return;
@@ -279,19 +302,23 @@ static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t valu
 void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA;
+	uint64_t off = key - SIM_SHARED_PA, segment_off;
+	enum apmp_service_idx service;
 
-	if (!in || key < SIM_SHARED_PA)
+	if (!in || key < SIM_SHARED_PA || key >= SIM_PHYSICAL)
 		return;
 	if (off == offsetof(struct apmp_db_header, lock))
 		check_lock(in, old, value);
+	if (off >= sizeof(struct apmp_db) && service_at(off, &service, &segment_off) &&
+	    service == APMP_SERVICE_lock)
+		sim_locks_rmw(in, segment_of(service), segment_off, old, value);
 	if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
 		check_judgement(in, off - sizeof(struct apmp_db_header), value);
 	if (off != offsetof(struct apmp_db_header, members))
 		return;
 	for (uint64_t gone = old & ~value; gone; gone &= gone - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(gone);
-		struct sim_instance *lost = living(sim_db()->node[id].identity);
+		struct sim_instance *lost = sim_living(sim_db()->node[id].identity);
 
 		if (lost && lost != in)
 			sim_finding("%s takes %s out of the members, who lives", name_of(in),
@@ -338,7 +365,7 @@ void sim_check_report(struct sim_instance *by, uint32_t report, uint64_t about)
 	if (id >= sim.plan.instances || incarnation >= SIM_LIVES)
 		sim_finding("%s reports the removal of %#llx, who never was", name_of(by),
 			    (unsigned long long)about);
-	else if (living(about))
+	else if (sim_living(about))
 		sim_finding("%s reports the removal of %#llx, who lives", name_of(by),
 			    (unsigned long long)about);
 	else
@@ -400,6 +427,10 @@ static const char *unsettled_instance(struct sim_instance *in)
 		return "an instance is leaving";
 	if (in->life == SIM_ALIVE && !in->member->joined)
 		return "an instance that lives is not a member";
+	if (in->life == SIM_ALIVE && in->acquires)
+		return "a thread waits for a named lock";
+	if (in->life == SIM_ALIVE && sim.plan.locks && !sim_locks_rest(in))
+		return "a thread has not got the named locks that nobody holds";
 	return NULL;
 }
 
