@@ -3,13 +3,13 @@
  *
  * WHAT      Decides under the database lock whether a functioning system is there [0132-0134]:
  *           a header of ours with the last ID that the community gave out, a state other than
- *           "initializing", and at least one member that the tree says is alive.  "In transition" can't be seen with the lock held: whoever moved
- *           the state is dead then, and is recovered before the decision.
+ *           "initializing", and at least one member that the tree says is alive.  Where there is
+ *           none, and yet others live who have that ID by the tree, the database is spoilt: the
+ *           set is re-formed (member_reform.c).  "In transition" can't be seen with the lock held:
+ *           whoever moved the state is dead then, and is recovered before the decision.
  * STATES    not mapped -> mapped (Fig. 6) -> locked -> has the ID -> member -> left, unmapped.
  * WRITERS   The ID field of our partition node [0262-0265] is set and cleared by callback with the
  *           lock held: who lives and has the ID of a set is in its mask, or holds its lock.
- *           Where there is none, and yet others live who have that ID by the tree, the database is
- *           spoilt: the set is re-formed (member_reform.c).
  * LIMITS    Builds that differ are refused before, at the HWRPB.
  * CRASHES   See member_create.c, member_join.c.  While leaving: leave_begin, leave_services a dead
  *           member; leave_mask, leave_ring a ring that is rebuilt; leave_end nothing.

@@ -99,11 +99,15 @@ uint64_t apmp__db_identified(const struct apmp_member *m, bool living)
 	struct apmp_tree_partition p;
 	uint64_t mask = 0;
 
-	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
-		if (id != m->id && apmp_tree_id_field(m->tree, id) &&
-		    (apmp_tree_present(m->tree, id) != 0) == living &&
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		bool lives = apmp_tree_present(m->tree, id) != 0;
+
+		/* A boot clears the ID before the new life begins. */
+		atomic_thread_fence(memory_order_acquire);
+		if (id != m->id && lives == living && apmp_tree_id_field(m->tree, id) &&
 		    apmp_tree_partition(m->tree, id, &p) == 0 && p.community == m->community)
 			mask |= UINT64_C(1) << id;
+	}
 	return mask;
 }
 

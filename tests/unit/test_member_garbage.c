@@ -1,7 +1,7 @@
 /*
  * test_member_garbage.c - the database's memory may hold anything when somebody arrives, and
- * somebody may write into it later.  Nobody crashes, and the set is made or goes on, also elsewhere:
- * test_member_reform.c.
+ * somebody may write into it later.  Nobody crashes, and the set is made or goes on, also in
+ * another place: test_member_reform.c.
  */
 #include <errno.h>
 #include <string.h>
