@@ -180,7 +180,7 @@ PARTITION = ('  - {{name: p{0}, community: lab, cpus: [{0}], memory: 8M, buses: 
 
 def heartbeat(context):
     """Nothing happens but heartbeats; both sides run at the same time."""
-    for count in (2, 8):
+    for count in (2, 8, 32, 64):
         bench = context.bench(f"heartbeat-{count}", "us/s",
                               f"CPU time of an idle instance, one of {count}, in a second",
                               "a process that wakes up as often and increments a word")
