@@ -183,12 +183,21 @@ def heartbeat(context):
             idle_machine(context, stack, count, cpu, memory, boot)
         per_partition[count] = [statistics.median(bench.ours) for bench in (cpu, memory, boot)]
         if per_partition[count][0] > CPU_MOST:
-            context.failures.append(f"heartbeat-{count}: an idle instance uses "
-                                    f"{per_partition[count][0] / 1e4:.2f} % of a CPU, more than 1 %")
+            too_much(context, count, per_partition[count][0], statistics.median(cpu.peers))
     least, most = per_partition[2], per_partition[64]
     context.note("64 partitions, each compared with one of 2: " + ", ".join(
         f"{most[i] / least[i]:.2f} of its {what}"
         for i, what in enumerate(("CPU time", "memory", "time to boot"))))
+
+
+def too_much(context, count, ours, peers):
+    """More than the bound: our fault, unless the least that wakes up as often needs it as well."""
+    said = (f"heartbeat-{count}: an idle instance uses {ours / 1e4:.2f} % of a CPU, and "
+            f"{CPU_MOST / 1e4:.0f} % is the most; its peer uses {peers / 1e4:.2f} %")
+    if ours > 1.25 * peers:
+        context.failures.append(said)
+    else:
+        context.note(said)
 
 
 def idle_machine(context, stack, count, cpu, memory, boot):
