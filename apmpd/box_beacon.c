@@ -123,6 +123,7 @@ static void clock_changed(struct apmp_box *box, uint32_t id)
 	if (apmp_exiting_task(partition->pid, partition->pid)) {
 		partition->ending = true;
 		apmp__console_tell_ending(box, id);
+		apmp_exiting_give_way(partition->pid);
 	} else if (beacon.state == APMP_BEACON_LIT && beacon.thread == (uint32_t)partition->pid &&
 		   !place->seen) {
 		arm(&box->beacons, id, APMP_BEACON_CLOCK, beacon.word);

@@ -14,6 +14,7 @@
  */
 #include "apmpd/box_internal.h"
 
+#include "apmpd/exiting.h"
 #include "apmpd/process_list.h"
 
 #include <errno.h>
@@ -83,6 +84,20 @@ static void tell(struct apmp_box *box, uint32_t id, enum apmp_box_event_op op, i
 	apmp__console_tell(box, &event);
 }
 
+/* Tells once that no user code runs any more.  Returns whether that is so. */
+static bool look_fenced(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+
+	if (end->fenced || !apmp__partition_fenced(box, id))
+		return end->fenced;
+	end->fenced = true;
+	tell(box, id, APMP_BOX_FENCED, 0);
+	if (box->partitions[id].pid)
+		apmp_exiting_give_way(box->partitions[id].pid);
+	return true;
+}
+
 /* When to look again if nothing is reaped before. */
 static unsigned next_wait_ms(struct apmp_box *box, uint32_t id)
 {
@@ -92,36 +107,41 @@ static unsigned next_wait_ms(struct apmp_box *box, uint32_t id)
 		return STRANGER_MS;
 	if (apmp__beacons_await(box, id)) {
 		end->straggler_ms = 0;
-		return STRAGGLER_MAX_MS; /* if its owner wrote it, it never goes out */
+		return STRAGGLER_MAX_MS; /* one that its owner wrote may never go out */
 	}
-	/* Programs, and what else has no beacon. */
+	/* All are out: it is fenced, or what is left has none, such as programs. */
+	if (look_fenced(box, id))
+		return STRANGER_MS;
 	end->straggler_ms =
 	    end->straggler_ms < STRAGGLER_MAX_MS / 2 ? 2 * end->straggler_ms + 1 : STRAGGLER_MAX_MS;
 	return end->straggler_ms;
 }
 
-static void look(struct apmp_box *box, uint32_t id)
+static void tell_pending(struct apmp_box *box, uint32_t id, int left)
 {
 	struct apmp_partition *partition = &box->partitions[id];
-	struct apmp_kill *end = &partition->kill;
-	int left = round_of(box, id);
 
+	partition->kill.told = true;
+	apmp_log_line(&box->log, "partition \"%s\": %d processes do not end by SIGKILL",
+		      partition->name, left);
+	tell(box, id, APMP_BOX_PENDING, left);
+}
+
+static void look(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+	int left;
+
+	(void)look_fenced(box, id); /* first: survivors wait for it */
+	left = round_of(box, id);
 	if (left <= 0) {
 		done(box, id, left, apmp_cpuset_error(box->cpuset));
 		return;
 	}
-	if (!end->fenced && apmp__partition_fenced(box, id)) {
-		end->fenced = true;
-		tell(box, id, APMP_BOX_FENCED, left);
-	}
 	end->wait_ms = next_wait_ms(box, id);
-	if (!end->lethal || end->fenced || end->told ||
-	    uv_now(&box->loop) - end->since_ms < PENDING_MS)
-		return;
-	end->told = true;
-	apmp_log_line(&box->log, "partition \"%s\": %d processes do not end by SIGKILL",
-		      partition->name, left);
-	tell(box, id, APMP_BOX_PENDING, left);
+	if (end->lethal && !end->fenced && !end->told &&
+	    uv_now(&box->loop) - end->since_ms >= PENDING_MS)
+		tell_pending(box, id, left);
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -20,9 +20,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define FLAG_EXITING 0x4u /* PF_EXITING, the same since Linux 1.0; shown in field 9 of stat */
@@ -123,4 +125,17 @@ int apmp_exiting_process(pid_t pid)
 			return 1;
 	}
 	return error == -ENOENT || error == -ESRCH ? -ESRCH : 0;
+}
+
+void apmp_exiting_give_way(pid_t pid)
+{
+	static const struct sched_param none = {0};
+	static struct tasks tasks; /* as above */
+
+	if (list_tasks(pid, &tasks))
+		return;
+	for (unsigned i = 0; i < tasks.count; i++) {
+		(void)sched_setscheduler(tasks.tid[i], SCHED_OTHER, &none);
+		(void)setpriority(PRIO_PROCESS, (id_t)tasks.tid[i], 19);
+	}
 }

@@ -557,9 +557,9 @@ void console_ending(struct partition *p, uint64_t incarnation)
 
 	if (!is_life(p, incarnation) || p->fencing || (!c->notice_exit && !announced))
 		return;
+	console_fence(p, FENCE_EXITED); /* before it is told: survivors wait */
 	if (!announced)
 		console_event(c, "instance.suspected", p, "{s:s}", "by", "box");
-	console_fence(p, FENCE_EXITED);
 }
 
 void console_fenced(struct partition *p, uint64_t incarnation)
