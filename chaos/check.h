@@ -61,8 +61,9 @@ struct check {
 	char community_name[APMP_MAX_PARTITIONS][APMP_NAME_SIZE];
 	/* Communities whose database is in somebody's hands: its findings say nothing yet. */
 	uint64_t unsettled;
-	uint32_t at;	/* the community whose database is looked at; CHECK_ANYWHERE */
-	uint64_t stamp; /* of what is looked at */
+	uint64_t members; /* of it that live and are of it */
+	uint32_t at;	  /* the community whose database is looked at; CHECK_ANYWHERE */
+	uint64_t stamp;	  /* of what is looked at */
 	struct findings *findings;
 	unsigned char *claimed; /* units of the pool that belong to something */
 	struct image_db db;
@@ -112,7 +113,7 @@ void check_tree(struct check *c);
 void check_memory(struct check *c);
 void check_cpus(struct check *c);
 void check_database(struct check *c, uint32_t community);
-void check_services(struct check *c, uint32_t community);
+void check_services(struct check *c);
 void check_order(struct check *c);
 
 /* ---- check_live.c ---- */

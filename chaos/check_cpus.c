@@ -88,9 +88,9 @@ static void check_slot(struct check *c, uint32_t id, uint64_t life, const struct
 		found(c, CHECK_cpu_available, "CPU %u is %savailable to \"%s\", and runs in %s",
 		      cpu, available ? "" : "not ", c->partition_name[id],
 		      check_owner(c, n ? (int32_t)n->hd.current_owner : 0).text);
-	else if (here && slot->state == HWRPB_CPU_ACTIVE && line && line->runner != life)
+	else if (here && slot->state == HWRPB_CPU_ACTIVE && (!line || line->runner != life))
 		found(c, CHECK_cpu_active, "CPU %u is active in \"%s\" and executes %s", cpu,
-		      c->partition_name[id], check_life(c, line->runner).text);
+		      c->partition_name[id], check_life(c, line ? line->runner : 0).text);
 	c->stamp = 0;
 }
 

@@ -100,13 +100,16 @@ static bool header_holds(struct check *c, const struct apmp_db_header *h)
 	return false;
 }
 
-static void check_pages(struct check *c)
+/* False: what lies in them can't be looked at. */
+static bool pages_hold(struct check *c)
 {
 	const struct image_db *db = &c->db;
 
-	if (db->list_odd)
+	if (db->list_odd) {
 		found(c, CHECK_db_pages, "the PFN list of \"%s\" is none", name(c));
-	for (uint32_t i = 0; i < db->page_count && !db->list_odd; i++) {
+		return false;
+	}
+	for (uint32_t i = 0; i < db->page_count; i++) {
 		uint64_t pa = db->pfn[i] * APMP_PAGE_SIZE;
 		bool twice = false;
 
@@ -119,9 +122,10 @@ static void check_pages(struct check *c)
 			      twice		      ? "as another one"
 			      : check_bad_page(c, pa) ? "which is marked bad"
 						      : "where it shares none");
-			return;
+			return false;
 		}
 	}
+	return true;
 }
 
 static void check_state(struct check *c, const struct apmp_db_header *h)
@@ -236,7 +240,7 @@ static void check_ring(struct check *c, const struct apmp_db *db, uint64_t membe
 
 static void check_members(struct check *c, const struct apmp_db *db, uint64_t alive)
 {
-	uint64_t members = true_members(c, db, alive);
+	uint64_t members = c->members = true_members(c, db, alive);
 
 	for (uint64_t left = members; left; left &= left - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(left);
@@ -267,8 +271,8 @@ void check_database(struct check *c, uint32_t community)
 	}
 	if (!at_rest(c, &db->header) || !header_holds(c, &db->header))
 		return;
-	check_pages(c);
 	check_state(c, &db->header);
 	check_members(c, db, alive);
-	check_services(c, community);
+	if (pages_hold(c))
+		check_services(c);
 }

@@ -68,11 +68,11 @@ static void check_cpu_sets(struct check *c)
 
 	for (uint32_t id = 0; sets && id < APMP_MAX_PARTITIONS; id++) {
 		const struct apmp_db_cpu_sets *own = &sets[id];
-		bool member = db->header.members >> id & 1;
+		bool member = c->members >> id & 1;
 		uint64_t life = check_initialized(c, id);
 		const struct hwrpb *h = check_hwrpb(c, id);
 
-		if (member && !life) /* told already, and not yet forgotten */
+		if (!member && db->header.members >> id & 1) /* told already, not yet removed */
 			continue;
 		if (own->identity != (member ? life : 0))
 			found(c, CHECK_db_cpus, "those of number %u in \"%s\" are of %s", id,
@@ -155,9 +155,8 @@ static void check_locks(struct check *c)
 		check_lock(c, locks, i);
 }
 
-void check_services(struct check *c, uint32_t community)
+void check_services(struct check *c)
 {
-	(void)community;
 	if (!segments_hold(c))
 		return;
 	check_cpu_sets(c);
