@@ -341,16 +341,17 @@ int check_dump(const char *file, bool json)
 	struct watch *w = calloc(1, sizeof(*w));
 	json_error_t error;
 	json_t *document = json_load_file(file, 0, &error);
-	const char *why = document ? "out of memory" : error.text;
+	const char *why = "out of memory";
 	int code = 1, count = -ENOMEM;
 
 	if (document && w && images)
 		count = image_undocument(document, images, CHECK_DUMP_MAX, &why);
-	if (count > 0 && watch_dump(w, images, (uint32_t)count) == 0)
-		code = conclude(w, json);
+	if (!document)
+		fprintf(stderr, "apmp: %s can't be read: %s\n", file, error.text);
+	else if (count < 0 || watch_dump(w, images, (uint32_t)count))
+		fprintf(stderr, "apmp: %s is no dump of a machine: %s\n", file, why);
 	else
-		fprintf(stderr, "apmp: %s is no dump of a machine: %s\n", file,
-			count == -EBADMSG || !document ? why : "out of memory");
+		code = conclude(w, json);
 	json_decref(document);
 	watch_free(w);
 	free(images);

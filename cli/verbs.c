@@ -43,6 +43,10 @@ const struct cli_command cli_commands[] = {
 	  {"since", "N", "from event number N on"}}, cli_events},
 	{"trace", "[PARTY...]", "the flight recorders, merged by time",
 	 "apmp trace alpha beta", 0, CLI_REST, 0, {{0}}, cli_trace},
+	{"db show", "[COMMUNITY]", "the database of a sharing set, as it stands in its memory",
+	 "apmp db show lab", 0, 1, 0, {{0}}, cli_db_show},
+	{"lock list", "[COMMUNITY]", "the named locks of sharing sets: holder, rank, who broke it",
+	 "apmp lock list --json | jq '.[].holder'", 0, 1, 0, {{0}}, cli_lock_list},
 
 	{.about = "the machine as a file says"},
 	{"plan", "FILE", "the steps that make the machine what FILE says",
