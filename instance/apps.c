@@ -54,18 +54,6 @@ static void await(struct apps *apps, const struct app *app, uint32_t events)
 		    (uint64_t)app->life << 32 | index_of(apps, app));
 }
 
-int app_send(struct app *app, const void *message, size_t size)
-{
-	ssize_t n;
-
-	do
-		n = send(app->sock, message, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	if (n >= 0)
-		return 0;
-	return errno == EAGAIN || errno == ENOBUFS ? -EAGAIN : -EPIPE;
-}
-
 void app_drop(struct instance *in, struct app *app)
 {
 	if (app->kind == APP_LOCKS)

@@ -69,12 +69,13 @@ __attribute__((warn_unused_result)) int instance_apps_start(struct instance *in)
 /* Hands over changes of membership; never waits.  The primary alone calls it. */
 void instance_apps_members(struct instance *in, const struct apmp_member_change *changes,
 			   uint32_t count);
-/* Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there any more. */
-__attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
 /* Ends a connection. */
 void app_drop(struct instance *in, struct app *app);
 /* Whether its requests are read. */
 void app_pause(struct instance *in, struct app *app, bool pause);
+
+/* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there any more. */
+__attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
 
 /* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring
  * once more. */

@@ -98,8 +98,8 @@ const char *apmp_app_locks_sentence(const struct apmp_app_locks *locks);
  * of a sharing set. */
 APMP_APP_CHECK int apmp_app_lock_open(struct apmp_app_locks *locks, const char *name, uint32_t rank,
 				      uint32_t *ret_lock);
-/* Closes it.  A lock that nobody has open any more is forgotten, with what it knew of its data.
- * -EBUSY: it is held; -ESTALE: it is not open. */
+/* Closes it.  That a lock is BROKEN is remembered also when nobody has it open any more, as long as
+ * its place is not needed for another.  -EBUSY: it is held; -ESTALE: it is not open. */
 APMP_APP_CHECK int apmp_app_lock_close(struct apmp_app_locks *locks, uint32_t lock);
 
 /* Takes it.  0; APMP_APP_BROKEN: it is held too, but what it protects may be half done.

@@ -64,8 +64,8 @@ enum apmp_box_object {
  * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
  * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
  *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, the PORT's slave as
- *           stdin, stdout and stderr, and a new socket for programs -> arg0 pid, arg1 uid.  -EEXIST it has a process;
- *           -errno.
+ *           stdin, stdout and stderr, and a new socket for programs -> arg0 pid, arg1 uid.
+ *           -EEXIST it has a process; -errno.
  * KILL      id: SIGKILL to every process of it, again until none is left; answered when all are
  *           reaped.  arg0 1: only wait, don't kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
