@@ -59,10 +59,9 @@ struct apmp_db_lock {
 	_Atomic uint64_t broken_count;	 /* W: holder.  R: tools; times a holder was lost */
 	uint64_t word_fill[4];		 /* W: nobody.  R: nobody */
 	/* line 1: what it is; all but openers stands while somebody has it open */
-	_Atomic uint64_t
-	    openers; /* W: opener sets its bit under the table lock, clears it; recoverer
-				   * clears.  R: all; bit per partition id that has it open, 0: the
-				   * slot is free, its name and broken_by a memory of the last use */
+	/* Bit per partition id that has it open; 0: the slot is free, name and broken_by a memory.
+	 * W: opener sets its bit under the table lock, clears it; recoverer clears.  R: all. */
+	_Atomic uint64_t openers;
 	_Atomic uint64_t contended_count; /* W: who has to wait, +1.  R: tools */
 	_Atomic uint32_t rank;	   /* W: first opener, before its bit.  R: members; from 1 [0177] */
 	uint32_t rank_fill;	   /* W: nobody.  R: nobody */

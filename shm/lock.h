@@ -40,14 +40,17 @@ struct apmp_locker {
 	uint32_t held_count;		 /* W: it, when inside; and below */
 	uint32_t held[APMP_LOCKER_HELD]; /* numbers of locks, in the order of their ranks */
 	uint32_t lost;			 /* W: primary, with all kept out; bit for each in held */
+	uint32_t broken;		 /* bit for each in held: was BROKEN, not declared good */
 	uint32_t in_the_way; /* W: it; number of the lock that the last -EDEADLK was for */
 };
 
 /* The private part of service "lock" in one instance, in memory of the caller's. */
 struct apmp_locks {
-	/* Where the segment is; see lock_gate.c.  W: primary. */
-	_Atomic(struct apmp_db_locks *) table;
-	_Atomic uint32_t gate;	    /* rises when table has changed; who is kept out waits on it */
+	/* lock_gate.c.  W: primary. */
+	_Atomic(struct apmp_db_locks *) table; /* the segment, while locks are granted */
+	struct apmp_db_locks *segment;	       /* the segment, while it is mapped */
+	_Atomic uint32_t state;
+	_Atomic uint32_t gate;	    /* rises when state has changed; who is kept out waits on it */
 	_Atomic uint32_t guard;	    /* protects open[] between lockers */
 	_Atomic uint32_t odd_count; /* times the segment made no sense */
 	struct apmp_lock_open open[APMP_LOCK_COUNT];
@@ -58,8 +61,8 @@ struct apmp_locks {
  * itself, and recovers those of others nevertheless. */
 void apmp_locks_init(struct apmp_member *m, struct apmp_locks *locks);
 
-/* A locker for one context.  -ENFILE: all APMP_LOCKER_COUNT are in use; -ENOSYS: apmp_locks_init was
- * not called. */
+/* A locker for one context.  -ENFILE: all APMP_LOCKER_COUNT are in use; -ENOSYS: apmp_locks_init
+ * was not called. */
 APMP_CHECK int apmp_locker_init(struct apmp_member *m, struct apmp_locker **ret_locker);
 /* Gives it back.  -EBUSY: it holds a lock. */
 APMP_CHECK int apmp_locker_fini(struct apmp_locker *l);
@@ -77,8 +80,8 @@ APMP_CHECK int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t 
 APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
 
 /* Takes a lock; waits for it until the deadline (ns of env->now; 0: tries; APMP_NEVER).
- * 0; 1 BROKEN: a holder was lost, what the lock protects may be half done: so for every holder until
- * apmp_lock_good.
+ * 0; 1 BROKEN: a holder was lost, what the lock protects may be half done: so for every holder
+ * until apmp_lock_good.
  * -ETIMEDOUT; -EDEADLK it holds one of the same or higher rank, l->in_the_way [0177]; -EALREADY it
  * holds this one; -EMFILE it holds APMP_LOCKER_HELD; -ESTALE it is not open (or no more: the
  * instance has left); -ENOTCONN the instance is no member; -EOWNERDEAD this instance was judged
