@@ -256,6 +256,8 @@ int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_
 	struct apmp_locker *locker = app->locks.locker;
 	struct app_lock *lock = lock_of(app, request->lock);
 
+	if (request->op < APMP_APP_OPEN || request->op > APMP_APP_CLOSE)
+		return -EPIPE;
 	if (request->op == APMP_APP_OPEN)
 		return open_lock(app, request);
 	if (!lock)
@@ -267,10 +269,8 @@ int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_
 		return answer_holder(app, lock, living(apmp_lock_release(locker, lock->number)));
 	case APMP_APP_GOOD:
 		return answer_holder(app, lock, living(apmp_lock_good(locker, lock->number)));
-	case APMP_APP_CLOSE:
-		return close_lock(app, lock);
 	default:
-		return -EPIPE;
+		return close_lock(app, lock);
 	}
 }
 

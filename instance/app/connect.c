@@ -12,6 +12,10 @@ int app_receive(int sock, void *ret_message, size_t size)
 {
 	ssize_t n = recv(sock, ret_message, size, MSG_TRUNC);
 
+	/* It was closed before our last message was read, which is told once; what it had to say
+	 * is still there. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recv(sock, ret_message, size, MSG_TRUNC);
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? -EINTR : -EPIPE;
 	if (n == 0)
@@ -46,8 +50,8 @@ static int introduce(int sock, uint32_t op, const char *word, struct apmp_app_pa
 	int err;
 
 	memcpy(request.text, word, APMP_APP_WORD_SIZE);
-	if (send(sock, &request, sizeof(request), MSG_NOSIGNAL) < 0)
-		return -EPIPE;
+	/* Where it fails, why we are not wanted may have been said already. */
+	(void)!send(sock, &request, sizeof(request), MSG_NOSIGNAL);
 	do
 		err = app_receive(sock, &reply, sizeof(reply));
 	while (err == -EINTR);
@@ -81,4 +85,24 @@ int app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret_self)
 	else
 		*ret_sock = sock;
 	return err;
+}
+
+const char *apmp_app_explain(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return "this program does not run in a partition; `apmp run PARTITION -- COMMAND` "
+		       "starts one that does";
+	case -EACCES:
+		return "this program was started in an earlier life of its partition";
+	case -EUSERS:
+		return "the instance serves as many programs as it can";
+	case -EPROTO:
+		return "the instance speaks another version of the protocol; programs are built "
+		       "with the libapmp of the machine that they run on";
+	case -EPIPE:
+		return "the partition has ended";
+	default:
+		return strerror(-error);
+	}
 }

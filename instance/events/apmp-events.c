@@ -15,13 +15,7 @@ static const char usage[] = "usage: apmp-events [--now] [--json]\n";
 
 static int refuse(int err)
 {
-	const char *why = err == -ENOENT
-			      ? "this program does not run in a partition; start it with "
-				"`apmp run PARTITION -- apmp-events`"
-			  : err == -EPIPE ? "the partition has ended"
-					  : strerror(-err);
-
-	fprintf(stderr, "apmp-events: %s\n", why);
+	fprintf(stderr, "apmp-events: %s\n", apmp_app_explain(err));
 	return REFUSED;
 }
 

@@ -121,18 +121,6 @@ static bool read_arguments(struct wish *wish, int argc, char **argv)
 	return (optind < argc || wish->good) && !(wish->good && wish->accept);
 }
 
-static int connect_locks(struct apmp_app_locks **ret_locks)
-{
-	int err = apmp_app_locks_open(ret_locks);
-
-	if (!err)
-		return DONE;
-	return complain(err == -ENOENT	? "this program does not run in a partition; start it with "
-					  "`apmp run PARTITION -- apmp-lock ...`"
-			: err == -EPIPE ? "the partition has ended"
-					: strerror(-err));
-}
-
 /* Takes it.  DONE, or an exit code after saying why. */
 static int take(struct apmp_app_locks *locks, const struct wish *wish, uint32_t *ret_lock)
 {
@@ -193,13 +181,14 @@ int main(int argc, char **argv)
 	struct wish wish = {.rank = 1, .timeout_ns = APMP_APP_FOR_EVER};
 	struct apmp_app_locks *locks;
 	uint32_t lock;
-	int code, status = 0;
+	int err, code, status = 0;
 
 	if (!read_arguments(&wish, argc, argv))
 		return fputs(usage, stderr), USAGE;
-	code = connect_locks(&locks);
-	if (code == DONE)
-		code = take(locks, &wish, &lock);
+	err = apmp_app_locks_open(&locks);
+	if (err)
+		return complain(apmp_app_explain(err));
+	code = take(locks, &wish, &lock);
 	if (code != DONE)
 		return code;
 	if (wish.good && apmp_app_lock_good(locks, lock))

@@ -4,7 +4,6 @@ import collections
 import os
 import socket
 import struct
-from pathlib import Path
 
 import apmp
 
@@ -41,8 +40,8 @@ class Connection:
     def __init__(self, place, op=None, word=None):
         address, known = place
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(apmp.WATCHDOG)
         self.socket.connect("\0" + address)
+        self.socket.settimeout(apmp.WATCHDOG)
         if op:
             self.welcome = self.ask(request(op, said=known if word is None else word))
 
@@ -96,11 +95,6 @@ class Connection:
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def cpu_ticks(pid):
-    return sum(int(field) for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-               .split()[11:13])
 
 
 def members_now(place):

@@ -1,12 +1,7 @@
 """Programs in a partition are told who is a member of its sharing set: apmp-events."""
 import json
-import os
-import signal
-import subprocess
 
 import pytest
-
-import apmp
 
 
 class Follower:
@@ -65,12 +60,3 @@ def test_both_survivors_are_told(make_machine, end):
     for follower in followers:
         assert follower.take(1) == [("added", "beta", 2)]
     assert members(machine, "beta") == {("alpha", 1), ("beta", 2), ("gamma", 1)}
-
-
-def test_a_program_that_does_not_read(machine):
-    """It holds up nobody, and when it reads it learns what is so now, and how much it missed."""
-    follower = Follower(machine, "alpha")
-    assert follower.take(3) == TRIO
-    pid = next(pid for pid, command in machine.processes() if command.startswith("apmp-events"))
-    os.kill(pid, signal.SIGSTOP)
-    os.kill(pid, signal.SIGCONT)
