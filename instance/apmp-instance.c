@@ -140,6 +140,7 @@ static void *primary_main(void *arg)
 	if (err && err != -ENODEV)
 		cannot_boot("the community", err);
 	in->in_community = !err;
+	apmp_locks_init(&in->member, &in->locks);
 	instance_primary(in);
 }
 
