@@ -139,8 +139,11 @@ static int start_instance(struct apmp_box *box, struct apmp_call *call, const in
 					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY};
 	if (box->uids.first)
 		order.spawn.uid = apmp__partition_uid(box, order.partition);
+	apmp__beacons_begin(box, order.partition);
 	error = apmp__child_start(box, &order, call->answer.text, &partition->pid);
 	free(env);
+	if (!error)
+		apmp__beacons_watch(box, order.partition);
 	return error;
 }
 
@@ -173,6 +176,7 @@ int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call)
 	if (error)
 		return error;
 	partition->incarnation = call->request->arg[0];
+	partition->ending = false;
 	apmp_log_line(&box->log, "partition \"%s\" started (process %d, incarnation %" PRIu64 ")",
 		      partition->name, partition->pid, partition->incarnation);
 	return APMP__BOX_LATER;
