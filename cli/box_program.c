@@ -125,7 +125,7 @@ int cli_chaos(struct cli *cli, const struct cli_args *args)
 	if (cli->name && setenv("APMP_MACHINE", cli->name, 1) < 0)
 		cli_out_of_memory();
 	/* A campaign is about a machine that runs; its help is not. */
-	if (strcmp(args->args[0], "kills") == 0 && !asks_help(args)) {
+	if (strcmp(args->args[0], "sim") != 0 && !asks_help(args)) {
 		code = cli_choose(cli, &machine);
 		if (code != CLI_DONE)
 			return code;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "console/console_configure.h"
+#include "shm/db_place.h"
 #include "shm/shared.h"
 
 static void send_reply(struct partition *p, const struct apmp_call_reply *reply, int fd)
@@ -206,15 +207,25 @@ static void do_map(struct partition *p, const struct apmp_call_request *r)
 
 static int do_set_apmpdb_info(struct partition *p, const struct apmp_call_request *r)
 {
-	struct apmp_tree *tree = &p->console->tw.tree;
+	struct console *c = p->console;
+	struct apmp_tree *tree = &c->tw.tree;
 	struct apmp_tree_partition self;
 	struct apmp_tree_node community;
+	int32_t desc;
+	int err;
 
 	if (apmp_tree_partition(tree, p->id, &self) || !self.community ||
 	    apmp_tree_node(tree, self.community, &community))
 		return -EPERM;
-	return apmp_tree_set_apmpdb_info(&p->console->tw, (uint32_t)community.id, r->arg[0],
-					 r->arg[1]);
+	if (r->arg[1] && apmp_place_check(tree, self.community, r->arg[1], &desc))
+		return -ENXIO;
+	if (r->arg[2])
+		return apmp_tree_set_apmpdb_other(&c->tw, (uint32_t)community.id, r->arg[0],
+						  r->arg[1]);
+	err = apmp_tree_set_apmpdb_info(&c->tw, (uint32_t)community.id, r->arg[0], r->arg[1]);
+	if (!err && r->arg[0] && r->arg[0] != r->arg[1]) /* the members are to come over */
+		apmp_intr_all(&c->env, APMP_INTR_TREE);
+	return err;
 }
 
 /* Answered when it is fenced; by on_killed in lifecycle.c unless that is so already. */
@@ -445,7 +456,7 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 		console_callback_reply(p, r->seq, 0);
 		break;
 	default:
-		if (r->op >= APMP_CALL_CREATE_COMMUNITY && r->op <= APMP_CALL_UNLOCK_TREE)
+		if (r->op >= APMP_CALL_CREATE_COMMUNITY && r->op <= APMP_CALL_RESET_BUSES)
 			do_configure(p, r);
 		else
 			console_callback_reply(p, r->seq, -EINVAL);

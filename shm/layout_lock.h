@@ -50,15 +50,15 @@ static inline uint32_t apmp_lock_locker(uint64_t word)
 
 struct apmp_db_lock {
 	/* line 0: what acquire and release touch */
-	_Atomic uint64_t word; /* W: by compare-and-swap, shm/lock.c.  R: all; futex word is its
-				     * low half */
-	_Atomic uint64_t
-	    broken_by; /* W: holder.  R: members; 0: what it protects is good, otherwise
-				     * the word of who died or left holding it */
+	/* W: by compare-and-swap, lock_word.c.  R: all; the futex word is its low half. */
+	_Atomic uint64_t word;
+	/* 0: what the lock protects is good; otherwise the word of who died or left holding it.
+	 * W: holder.  R: members. */
+	_Atomic uint64_t broken_by;
 	_Atomic uint64_t acquired_count; /* W: holder.  R: tools */
 	_Atomic uint64_t broken_count;	 /* W: holder.  R: tools; times a holder was lost */
 	uint64_t word_fill[4];		 /* W: nobody.  R: nobody */
-	/* line 1: what it is; all but openers stands while somebody has it open */
+	/* line 1: what it is; name and rank stand while somebody has it open */
 	/* Bit per partition id that has it open; 0: the slot is free, name and broken_by a memory.
 	 * W: opener sets its bit under the table lock, clears it; recoverer clears.  R: all. */
 	_Atomic uint64_t openers;
@@ -73,9 +73,9 @@ static_assert(offsetof(struct apmp_db_lock, openers) == 64, "lines");
 static_assert(sizeof(struct apmp_db_lock) == 128, "lines");
 
 struct apmp_db_locks {
-	_Atomic uint64_t
-	    table; /* W: by compare-and-swap, as a lock's word.  R: all; the table lock:
-				  * who holds it finds names and opens slots */
+	/* The table lock: who holds it finds names and opens slots.
+	 * W: by compare-and-swap, as a lock's word.  R: all. */
+	_Atomic uint64_t table;
 	uint64_t table_fill[7];			   /* W: nobody.  R: nobody */
 	struct apmp_db_lock lock[APMP_LOCK_COUNT]; /* W: see there.  R: see there */
 };

@@ -144,7 +144,8 @@ FIELDS(gct_community_node) = {
 	FIELD(gct_community_node, apmpdb_info, _Atomic uint64_t),
 	ARRAY(gct_community_node, name, char, APMP_NAME_SIZE),
 	FIELD(gct_community_node, apmpdb_other, _Atomic uint64_t),
-	ARRAY(gct_community_node, fill, uint64_t, 2),
+	FIELD(gct_community_node, apmpdb_id, _Atomic uint64_t),
+	FIELD(gct_community_node, fill, uint64_t),
 };
 
 FIELDS(gct_partition_node) = {
@@ -374,6 +375,10 @@ FIELDS(apmp_db) = {
 	ARRAY(apmp_db, node, struct apmp_db_node, APMP_MAX_PARTITIONS),
 };
 
+FIELDS(apmp_db_pfn_list) = {
+	ARRAY(apmp_db_pfn_list, pfn, _Atomic uint64_t, APMP_PAGE_SIZE / 8u),
+};
+
 FIELDS(apmp_db_cpu_sets) = {
 	FIELD(apmp_db_cpu_sets, identity, _Atomic uint64_t),
 	ARRAY(apmp_db_cpu_sets, potential, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
@@ -432,6 +437,7 @@ static const struct structure structures[] = {
 	STRUCTURE(apmp_db_header),
 	STRUCTURE(apmp_db_node),
 	STRUCTURE(apmp_db),
+	STRUCTURE(apmp_db_pfn_list),
 	STRUCTURE(apmp_db_cpu_sets),
 	STRUCTURE(apmp_db_lock),
 	STRUCTURE(apmp_db_locks),

@@ -6,38 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shm/lock_internal.h"
 #include "shm/service.h"
+#include "tests/unit/lock_world.h"
 #include "tests/unit/suite.h"
-#include "tests/unit/world.h"
 
-static struct world w;
-static struct apmp_locks locks[WORLD_PARTITIONS];
 static struct party *alpha, *beta;
 static struct apmp_locker *a, *b; /* a locker of each */
-
-static struct party *member(uint32_t id)
-{
-	struct party *p = world_boot(&w, id);
-
-	apmp_locks_init(&p->member, &locks[id]);
-	ck_assert_int_eq(party_run(p, party_enter), 0);
-	return p;
-}
-
-static struct apmp_locker *locker(struct party *p)
-{
-	struct apmp_locker *l;
-
-	ck_assert_int_eq(apmp_locker_init(&p->member, &l), 0);
-	return l;
-}
 
 static void setup(void)
 {
 	world_init(&w);
-	alpha = member(ALPHA);
-	beta = member(BETA);
+	alpha = lock_member(ALPHA);
+	beta = lock_member(BETA);
 	a = locker(alpha);
 	b = locker(beta);
 }
@@ -47,54 +27,23 @@ static void teardown(void)
 	world_fini(&w);
 }
 
-static uint32_t opened(struct apmp_locker *l, const char *name, uint32_t rank)
-{
-	uint32_t lock;
-
-	ck_assert_int_eq(apmp_lock_open(l, name, rank, &lock), 0);
-	return lock;
-}
-
-static struct apmp_db_locks *table(void)
-{
-	struct apmp_db *db = world_db(&w);
-
-	return apmp_service_segment(
-	    db, (uint64_t)apmp_load_relaxed(&db->header.page_count) * APMP_PAGE_SIZE,
-	    APMP_SERVICE_lock);
-}
-
-/* The slot of a name that somebody has open; NULL: nobody. */
-static struct apmp_db_lock *slot(const char *name)
-{
-	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++)
-		if (table()->lock[i].openers && strcmp(table()->lock[i].name, name) == 0)
-			return &table()->lock[i];
-	return NULL;
-}
-
-static uint64_t word(const char *name)
-{
-	return apmp_load_relaxed(&slot(name)->word);
-}
-
 /* shows: COMM-04 */
 START_TEST(take_and_release)
 {
 	uint32_t la = opened(a, "queue", 1), lb = opened(b, "queue", 1);
 
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
-	ck_assert_uint_eq(apmp_lock_identity(word("queue")), party_identity(alpha));
-	ck_assert_uint_eq(apmp_lock_locker(word("queue")), 1);
+	ck_assert_uint_eq(apmp_lock_identity(word_of("queue")), party_identity(alpha));
+	ck_assert_uint_eq(apmp_lock_locker(word_of("queue")), 1);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), -ETIMEDOUT);
 	ck_assert_int_eq(apmp_lock_release(b, lb), -EPERM);
 	ck_assert_int_eq(apmp_lock_release(a, la), 0);
-	ck_assert_uint_eq(word("queue"), 0);
+	ck_assert_uint_eq(word_of("queue"), 0);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 0);
 	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
 	ck_assert_int_eq(apmp_lock_release(b, lb), -EPERM);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("queue")->acquired_count), 2);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("queue")->contended_count), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("queue")->acquired_count), 2);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("queue")->contended_count), 0);
 }
 END_TEST
 
@@ -111,7 +60,7 @@ START_TEST(lockers_of_one_instance)
 	ck_assert_int_eq(apmp_locker_fini(a), -EBUSY);
 	ck_assert_int_eq(apmp_lock_release(a, lock), 0);
 	ck_assert_int_eq(apmp_lock_acquire(a2, lock, 0), 0);
-	ck_assert_uint_eq(apmp_lock_locker(word("x")), 2);
+	ck_assert_uint_eq(apmp_lock_locker(word_of("x")), 2);
 	ck_assert_int_eq(apmp_lock_release(a2, lock), 0);
 	ck_assert_int_eq(apmp_locker_fini(a2), 0);
 	ck_assert_ptr_eq(locker(alpha), a2);
@@ -143,17 +92,17 @@ START_TEST(names)
 	ck_assert_int_eq(apmp_lock_open(a, NULL, 1, &lock), -EINVAL);
 	ck_assert_int_eq(apmp_lock_open(a, longer, 1, &lock), -EINVAL);
 	ck_assert_int_eq(apmp_lock_open(a, "x", 0, &lock), -EINVAL);
-	ck_assert_ptr_null(slot("x"));
+	ck_assert_ptr_null(slot_of("x"));
 	lock = opened(a, longest, 1);
 	ck_assert_uint_ne(opened(a, "x", 1), lock);
 	ck_assert_uint_eq(opened(a, longest, 1), lock);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot(longest)->openers), BIT(ALPHA));
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of(longest)->openers), BIT(ALPHA));
 	/* One rank for all. */
 	ck_assert_int_eq(apmp_lock_open(a, longest, 2, &lock), -EEXIST);
 	ck_assert_int_eq(apmp_lock_open(b, longest, 2, &lock), -EEXIST);
 	(void)opened(b, longest, 1);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot(longest)->openers), BIT(ALPHA) | BIT(BETA));
-	ck_assert_uint_eq(apmp_load_relaxed(&table()->table), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of(longest)->openers), BIT(ALPHA) | BIT(BETA));
+	ck_assert_uint_eq(apmp_load_relaxed(&lock_table()->table), 0);
 }
 END_TEST
 
@@ -168,7 +117,7 @@ START_TEST(closing)
 	ck_assert_int_eq(apmp_lock_close(locker(alpha), la), -EBUSY);
 	ck_assert_int_eq(apmp_lock_release(a, la), 0);
 	ck_assert_int_eq(apmp_lock_close(a, la), 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->openers), BIT(BETA));
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers), BIT(BETA));
 	ck_assert_int_eq(apmp_lock_close(a, la), -ESTALE);
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), -ESTALE);
 	ck_assert_int_eq(apmp_lock_close(a, 0), -ESTALE);
@@ -176,10 +125,10 @@ START_TEST(closing)
 	ck_assert_int_eq(apmp_lock_acquire(a, UINT32_MAX, 0), -ESTALE);
 	ck_assert_uint_ne(opened(a, "y", 1), la);
 	ck_assert_int_eq(apmp_lock_close(b, lb), 0);
-	ck_assert_ptr_null(slot("x"));
+	ck_assert_ptr_null(slot_of("x"));
 	/* Made anew, with another rank. */
 	(void)opened(b, "x", 7);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->rank), 7);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->rank), 7);
 }
 END_TEST
 
@@ -251,7 +200,7 @@ static void on_wait_release(struct party *p, const _Atomic uint32_t *futex)
 	struct apmp_db_locks *its = locks[BETA].segment;
 
 	ck_assert_ptr_eq(futex, &its->lock[lock_of_a % APMP_LOCK_COUNT].word);
-	ck_assert_uint_eq(word("x"), a->word | APMP_LOCK_WAITERS);
+	ck_assert_uint_eq(word_of("x"), a->word | APMP_LOCK_WAITERS);
 	if (p->waits == waits_until)
 		ck_assert_int_eq(apmp_lock_release(a, lock_of_a), 0);
 }
@@ -274,10 +223,10 @@ START_TEST(waits_for_the_living)
 	/* Never for more than a tick at a time. */
 	ck_assert_uint_eq(w.now_ns, before + 2 * w.timing.tick_ns);
 	/* Others may wait too: it can't know. */
-	ck_assert_uint_eq(word("x"), b->word | APMP_LOCK_WAITERS);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->contended_count), 1);
+	ck_assert_uint_eq(word_of("x"), b->word | APMP_LOCK_WAITERS);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->contended_count), 1);
 	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
-	ck_assert_uint_eq(word("x"), 0);
+	ck_assert_uint_eq(word_of("x"), 0);
 }
 END_TEST
 
@@ -307,10 +256,10 @@ START_TEST(broken_by_death)
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
 	world_fence(&w, ALPHA);
 	world_ticks(&w, 3);
-	ck_assert_uint_eq(word("x"), 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->broken_by), dead);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->broken_count), 1);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->openers), BIT(BETA));
+	ck_assert_uint_eq(word_of("x"), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->broken_by), dead);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->broken_count), 1);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers), BIT(BETA));
 	ck_assert_uint_eq(beta->reports[APMP_REPORT_NAMED_LOCK_BROKEN], 1);
 	for (uint32_t i = 0; i < 2; i++) {
 		ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 1);
@@ -345,11 +294,11 @@ START_TEST(taken_from_the_dead_by_a_waiter)
 	beta->on_wait = NULL;
 	ck_assert_uint_eq(beta->waits, 4);
 	ck_assert_uint_eq(party_passed(beta, APMP_P_named_broken), 1);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->broken_by), a->word);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->broken_by), a->word);
 	/* Recovery finds nothing left to break. */
 	world_ticks(&w, 3);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->broken_count), 1);
-	ck_assert_uint_eq(word("x") & ~APMP_LOCK_WAITERS, b->word);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->broken_count), 1);
+	ck_assert_uint_eq(word_of("x") & ~APMP_LOCK_WAITERS, b->word);
 	ck_assert_int_eq(apmp_lock_good(b, lb), 0);
 	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
 }
@@ -363,7 +312,7 @@ START_TEST(broken_is_remembered_by_name)
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
 	world_fence(&w, ALPHA);
 	world_ticks(&w, 3);
-	ck_assert_ptr_null(slot("x"));
+	ck_assert_ptr_null(slot_of("x"));
 	(void)opened(b, "other", 1);
 	lb = opened(b, "x", 3);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 1);
@@ -381,10 +330,10 @@ START_TEST(locker_dies)
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
 	ck_assert_int_eq(apmp_lock_acquire(a, la2, 0), 0);
 	apmp_locker_died(a);
-	ck_assert_uint_eq(word("y"), 0);
+	ck_assert_uint_eq(word_of("y"), 0);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 1);
 	ck_assert_int_eq(apmp_lock_acquire(a2, la2, 0), 1);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("y")->broken_by), a->word);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("y")->broken_by), a->word);
 	ck_assert_ptr_eq(locker(alpha), a);
 	ck_assert_uint_eq(a->held_count, 0);
 	ck_assert_int_eq(apmp_lock_release(a2, la2), 0);
@@ -398,7 +347,7 @@ START_TEST(leaving_with_a_lock)
 
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
 	ck_assert_int_eq(party_run(alpha, party_leave), 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot("x")->openers), BIT(BETA));
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers), BIT(BETA));
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 1);
 	ck_assert_int_eq(apmp_lock_acquire(a, la, APMP_NEVER), -ENOTCONN);
 	ck_assert_int_eq(apmp_lock_open(a, "x", 1, &la), -ENOTCONN);
@@ -424,7 +373,7 @@ START_TEST(bugchecked)
 	apmp_store_relaxed(&node->bugcheck_of, party_identity(beta));
 	apmp_fetch_or(&node->reasons, APMP_REASON_BUGCHECK);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), -EOWNERDEAD);
-	ck_assert_uint_eq(word("x"), 0);
+	ck_assert_uint_eq(word_of("x"), 0);
 }
 END_TEST
 
@@ -438,14 +387,14 @@ START_TEST(garbage_in_the_word)
 	uint32_t lb = opened(b, "x", 1);
 	uint64_t odd = garbage[_i];
 
-	apmp_store_relaxed(&slot("x")->word, odd);
+	apmp_store_relaxed(&slot_of("x")->word, odd);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), (odd & ~APMP_LOCK_WAITERS) != 0);
-	ck_assert_uint_eq(word("x") & ~APMP_LOCK_WAITERS, b->word);
+	ck_assert_uint_eq(word_of("x") & ~APMP_LOCK_WAITERS, b->word);
 	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
-	ck_assert_uint_eq(word("x"), 0);
-	apmp_store_relaxed(&table()->table, odd);
+	ck_assert_uint_eq(word_of("x"), 0);
+	apmp_store_relaxed(&lock_table()->table, odd);
 	(void)opened(b, "y", 1);
-	ck_assert_uint_eq(apmp_load_relaxed(&table()->table), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&lock_table()->table), 0);
 }
 END_TEST
 
@@ -455,7 +404,7 @@ START_TEST(garbage_in_a_word_that_is_held)
 	uint32_t lb = opened(b, "x", 1);
 
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 0);
-	apmp_store_relaxed(&slot("x")->word, garbage[_i]);
+	apmp_store_relaxed(&slot_of("x")->word, garbage[_i]);
 	ck_assert_int_eq(apmp_lock_release(b, lb), -ESTALE);
 	ck_assert_uint_eq(apmp_load_relaxed(&locks[BETA].odd_count), 1);
 	ck_assert_int_eq(apmp_lock_release(b, lb), -EPERM);
@@ -479,14 +428,14 @@ START_TEST(stray_word_of_the_living)
 	uint32_t la = opened(a, "held", 1), lb = opened(b, "x", 2);
 
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
-	apmp_store_relaxed(&slot("x")->word, _i ? party_identity(alpha) : a->word);
+	apmp_store_relaxed(&slot_of("x")->word, _i ? party_identity(alpha) : a->word);
 	beta->on_wait = on_wait_tick;
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, APMP_NEVER), 1);
 	ck_assert_uint_eq(apmp_load_relaxed(&locks[ALPHA].odd_count), 1);
-	ck_assert_uint_eq(word("held"), a->word);
+	ck_assert_uint_eq(word_of("held"), a->word);
 	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
 	/* Nor does one of ours. */
-	apmp_store_relaxed(&slot("x")->word, b->word);
+	apmp_store_relaxed(&slot_of("x")->word, b->word);
 	ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 1);
 	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
 	beta->on_wait = NULL;
@@ -502,7 +451,7 @@ static int validate(struct party *p)
 START_TEST(validation)
 {
 	uint32_t la = opened(a, "x", 1);
-	struct apmp_db_lock *s = slot("x"), good = *s;
+	struct apmp_db_lock *s = slot_of("x"), good = *s;
 
 	ck_assert_int_eq(validate(alpha), 0);
 	ck_assert_int_eq(apmp_lock_acquire(a, la, 0), 0);
@@ -530,7 +479,7 @@ START_TEST(validation)
 	ck_assert_int_eq(validate(beta), -EBADMSG);
 	*s = good;
 	ck_assert_int_eq(validate(alpha), 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&table()->table), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&lock_table()->table), 0);
 }
 END_TEST
 
