@@ -247,7 +247,8 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+		    void (*within)(void *ctx), void *ctx);
 /* CPUs that a dead partition, or a dead console, left in transit. */
 void console_send_startreq(struct partition *to, uint32_t cpu_idx);
 void console_settle_transit(struct console *c, uint32_t cpu_idx);

@@ -110,6 +110,7 @@ static void *primary_main(void *arg)
 			   APMP_RECORDER_SIZE);
 	apmp_store_relaxed(&in->recorder->identity, in->env.self);
 	apmp_linux_panic_into(in->recorder);
+	in->env.armed = &in->recorder->armed;
 	map_tree(in);
 	in->env.lines =
 	    map(in, "the interrupt lines", apmp_load_relaxed(&in->hwrpb->intr), APMP_INTR_SIZE);

@@ -22,10 +22,13 @@
 unsigned char *sim_arena, *sim_physical;
 static int physical_fd;
 
+#define PAGES (SIM_ARENA_SIZE / APMP_PAGE_SIZE)
+
 static struct slot {
-	uint64_t key, size; /* size 0: free */
+	uint64_t size; /* 0: free */
 	bool private;
 } slots[SLOTS];
+static uint64_t page_key[PAGES]; /* of its first byte */
 static uint32_t used[SLOTS], used_count;
 
 static void die(const char *what)
@@ -78,6 +81,14 @@ void sim_arena_reset(bool garbage)
 	}
 }
 
+static void set_keys(const void *at, uint64_t key, uint64_t size)
+{
+	uint64_t *page = &page_key[((uintptr_t)at - (uintptr_t)sim_arena) / APMP_PAGE_SIZE];
+
+	for (uint64_t off = 0; off < size; off += APMP_PAGE_SIZE)
+		*page++ = key + off;
+}
+
 static unsigned char *take_slot(uint64_t key, uint64_t size, bool private)
 {
 	uint32_t slot;
@@ -86,20 +97,42 @@ static unsigned char *take_slot(uint64_t key, uint64_t size, bool private)
 	do
 		slot = (uint32_t)sim_chance(SLOTS);
 	while (slots[slot].size);
-	slots[slot] = (struct slot){.key = key, .size = size, .private = private};
+	slots[slot] = (struct slot){.size = size, .private = private};
 	used[used_count++] = slot;
+	set_keys(sim_arena + slot * SIM_SLOT_SIZE, key, size);
 	return sim_arena + slot * SIM_SLOT_SIZE;
+}
+
+static void map_physical(void *at, uint64_t pa, uint64_t size, bool writable)
+{
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+
+	set_keys(at, pa, size);
+	if (mmap(at, size, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, physical_fd, (off_t)pa) ==
+	    MAP_FAILED)
+		die("apmp-sim: can't map physical memory");
 }
 
 void *sim_arena_map(uint64_t pa, uint64_t size, bool writable)
 {
 	unsigned char *at = take_slot(pa, size, false);
-	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
 
-	if (mmap(at, size, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, physical_fd, (off_t)pa) ==
-	    MAP_FAILED)
-		die("apmp-sim: can't map physical memory");
+	map_physical(at, pa, size, writable);
 	return at;
+}
+
+void *sim_arena_reserve(uint64_t size)
+{
+	return take_slot(SIM_NO_KEY, size, false);
+}
+
+void sim_arena_map_at(void *at, uint64_t pa, uint64_t size)
+{
+	uint32_t slot = slot_of(at);
+	uint64_t off = (uint64_t)((unsigned char *)at - sim_arena) % SIM_SLOT_SIZE;
+
+	apmp_assert(sim_in_arena(at) && off < slots[slot].size && slots[slot].size - off >= size);
+	map_physical(at, pa, size, true);
 }
 
 void *sim_arena_private(uint32_t id, uint64_t size)
@@ -112,11 +145,18 @@ void *sim_arena_private(uint32_t id, uint64_t size)
 	return at;
 }
 
-void sim_arena_unmap(void *base)
+void sim_arena_unmap(void *base, uint64_t size)
 {
 	uint32_t slot = slot_of(base);
 
 	apmp_assert(sim_in_arena(base) && slots[slot].size);
+	if (size != slots[slot].size) { /* a part: its addresses stay the slot's */
+		if (mmap(base, size, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+			 0) == MAP_FAILED)
+			die("apmp-sim: can't unmap");
+		return;
+	}
 	release(slot);
 	for (uint32_t i = 0; i < used_count; i++) {
 		if (used[i] != slot)
@@ -128,9 +168,9 @@ void sim_arena_unmap(void *base)
 
 uint64_t sim_arena_key(const volatile void *p)
 {
-	uint32_t slot = slot_of(p);
+	uint64_t off = (uintptr_t)p - (uintptr_t)sim_arena;
 
-	return slots[slot].key + ((uintptr_t)p - (uintptr_t)sim_arena) % SIM_SLOT_SIZE;
+	return page_key[off / APMP_PAGE_SIZE] + off % APMP_PAGE_SIZE;
 }
 
 bool sim_arena_is_private(const volatile void *p)

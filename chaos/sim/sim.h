@@ -204,6 +204,8 @@ extern void (*sim_print_replay)(FILE *out);
 #define SIM_SHARED_COUNT 2u /* ranges of one granule each */
 #define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
 #define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
+/* Of what is only reserved. */
+#define SIM_NO_KEY (UINT64_C(1) << 63)
 /* Keys of private memory lie above all physical addresses. */
 #define SIM_PRIVATE_KEY(id) (UINT64_C(1) << 40 | (uint64_t)(id) << 32)
 
@@ -221,7 +223,10 @@ void sim_arena_reset(bool garbage);
 void *sim_arena_map(uint64_t pa, uint64_t size, bool writable);
 /* Zeroed memory of one life. */
 void *sim_arena_private(uint32_t id, uint64_t size);
-void sim_arena_unmap(void *base);
+/* Addresses without memory, and memory at some of them. */
+void *sim_arena_reserve(uint64_t size);
+void sim_arena_map_at(void *at, uint64_t pa, uint64_t size);
+void sim_arena_unmap(void *base, uint64_t size);
 /* One name for a word whatever the address it is seen at: its physical address or private key. */
 uint64_t sim_arena_key(const volatile void *p);
 bool sim_arena_is_private(const volatile void *p);

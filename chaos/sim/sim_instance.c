@@ -79,12 +79,30 @@ static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_
 	return err;
 }
 
+static int env_reserve(struct apmp_env *env, uint64_t size, void **ret_base)
+{
+	(void)env;
+	*ret_base = sim_arena_reserve(size);
+	return 0;
+}
+
+static int env_map_at(struct apmp_env *env, uint64_t pa, uint64_t size, void *at)
+{
+	struct apmp_call call = {.request = {.op = APMP_CALL_MAP, .arg = {pa, size}}};
+	int err = env_call(env, &call);
+
+	if (!err)
+		err = call.reply.error;
+	if (!err)
+		sim_arena_map_at(at, pa, size);
+	return err;
+}
+
 static void env_unmap(struct apmp_env *env, void *base, uint64_t size)
 {
 	(void)env;
-	(void)size;
 	sim_stores_drain(sim.current);
-	sim_arena_unmap(base);
+	sim_arena_unmap(base, size);
 }
 
 static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
@@ -118,6 +136,8 @@ void sim_env_init(struct apmp_env *env)
 				 .wake = env_wake,
 				 .call = env_call,
 				 .map = env_map,
+				 .reserve = env_reserve,
+				 .map_at = env_map_at,
 				 .unmap = env_unmap,
 				 .point = env_point,
 				 .report = env_report};
@@ -249,7 +269,7 @@ void sim_instance_begin(struct sim_instance *in)
 	sim_env_init(&in->env);
 	sim_access_forget(in->id);
 	if (in->member)
-		sim_arena_unmap(in->member);
+		sim_arena_unmap(in->member, sizeof(*in->member));
 	in->member = sim_arena_private(in->id, sizeof(*in->member));
 	sim_say("p%u boots", in->id);
 	sim_participant_begin(&sim.participant[2 * in->id], primary_body, in);
