@@ -319,6 +319,7 @@ FIELDS(apmp_recorder) = {
 	ARRAY(apmp_recorder, arm, _Atomic uint32_t, APMP_RECORDER_POINTS),
 	ARRAY(apmp_recorder, count, _Atomic uint64_t, APMP_RECORDER_POINTS),
 	ARRAY(apmp_recorder, panic, char, APMP_PANIC_SIZE),
+	ARRAY(apmp_recorder, beacon, _Atomic uint32_t, APMP_BEACONS),
 	ARRAY(apmp_recorder, entry, struct apmp_recorder_entry, APMP_RECORDER_ENTRIES),
 };
 
@@ -490,6 +491,7 @@ static const struct value constants[] = {
     CONSTANT(APMP_INTR_WORK),
     CONSTANT(APMP_RECORDER_MAGIC),
     CONSTANT(APMP_THREAD_CLOCK),
+    CONSTANT(APMP_THREAD_APPS),
     CONSTANT(APMP_THREAD_CONSOLE),
     CONSTANT(GCT_MAGIC),
     CONSTANT(GCT_ALIGN),
