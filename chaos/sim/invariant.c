@@ -30,9 +30,29 @@
 bool sim_verbose, sim_trace;
 void (*sim_print_replay)(FILE *out);
 
+/* Where the database of the last set is, by the tree. */
 struct apmp_db *sim_db(void)
 {
-	return (void *)(sim_physical + SIM_SHARED_PA);
+	uint64_t pfn = (uint32_t)sim.community->apmpdb_info;
+
+	return (void *)(sim_physical + (pfn ? pfn * APMP_PAGE_SIZE : SIM_SHARED_PA));
+}
+
+static uint64_t db_pa(void)
+{
+	return (uint64_t)((unsigned char *)sim_db() - sim_physical);
+}
+
+/* The granule of shared memory that it lies in. */
+static struct sim_range *range_now(void)
+{
+	return &sim.range[(db_pa() - SIM_SHARED_PA) / APMP_GRANULE];
+}
+
+/* Whether a word is one of its, or follows in its granule. */
+static bool in_db(uint64_t key)
+{
+	return key >= db_pa() && key < SIM_PHYSICAL && key / APMP_GRANULE == db_pa() / APMP_GRANULE;
 }
 
 void sim_finding(const char *format, ...)
@@ -124,7 +144,7 @@ static bool service_at(uint64_t off, enum apmp_service_idx *ret_service, uint64_
 
 static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 {
-	bool holds = sim.lock_holder == in->identity;
+	bool holds = range_now()->lock_holder == in->identity;
 	enum apmp_service_idx service = APMP_SERVICE_COUNT;
 	uint64_t node = off - sizeof(struct apmp_db_header);
 
@@ -149,38 +169,51 @@ static bool is_host_pointer(uint32_t size, uint64_t value)
 	return size == sizeof(void *) && sim_in_arena((const void *)(uintptr_t)value);
 }
 
+/* Who lives and is a member of the set before is a member of the new one, or expected. */
+static void check_nobody_lost(const struct sim_instance *in)
+{
+	const struct apmp_db_header *h = &sim_db()->header;
+
+	for (uint32_t id = 0; id < sim.plan.instances; id++) {
+		struct sim_instance *other = &sim.instance[id];
+
+		if (other != in && sim_living(other->identity) && !other->start &&
+		    other->member->joined && !other->leaving &&
+		    !((h->members | h->expected) >> id & 1))
+			sim_finding("%s has made a set that does not expect %s, who is a living "
+				    "member",
+				    name_of(in), name_of(other));
+	}
+}
+
 static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value)
 {
-	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING) {
-		sim.creating = in->identity;
-		sim_locks_created(false);
-		for (uint32_t id = 0; id < sim.plan.instances; id++) {
-			struct sim_instance *other = &sim.instance[id];
+	struct sim_range *range = range_now();
 
-			if (sim_living(other->identity) && !other->start && other->member->joined)
-				sim_finding("%s creates a set, but %s is a living member",
-					    name_of(in), name_of(other));
-		}
-	}
+	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING)
+		range->creating = in->identity;
 	if (off == offsetof(struct apmp_db_header, incarnation)) {
-		if (sim.creating != in->identity || value <= sim.last_incarnation)
+		if (range->creating != in->identity || value <= range->last_incarnation)
 			sim_finding("%s sets the set's incarnation to %llu after %llu%s",
 				    name_of(in), (unsigned long long)value,
-				    (unsigned long long)sim.last_incarnation,
-				    sim.creating == in->identity ? "" : " without creating it");
-		sim.creating_incarnation = value;
+				    (unsigned long long)range->last_incarnation,
+				    range->creating == in->identity ? "" : " without creating it");
+		range->creating_incarnation = value;
 	}
+	if (off == offsetof(struct apmp_db_header, reformed_of))
+		sim_locks_created(value != 0);
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_OPERATIONAL &&
-	    sim.creating == in->identity) {
-		sim.creating = 0;
-		sim.last_incarnation = sim.creating_incarnation;
+	    range->creating == in->identity) {
+		range->creating = 0;
+		range->last_incarnation = range->creating_incarnation;
+		check_nobody_lost(in);
 	}
 }
 
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA;
+	uint64_t off = key - db_pa();
 	char name[64];
 
 	if (sim_trace && sim_verbose)
@@ -193,12 +226,15 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 	if (key < SIM_PHYSICAL && is_host_pointer(size, value))
 		sim_finding("a host pointer is stored in %s",
 			    sim_key_name(key, name, sizeof(name)));
-	if (key < SIM_SHARED_PA || key >= SIM_PHYSICAL)
+	if (!in_db(key)) {
+		if (!in && key >= SIM_SHARED_PA && key < SIM_PHYSICAL)
+			sim_finding("the console writes to shared memory");
 		return;
+	}
 	if (!in || !allowed(in, off, op))
 		sim_finding("%s must not write %s: lock holder is %#llx",
 			    in ? name_of(in) : "the console", sim_key_name(key, name, sizeof(name)),
-			    (unsigned long long)sim.lock_holder);
+			    (unsigned long long)range_now()->lock_holder);
 	else
 		check_creation(in, off, value);
 }
@@ -256,7 +292,7 @@ static void check_lock(struct sim_instance *in, uint64_t old, uint64_t value)
 		sim_finding("%s puts %#llx into the lock that %#llx holds, who lives", name_of(in),
 			    (unsigned long long)value, (unsigned long long)old);
 	}
-	sim.lock_holder = value;
+	range_now()->lock_holder = value;
 	if (value)
 		sim_fault_lock_taken();
 }
@@ -302,10 +338,10 @@ static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t valu
 void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA, segment_off;
+	uint64_t off = key - db_pa(), segment_off;
 	enum apmp_service_idx service;
 
-	if (!in || key < SIM_SHARED_PA || key >= SIM_PHYSICAL)
+	if (!in || !in_db(key))
 		return;
 	if (off == offsetof(struct apmp_db_header, lock))
 		check_lock(in, old, value);
@@ -455,6 +491,13 @@ const char *sim_unsettled(void)
 		return "the members are not those who live";
 	if (h->state != APMP_DB_OPERATIONAL)
 		return "the set is not operational";
+	if (h->expected)
+		return "a member of the set before is still expected";
+	if (h->incarnation != sim.community->apmpdb_id)
+		return "the set is not the last that the console gave an ID";
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		if (mask >> id & 1 && sim.instance[id].member->incarnation != h->incarnation)
+			return "a member is of another set";
 	if (h->validate & mask)
 		return "a member has not validated the database";
 	for (uint32_t id = 0; id < sim.plan.instances; id++)

@@ -49,6 +49,7 @@
 #define SIM_RATE_ACCESSES 10000.0
 
 #define SIM_MS 1000000u
+#define SIM_SHARED_COUNT 2u /* granules of shared memory */
 
 #define SIM_PRIVATE_WORDS ((sizeof(struct apmp_member) + 7) / 8)
 #define SIM_NAMED_COUNT	  2u /* named locks in use */
@@ -244,7 +245,10 @@ struct sim {
 	/* invariant.c */
 	unsigned char *tree_before; /* in the arena */
 	struct sim_named named[SIM_NAMED_COUNT];
-	uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
+	struct gct_community_node *community; /* as main memory has it */
+	struct sim_range {
+		uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
+	} range[SIM_SHARED_COUNT]; /* where a database may lie */
 };
 
 extern struct sim sim;
@@ -286,7 +290,6 @@ void sim_sums_points(enum sim_operation op);
 #define SIM_TREE_PA	 0u
 #define SIM_LINES_PA	 SIM_SLOT_SIZE
 #define SIM_SHARED_PA	 (2 * APMP_GRANULE)
-#define SIM_SHARED_COUNT 2u /* ranges of one granule each */
 #define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
 #define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
 /* Keys of private memory lie above all physical addresses. */
