@@ -112,6 +112,12 @@ void sim_locks_rmw(struct sim_instance *in, struct apmp_db_locks *table, uint64_
 		lose(named);
 	else if (old && named->inside == holder)
 		named->inside = 0;
+	if (value && sim.current->thread == SIM_LOCKER) {
+		if (named->inside && sim_living(named->inside))
+			sim_finding("%s gets lock \"%s\", and %#llx holds it", in->member->name,
+				    lock->name, (unsigned long long)named->inside);
+		named->inside = in->identity;
+	}
 }
 
 void sim_locks_created(bool reformed)
@@ -132,14 +138,12 @@ static void entered(struct sim_instance *in, uint32_t n, bool broken)
 {
 	struct sim_named *named = &sim.named[n];
 
-	if (named->inside && sim_living(named->inside))
-		sim_finding("%s holds lock \"%s\", and so does %#llx", in->member->name, names[n],
-			    (unsigned long long)named->inside);
+	if (named->inside != in->identity)
+		return; /* the instance has left between the library's last access and here */
 	if (named->broken != SIM_NOT_KNOWN && broken != (named->broken == SIM_BROKEN))
 		sim_finding("%s is told that lock \"%s\" is %s", in->member->name, names[n],
 			    broken ? "BROKEN, but nobody was lost holding it"
 				   : "good, but somebody was lost holding it");
-	named->inside = in->identity;
 	named->broken = broken ? SIM_BROKEN : SIM_GOOD;
 }
 
