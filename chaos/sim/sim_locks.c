@@ -113,7 +113,7 @@ void sim_locks_rmw(struct sim_instance *in, struct apmp_db_locks *table, uint64_
 	else if (old && named->inside == holder)
 		named->inside = 0;
 	if (value && sim.current->thread == SIM_LOCKER) {
-		if (named->inside && sim_living(named->inside))
+		if (named->inside && sim_living(named->inside) && !sim.spoils)
 			sim_finding("%s gets lock \"%s\", and %#llx holds it", in->member->name,
 				    lock->name, (unsigned long long)named->inside);
 		named->inside = in->identity;
@@ -177,7 +177,7 @@ static int release(struct sim_instance *in, struct apmp_locker *l, uint32_t n)
 	err = apmp_lock_release(l, in->lock[n]);
 	sim_operation_end();
 	/* It is lost when the instance leaves, and when another claims it after a re-forming. */
-	if (err && err != -EOWNERDEAD && kept && sim.named[n].inside == in->identity)
+	if (err && err != -EOWNERDEAD && !sim.spoils && kept && sim.named[n].inside == in->identity)
 		sim_finding("%s can't release lock \"%s\": %s", in->member->name, names[n],
 			    strerror(-err));
 	return err;
