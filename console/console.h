@@ -69,6 +69,8 @@ struct partition {
 	uint32_t remove_waiters;
 	/* The operator's calls that wait: for membership, for the end. */
 	struct varlink_call *boot_call, *halt_call, *kill_call;
+	struct varlink_call *again_call; /* a boot, as soon as the last life is reaped */
+	bool again_waits;		 /* and until it is a member */
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
@@ -132,6 +134,10 @@ const char *console_state_name(enum apmp_partition_state state);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
+/* Whether it is fenced, but its processes are not reaped yet: it can't boot or be deleted. */
+bool console_reaping(const struct partition *p);
+/* What its last life ended as, or will be said to when it is reaped. */
+enum apmp_partition_state console_end_state(const struct partition *p);
 /* Whether it is to join a sharing set: its community has shared memory. */
 bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
@@ -232,6 +238,9 @@ struct boot_refusal {
  * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
+/* Answers who asked for a boot that was refused. */
+void console_boot_refused(struct varlink_call *call, const struct partition *p,
+			  const struct boot_refusal *r);
 void console_fence(struct partition *p, enum fence_reason reason);
 /* The box says of this life that its clock runs no more; that it was reaped; that no process of it
  * runs user code any more. */

@@ -261,7 +261,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	uint32_t primary;
 	enum boot_error error;
 
-	if (console_running(p))
+	if (console_running(p) || console_reaping(p))
 		return refuse(ret_refusal, BOOT_RUNNING, "", 0, 0);
 	error = check_parts(p, &primary, ret_refusal);
 	if (!error)
@@ -339,7 +339,7 @@ static void uninitialize(struct partition *p)
 }
 
 /* What the last life ended as. */
-static enum apmp_partition_state end_state(const struct partition *p)
+enum apmp_partition_state console_end_state(const struct partition *p)
 {
 	uint32_t announced = apmp_load_relaxed(&p->console->state->partition[p->id].exit);
 
@@ -409,12 +409,32 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
 }
 
+/* A reset, or a boot that came before all of the last life was reaped. */
+static void boot_again(struct partition *p)
+{
+	struct varlink_call *call = p->again_call;
+	struct boot_refusal refusal;
+
+	p->boot_after_fence = false;
+	p->again_call = NULL;
+	if (console_boot(p, NULL, NULL, &refusal)) {
+		port_print(p, "apmp-console: partition %s: can't boot again", p->name);
+		if (call)
+			console_boot_refused(call, p, &refusal);
+	} else if (p->again_waits) {
+		p->boot_call = call;
+	} else if (call) {
+		varlink_call_reply(call, NULL);
+	}
+	p->again_waits = false;
+}
+
 /* What follows once all processes of a fenced life are reaped: told, closed, answered; and boots
  * again if that was asked. */
 static void conclude(struct partition *p)
 {
 	struct console *c = p->console;
-	enum apmp_partition_state state = end_state(p);
+	enum apmp_partition_state state = console_end_state(p);
 
 	console_channel_close(p);
 	p->pid = 0;
@@ -425,13 +445,8 @@ static void conclude(struct partition *p)
 	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
 	answer_operator(p, state);
-	if (p->boot_after_fence) {
-		struct boot_refusal refusal;
-
-		p->boot_after_fence = false;
-		if (console_boot(p, NULL, NULL, &refusal))
-			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
-	}
+	if (p->boot_after_fence)
+		boot_again(p);
 	console_check_on(c);
 }
 

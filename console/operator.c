@@ -65,10 +65,11 @@ static void boot_gone(void *ctx)
 	struct partition *p = ctx;
 
 	p->boot_call = NULL;
+	p->again_call = NULL;
 }
 
-static void answer_refusal(struct varlink_call *call, const struct partition *p,
-			   const struct boot_refusal *r)
+void console_boot_refused(struct varlink_call *call, const struct partition *p,
+			  const struct boot_refusal *r)
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
@@ -83,17 +84,33 @@ static void answer_refusal(struct varlink_call *call, const struct partition *p,
 					     "reason", r->text));
 }
 
+/* It boots as soon as the last of its last life is reaped. */
+static void boot_later(struct varlink_call *call, struct partition *p, bool wait)
+{
+	if (p->again_call) {
+		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
+		return;
+	}
+	p->boot_after_fence = true;
+	p->again_waits = wait;
+	p->again_call = call;
+	varlink_call_on_hangup(call, boot_gone, p);
+}
+
 static void on_boot(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	const char *name = text_of(parameters, "name");
 	struct partition *p = console_partition(ctx, name);
+	bool wait = json_is_true(json_object_get(parameters, "wait"));
 	struct boot_refusal refusal;
 
 	if (!p) {
 		no_such_partition(call, name);
+	} else if (console_reaping(p)) {
+		boot_later(call, p, wait);
 	} else if (console_boot(p, NULL, NULL, &refusal)) {
-		answer_refusal(call, p, &refusal);
-	} else if (json_is_true(json_object_get(parameters, "wait"))) {
+		console_boot_refused(call, p, &refusal);
+	} else if (wait) {
 		p->boot_call = call;
 		varlink_call_on_hangup(call, boot_gone, p);
 	} else {
@@ -540,7 +557,8 @@ int console_serve(struct console *c, int listen_fd)
 	    {NULL, NULL},
 	};
 	static const struct console_method *const more[] = {
-	    console_configure_methods, console_memory_methods, console_hardware_methods};
+	    console_configure_methods, console_memory_methods, console_hardware_methods,
+	    console_debug_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
 	if (!err)

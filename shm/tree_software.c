@@ -308,6 +308,12 @@ void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t inc
 		apmp_store_release(&p->fenced, incarnation);
 }
 
+void apmp_tree_set_debugged(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation)
+{
+	/* Acquired by apmp_tree_debugged; nothing else goes with it. */
+	apmp_store_release(&partition_of(tw, id)->debugged, incarnation);
+}
+
 int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id, uint64_t old_info,
 			      uint64_t new_info)
 {
