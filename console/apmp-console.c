@@ -229,6 +229,14 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		if (p && p->exists)
 			console_exited(p, event->arg[0], (int)event->arg[1]);
 		break;
+	case APMP_BOX_ENDING:
+		if (p && p->exists)
+			console_ending(p, event->arg[0]);
+		break;
+	case APMP_BOX_FENCED:
+		if (p && p->exists)
+			console_fenced(p, event->arg[0]);
+		break;
 	case APMP_BOX_PROGRAM:
 		console_program_ended(c, event->arg[0], (int)event->arg[1]);
 		break;

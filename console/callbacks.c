@@ -5,9 +5,9 @@
  *           the answer is sent, so that one which is asked again is answered, not done twice.  A
  *           change of the configuration has its record in the same update, and is answered when it
  *           is durable: `durable_level` says what the answer waits for, also to the next console.
- *           The others are harmless when they are done twice: MAP and SET_APMPDB_INFO by their
- *           nature, REMOVE_INSTANCE because a fenced identity stays fenced, MIGRATE_CPU because
- *           the tree says where the CPU is.
+ *           MIGRATE_CPU has its record in the update by which the CPU arrives.  The others are
+ *           harmless when they are done twice: MAP and SET_APMPDB_INFO by their nature,
+ *           REMOVE_INSTANCE because a fenced identity stays fenced.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -100,6 +100,19 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 	} else {
 		send_recorded(p);
 	}
+}
+
+/* The CPU may have gone on, and its receiver have died, when the answer has to be sent again: so it
+ * is recorded with the arrival. */
+static void do_migrate(struct partition *p, const struct apmp_call_request *r)
+{
+	struct recorded_change change = {.p = p, .seq = r->seq};
+	int err = -ENXIO;
+
+	if (r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS)
+		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1], r->arg[2] != 0,
+				      record_change, &change);
+	console_callback_reply(p, r->seq, err);
 }
 
 void console_callbacks_durable(struct console *c, uint64_t level, int error)
@@ -432,11 +445,7 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 		do_remove(p, r);
 		break;
 	case APMP_CALL_MIGRATE_CPU:
-		console_callback_reply(p, r->seq,
-				       r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS
-					   ? console_migrate(p, (uint32_t)r->arg[0],
-							     (uint32_t)r->arg[1], r->arg[2] != 0)
-					   : -ENXIO);
+		do_migrate(p, r);
 		break;
 	case APMP_CALL_REPORT:
 		on_report(p, (uint32_t)r->arg[0], r->arg[1]);

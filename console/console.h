@@ -233,8 +233,11 @@ struct boot_refusal {
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
 void console_fence(struct partition *p, enum fence_reason reason);
-void console_conclude(struct partition *p, uint64_t incarnation);
+/* The box says of this life that its clock runs no more; that it was reaped; that no process of it
+ * runs user code any more. */
+void console_ending(struct partition *p, uint64_t incarnation);
 void console_exited(struct partition *p, uint64_t incarnation, int status);
+void console_fenced(struct partition *p, uint64_t incarnation);
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
 
 /* callbacks.c: serves a partition's channel. */
@@ -247,7 +250,8 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+		    void (*within)(void *ctx), void *ctx);
 /* CPUs that a dead partition, or a dead console, left in transit. */
 void console_send_startreq(struct partition *to, uint32_t cpu_idx);
 void console_settle_transit(struct console *c, uint32_t cpu_idx);

@@ -540,7 +540,8 @@ int console_serve(struct console *c, int listen_fd)
 	    {NULL, NULL},
 	};
 	static const struct console_method *const more[] = {
-	    console_configure_methods, console_memory_methods, console_hardware_methods};
+	    console_configure_methods, console_memory_methods, console_hardware_methods,
+	    console_view_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
 	if (!err)

@@ -11,6 +11,7 @@
 
 #include "instance/instance.h"
 #include "shm/assert.h"
+#include "shm/wire/beacon_futex.h"
 #include "shm/wire/linux_env.h"
 
 static _Thread_local uint32_t this_thread;
@@ -18,6 +19,13 @@ static _Thread_local uint32_t this_thread;
 void instance_thread_is(uint32_t thread)
 {
 	this_thread = thread;
+}
+
+void instance_beacon(struct instance *in, uint32_t idx)
+{
+	/* Refused: the box sees the end of this thread when the process is reaped. */
+	if (apmp_beacon_futex_light(in->recorder, idx))
+		instance_say(in, "no death beacon for thread %u", idx);
 }
 
 static struct instance *instance_of(struct apmp_env *env)

@@ -67,6 +67,7 @@ enum apmp_db_fault {
 /* Interrupt reasons of a node block [0124]. */
 #define APMP_REASON_BUGCHECK 0x1u /* you were judged dead: touch nothing, end [0143] */
 #define APMP_REASON_MEMBERS  0x2u /* the membership has changed */
+#define APMP_REASON_LOCKS    0x4u /* somebody waits long for a named lock that seems to be yours */
 
 /* Where a service's segment lies [0123].  W: creator under lock.  R: members. */
 struct apmp_db_segment {

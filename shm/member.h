@@ -62,6 +62,7 @@ struct apmp_member {
 	_Atomic uint64_t judged_ns;	     /* W: as dead_mask, before it; when */
 	uint64_t odd_count;		     /* W: primary; times shared memory made no sense */
 	uint64_t known[APMP_MAX_PARTITIONS]; /* W: primary; members that changes were told of */
+	struct apmp_locks *locks;	     /* shm/lock.h; NULL: takes no named locks */
 };
 
 /* What apmp_member_tick found for the primary to do. */

@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "shm/db_place.h"
+#include "shm/lock_internal.h"
 #include "shm/member_internal.h"
 #include "shm/service.h"
 
@@ -112,6 +113,7 @@ static void set_cell(struct apmp_member *m, struct apmp_db *db)
 	/* Sequentially consistent with the tick's store of in_tick and load of cell: either the
 	 * clock sees the new cell, or we see that it is in its tick. */
 	atomic_store(&m->cell, db);
+	apmp__lockers_out(m);
 	while ((in_tick = atomic_load(&m->in_tick)) != APMP_TICK_OUT) {
 		if (in_tick == APMP_TICK_IN &&
 		    !atomic_compare_exchange_strong(&m->in_tick, &in_tick, APMP_TICK_AWAITED))

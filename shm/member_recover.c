@@ -14,7 +14,7 @@
  *           a sealed and allocated memfd does not give.  What a tested bitmap says is looked at
  *           each time.
  */
-#include "shm/member_internal.h"
+#include "shm/lock_internal.h"
 #include "shm/ring.h"
 #include "shm/service.h"
 
@@ -195,6 +195,7 @@ static int recover(struct apmp_member *m, struct apmp_db *db)
 int apmp_member_work(struct apmp_member *m)
 {
 	struct apmp_db *db = apmp__db(m);
+	uint64_t reasons;
 	int fault;
 
 	if (!db)
@@ -207,7 +208,7 @@ int apmp_member_work(struct apmp_member *m)
 	if (!m->joined)
 		return 0;
 	apmp__db_unlock_stray(m);
-	apmp_fetch_and(&apmp__own_node(m, db)->reasons, APMP_REASON_BUGCHECK);
+	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, APMP_REASON_BUGCHECK);
 	fault = (int)apmp__db_fault(m, db);
 	if (!fault)
 		fault = recover(m, db);
@@ -216,5 +217,8 @@ int apmp_member_work(struct apmp_member *m)
 	/* What looked odd may be a set that is being made anew by now. */
 	if (fault == -EREMCHG || (fault > 0 && apmp__db_moved(m)))
 		return apmp__db_come_over(m);
-	return fault > 0 ? apmp__db_reform(m, (uint32_t)fault) : fault;
+	if (fault)
+		return fault > 0 ? apmp__db_reform(m, (uint32_t)fault) : fault;
+	apmp__locks_work(m, reasons);
+	return 0;
 }
