@@ -17,6 +17,17 @@
 
 #include "shm/lock_internal.h"
 
+/* One that was silent for some of our ticks, but not for long enough, beats again. */
+static void count_silence(struct apmp_member *m, struct apmp_db *db, uint32_t missed)
+{
+	uint32_t class = 31u - (uint32_t)__builtin_clz(missed);
+	_Atomic uint64_t *count =
+	    &apmp__own_node(m, db)
+		 ->silence[class < APMP_DB_SILENCES ? class : APMP_DB_SILENCES - 1];
+
+	apmp_store_relaxed(count, apmp_load_relaxed(count) + 1);
+}
+
 /* Looks at one instance; true when it is inactive. */
 static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t identity,
 		  bool late, int *work)
@@ -29,6 +40,8 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 		return w->missed >= m->timing.suspect; /* looked at already in this tick */
 	w->tick_no = m->tick_no;
 	if (!again || w->heartbeat != heartbeat) {
+		if (again && w->missed)
+			count_silence(m, db, w->missed);
 		/* It beats: what was judged and not yet acted on is taken back. */
 		apmp_fetch_and(&m->dead_mask, ~(UINT64_C(1) << id));
 		w->identity = identity;
