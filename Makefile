@@ -2,7 +2,8 @@
 #
 #   make            build everything          make check   all tests
 #   make demo       the first thing to type   make bench   speed, as ratios
-#   make campaign   10,000 kills of a console, in minutes
+#   make campaign   10,000 kills of a console, 10,000 joins while others die, 100,000 races of a fence
+#                   with SIGCONT, in half an hour; make campaign-quiet an hour in which nobody may be removed
 #   make lint       layer rules, clang-tidy   make spec    which requirements are shown
 #   make unit race system examples simulator  one stage of the tests
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=

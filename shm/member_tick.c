@@ -62,6 +62,17 @@ static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work
 	}
 }
 
+/* One that was silent for some of our ticks, but not for long enough, beats again. */
+static void count_silence(struct apmp_member *m, struct apmp_db *db, uint32_t missed)
+{
+	uint32_t class = 31u - (uint32_t)__builtin_clz(missed);
+	_Atomic uint64_t *count =
+	    &apmp__own_node(m, db)
+		 ->silence[class < APMP_DB_SILENCES ? class : APMP_DB_SILENCES - 1];
+
+	apmp_store_relaxed(count, apmp_load_relaxed(count) + 1);
+}
+
 /* Looks at one instance; true when it is inactive. */
 static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t identity,
 		  uint64_t stop_ns, bool late, int *work)
@@ -76,6 +87,8 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	w->tick_no = m->tick_no;
 	/* When a debugger comes or goes, the silence is counted anew. */
 	if (!again || w->heartbeat != heartbeat || w->debugged != debugged) {
+		if (again && w->missed && w->heartbeat != heartbeat)
+			count_silence(m, db, w->missed);
 		begin(m, id, identity, heartbeat);
 		w->debugged = debugged;
 		return false;
