@@ -125,9 +125,9 @@ static uint32_t watch_brothers(struct apmp_member *m, struct apmp_db *db, bool l
 }
 
 /* A dead lock holder keeps everybody out, member or not: all look. */
-static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, bool late, int *work)
+static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, uint64_t holder, bool late,
+			      int *work)
 {
-	uint64_t holder = apmp__db_lock_holder(db);
 	uint32_t id = apmp_identity_id(holder);
 
 	if (holder == m->env->self)
@@ -190,7 +190,10 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 || apmp__locks_claiming(m))
 			work |= APMP_WORK_RECOVER;
 	}
-	watch_lock_holder(m, db, late, &work); /* last: it may have been watched as a brother */
+	/* Last: they may have been watched as brothers. */
+	watch_lock_holder(m, db, apmp__db_lock_holder(db), late, &work);
+	/* Who joins has no little brother, and keeps all others who could look from joining. */
+	watch_lock_holder(m, db, apmp_load_relaxed(&m->waits_for), late, &work);
 	return work;
 }
 
