@@ -77,6 +77,8 @@ const struct cli_command cli_commands[] = {
 	{"partition reset", "PARTITION",
 	 "take it from its instance, unasked; boot it again",
 	 "apmp partition reset beta", 1, 1, 0, {{0}}, cli_partition_reset},
+	{"debug", "PARTITION [off]", "a debugger holds it: nobody counts its silence",
+	 "apmp debug beta", 1, 2, 0, {{0}}, cli_debug},
 	{"community create", "NAME", "make a community",
 	 "apmp community create lab", 1, 1, 0, {{0}}, cli_community_create},
 	{"community delete", "COMMUNITY", "delete a community without partitions",

@@ -74,7 +74,7 @@ void app_drop(struct instance *in, struct app *app);
 /* Whether its requests are read. */
 void app_pause(struct instance *in, struct app *app, bool pause);
 
-/* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there any more. */
+/* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there. */
 __attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
 
 /* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring

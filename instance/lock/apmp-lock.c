@@ -36,11 +36,12 @@ struct wish {
 	char **command;
 	uint32_t rank;
 	uint64_t timeout_ns;
-	bool accept, good;
+	char *repair;
+	bool good;
 };
 
 static const char usage[] =
-    "usage: apmp-lock [--wait SECONDS | --try] [--rank N] [--accept | --good] NAME -- COMMAND...\n"
+    "usage: apmp-lock [--wait SECONDS | --try] [--rank N] [--repair COMMAND] NAME -- COMMAND...\n"
     "       apmp-lock [--wait SECONDS | --try] [--rank N] --good NAME\n";
 
 static int complain(const char *sentence)
@@ -81,8 +82,9 @@ static bool read_option(struct wish *wish, int option)
 	case 't':
 		wish->timeout_ns = APMP_APP_TRY;
 		return true;
-	case 'a':
-		return wish->accept = true;
+	case 'p':
+		wish->repair = optarg;
+		return true;
 	case 'g':
 		return wish->good = true;
 	default:
@@ -96,7 +98,7 @@ static bool read_arguments(struct wish *wish, int argc, char **argv)
 	    {"wait", required_argument, NULL, 'w'},
 	    {"try", no_argument, NULL, 't'},
 	    {"rank", required_argument, NULL, 'r'},
-	    {"accept", no_argument, NULL, 'a'},
+	    {"repair", required_argument, NULL, 'p'},
 	    {"good", no_argument, NULL, 'g'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
@@ -118,38 +120,18 @@ static bool read_arguments(struct wish *wish, int argc, char **argv)
 	if (optind < argc && strcmp(argv[optind], "--") == 0)
 		optind++;
 	wish->command = argv + optind;
-	return (optind < argc || wish->good) && !(wish->good && wish->accept);
+	return wish->good ? optind == argc && !wish->repair : optind < argc;
 }
 
-/* Takes it.  DONE, or an exit code after saying why. */
-static int take(struct apmp_app_locks *locks, const struct wish *wish, uint32_t *ret_lock)
-{
-	int err = apmp_app_lock_open(locks, wish->name, wish->rank, ret_lock);
-
-	if (!err)
-		err = apmp_app_lock_acquire(locks, *ret_lock, wish->timeout_ns);
-	if (!err)
-		return DONE;
-	complain(apmp_app_locks_sentence(locks));
-	if (err == -ETIMEDOUT)
-		return BUSY;
-	if (err != APMP_APP_BROKEN)
-		return REFUSED;
-	if (wish->accept || wish->good)
-		return DONE;
-	err = apmp_app_lock_release(locks, *ret_lock);
-	fprintf(stderr, "apmp-lock: nothing was run; repair it under --accept, or say with --good "
-			"that it is in order\n");
-	return err ? REFUSED : SUSPECT;
-}
-
-__attribute__((noreturn)) static void become(struct apmp_app_locks *locks, char **command)
+/* The command holds the lock with us, and gets signals as we would have. */
+__attribute__((noreturn)) static void become(struct apmp_app_locks *locks, char **command,
+					     void (*const before[2])(int))
 {
 	int err;
 
-	(void)fcntl(apmp_app_locks_fd(locks), F_SETFD, 0); /* the command holds the lock with us */
-	signal(SIGINT, SIG_DFL);
-	signal(SIGQUIT, SIG_DFL);
+	(void)fcntl(apmp_app_locks_fd(locks), F_SETFD, 0);
+	signal(SIGINT, before[0]);
+	signal(SIGQUIT, before[1]);
 	execvp(command[0], command);
 	err = errno;
 	fprintf(stderr, "apmp-lock: cannot run %s: %s\n", command[0], strerror(err));
@@ -159,21 +141,70 @@ __attribute__((noreturn)) static void become(struct apmp_app_locks *locks, char 
 /* Its wait status; ^C is the command's to take. */
 static int run(struct apmp_app_locks *locks, char **command)
 {
-	int status;
-	pid_t pid;
+	void (*const before[2])(int) = {signal(SIGINT, SIG_IGN), signal(SIGQUIT, SIG_IGN)};
+	int status = REFUSED << 8; /* where nothing can run */
+	pid_t pid = fork();
 
-	signal(SIGINT, SIG_IGN);
-	signal(SIGQUIT, SIG_IGN);
-	pid = fork();
 	if (pid == 0)
-		become(locks, command);
-	if (pid < 0) {
+		become(locks, command, before);
+	if (pid < 0)
 		complain(strerror(errno));
-		return REFUSED << 8; /* as a status: nothing ran */
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	signal(SIGINT, before[0]);
+	signal(SIGQUIT, before[1]);
 	return status;
+}
+
+/* Waits for it.  DONE, with *ret_broken; or an exit code after saying why. */
+static int take(struct apmp_app_locks *locks, const struct wish *wish, uint32_t *ret_lock,
+		bool *ret_broken)
+{
+	int err = apmp_app_lock_open(locks, wish->name, wish->rank, ret_lock);
+
+	if (!err)
+		err = apmp_app_lock_acquire(locks, *ret_lock, wish->timeout_ns);
+	if (err)
+		complain(apmp_app_locks_sentence(locks));
+	*ret_broken = err == APMP_APP_BROKEN;
+	if (!err || *ret_broken)
+		return DONE;
+	return err == -ETIMEDOUT ? BUSY : REFUSED;
+}
+
+/* A lock that is broken and held: whether what it protects is good now. */
+static bool repair(struct apmp_app_locks *locks, const struct wish *wish)
+{
+	char shell[] = "/bin/sh", option[] = "-c";
+	char *command[] = {shell, option, wish->repair, NULL};
+
+	if (wish->good)
+		return true;
+	if (!wish->repair) {
+		fprintf(stderr,
+			"apmp-lock: nothing was run; name a command that makes it good with "
+			"--repair, or say with --good that it is\n");
+		return false;
+	}
+	if (run(locks, command) == 0)
+		return true;
+	fprintf(stderr, "apmp-lock: the repair failed, and nothing else was run\n");
+	return false;
+}
+
+/* The lock is held: runs the command, and lets go as the way in which it ended allows. */
+static int serve(struct apmp_app_locks *locks, const struct wish *wish, uint32_t lock)
+{
+	int status = *wish->command ? run(locks, wish->command) : 0;
+
+	if (WIFSIGNALED(status)) {
+		fprintf(stderr, "apmp-lock: %s was ended by signal %d: lock \"%s\" is broken\n",
+			wish->command[0], WTERMSIG(status), wish->name);
+		return EXIT_SIGNAL + WTERMSIG(status); /* our end is what breaks it */
+	}
+	if (apmp_app_lock_release(locks, lock))
+		return complain(apmp_app_locks_sentence(locks));
+	return WEXITSTATUS(status);
 }
 
 int main(int argc, char **argv)
@@ -181,26 +212,20 @@ int main(int argc, char **argv)
 	struct wish wish = {.rank = 1, .timeout_ns = APMP_APP_FOR_EVER};
 	struct apmp_app_locks *locks;
 	uint32_t lock;
-	int err, code, status = 0;
+	bool broken;
+	int err, code;
 
 	if (!read_arguments(&wish, argc, argv))
 		return fputs(usage, stderr), USAGE;
 	err = apmp_app_locks_open(&locks);
 	if (err)
 		return complain(apmp_app_explain(err));
-	code = take(locks, &wish, &lock);
+	code = take(locks, &wish, &lock, &broken);
 	if (code != DONE)
 		return code;
-	if (wish.good && apmp_app_lock_good(locks, lock))
+	if (broken && !repair(locks, &wish))
+		return apmp_app_lock_release(locks, lock) ? REFUSED : SUSPECT;
+	if (broken && apmp_app_lock_good(locks, lock))
 		return complain(apmp_app_locks_sentence(locks));
-	if (*wish.command)
-		status = run(locks, wish.command);
-	if (WIFSIGNALED(status)) {
-		fprintf(stderr, "apmp-lock: %s was ended by signal %d: lock \"%s\" is broken\n",
-			wish.command[0], WTERMSIG(status), wish.name);
-		return EXIT_SIGNAL + WTERMSIG(status);
-	}
-	if (apmp_app_lock_release(locks, lock))
-		return complain(apmp_app_locks_sentence(locks));
-	return WEXITSTATUS(status);
+	return serve(locks, &wish, lock);
 }

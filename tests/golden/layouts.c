@@ -275,6 +275,8 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, last_seq, _Atomic uint64_t),
 	FIELD(apmp_console_partition, last_reply, struct apmp_call_reply),
 	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
+	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
+	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
 };
 
 FIELDS(apmp_event_slot) = {

@@ -74,7 +74,8 @@ def test_each_lock_is_its_own(shared):
 def test_usage(shared):
     for words in ([], ["journal"], ["--rank", "0", "journal", "--", "true"],
                   ["--wait", "soon", "journal", "--", "true"], ["--wait", "-1", "j", "--", "true"],
-                  ["--rank", "one", "journal", "--", "true"], ["--good", "--accept", "j"]):
+                  ["--rank", "one", "journal", "--", "true"], ["--good", "j", "--", "true"],
+                  ["--good", "--repair", "true", "j"]):
         said = lock(shared, "alpha", *words)
         assert said.code == 2 and "usage:" in said.err, str(said)
     assert lock(shared, "alpha", "journal", "--", "no-such-program").code == 127
@@ -124,45 +125,46 @@ def test_a_program_dies_in_a_living_instance(shared, survivor):
     """Its command is the last that has the lock; the next holder is told, wherever it runs, until
     one says that all is good. shows: COMM-04"""
     holder = Holder(shared, "alpha", "journal")
-    waiter = shared.start("run", survivor, "--", "apmp-lock", "--accept", "journal", "--", "echo",
-                          "ran")
+    waiter = shared.start("run", survivor, "--", "apmp-lock", "--repair", "echo repaired",
+                          "journal", "--", "echo", "ran")
     os.kill(holder.pids[0], signal.SIGKILL)
     said = lock(shared, "gamma", "--try", "journal", "--", "true")
     assert said.code == 1, "its command still runs, and holds the lock"
     os.kill(holder.pids[1], signal.SIGKILL)
     out, err = waiter.communicate(timeout=apmp.WATCHDOG)
-    assert (waiter.returncode, out) == (0, "ran\n")
+    assert (waiter.returncode, out) == (0, "repaired\nran\n")
     assert err == ('apmp-lock: lock "journal": a holder was lost while it held it, and nobody has '
                    'said that what it protects is good\n')
     holder.process.communicate(timeout=apmp.WATCHDOG)
     for partition in ("alpha", "beta", "gamma"):
-        assert broken(lock(shared, partition, "journal", "--", "echo", "ran"))
-    assert lock(shared, "gamma", "--good", "journal").code == 0
-    assert lock(shared, survivor, "journal", "--", "true").code == 0
+        said = lock(shared, partition, "--repair", "echo repaired", "journal", "--", "echo", "ran")
+        assert (said.out, said.err) == ("ran\n", ""), "it was repaired already"
 
 
 def test_a_command_that_a_signal_ends(shared):
     said = lock(shared, "alpha", "journal", "--", "sh", "-c", "kill -SEGV $$")
     assert said.code == 128 + signal.SIGSEGV
     assert said.err.startswith("apmp-lock: sh was ended by signal 11: lock \"journal\" is broken")
-    said = lock(shared, "beta", "--good", "journal", "--", "sh", "-c", "kill -KILL $$")
-    assert said.code == 128 + signal.SIGKILL, "whose repair has failed"
+    for failing in ("false", "kill -KILL $$", "no-such-program 2>&-"):
+        said = lock(shared, "beta", "--repair", failing, "journal", "--", "echo", "ran")
+        assert (said.code, said.out) == (75, "")
+        assert said.err.endswith("apmp-lock: the repair failed, and nothing else was run\n")
     assert broken(lock(shared, "beta", "journal", "--", "true"))
-    assert lock(shared, "beta", "--good", "journal", "--", "true").code == 0
+    assert lock(shared, "beta", "--good", "journal").code == 0
     assert lock(shared, "beta", "journal", "--", "true").code == 0
 
 
 def test_a_partition_dies_with_a_lock(machine):
     """Its lock goes to who waits in another, told, after the fence. shows: COMM-04, DB-10"""
     holder = Holder(machine, "beta", "journal")
-    waiters = [machine.start("run", name, "--", "apmp-lock", "--accept", "journal", "--", "echo",
-                             name) for name in ("alpha", "gamma")]
+    waiters = [machine.start("run", name, "--", "apmp-lock", "journal", "--", "echo", name)
+               for name in ("alpha", "gamma")]
     fd = os.pidfd_open(holder.pids[1])
     machine.kill_partition("beta")
     for waiter, name in zip(waiters, ("alpha", "gamma")):
         out, err = waiter.communicate(timeout=apmp.WATCHDOG)
-        assert (waiter.returncode, out) == (0, f"{name}\n")
-        assert "a holder was lost while it held it" in err
+        assert (waiter.returncode, out) == (75, ""), name
+        assert err.splitlines()[1].startswith("apmp-lock: nothing was run; name a command that")
     assert apmp.ended(fd, 0), "another has the lock, and its old holder lives"
     os.close(fd)
     machine.boots_and_joins("beta")
