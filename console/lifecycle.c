@@ -352,6 +352,13 @@ static enum apmp_partition_state end_state(const struct partition *p)
 	return APMP_PARTITION_DEAD;
 }
 
+const char *console_state_text(const struct partition *p)
+{
+	enum apmp_partition_state state = console_state(p);
+
+	return console_state_name(state == APMP_PARTITION_FENCED ? end_state(p) : state);
+}
+
 /* How the last instance ended, for the operator. */
 static void describe_end(const struct partition *p, char *text, size_t size)
 {
@@ -432,6 +439,7 @@ static void conclude(struct partition *p)
 		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
 	}
+	console_settled(c);
 	console_check_on(c);
 }
 
@@ -596,9 +604,13 @@ void console_exited(struct partition *p, uint64_t incarnation, int status)
 
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes)
 {
-	if (apmp_identity_incarnation(console_identity(p)) != incarnation || p->fence_pending)
+	if (!is_life(p, incarnation) || p->fence_pending)
 		return;
 	p->fence_pending = true;
+	if (console_state(p) == APMP_PARTITION_FENCED) { /* only its reaping is */
+		console_settled(p->console);
+		return;
+	}
 	console_set_state(p, APMP_PARTITION_FENCE_PENDING);
 	console_event(p->console, "instance.fence-pending", p, "{s:I}", "processes",
 		      (json_int_t)processes);

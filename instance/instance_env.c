@@ -122,6 +122,10 @@ void instance_env_init(struct instance *in)
 				    .unmap = env_unmap,
 				    .point = env_point,
 				    .report = env_report};
+	/* Looks of a nanosecond; a lock that is held longer is not worth the CPU. */
+	in->env.spin = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50 : 0;
+	if (apmp_linux_has_fence_all())
+		in->env.fence_all = apmp_linux_fence_all;
 	/* A console port whose other end is full must not stop a CPU. */
 	(void)fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK | O_RDWR);
 }
