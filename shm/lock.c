@@ -22,8 +22,10 @@
 #include "shm/assert.h"
 #include "shm/lock_internal.h"
 
-/* Ticks of waiting after which the holder is asked whether it knows that it holds the lock. */
-#define ASK_AFTER 8u
+/* Ticks of waiting, and tries in vain, after which the holder is asked whether it knows that it
+ * holds the lock. */
+#define ASK_AFTER_TICKS 8u
+#define ASK_AFTER_TRIES 64u
 
 static struct apmp_lock_open *entry_of(struct apmp_locker *l, uint32_t lock)
 {
@@ -135,7 +137,7 @@ static bool wait_for(struct apmp_locker *l, struct apmp_db_locks *table, uint32_
 		apmp_fetch_add(&table->lock[slot].contended_count, 1);
 	if (spin(l, word))
 		return false;
-	if (nth % ASK_AFTER == 0)
+	if (nth % ASK_AFTER_TICKS == 0)
 		ask_holder(l->m, seen);
 	apmp__lock_word_wait(l->m, l, slot + 1, word, seen, deadline_ns);
 	return true;
@@ -160,6 +162,8 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 			apmp__locker_leave(l);
 			continue;
 		}
+		if (got == -EBUSY && ++l->refused % ASK_AFTER_TRIES == 0)
+			ask_holder(l->m, seen);
 		apmp__locker_leave(l);
 		if (got == -EBUSY)
 			return -ETIMEDOUT;

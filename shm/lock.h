@@ -41,6 +41,7 @@ struct apmp_locker {
 	uint32_t held[APMP_LOCKER_HELD]; /* numbers of locks, in the order of their ranks */
 	uint32_t lost;			 /* W: primary, with all kept out; bit for each in held */
 	uint32_t broken;		 /* bit for each in held: was BROKEN, not declared good */
+	uint32_t refused;		 /* W: it; tries in vain */
 	uint32_t in_the_way; /* W: it; number of the lock that the last -EDEADLK was for */
 	uint64_t watched;    /* W: it; APMP_LOCK_WAITERS since it began to watch what it wants */
 	uint64_t ask_ns;     /* W: it; when the holder is asked whether it holds what we watch */

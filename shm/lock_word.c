@@ -82,7 +82,8 @@ void apmp__lock_mark_broken(struct apmp_member *m, struct apmp_db_locks *table, 
 	APMP_POINT_ARG(m->env, named_broken, lost & ~APMP_LOCK_WAITERS);
 	apmp_store_relaxed(&lock->broken_by, lost & ~APMP_LOCK_WAITERS);
 	apmp_store_relaxed(&lock->broken_count, apmp_load_relaxed(&lock->broken_count) + 1);
-	m->env->report(m->env, APMP_REPORT_NAMED_LOCK_BROKEN, slot);
+	m->env->report(m->env, APMP_REPORT_NAMED_LOCK_BROKEN,
+		       slot | (uint64_t)(apmp_identity_id(apmp_lock_identity(lost)) + 1) << 32);
 }
 
 void apmp__lock_break(struct apmp_member *m, struct apmp_db_locks *table, uint32_t slot,
