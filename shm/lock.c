@@ -184,21 +184,6 @@ static bool mark_waiters(_Atomic uint64_t *word, uint64_t *ret_seen)
 	return seen;
 }
 
-/* The first look counts as a wait; later ones ask who holds it for long. */
-static void look_at_holder(struct apmp_locker *l, struct apmp_db_lock *shared, uint64_t seen)
-{
-	uint64_t now = l->m->env->now(l->m->env);
-
-	if (!l->watched)
-		apmp_fetch_add(&shared->contended_count, 1);
-	else if (now < l->ask_ns)
-		return;
-	else
-		ask_holder(l->m, seen);
-	l->watched = APMP_LOCK_WAITERS;
-	l->ask_ns = now + ASK_AFTER * l->m->timing.tick_ns;
-}
-
 int apmp_lock_watch(struct apmp_locker *l, uint32_t lock, const _Atomic uint32_t **ret_word,
 		    uint32_t *ret_seen)
 {
@@ -214,7 +199,9 @@ int apmp_lock_watch(struct apmp_locker *l, uint32_t lock, const _Atomic uint32_t
 		shared = &table->lock[apmp_load_relaxed(&open->slot)];
 		if (mark_waiters(&shared->word, &seen)) {
 			APMP_POINT_ARMED(l->m->env, named_wait, seen & ~APMP_LOCK_WAITERS);
-			look_at_holder(l, shared, seen);
+			if (!l->watched)
+				apmp_fetch_add(&shared->contended_count, 1);
+			l->watched = APMP_LOCK_WAITERS;
 			*ret_word = apmp__lock_futex(&shared->word);
 			*ret_seen = (uint32_t)seen;
 			err = 0;

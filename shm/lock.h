@@ -44,7 +44,6 @@ struct apmp_locker {
 	uint32_t refused;		 /* W: it; tries in vain */
 	uint32_t in_the_way; /* W: it; number of the lock that the last -EDEADLK was for */
 	uint64_t watched;    /* W: it; APMP_LOCK_WAITERS since it began to watch what it wants */
-	uint64_t ask_ns;     /* W: it; when the holder is asked whether it holds what we watch */
 };
 
 /* The private part of service "lock" in one instance, in memory of the caller's. */
