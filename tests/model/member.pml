@@ -48,7 +48,6 @@ bit up[N];	/* has a process that runs user code */
 bit fenced[N];	/* the tree says of the present life that it runs no more */
 bit killing[N]; /* the console has told the box to kill it, or has seen that it ended */
 bit bye[N];	/* it announced its end */
-bit console = 1;
 bit asked[N];	 /* waits for the answer to REMOVE_INSTANCE */
 byte target[N];	 /* identity that it is fencing */
 byte pending[N]; /* mask: whose fence it was told is pending */
@@ -142,8 +141,8 @@ hidden byte one_holder, one_set, fenced_before_recovered, no_half_built_set_is_j
     a_joiner_gets_in_at_last, the_dead_are_removed_at_last, the_set_operates_at_last;
 
 /* In every set that operates, whenever the lock is released. */
-#define RING_RIGHT(q) (state != OPERATIONAL || !IN(members, q) || (little[q] == LITTLE(members, q) && \
-					  big[q] == BIG(members, q)))
+#define RING_RIGHT(q) (state != OPERATIONAL || !IN(members, q) || \
+		       (little[q] == LITTLE(members, q) && big[q] == BIG(members, q)))
 #define SLOT_RIGHT(q) (state != OPERATIONAL || (IN(members, q) -> slot[q] == node[q] : \
 						slot[q] == NONE))
 #define IS_MEMBER(q)  (up[q] && member[q])
@@ -169,6 +168,7 @@ inline end_process(q)
 	up[q] = 0;
 	silent[q] = 0;
 	blamed[q] = 1;
+	bugcheck[q] = 0; /* nobody is there to see it */
 	member[q] = 0;
 	asked[q] = 0;
 	target[q] = NONE;
@@ -207,7 +207,7 @@ inline fence_dead()
 		MUST(only_the_silent_are_fenced, blamed[PART(target[p])]) };
 	/* Who dies between the bit and the request has made none: as if just after it. */
 	d_step { if
-	:: target[p] <= N || WRONG == 8 -> bugcheck[PART(target[p])] = 1
+	:: target[p] <= N || WRONG == 8 -> bugcheck[PART(target[p])] = up[PART(target[p])]
 	:: else -> skip /* bugcheck_of is above it: not for the present life */
 	fi; asked[p] = 1 } AT_OF(fence_bugcheck, target[p]) AT(fence_interrupt);
 	if
@@ -218,17 +218,20 @@ inline fence_dead()
 
 /* apmp__db_lock.  Loading the word, asking the tree and compare-and-swap are one step: the swap
  * fails unless the word is still the same, and who is not alive never is again. */
+#define IS_FREE	 (lock == NONE && (p == 0 || state))
+#define IS_DEADS (lock != NONE && lock != ME && !ALIVE(lock))
+
 inline acquire()
 {
 	do
-	:: atomic { lock == NONE && (p == 0 || state) -> lock = ME; broken = 0 }
+	:: atomic { IS_FREE -> lock = ME; broken = 0 }
 		AT(lock_acquired); break
 #if WRONG == 2
 	:: atomic { lock != NONE && lock != ME && (!ALIVE(lock) || silent[PART(lock)]) ->
 #elif WRONG == 13
 	:: atomic { false ->
 #else
-	:: atomic { lock != NONE && lock != ME && !ALIVE(lock) ->
+	:: atomic { IS_DEADS ->
 #endif
 		/* Nothing of the dead is touched before it runs no more. */
 		MUST(one_holder, !RUNS(lock)); was = lock; lock = ME; broken = 1 }
@@ -262,49 +265,50 @@ inline release()
 	:: else -> skip fi;
 #define TO_OPERATIONAL state = (members -> OPERATIONAL : EMPTY)
 
+/* One that died while it joined is in no mask, but services may know it. */
+#define FORGET_JOINER                                                                              \
+	if                                                                                         \
+	:: actor != NONE && PART(actor) != p && !IN(members, PART(actor)) && !ALIVE(actor) ->      \
+		slot[PART(actor)] = NONE                                                           \
+	:: else -> skip                                                                            \
+	fi
+
 /* apmp__db_recover.  Members that are found alive are no step: had one been fenced just after it
  * was looked at, it is as if it had been later. */
-inline recover()
+inline recover(when)
 {
-	d_step { HELD if
-	:: actor != NONE && PART(actor) != p && !IN(members, PART(actor)) && !ALIVE(actor) ->
-		slot[PART(actor)] = NONE
-	:: else -> skip
-	fi };
+	atomic { when -> HELD broken = 0; FORGET_JOINER };
 	do
 	:: atomic { ANY(LOST) -> HELD PICK(LOST); actor = ME; state = RECOVERING }
 		AT_OF(recover_begin, node[v]);
 		STEP(MUST(fenced_before_recovered, !RUNS(node[v])); slot[v] = NONE) AT(recover_services);
-		STEP(MUST(fenced_before_recovered, !RUNS(node[v])); members = members & ~BIT(v); v = 0) AT(recover_mask)
-	:: else -> break
-	od;
+		STEP(MUST(fenced_before_recovered, !RUNS(node[v]));
+		     members = members & ~BIT(v); v = 0) AT(recover_mask)
 #if WRONG == 7
-	atomic { TO_OPERATIONAL };
-	STEP(lock = NONE; MUST(ring_is_one_cycle, ALL(RING_RIGHT)));
-	d_step { EACH(REBUILD) skip };
-	acquire()
+	:: atomic { !ANY(LOST) -> TO_OPERATIONAL; break }
+	od;
+	d_step { MUST(ring_is_one_cycle, ALL(RING_RIGHT)); lock = NONE };
+	acquire();
+	atomic { HELD EACH(REBUILD) skip }
 #else
-	atomic { HELD EACH(REBUILD) skip } AT(recover_ring);
-	STEP(TO_OPERATIONAL) AT(recover_end)
+	:: atomic { !ANY(LOST) -> HELD EACH(REBUILD) break }
+	od AT(recover_ring);
+	atomic { HELD TO_OPERATIONAL } AT(recover_end)
 #endif
-}
-
-inline recover_if_needed()
-{
-	if
-	:: atomic { RECOVER_WHEN -> broken = 0 }; recover()
-	:: atomic { !(RECOVER_WHEN) -> broken = 0 }
-	fi
 }
 
 #define CLEAR_NODE(q)  if :: q != p -> node[q] = NONE; little[q] = q; big[q] = q :: else -> skip fi;
 #define CLEAR_SLOT(q)  slot[q] = NONE;
 
+/* What is decided under the lock is one step with the first store of what follows: nobody else
+ * changes what was looked at, but for members that are fenced meanwhile, as if just after it. */
+
 /* Fig. 7.  While the state is "initializing" nobody reads what stands below it, whoever dies. */
 inline create()
 {
-	STEP(MUST(one_set, !ANY(IS_MEMBER)); state = INITIALIZING; actor = ME; members = 0; built = 0;
-	     EACH(CLEAR_NODE) skip) AT(create_702) AT(create_704) AT(create_706) AT(create_708);
+	atomic { !FUNCTIONS -> HELD MUST(one_set, !ANY(IS_MEMBER)); broken = 0;
+		state = INITIALIZING; actor = ME; members = 0; built = 0; EACH(CLEAR_NODE) skip }
+		AT(create_702) AT(create_704) AT(create_706) AT(create_708);
 #if WRONG == 5
 	STEP(members = BIT(p); node[p] = ME; made = 1; state = OPERATIONAL);
 #endif
@@ -315,13 +319,14 @@ inline create()
 }
 
 /* Fig. 8.  A node block outside the mask is read by nobody. */
-inline join()
+inline join(when)
 {
 #if WRONG == 3
+	when;
 	release();
 #endif
 	PASSES(join_802)
-	STEP(actor = ME; state = JOINING) AT(join_804) AT(join_806);
+	atomic { when -> HELD broken = 0; actor = ME; state = JOINING } AT(join_804) AT(join_806);
 	STEP(MUST(no_half_built_set_is_joined, made && built); slot[p] = ME) AT(join_808) AT(join_810);
 	STEP(node[p] = ME; members = members | BIT(p)) AT(join_812);
 	/* apmp_ring_add: before that it is watched by nobody but as the lock's holder */
@@ -364,10 +369,21 @@ inline leave()
 }
 
 /* apmp_member_work's part under the lock: nothing of what was seen before it counts. */
-inline repair()
+#ifdef TRACE
+#define TAKE_TO_REPAIR(when) when -> acquire()
+#else
+/* Who finds the lock taken meanwhile is as if idle; who finds nothing left to do changes nothing. */
+#define TAKE_TO_REPAIR(when)                                                                       \
+	atomic { when -> broken = lock != NONE; MUST(one_holder, !RUNS(lock)); lock = ME }
+#endif
+
+inline repair(when)
 {
-	acquire();
-	recover_if_needed();
+	TAKE_TO_REPAIR(when);
+	if
+	:: recover(RECOVER_WHEN)
+	:: !(RECOVER_WHEN)
+	fi;
 	release()
 }
 
@@ -399,21 +415,25 @@ end_off:
 		PASSES(map_602) PASSES(map_604) PASSES(map_606) PASSES(map_608)
 		acquire();
 		if
-		:: atomic { !FUNCTIONS -> broken = 0 }; create()
-		:: else -> recover_if_needed(); join()
+		:: create() /* if it does not function */
+		:: recover(FUNCTIONS && (RECOVER_WHEN)); join(true)
+		:: join(FUNCTIONS && !(RECOVER_WHEN))
 		fi;
 end_idle:	/* a member: apmp_member_work whenever there is something to do */
 		do
 		:: fence_dead()
-		:: lock != NONE && lock != ME && !ALIVE(lock) -> repair()
+		:: repair(IS_DEADS)
 #if WRONG == 15
 		:: remove_as_seen()
 #else
-		:: lock == NONE && NEEDS_RECOVERY -> repair()
+		:: repair(lock == NONE && NEEDS_RECOVERY)
 #endif
 		:: atomic { MAY_LEAVE(p) -> leaves-- };
 			acquire();
-			recover_if_needed();
+			if
+			:: recover(RECOVER_WHEN)
+			:: !(RECOVER_WHEN)
+			fi;
 			leave()
 #ifdef TRACE
 		:: skip AT(validate_pages)
@@ -480,23 +500,23 @@ end_idle:	/* a member: apmp_member_work whenever there is something to do */
 
 #define WORLD(q)                                                                                   \
 	/* the console takes a request, or answers it */                                           \
-	:: d_step { console && asked[q] && ALIVE(target[q]) && !killing[PART(target[q])] ->        \
+	:: d_step { asked[q] && ALIVE(target[q]) && !killing[PART(target[q])] ->        \
 		killing[PART(target[q])] = 1 }                                                     \
-	:: d_step { console && asked[q] && !ALIVE(target[q]) -> asked[q] = 0 }                     \
-	:: d_step { STUCK && console && asked[q] && ALIVE(target[q]) &&                            \
+	:: d_step { asked[q] && !ALIVE(target[q]) -> asked[q] = 0 }                     \
+	:: d_step { STUCK && asked[q] && ALIVE(target[q]) &&                            \
 		killing[PART(target[q])] && stuck[PART(target[q])] ->                              \
 		pending[q] = pending[q] | BIT(PART(target[q])); asked[q] = 0 }                     \
 	/* the box kills it and sees its end; the console writes `fenced` */                       \
 	:: atomic { killing[q] && up[q] && MAY_END(q) -> end_process(q); ends[q]!1 }               \
-	:: d_step { console && !fenced[q] && !stuck[q] && FENCE_WHEN(q) -> FENCED(q) }             \
+	:: d_step { !fenced[q] && !stuck[q] && FENCE_WHEN(q) -> FENCED(q) }             \
 	/* its clock or its primary sees the bugcheck bit; only a life that was silent is hit */   \
 	:: atomic { up[q] && !silent[q] && bugcheck[q] && MAY_END(q) ->                            \
-		MUST(only_the_silent_are_fenced, blamed[q]); end_process(q); ends[q]!1 }                                     \
+		MUST(only_the_silent_are_fenced, blamed[q]); end_process(q); ends[q]!1 }           \
 	/* or that the set was made without it */                                                  \
 	:: d_step { member[q] && node[q] != LIVE(q) -> MUST(one_set, false) }                             \
 	:: d_step { SLEEP && IN(late, q) -> late = late & ~BIT(q) }                                \
 	/* what may happen */                                                                      \
-	:: d_step { (REBOOT || !state) && fenced[q] && !up[q] && MAY_BEGIN(q) -> BOOT(q) }                     \
+	:: d_step { (REBOOT || !state) && fenced[q] && !up[q] && MAY_BEGIN(q) -> BOOT(q) }         \
 	:: d_step { silent[q] == 1 -> silent[q] = 0; v = q; blamed[q] = HAS_CONSEQUENCES; v = 0 }  \
 	:: atomic { faults && up[q] && MAY_END(q) -> faults--; end_process(q); ends[q]!1 }         \
 	:: d_step { faults && up[q] && !silent[q] -> faults--; silent[q] = 1; blamed[q] = 1 }      \
@@ -505,7 +525,6 @@ end_idle:	/* a member: apmp_member_work whenever there is something to do */
 	:: d_step { STUCK && state && faults && up[q] && !silent[q] ->                             \
 		faults--; silent[q] = 2; blamed[q] = 1; stuck[q] = 1 }
 
-#define STOP_KILLING(q) killing[q] = 0;
 #define TAKE_OVER(q)	killing[q] = !up[q] && !fenced[q];
 #define WAKE_LATE(q)	late = late | (up[q] << q);
 
@@ -525,8 +544,8 @@ end:
 	do
 	EACH(WORLD)
 	PAIRS(JUDGE)
-	:: d_step { faults && console -> faults--; console = 0; EACH(STOP_KILLING) skip }
-	:: d_step { !console -> console = 1; EACH(TAKE_OVER) skip }
+	/* the console dies and is started again; a slow one takes care of the time between */
+	:: d_step { faults -> faults--; EACH(TAKE_OVER) skip }
 	:: d_step { SLEEP && faults && !late -> faults--; EACH(WAKE_LATE) skip }
 #ifndef TRACE
 	:: atomic { timeout && ANY(HOLDS_UP) -> EACH(DIES) skip } /* all wait for that one */
