@@ -37,10 +37,10 @@ static json_t *bits_json(const struct console *c, const struct apmp_cpu_bits *sh
 static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 {
 	uint64_t identity = console_identity(p);
-	json_t *o = json_pack("{s:s,s:I}", "state", console_state_name(console_state(p)),
-			      "incarnation", (json_int_t)apmp_identity_incarnation(identity));
+	json_t *o = json_pack("{s:s,s:I}", "state", console_state_text(p), "incarnation",
+			      (json_int_t)apmp_identity_incarnation(identity));
 
-	if (p->pid)
+	if (p->pid && identity) /* what is left of a fenced one only waits to be reaped */
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (db && identity && apmp_load_acquire(&db->node[p->id].identity) == identity &&
 	    apmp_load_relaxed(&db->header.members) >> p->id & 1) {
@@ -121,7 +121,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 		    o, "missing",
 		    json_pack("{s:s,s:I,s:I}", "what", console_part_name(missing.type), "wanted",
 			      (json_int_t)missing.wanted, "had", (json_int_t)missing.had));
-	if (p->pid)
+	if (p->pid && console_identity(p))
 		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));

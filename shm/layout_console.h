@@ -46,7 +46,8 @@ struct apmp_journal {
 	X(LEAVING, 8, "leaving")                                                                   \
 	X(CRASHED, 9, "crashed")                                                                   \
 	X(FENCE_PENDING, 11, "fence-pending")                                                      \
-	X(DEAD, 12, "dead")
+	X(DEAD, 12, "dead")                                                                        \
+	X(FENCED, 13, "fenced")
 
 enum apmp_partition_state {
 #define X(name, value, text) APMP_PARTITION_##name = value,

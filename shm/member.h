@@ -39,12 +39,17 @@ struct apmp_member {
 	const struct apmp_cpu_bits *cpu_sets; /* potential, configure, active, autostart */
 	void *base;			      /* W: primary; what is mapped of the database */
 	uint64_t size, pa;		      /* W: primary; bytes mapped, physical address */
-	bool joined;			      /* W: primary; holds membership */
-	bool locked;			      /* W: primary; holds the database lock */
-	_Atomic(struct apmp_db *) cell;	      /* W: primary; the private cell of step 608 */
-	_Atomic uint32_t in_tick;	      /* W: clock, primary; see member_internal.h */
-	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
-	uint64_t last_tick_ns, tick_no; /* W: clock */
+	_Atomic uint64_t info;		 /* W: primary; what APMPDB_INFO said when it was mapped */
+	int32_t desc;			 /* W: primary; memory descriptor of that */
+	uint32_t page_count;		 /* W: primary; pages of the database; 0: initial piece */
+	uint64_t pfn[APMP_DB_MAX_PAGES]; /* W: primary; their page frames */
+	uint64_t pfn_list;		 /* W: primary; as in the header */
+	bool joined;			 /* W: primary; holds membership */
+	bool locked;			 /* W: primary; holds the database lock */
+	_Atomic(struct apmp_db *) cell;	 /* W: primary; the private cell of step 608 */
+	_Atomic uint32_t in_tick;	 /* W: clock, primary; see member_internal.h */
+	_Atomic uint32_t watching;	 /* W: primary; 1: member, watches its little brother */
+	uint64_t last_tick_ns, tick_no;	 /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */
 	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
 	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* identity */
@@ -52,6 +57,7 @@ struct apmp_member {
 	_Atomic uint64_t judged_ns;	     /* W: as dead_mask, before it; when */
 	uint64_t odd_count;		     /* W: primary; times shared memory made no sense */
 	uint64_t known[APMP_MAX_PARTITIONS]; /* W: primary; members that changes were told of */
+	struct apmp_locks *locks;	     /* shm/lock.h; NULL: takes no named locks */
 };
 
 /* What apmp_member_tick found for the primary to do. */

@@ -80,6 +80,7 @@ static void fill_header(struct apmp_member *m, struct apmp_db *db, uint64_t inca
 	apmp_store_relaxed(&h->members_off, (uint32_t)offsetof(struct apmp_db_header, members));
 	apmp_store_relaxed(&h->page_count, pages);
 	apmp_store_relaxed(&h->first_pfn, m->pa / APMP_PAGE_SIZE);
+	apmp_store_relaxed(&h->pfn_list, m->pfn_list);
 	apmp_store_relaxed(&h->crashing, 0);
 	apmp_store_relaxed(&h->removed_count, 0);
 	apmp_store_relaxed(&h->validate, 0);
@@ -112,7 +113,7 @@ int apmp__db_create(struct apmp_member *m)
 	APMP_POINT(env, create_704);
 	if (pages > APMP_DB_MAX_PAGES)
 		return -ENOMEM;
-	err = apmp__db_map_whole(m, pages);
+	err = apmp__db_allocate(m, pages);
 	if (err)
 		return err;
 	db = apmp__db(m);

@@ -71,10 +71,7 @@ static bool functioning(struct apmp_member *m, struct apmp_db *db)
 /* Removes the dead before we join; their services' slots lie in the variable portion. */
 static int recover_first(struct apmp_member *m)
 {
-	uint32_t pages = apmp_load_relaxed(&apmp__db(m)->header.page_count);
-	int err = pages > APMP_DB_INITIAL_PAGES && pages <= APMP_DB_MAX_PAGES
-		      ? apmp__db_map_whole(m, pages)
-		      : -EBADMSG;
+	int err = apmp__db_map_continue(m);
 
 	if (!err)
 		apmp__db_recover(m, apmp__db(m));
@@ -90,6 +87,7 @@ static int enter_once(struct apmp_member *m)
 	if (broken < 0)
 		return broken;
 	db = apmp__db(m);
+	m->page_count = 0; /* nothing beyond the initial piece is known of the set yet */
 	if (!functioning(m, db)) {
 		err = apmp__db_create(m);
 	} else {

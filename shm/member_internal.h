@@ -27,10 +27,28 @@ static inline struct apmp_db *apmp__db(struct apmp_member *m)
 	return apmp_load_relaxed(&m->cell); /* the primary wrote it itself */
 }
 
-/* member_map.c.  SHMEM_config_APMPDB [0280]: first page frame and page count. */
-APMP_CHECK int apmp__db_config(struct apmp_member *m, uint64_t *ret_pfn, uint32_t *ret_pages);
-APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);		  /* Fig. 6, [0168] */
-APMP_CHECK int apmp__db_map_whole(struct apmp_member *m, uint32_t pages); /* [0169, 0170] */
+/* member_map.c.  Pages of the whole database, by the sizes of its services. */
+uint32_t apmp__db_pages(void);
+/* Callback set_APMPDB_info [0278], of APMPDB_INFO or the other range.  -EAGAIN: it holds something
+ * else by now; what env's call said. */
+APMP_CHECK int apmp__db_set_info(struct apmp_member *m, bool other, uint64_t old_info,
+				 uint64_t new_info);
+/* A good range in another granule than `but` (0: any): the other range, else one by steps (5) and
+ * (6) [0280].  -ENOMEM: there is none; -EBADMSG. */
+APMP_CHECK int apmp__db_choose(struct apmp_member *m, uint64_t but, uint64_t *ret_info);
+/* DB_map_initial [0168], Fig. 6: chooses the pages, maps the initial piece and lets the clock use
+ * it; what was mapped before is unmapped.  -ENOMEM: no good shared memory; -EOWNERDEAD: judged
+ * dead; -EAGAIN: others change APMPDB_INFO again and again; -EBADMSG: the tree; what env's map or
+ * call said. */
+APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);
+/* DB_allocate [0169], by the creator: maps so many pages, which are then in m->pfn, and writes the
+ * PFN list if they are not contiguous.  Errors as before; -EAGAIN: the initial piece is bad by
+ * now. */
+APMP_CHECK int apmp__db_allocate(struct apmp_member *m, uint32_t pages);
+/* DB_map_continue [0170], by a joiner; nothing when it is done.  -EBADMSG: page count or PFN list
+ * make no sense; what env's map said. */
+APMP_CHECK int apmp__db_map_continue(struct apmp_member *m);
+/* DB_unmap [0166]. */
 void apmp__db_unmap(struct apmp_member *m);
 
 /* db_lock.c.  The database lock [0133].  Returns 0, or 1 when it was taken from the dead.

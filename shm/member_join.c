@@ -67,20 +67,17 @@ int apmp__db_join(struct apmp_member *m)
 {
 	struct apmp_env *env = m->env;
 	struct apmp_db *db = apmp__db(m);
-	uint32_t pages = apmp_load_relaxed(&db->header.page_count);
 	int err;
 
 	if (name_taken(m, db))
 		return -EEXIST;
-	if (pages <= APMP_DB_INITIAL_PAGES || pages > APMP_DB_MAX_PAGES)
-		return -EBADMSG;
 	APMP_POINT(env, join_802);
 	env->report(env, APMP_REPORT_JOINING, 0);
 	apmp_store_relaxed(&db->header.actor, env->self);
 	apmp_store_relaxed(&apmp__own_node(m, db)->state, APMP_NODE_JOINING);
 	apmp_store_release(&db->header.state, APMP_DB_JOINING);
 	APMP_POINT(env, join_804);
-	err = apmp__db_map_whole(m, pages);
+	err = apmp__db_map_continue(m);
 	if (err)
 		return abandon(m, db, err);
 	db = apmp__db(m);

@@ -11,7 +11,7 @@
  * LIMITS    Validation reads a word of every page; a page that fails would be a SIGBUS here, which
  *           a sealed and allocated memfd does not give.
  */
-#include "shm/member_internal.h"
+#include "shm/lock_internal.h"
 #include "shm/ring.h"
 #include "shm/service.h"
 
@@ -145,7 +145,7 @@ static void validate(struct apmp_member *m, struct apmp_db *db)
 int apmp_member_work(struct apmp_member *m)
 {
 	struct apmp_db *db = apmp__db(m);
-	uint64_t holder, bits = ~(uint64_t)APMP_REASON_BUGCHECK;
+	uint64_t holder, reasons, bits = ~(uint64_t)APMP_REASON_BUGCHECK;
 	int err;
 
 	if (!db)
@@ -155,7 +155,7 @@ int apmp_member_work(struct apmp_member *m)
 	apmp__fence_dead(m, db);
 	if (!m->joined)
 		return 0;
-	apmp_fetch_and(&apmp__own_node(m, db)->reasons, ~bits);
+	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, ~bits);
 	holder = apmp__db_lock_holder(db);
 	if ((holder && !apmp_tree_alive(m->tree, holder)) ||
 	    (!holder && apmp__db_needs_recovery(m, db))) {
@@ -167,5 +167,6 @@ int apmp_member_work(struct apmp_member *m)
 		apmp__db_unlock(m);
 	}
 	validate(m, db);
+	apmp__locks_work(m, reasons);
 	return 0;
 }

@@ -15,7 +15,7 @@
  */
 #include <errno.h>
 
-#include "shm/member_internal.h"
+#include "shm/lock_internal.h"
 
 /* Looks at one instance; true when it is inactive. */
 static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t identity,
@@ -120,7 +120,7 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		APMP_POINT_ARG(env, tick_watch, count);
 		/* A bugcheck bit that is still there was for an earlier life. */
 		if (apmp_load_relaxed(&own->reasons) & ~(uint64_t)APMP_REASON_BUGCHECK ||
-		    apmp_load_relaxed(&db->header.validate) >> m->id & 1)
+		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 || apmp__locks_claiming(m))
 			work |= APMP_WORK_RECOVER;
 	}
 	watch_lock_holder(m, db, late, &work); /* last: it may have been watched as a brother */

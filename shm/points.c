@@ -58,6 +58,7 @@ static const struct {
     {"recover_", APMP_PARTY_INSTANCE},
     {"validate_", APMP_PARTY_INSTANCE},
     {"member_", APMP_PARTY_INSTANCE},
+    {"named_", APMP_PARTY_INSTANCE},
     {"migrate_", APMP_PARTY_INSTANCE},
     {"pal_", APMP_PARTY_INSTANCE},
     {"con_", APMP_PARTY_INSTANCE},
