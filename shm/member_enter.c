@@ -170,6 +170,7 @@ int apmp__db_enter(struct apmp_member *m)
 		return 0;
 	if (m->base) {
 		m->env->report(m->env, APMP_REPORT_JOIN_FAILED, (uint64_t)-err);
+		m->comes_over = false; /* what it held it has lost */
 		apmp__db_unmap(m);
 	}
 	if (err != -EOWNERDEAD)

@@ -51,7 +51,10 @@ APMP_CHECK int apmp__db_map_continue(struct apmp_member *m);
 /* DB_unmap [0166]. */
 void apmp__db_unmap(struct apmp_member *m);
 
-/* member_reform.c.  Whether the set lives elsewhere by the tree, or is another one by now. */
+/* member_reform.c.  Whether by the tree the set lives elsewhere than what is mapped, or is another
+ * one than that of this incarnation (0: none yet). */
+bool apmp__db_superseded(const struct apmp_member *m, uint64_t incarnation);
+/* That of our own. */
 bool apmp__db_moved(const struct apmp_member *m);
 /* What a member's clock looks at: words of the database that can't be so while its set lives. */
 bool apmp__db_odd(struct apmp_member *m, struct apmp_db *db);

@@ -39,10 +39,11 @@ static int join_services(struct apmp_member *m, struct apmp_db *db)
 	return 0;
 }
 
-/* Gives up before step 812: the set goes on as if we had not come. */
+/* Gives up before step 812: the set goes on as if we had not come.  Who comes over keeps what it
+ * holds, for the place where it will have joined. */
 static int abandon(struct apmp_member *m, struct apmp_db *db, int err)
 {
-	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT && !m->comes_over; s++) {
 		void *segment = apmp_service_segment(db, m->size, s);
 
 		if (segment)
@@ -89,6 +90,10 @@ int apmp__db_join(struct apmp_member *m)
 		return abandon(m, db, err);
 	APMP_POINT(env, join_808);
 	err = apmp__db_set_id(m, incarnation, false, &incarnation); /* [0264] */
+	/* A set that was re-formed meanwhile may have been made before we had an ID, and then
+	 * doesn't wait for us: nothing may be granted to us here. */
+	if (!err && apmp__db_superseded(m, incarnation))
+		err = -EREMCHG;
 	if (err)
 		return abandon(m, db, err);
 	apmp__node_fill(m, db);

@@ -218,9 +218,8 @@ int apmp_member_work(struct apmp_member *m)
 	/* What looked odd may be a set that is being made anew by now. */
 	if (fault == -EREMCHG || (fault > 0 && apmp__db_moved(m)))
 		return apmp__db_come_over(m);
-	if (fault > 0)
-		return apmp__db_reform(m, (uint32_t)fault);
-	if (!fault)
-		apmp__locks_work(m, reasons);
-	return fault;
+	if (fault)
+		return fault > 0 ? apmp__db_reform(m, (uint32_t)fault) : fault;
+	apmp__locks_work(m, reasons);
+	return 0;
 }

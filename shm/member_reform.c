@@ -27,12 +27,16 @@
 #include "shm/member_internal.h"
 #include "shm/service.h"
 
-bool apmp__db_moved(const struct apmp_member *m)
+bool apmp__db_superseded(const struct apmp_member *m, uint64_t incarnation)
 {
 	struct apmp_tree_database db = apmp_tree_database(m->tree, m->community);
-	uint64_t incarnation = apmp_load_relaxed(&m->incarnation);
 
 	return db.info != apmp_load_relaxed(&m->info) || (incarnation && db.id != incarnation);
+}
+
+bool apmp__db_moved(const struct apmp_member *m)
+{
+	return apmp__db_superseded(m, apmp_load_relaxed(&m->incarnation));
 }
 
 bool apmp__db_odd(struct apmp_member *m, struct apmp_db *db)
