@@ -99,12 +99,14 @@ struct sim_instance *sim_living(uint64_t identity)
 	return in && in->identity == identity && in->life != SIM_FENCED ? in : NULL;
 }
 
-/* Whether op on a word at off in a node block is allowed; lines 0 to 2 as layout_db.h says. */
+/* Whether op on a word at off in a node block is allowed; as layout_db.h says. */
 static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 {
 	if (off < offsetof(struct apmp_db_node, heartbeat))
 		return own || op == SIM_RMW;
-	if (off < offsetof(struct apmp_db_node, identity))
+	if (off < offsetof(struct apmp_db_node, identity) ||
+	    (off >= offsetof(struct apmp_db_node, silence) &&
+	     off < offsetof(struct apmp_db_node, name)))
 		return own;
 	switch (off) {
 	case offsetof(struct apmp_db_node, identity):
