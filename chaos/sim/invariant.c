@@ -315,7 +315,7 @@ void sim_check_beat(struct sim_instance *in)
 		in->last_silence_end_ns = sim.now_ns;
 	in->last_beat_ns = sim.now_ns;
 	/* One beat may be under way when it is told. */
-	if (in->told == in->identity && ++in->beats_since_told == 2)
+	if (in->told == in->identity && ++in->beats_since_told == 2 && !sim.spoils)
 		sim_finding("%s was told that it was judged dead, and goes on", name_of(in));
 }
 
@@ -529,7 +529,7 @@ void sim_check_end(void)
 		sim_finding("an update of the tree is open, and nobody is there to finish it");
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		for (uint32_t life = 1; life < SIM_LIVES; life++)
-			if (sim.instance[id].lost_in[life] == set &&
+			if (sim.instance[id].lost_in[life] == set && !sim.spoils &&
 			    !sim.instance[id].reported[life])
 				sim_finding("set %llu lost its member p%u-%u, and nobody said so",
 					    (unsigned long long)set, id, life);

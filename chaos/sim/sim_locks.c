@@ -10,8 +10,9 @@
  *           let in while somebody alive is inside.  BROKEN is told if and only if somebody was lost
  *           holding it since it was last declared good.
  * QUIET     Nobody begins, and all who wait must get theirs.  At the very end each takes each once.
- * LIMITS    One thread in each instance; what becomes of BROKEN in a set that was re-formed is not
- *           followed: either is taken for right until it is known again.
+ * LIMITS    One thread in each instance.  Once a stray writer has been there (sim.spoils) words may
+ *           say anything: then BROKEN and who is inside are not judged any more in that run, but
+ *           everybody must still get each lock in the end.
  */
 #include <errno.h>
 #include <string.h>
@@ -140,7 +141,7 @@ static void entered(struct sim_instance *in, uint32_t n, bool broken)
 
 	if (named->inside != in->identity)
 		return; /* the instance has left between the library's last access and here */
-	if (named->broken != SIM_NOT_KNOWN && broken != (named->broken == SIM_BROKEN))
+	if (!sim.spoils && named->broken != SIM_NOT_KNOWN && broken != (named->broken == SIM_BROKEN))
 		sim_finding("%s is told that lock \"%s\" is %s", in->member->name, names[n],
 			    broken ? "BROKEN, but nobody was lost holding it"
 				   : "good, but somebody was lost holding it");
