@@ -27,5 +27,18 @@ $(B)/simobj/%.o: %.c | $(DEPS_STAMP)
 
 -include $(shell find $(B)/simobj -name '*.d' 2>/dev/null)
 
+# Every pair of deaths, every two switches; STRIDE=10 every tenth.
+STRIDE ?= 1
+.PHONY: exhaust
+exhaust: $(B)/apmp-sim
+	set -e; for op in create join leave tick fence recover acquire release; do \
+		echo "== $$op: every death, and every second one"; \
+		$< --exhaust-kills $$op --pairs --stride $(STRIDE) --instances 3 --seed 1 \
+			--workers $$(nproc); done
+	set -e; for op in join-join join-death leave-suspicion lock-death; do \
+		echo "== $$op: every two switches"; \
+		$< --exhaust-switches $$op --stride $(STRIDE) --instances 3 --seed 1 \
+			--workers $$(nproc); done
+
 # The disk of the simulator has a libcheck test too.
 test_nvram_EXTRA := $(addprefix $(B)/obj/chaos/sim/,sim_disk.o nvram_deaths.o)

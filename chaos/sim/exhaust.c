@@ -474,7 +474,7 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 		return;
 	}
 	if (op == SIM_OP_UPDATE) {
-		update_exhaust(plan, search->first);
+		update_exhaust(plan, search);
 		return;
 	}
 	plan->kill_rate = 0;
