@@ -36,8 +36,7 @@ static struct {
 	enum phase phase;
 	uint64_t accesses[2]; /* of the console, in each phase */
 	uint64_t kill_at[2];  /* 0: not */
-	uint64_t run;	      /* its number */
-	const struct sim_search *search;
+	uint64_t run, only;   /* number of this run; the only one wanted, 0 all */
 	uint64_t *store_note; /* the dry run: where to note which accesses are stores */
 	uint32_t store_count;
 	uint32_t deaths;
@@ -244,8 +243,7 @@ static void count_run(void)
 static bool wanted(void)
 {
 	sim_exhaust_number = ++now.run;
-	return now.search->first ? now.run == now.search->first
-				 : now.run % now.search->workers == now.search->worker;
+	return !now.only || now.run == now.only;
 }
 
 static void begin_readers(void)
@@ -325,7 +323,9 @@ static void kill_repair_everywhere(void)
 	for (uint32_t s = 0; s < now.store_count; s++) {
 		passed = leave_crash(s);
 		for (uint64_t j = 0, count = 1; j <= count; j++) {
-			if (!wanted())
+			bool is_wanted = wanted();
+
+			if (j && !is_wanted) /* the first tells how many there are */
 				continue;
 			now.kill_at[REPAIRING] = j;
 			begin_run(&now.crash, sim.plan.seed);
@@ -333,7 +333,8 @@ static void kill_repair_everywhere(void)
 			now.deaths = 1;
 			sim.console_back_ns = sim.now_ns;
 			sim_schedule();
-			count_run();
+			if (is_wanted)
+				count_run();
 			if (!j)
 				count = now.accesses[REPAIRING];
 		}
@@ -362,10 +363,10 @@ static void exhaust(const struct update_request *request)
 	kill_repair_everywhere();
 }
 
-void update_exhaust(const struct sim_plan *plan, const struct sim_search *search)
+void update_exhaust(const struct sim_plan *plan, uint64_t only)
 {
 	now.run = 0;
-	now.search = search;
+	now.only = only;
 	for (uint32_t r = 0; r < update_request_count; r++) {
 		sim_begin(plan);
 		sim.plan.noting = SIM_NOTING_FIRST;
