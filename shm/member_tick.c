@@ -110,12 +110,20 @@ static void watch_expected(struct apmp_member *m, struct apmp_db *db, bool late,
 		uint32_t id = (uint32_t)__builtin_ctzll(expected);
 		uint64_t identity = apmp_tree_present(m->tree, id);
 
-		if (!identity || !apmp_tree_id_field(m->tree, id))
-			*work |= APMP_WORK_RECOVER; /* it will not come */
+		if (!identity || !apmp_tree_id_field(m->tree, id) || members >> id & 1)
+			*work |= APMP_WORK_RECOVER; /* it will not come, or has */
 		else if (apmp_ring_big(members, id) == m->id)
 			(void)watch(m, db, id, identity, EXPECTED_STOPS * m->timing.stop_ns, late,
 				    work);
 	}
+}
+
+/* Words that only the lock's holder leaves otherwise, seen while nobody holds it. */
+static bool is_unfinished(struct apmp_member *m, struct apmp_db *db)
+{
+	return !apmp__db_lock_holder(db) &&
+	       (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
+		!apmp_ring_is_whole(db, apmp_load_acquire(&db->header.members), m->id));
 }
 
 static int tick(struct apmp_member *m, struct apmp_db *db)
@@ -146,7 +154,8 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		APMP_POINT_ARG(env, tick_watch, count);
 		/* A bugcheck bit that is still there was for an earlier life. */
 		if (apmp_load_relaxed(&own->reasons) & ~(uint64_t)APMP_REASON_BUGCHECK ||
-		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 || apmp__locks_claiming(m))
+		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 ||
+		    apmp__locks_claiming(m) || is_unfinished(m, db))
 			work |= APMP_WORK_RECOVER;
 	}
 	watch_lock_holder(m, db, late, &work); /* last: it may have been watched as a brother */
