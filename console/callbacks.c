@@ -250,7 +250,7 @@ static void do_remove(struct partition *p, const struct apmp_call_request *r)
 		return;
 	}
 	if (dead->fence_pending || dead->bugcheck_asked ||
-	    dead->remove_waiters == CONSOLE_WAITERS) {
+	    apmp_tree_debugged(&c->tw.tree, r->arg[0]) || dead->remove_waiters == CONSOLE_WAITERS) {
 		console_callback_reply(p, r->seq, -EINPROGRESS);
 		return;
 	}
@@ -315,7 +315,12 @@ static void on_about_other(struct partition *p, uint32_t report, uint64_t identi
 	    apmp_tree_partition(&c->tw.tree, id, &its) ||
 	    apmp_identity_incarnation(identity) > its.incarnation)
 		return;
-	if (report == APMP_REPORT_SUSPECTED) {
+	if (report == APMP_REPORT_UNSUSPECTED) {
+		apmp_fetch_add(&c->state->partition[id].unsuspected, 1);
+		console_event(c, "instance.unsuspected", other, "{s:s,s:I}", "by", p->name,
+			      "incarnation", incarnation);
+	} else if (report == APMP_REPORT_SUSPECTED) {
+		apmp_fetch_add(&c->state->partition[id].suspected, 1);
 		console_event(c, "instance.suspected", other, "{s:s,s:I}", "by", p->name,
 			      "incarnation", incarnation);
 	} else if (report == APMP_REPORT_LOCK_BROKEN) {
@@ -326,6 +331,29 @@ static void on_about_other(struct partition *p, uint32_t report, uint64_t identi
 		console_event(c, "member.removed", other, "{s:s,s:I}", "by", p->name, "incarnation",
 			      incarnation);
 	}
+}
+
+/* A named lock: by its name, and whose it was, which the event does without when it makes no
+ * sense. */
+static void on_named_lock(struct partition *p, uint64_t about)
+{
+	struct console *c = p->console;
+	uint32_t id = (uint32_t)(about >> 32) - 1;
+	struct partition *other = id < APMP_MAX_PARTITIONS ? &c->partition[id] : NULL;
+	struct apmp_tree_partition self;
+	struct apmp_tree_community community;
+	struct apmp_tree_node node;
+	char name[APMP_NAME_SIZE];
+
+	if (other && (!other->exists || !same_community(p, other)))
+		other = NULL;
+	if (apmp_tree_partition(&c->tw.tree, p->id, &self) || !self.community ||
+	    apmp_tree_node(&c->tw.tree, self.community, &node) ||
+	    apmp_tree_community(&c->tw.tree, (uint32_t)node.id, &community))
+		return;
+	console_db_lock_name(c, &community, (uint32_t)about, name);
+	console_event(c, "lock.broken", other, "{s:s,s:s%}", "by", p->name, "lock", name,
+		      strnlen(name, sizeof(name)));
 }
 
 static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
@@ -394,9 +422,13 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 		on_join_failed(p, about);
 		break;
 	case APMP_REPORT_SUSPECTED:
+	case APMP_REPORT_UNSUSPECTED:
 	case APMP_REPORT_REMOVED:
 	case APMP_REPORT_LOCK_BROKEN:
 		on_about_other(p, report, about);
+		break;
+	case APMP_REPORT_NAMED_LOCK_BROKEN:
+		on_named_lock(p, about);
 		break;
 	case APMP_REPORT_CPU_ACTIVE:
 	case APMP_REPORT_CPU_QUIESCED:
