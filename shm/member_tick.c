@@ -40,7 +40,7 @@ static void begin(struct apmp_member *m, uint32_t id, uint64_t identity, uint64_
 }
 
 /* One more tick of silence. */
-static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work)
+static void miss(struct apmp_member *m, uint32_t id, int *work)
 {
 	struct apmp_watch *w = &m->watch[id];
 
@@ -54,7 +54,7 @@ static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work
 		APMP_POINT_ARG(m->env, tick_suspect, id);
 		m->env->report(m->env, APMP_REPORT_SUSPECTED, w->identity);
 	}
-	if ((uint64_t)w->missed * m->timing.tick_ns >= stop_ns) {
+	if ((uint64_t)w->missed * m->timing.tick_ns >= w->stop_ns) {
 		apmp_store_relaxed(&m->dead[id], w->identity);
 		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
 		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
@@ -85,16 +85,19 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	if (w->tick_no == m->tick_no && w->identity == identity)
 		return w->missed >= m->timing.suspect; /* looked at already in this tick */
 	w->tick_no = m->tick_no;
-	/* When a debugger comes or goes, the silence is counted anew. */
-	if (!again || w->heartbeat != heartbeat || w->debugged != debugged) {
+	/* When a debugger comes or goes, the silence is counted anew; also of one that has come
+	 * over, and has not beaten in this range before. */
+	if (!again || w->heartbeat != heartbeat || w->debugged != debugged ||
+	    w->stop_ns != stop_ns) {
 		if (again && w->missed && w->heartbeat != heartbeat)
 			count_silence(m, db, w->missed);
 		begin(m, id, identity, heartbeat);
 		w->debugged = debugged;
+		w->stop_ns = stop_ns;
 		return false;
 	}
 	if (!late && apmp_tree_alive(m->tree, identity))
-		miss(m, id, stop_ns, work);
+		miss(m, id, work);
 	return w->missed >= m->timing.suspect;
 }
 
