@@ -26,6 +26,8 @@ int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct a
 	while (apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
 		if (apmp__bugchecked(m, apmp__db(m)))
 			return -EOWNERDEAD;
+		if (!l && apmp__db_moved(m))
+			return -EREMCHG;
 		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
 		if (l && !atomic_load(&m->locks->table))
 			return -EAGAIN;
