@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "shm/service.h"
 #include "tests/unit/lock_world.h"
 #include "tests/unit/suite.h"
 
@@ -188,6 +189,79 @@ static const enum apmp_point dying[] = {
     APMP_P_lock_release, APMP_P_join_818,   APMP_P_tick_beat,
 };
 
+/* No page of the second range is good: the set is made anew in place. */
+static void leave_one_range(void)
+{
+	struct apmp_tree_fragment f;
+	struct gct_mem_desc_node *d;
+	uint64_t first;
+
+	ck_assert_int_eq(apmp_tree_memory_at(&w.tw.tree, w.range_pa[1], &f), 0);
+	d = (void *)(w.tw.root + f.desc);
+	first = (w.range_pa[1] - apmp_load_relaxed(&d->mem_info.base_pa)) / APMP_PAGE_SIZE;
+	for (uint64_t i = 0; i < WORLD_RANGE_SIZE / APMP_PAGE_SIZE; i++) {
+		apmp_update_begin(&w.up);
+		ck_assert_int_eq(apmp_tree_mark_bad(&w.tw, f.desc, first + i), 0);
+		apmp_update_commit(&w.up);
+	}
+}
+
+/* ALPHA makes the set anew over the words of BETA and GAMMA, which use them still. */
+static void on_point_use(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	(void)p;
+	(void)arg;
+	if (point < APMP_P_create_710 || point > APMP_P_create_718)
+		return;
+	tries++;
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), -ETIMEDOUT);
+	if (b->held_count == 2) /* nobody's store: it is let go in order */
+		ck_assert_int_eq(apmp_lock_release(b, held), 0);
+}
+
+START_TEST(in_place)
+{
+	leave_one_range();
+	wanted = shared_by_all("wanted", 1);
+	held = shared_by_all("held", 2);
+	ck_assert_int_eq(apmp_lock_acquire(b, wanted, 0), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, held, 0), 0);
+	alpha->on_point = on_point_use;
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(world_pfn(&w), w.range_pa[0] / APMP_PAGE_SIZE);
+	ck_assert_uint_gt(tries, 3);
+	ck_assert_uint_eq(word_of("wanted"), b->word);
+	ck_assert_uint_eq(word_of("held"), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), -ETIMEDOUT);
+	ck_assert_int_eq(apmp_lock_release(b, wanted), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), 0);
+	ck_assert_int_eq(apmp_lock_release(c, wanted), 0);
+	for (uint32_t id = ALPHA; id <= GAMMA; id++)
+		ck_assert_uint_eq(apmp_load_relaxed(&locks[id].odd_count), 0);
+}
+END_TEST
+
+/* One of them took what was free in place, and yields to who held it. */
+START_TEST(a_claim_goes_before_who_has_not_come)
+{
+	struct apmp_db_header *h = &world_db(&w)->header;
+	uint32_t x = shared_by_all("x", 1);
+
+	ck_assert_int_eq(apmp_lock_acquire(a, x, 0), 0);
+	apmp_store_relaxed(&h->expected, BIT(GAMMA));
+	apmp_store_relaxed(&slot_of("x")->word, c->word | APMP_LOCK_WAITERS);
+	ck_assert_int_eq(apmp_services[APMP_SERVICE_lock]->join(&alpha->member, lock_table()), 0);
+	ck_assert_uint_eq(word_of("x"), a->word | APMP_LOCK_WAITERS);
+	/* Not before one who has. */
+	apmp_store_relaxed(&h->expected, 0);
+	apmp_store_relaxed(&slot_of("x")->word, c->word);
+	ck_assert_int_eq(apmp_services[APMP_SERVICE_lock]->join(&alpha->member, lock_table()), 0);
+	apmp__locks_work(&alpha->member, 0);
+	ck_assert_uint_eq(word_of("x"), c->word);
+	ck_assert_int_eq(apmp_lock_release(a, x), -ESTALE);
+}
+END_TEST
+
 /* The box has seen who died; others may be waiting for it. */
 static void fence_ended(struct party *p, const _Atomic uint32_t *word)
 {
@@ -241,6 +315,8 @@ int main(void)
 	tcase_add_test(tc, two_claim_it);
 	tcase_add_test(tc, nothing_is_granted_till_all_have_come);
 	tcase_add_test(tc, a_waiter_goes_over);
+	tcase_add_test(tc, in_place);
+	tcase_add_test(tc, a_claim_goes_before_who_has_not_come);
 	tcase_add_loop_test(tc, holder_dies, 0, COUNT(dying) * 2);
 	return suite_run(suite);
 }
