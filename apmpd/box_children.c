@@ -44,8 +44,11 @@ static void started(struct apmp_child *child)
 static void refused(struct apmp_child *child)
 {
 	static const char *const objects[] = {
-	    [APMP_SPAWN_DONE] = "it",	       [APMP_SPAWN_FDS_STEP] = "its descriptors",
-	    [APMP_SPAWN_UID] = "its uid",      [APMP_SPAWN_CWD] = "its directory",
+	    [APMP_SPAWN_DONE] = "it",
+	    [APMP_SPAWN_GROUP] = "its control group",
+	    [APMP_SPAWN_FDS_STEP] = "its descriptors",
+	    [APMP_SPAWN_UID] = "its uid",
+	    [APMP_SPAWN_CWD] = "its directory",
 	    [APMP_SPAWN_EXEC] = "the program",
 	};
 	struct apmp_box_event answer = {.op = APMP_BOX_DONE, .error = child->error};
@@ -94,13 +97,31 @@ static void child_add(struct apmp_box *box, const struct apmp_child_order *order
 	uv_poll_start(child->status_poll, UV_READABLE | UV_DISCONNECT, on_status);
 }
 
-static int enter_group(struct apmp_box *box, const struct apmp_child_order *order, pid_t pid)
+/* Forks it, and sees to it that it is in its group when it goes on: it goes there by itself where
+ * that is possible, for it is quicker. */
+static int start_in_group(struct apmp_box *box, const struct apmp_child_order *order,
+			  struct apmp_spawned *ret, char *ret_text)
 {
-	if (order->role == APMP_CHILD_CONSOLE)
-		return 0;
-	return apmp_cpuset_enter(
-	    box->cpuset, box->partitions[order->partition].name,
-	    order->role == APMP_CHILD_INSTANCE ? APMP_CPUSET_INSTANCE : APMP_CPUSET_PROGRAMS, pid);
+	enum apmp_cpuset_group group =
+	    order->role == APMP_CHILD_INSTANCE ? APMP_CPUSET_INSTANCE : APMP_CPUSET_PROGRAMS;
+	bool grouped = order->role != APMP_CHILD_CONSOLE;
+	const char *partition = grouped ? box->partitions[order->partition].name : "";
+	struct apmp_spawn what = order->spawn;
+	int error;
+
+	what.door_fd = grouped ? apmp_cpuset_door(box->cpuset, partition, group) : -1;
+	error = apmp_spawn_start(&what, ret);
+	if (error)
+		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot start %s: %s", order->name,
+			 strerror(-error));
+	if (what.door_fd >= 0)
+		close(what.door_fd);
+	else if (grouped && !error &&
+		 (error = apmp_cpuset_enter(box->cpuset, partition, group, ret->pid)) != 0) {
+		apmp_spawn_abandon(ret);
+		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "%s", apmp_cpuset_error(box->cpuset));
+	}
+	return error;
 }
 
 int apmp__child_start(struct apmp_box *box, const struct apmp_child_order *order, char *ret_text,
@@ -109,26 +130,20 @@ int apmp__child_start(struct apmp_box *box, const struct apmp_child_order *order
 	struct apmp_child *child = calloc(1, sizeof(*child));
 	uv_poll_t *poll = malloc(sizeof(*poll));
 	struct apmp_spawned spawned;
-	int error = child && poll ? apmp_spawn_start(&order->spawn, &spawned) : -ENOBUFS;
+	int error = -ENOBUFS;
 
-	if (error) {
-		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot start %s: %s", order->name,
-			 strerror(-error));
-		free(poll);
-		free(child);
-		return error;
-	}
-	error = enter_group(box, order, spawned.pid);
-	if (error)
-		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "%s", apmp_cpuset_error(box->cpuset));
+	snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot start %s: no memory", order->name);
+	if (child && poll)
+		error = start_in_group(box, order, &spawned, ret_text);
 	if (!error) {
 		error = uv_poll_init(&box->loop, poll, spawned.status_fd);
-		if (error)
+		if (error) {
 			snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot watch %s: %s", order->name,
 				 uv_strerror(error));
+			apmp_spawn_abandon(&spawned);
+		}
 	}
 	if (error) {
-		apmp_spawn_abandon(&spawned);
 		free(poll);
 		free(child);
 		return error;

@@ -5,6 +5,7 @@
 #include "apmpd/rundir.h"
 #include "shm/wire/box.h"
 
+#include "apmpd/app_socket.h"
 #include "apmpd/box_log.h"
 #include "apmpd/console_link.h"
 #include "apmpd/cpuset.h"
@@ -98,6 +99,7 @@ struct apmp_partition {
 	char name[APMP_NAME_SIZE]; /* "": it has no groups */
 	pid_t pid;		   /* of its instance; 0: none */
 	uint64_t incarnation;
+	char app_variable[APMP_APP_VARIABLE_SIZE]; /* how its programs find the instance */
 	struct apmp_kill kill;
 	bool ending;	       /* its clock runs no more */
 	bool has_exited;       /* an instance did, */

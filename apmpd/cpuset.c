@@ -327,6 +327,21 @@ int apmp_cpuset_enter(struct apmp_cpuset *set, const char *name, enum apmp_cpuse
 	return error;
 }
 
+int apmp_cpuset_door(struct apmp_cpuset *set, const char *name, enum apmp_cpuset_group group)
+{
+	struct apmp__cpuset_partition *p;
+	int fd, error = find_or_fail(set, name, &p);
+
+	if (error)
+		return error;
+	if (!set->ops->door)
+		return -ENOTSUP;
+	fd = set->ops->door(p, group);
+	return fd >= 0 ? fd
+		       : apmp__cpuset_fail(set, fd, "cannot open a group of partition \"%s\": %s",
+					   name, strerror(-fd));
+}
+
 int apmp_cpuset_partition_kill(struct apmp_cpuset *set, const char *name, int timeout_ms)
 {
 	int64_t now_ms = apmp_process_now_ms(), deadline_ms = now_ms + timeout_ms;

@@ -322,6 +322,8 @@ static int cgroup_remove(struct apmp_cpuset *set, struct apmp__cpuset_partition 
 	return error;
 }
 
+static const char *const leaf_names[] = {"instance", "programs"};
+
 /* One of the two groups that hold processes. */
 static int create_leaf(const struct apmp_cpuset *set, struct apmp__cpuset_partition *p, int idx,
 		       const char *name)
@@ -354,9 +356,9 @@ static int cgroup_create(struct apmp_cpuset *set, struct apmp__cpuset_partition 
 	if (!error)
 		error = open_file(p->dir_fd, effective, O_RDONLY, &p->effective_fd);
 	if (!error)
-		error = create_leaf(set, p, 0, "instance");
+		error = create_leaf(set, p, 0, leaf_names[0]);
 	if (!error)
-		error = create_leaf(set, p, 1, "programs");
+		error = create_leaf(set, p, 1, leaf_names[1]);
 	if (error) {
 		int undo = cgroup_remove(set, p);
 
@@ -431,6 +433,16 @@ static int cgroup_enter(struct apmp_cpuset *set, struct apmp__cpuset_partition *
 	return 0;
 }
 
+static int v1_door(const struct apmp__cpuset_partition *p, enum apmp_cpuset_group group)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/tasks", leaf_names[group - APMP_CPUSET_INSTANCE]);
+	fd = openat(p->dir_fd, path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 static int cgroup_pids(struct apmp_cpuset *set, struct apmp__cpuset_partition *p, pid_t **ret_pids)
 {
 	pid_t *pids = NULL;
@@ -473,6 +485,7 @@ const struct apmp__cpuset_ops apmp__cpuset_cgroup_v1 = {
     .set = cgroup_set,
     .get = cgroup_get,
     .enter = cgroup_enter,
+    .door = v1_door,
     .pids = cgroup_pids,
     .remove = cgroup_remove,
     .forget = cgroup_forget,

@@ -39,6 +39,8 @@ struct apmp__cpuset_ops {
 	int (*get)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p, cpu_set_t *ret_cpus);
 	int (*enter)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p,
 		     enum apmp_cpuset_group group, pid_t pid);
+	/* See apmp_cpuset_door(); NULL where there is no such thing. */
+	int (*door)(const struct apmp__cpuset_partition *p, enum apmp_cpuset_group group);
 	/* Lists both groups into a new array (free() it).  Returns how many. */
 	int (*pids)(struct apmp_cpuset *set, struct apmp__cpuset_partition *p, pid_t **ret_pids);
 	/* Kills everything in both groups at once; NULL where there is no such thing. */

@@ -1,6 +1,6 @@
 /* Starting a program: forked at once, but held back before exec until its caller lets it go.
  *
- * Between the two the caller enters it into its cpuset, so that neither the program nor anything
+ * Between the two it is entered into its cpuset, by the caller or by itself, so that neither the program nor anything
  * it forks ever runs on a host CPU that is not its partition's.
  */
 #ifndef APMPD_SPAWN_H
@@ -19,6 +19,7 @@ struct apmp_spawn {
 	char *const *argv;
 	char *const *env;
 	const char *cwd;   /* NULL: the box's */
+	int door_fd;	   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
 	const int *fds;	   /* fds[i] becomes descriptor i of the program; it has no other */
 	unsigned fd_count; /* at most APMP_SPAWN_FDS */
 	bool terminal;	   /* descriptor 0 becomes its controlling terminal */
@@ -38,6 +39,7 @@ struct apmp_spawned {
 /* What the program could not be started for. */
 enum apmp_spawn_step {
 	APMP_SPAWN_DONE, /* none: it runs */
+	APMP_SPAWN_GROUP,
 	APMP_SPAWN_FDS_STEP,
 	APMP_SPAWN_UID,
 	APMP_SPAWN_CWD,

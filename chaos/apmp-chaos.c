@@ -10,14 +10,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chaos/check.h"
 #include "chaos/console_kills.h"
+#include "chaos/joins.h"
 #include "chaos/kills.h"
 
 static void usage(FILE *out)
 {
 	fputs("usage: apmp chaos kills [--console] [--name MACHINE] [--count N] [--seed N] "
 	      "[--json]\n"
+	      "       apmp chaos joins [--name MACHINE] [--count N] [--seed N] [--json]\n"
 	      "       apmp chaos sim [OPTION]...\n"
+	      "       apmp check --live [--save FILE] | --dump FILE\n"
 	      "\n"
 	      "kills  ends members at random points of create, join, leave, tick and migrate,\n"
 	      "       boots them again, and checks after each that no CPU is lost or has two\n"
@@ -25,6 +29,8 @@ static void usage(FILE *out)
 	      "       --console: ends the console at random stores of changes of the\n"
 	      "       configuration instead, and checks after each that the tree is as before\n"
 	      "       or as after; for that a CPU, a bus and 4M of memory must be nobody's\n"
+	      "joins  starts partitions, N in all, while others are killed and leave, and checks\n"
+	      "       that whoever was not killed is a member and that the set is whole\n"
 	      "sim    the same protocols under a seeded scheduler and a virtual clock;\n"
 	      "       apmp chaos sim --help\n"
 	      "\n"
@@ -49,7 +55,14 @@ static int exec_sim(char **argv)
 	return 1;
 }
 
-static int kills(int argc, char **argv)
+struct arguments {
+	const char *name;
+	uint64_t count, seed;
+	bool json, console;
+};
+
+/* 0; 1: help was asked for; -EINVAL. */
+static int parse(int argc, char **argv, struct arguments *ret)
 {
 	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
 						{"count", required_argument, NULL, 'c'},
@@ -58,9 +71,60 @@ static int kills(int argc, char **argv)
 						{"console", no_argument, NULL, 'C'},
 						{"help", no_argument, NULL, 'h'},
 						{NULL, 0, NULL, 0}};
-	uint64_t count = 100, seed = (uint64_t)time(NULL);
-	const char *name = NULL;
-	bool json = false, console = false;
+	int option;
+
+	*ret = (struct arguments){.count = 100, .seed = (uint64_t)time(NULL)};
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'n':
+			ret->name = optarg;
+			break;
+		case 'c':
+			ret->count = strtoull(optarg, NULL, 10);
+			break;
+		case 's':
+			ret->seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'j':
+			ret->json = true;
+			break;
+		case 'C':
+			ret->console = true;
+			break;
+		case 'h':
+			return 1;
+		default:
+			return -EINVAL;
+		}
+	}
+	return optind < argc || !ret->count ? -EINVAL : 0;
+}
+
+static int kills(const struct arguments *a)
+{
+	return a->console ? chaos_console_kills(a->name, a->count, a->seed, a->json)
+			  : chaos_kills(a->name, a->count, a->seed, a->json);
+}
+
+static int joins(const struct arguments *a)
+{
+	return chaos_joins(a->name, a->count, a->seed, a->json);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(const struct arguments *a);
+} campaigns[] = {{"kills", kills}, {"joins", joins}};
+
+/* What `apmp check --live` and `apmp check --dump` become. */
+static int check(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'}, {"live", no_argument, NULL, 'l'},
+	    {"save", required_argument, NULL, 's'}, {"dump", required_argument, NULL, 'd'},
+	    {"json", no_argument, NULL, 'j'},	    {NULL, 0, NULL, 0}};
+	const char *name = NULL, *save = NULL, *dump = NULL;
+	bool json = false, live = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -68,43 +132,51 @@ static int kills(int argc, char **argv)
 		case 'n':
 			name = optarg;
 			break;
-		case 'c':
-			count = strtoull(optarg, NULL, 10);
+		case 'l':
+			live = true;
 			break;
 		case 's':
-			seed = strtoull(optarg, NULL, 10);
+			save = optarg;
+			break;
+		case 'd':
+			dump = optarg;
 			break;
 		case 'j':
 			json = true;
 			break;
-		case 'C':
-			console = true;
-			break;
-		case 'h':
-			usage(stdout);
-			return 0;
 		default:
 			usage(stderr);
 			return 2;
 		}
 	}
-	if (optind < argc || !count) {
+	if (optind < argc || live == (dump != NULL) || (save && !live)) {
 		usage(stderr);
 		return 2;
 	}
-	return console ? chaos_console_kills(name, count, seed, json)
-		       : chaos_kills(name, count, seed, json);
+	return live ? check_live(name, save, json) : check_dump(dump, json);
 }
 
 int main(int argc, char **argv)
 {
+	struct arguments arguments;
+	int wrong;
+
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		return check(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "sim") == 0)
 		return exec_sim(argv + 1);
-	if (argc > 1 && strcmp(argv[1], "kills") == 0)
-		return kills(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
 		usage(stdout);
 		return 0;
+	}
+	for (size_t i = 0; i < sizeof(campaigns) / sizeof(campaigns[0]) && argc > 1; i++) {
+		if (strcmp(argv[1], campaigns[i].name) != 0)
+			continue;
+		wrong = parse(argc - 1, argv + 1, &arguments);
+		if (!wrong)
+			return campaigns[i].run(&arguments);
+		usage(wrong > 0 ? stdout : stderr);
+		return wrong > 0 ? 0 : 2;
 	}
 	usage(stderr);
 	return 2;

@@ -156,6 +156,17 @@ static bool community_holds(const json_t *status, const json_t *community, char 
 	return true;
 }
 
+bool invariants_hold_sets(const json_t *status, char *ret_what, size_t size)
+{
+	const json_t *community;
+	size_t i;
+
+	json_array_foreach(
+	    json_object_get(status, "communities"), i,
+	    community) if (!community_holds(status, community, ret_what, size)) return false;
+	return true;
+}
+
 bool invariants_hold(const json_t *status, const json_t *first, bool all_members, char *ret_what,
 		     size_t size)
 {
@@ -172,9 +183,5 @@ bool invariants_hold(const json_t *status, const json_t *first, bool all_members
 			return fails(ret_what, size, "partition %s is no member",
 				     text(item, "name"));
 	}
-	if (all_members)
-		json_array_foreach(
-		    json_object_get(status, "communities"), i,
-		    item) if (!community_holds(status, item, ret_what, size)) return false;
-	return true;
+	return !all_members || invariants_hold_sets(status, ret_what, size);
 }

@@ -15,4 +15,7 @@
 bool invariants_hold(const json_t *status, const json_t *first, bool all_members, char *ret_what,
 		     size_t size);
 
+/* The part of it about sharing sets, for a machine at rest of which not all are members. */
+bool invariants_hold_sets(const json_t *status, char *ret_what, size_t size);
+
 #endif

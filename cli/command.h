@@ -151,6 +151,8 @@ int cli_hardware_add_memory(struct cli *cli, const struct cli_args *args);
 int cli_hardware_remove_cpu(struct cli *cli, const struct cli_args *args);
 int cli_hardware_remove_bus(struct cli *cli, const struct cli_args *args);
 int cli_hardware_remove_memory(struct cli *cli, const struct cli_args *args);
+int cli_db_show(struct cli *cli, const struct cli_args *args);
+int cli_lock_list(struct cli *cli, const struct cli_args *args);
 int cli_run(struct cli *cli, const struct cli_args *args);
 int cli_chaos(struct cli *cli, const struct cli_args *args);
 int cli_chaos_list(struct cli *cli, const struct cli_args *args);

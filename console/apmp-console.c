@@ -163,7 +163,7 @@ void console_check_on(struct console *c)
 			return;
 		if (failed) {
 			snprintf(text, sizeof(text), "partition \"%s\" ended while it booted (%s)",
-				 p->name, console_state_name(console_state(p)));
+				 p->name, console_state_text(p));
 			tell_on(c, text, true);
 			return;
 		}

@@ -5,9 +5,9 @@
  *           the answer is sent, so that one which is asked again is answered, not done twice.  A
  *           change of the configuration has its record in the same update, and is answered when it
  *           is durable: `durable_level` says what the answer waits for, also to the next console.
- *           The others are harmless when they are done twice: MAP and SET_APMPDB_INFO by their
- *           nature, REMOVE_INSTANCE because a fenced identity stays fenced, MIGRATE_CPU because
- *           the tree says where the CPU is.
+ *           MIGRATE_CPU has its record in the update by which the CPU arrives.  The others are
+ *           harmless when they are done twice: MAP and SET_APMPDB_INFO by their nature,
+ *           REMOVE_INSTANCE because a fenced identity stays fenced.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "console/console_configure.h"
+#include "shm/db_place.h"
 #include "shm/shared.h"
 
 static void send_reply(struct partition *p, const struct apmp_call_reply *reply, int fd)
@@ -99,6 +100,19 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 	} else {
 		send_recorded(p);
 	}
+}
+
+/* The CPU may have gone on, and its receiver have died, when the answer has to be sent again: so it
+ * is recorded with the arrival. */
+static void do_migrate(struct partition *p, const struct apmp_call_request *r)
+{
+	struct recorded_change change = {.p = p, .seq = r->seq};
+	int err = -ENXIO;
+
+	if (r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS)
+		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1], r->arg[2] != 0,
+				      record_change, &change);
+	console_callback_reply(p, r->seq, err);
 }
 
 void console_callbacks_durable(struct console *c, uint64_t level, int error)
@@ -193,15 +207,25 @@ static void do_map(struct partition *p, const struct apmp_call_request *r)
 
 static int do_set_apmpdb_info(struct partition *p, const struct apmp_call_request *r)
 {
-	struct apmp_tree *tree = &p->console->tw.tree;
+	struct console *c = p->console;
+	struct apmp_tree *tree = &c->tw.tree;
 	struct apmp_tree_partition self;
 	struct apmp_tree_node community;
+	int32_t desc;
+	int err;
 
 	if (apmp_tree_partition(tree, p->id, &self) || !self.community ||
 	    apmp_tree_node(tree, self.community, &community))
 		return -EPERM;
-	return apmp_tree_set_apmpdb_info(&p->console->tw, (uint32_t)community.id, r->arg[0],
-					 r->arg[1]);
+	if (r->arg[1] && apmp_place_check(tree, self.community, r->arg[1], &desc))
+		return -ENXIO;
+	if (r->arg[2])
+		return apmp_tree_set_apmpdb_other(&c->tw, (uint32_t)community.id, r->arg[0],
+						  r->arg[1]);
+	err = apmp_tree_set_apmpdb_info(&c->tw, (uint32_t)community.id, r->arg[0], r->arg[1]);
+	if (!err && r->arg[0] && r->arg[0] != r->arg[1]) /* the members are to come over */
+		apmp_intr_all(&c->env, APMP_INTR_TREE);
+	return err;
 }
 
 /* Answered when it is fenced; by on_killed in lifecycle.c unless that is so already. */
@@ -427,11 +451,7 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 		do_remove(p, r);
 		break;
 	case APMP_CALL_MIGRATE_CPU:
-		console_callback_reply(p, r->seq,
-				       r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS
-					   ? console_migrate(p, (uint32_t)r->arg[0],
-							     (uint32_t)r->arg[1], r->arg[2] != 0)
-					   : -ENXIO);
+		do_migrate(p, r);
 		break;
 	case APMP_CALL_REPORT:
 		on_report(p, (uint32_t)r->arg[0], r->arg[1]);
@@ -442,7 +462,7 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 		console_callback_reply(p, r->seq, 0);
 		break;
 	default:
-		if (r->op >= APMP_CALL_CREATE_COMMUNITY && r->op <= APMP_CALL_UNLOCK_TREE)
+		if (r->op >= APMP_CALL_CREATE_COMMUNITY && r->op <= APMP_CALL_RESET_BUSES)
 			do_configure(p, r);
 		else
 			console_callback_reply(p, r->seq, -EINVAL);

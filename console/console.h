@@ -69,8 +69,6 @@ struct partition {
 	uint32_t remove_waiters;
 	/* The operator's calls that wait: for membership, for the end. */
 	struct varlink_call *boot_call, *halt_call, *kill_call;
-	struct varlink_call *again_call; /* a boot, as soon as the last life is reaped */
-	bool again_waits;		 /* and until it is a member */
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
@@ -91,12 +89,25 @@ struct durable_waiter {
 	uint64_t level; /* of state->permanent_level */
 };
 
+struct put_aside;
+
+/* A method whose calls wait for settle.c. */
+struct console_settling {
+	struct console *console;
+	varlink_handler *handler;
+};
+
+#define CONSOLE_SETTLING_MAX 32u
+
 struct console {
 	struct apmp_env env; /* first: env callbacks find the console by it */
 	uv_loop_t loop;
 	struct box_link box;
 	char machine[APMP_NAME_SIZE];
 	const char *backend;
+	struct console_settling settling[CONSOLE_SETTLING_MAX];
+	uint32_t settling_count;
+	struct put_aside *put_aside; /* calls, in the order in which they came */
 	json_t *config;
 	uint32_t host_cpu[APMP_MAX_CPUS]; /* under each CPU of the machine */
 	struct apmp_console_state *state;
@@ -131,13 +142,13 @@ struct partition *console_partition(struct console *c, const char *name);
 struct partition *console_partition_of(struct console *c, int32_t handle);
 enum apmp_partition_state console_state(const struct partition *p);
 const char *console_state_name(enum apmp_partition_state state);
+/* The state of its instance for people: how a life ended, also while it is being reaped. */
+const char *console_state_text(const struct partition *p);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
 /* Whether it is fenced, but its processes are not reaped yet: it can't boot or be deleted. */
 bool console_reaping(const struct partition *p);
-/* What its last life ended as, or will be said to when it is reaped. */
-enum apmp_partition_state console_end_state(const struct partition *p);
 /* Whether it is to join a sharing set: its community has shared memory. */
 bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
@@ -238,9 +249,6 @@ struct boot_refusal {
  * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
-/* Answers who asked for a boot that was refused. */
-void console_boot_refused(struct varlink_call *call, const struct partition *p,
-			  const struct boot_refusal *r);
 void console_fence(struct partition *p, enum fence_reason reason);
 /* The box says of this life that its clock runs no more; that it was reaped; that no process of it
  * runs user code any more. */
@@ -248,6 +256,9 @@ void console_ending(struct partition *p, uint64_t incarnation);
 void console_exited(struct partition *p, uint64_t incarnation, int status);
 void console_fenced(struct partition *p, uint64_t incarnation);
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
+
+/* settle.c: serves what waited for a reaping, if nothing is being reaped any more. */
+void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
 __attribute__((warn_unused_result)) int console_channel_open(struct partition *p);
@@ -259,7 +270,8 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan);
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+		    void (*within)(void *ctx), void *ctx);
 /* CPUs that a dead partition, or a dead console, left in transit. */
 void console_send_startreq(struct partition *to, uint32_t cpu_idx);
 void console_settle_transit(struct console *c, uint32_t cpu_idx);

@@ -29,8 +29,8 @@ void console_permanent(struct console *c)
 
 bool console_tree_locked(struct console *c, struct apmp_configured *ret_why)
 {
-	/* Nobody is its author, so it is refused; when the tree is locked, for that reason. */
-	const struct apmp_call_request r = {.op = APMP_CALL_SET_ID};
+	/* There is no such community, so it is refused; when the tree is locked, for that. */
+	const struct apmp_call_request r = {.op = APMP_CALL_DELETE_COMMUNITY};
 
 	return apmp_configure(&c->tw, &r, APMP_ADMINISTRATOR, ret_why) &&
 	       ret_why->reason == APMP_REASON_LOCKED;
@@ -106,6 +106,22 @@ static void tell(struct console *c, const struct apmp_call_request *r, int32_t b
 		      what[0] ? what : NULL, "by", asker ? asker->name : "administrator");
 }
 
+/* The I/O buses of a partition that died were reset [0263]. */
+static void tell_reset(struct console *c, uint32_t id)
+{
+	struct apmp_tree_walk walk;
+	struct apmp_tree_node bus;
+	char name[64];
+
+	apmp_tree_walk_init(&walk, 0);
+	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_BUS, &bus) > 0) {
+		if (bus.owner != c->partition[id].handle)
+			continue;
+		console_name(c, bus.handle, name, sizeof(name));
+		console_event(c, "bus.reset", &c->partition[id], "{s:s}", "bus", name);
+	}
+}
+
 /* What the request is about, for people; before a deletion takes its name away. */
 static void name_target(struct console *c, const struct apmp_call_request *r, char *ret_name,
 			size_t size)
@@ -124,6 +140,7 @@ static void name_target(struct console *c, const struct apmp_call_request *r, ch
 	case APMP_CALL_LOCK_TREE:
 	case APMP_CALL_UNLOCK_TREE:
 	case APMP_CALL_SET_ID:
+	case APMP_CALL_RESET_BUSES:
 		ret_name[0] = '\0';
 		break;
 	default:
@@ -224,6 +241,9 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 		within(ctx);
 	apmp_update_commit(&c->update);
 	follow(c, r, deleted, gets_cpu, ret);
-	tell(c, r, by, what);
+	if (r->op == APMP_CALL_RESET_BUSES)
+		tell_reset(c, (uint32_t)r->arg[0]);
+	else if (r->op != APMP_CALL_SET_ID) /* of each join; no configuration */
+		tell(c, r, by, what);
 	return 0;
 }

@@ -339,7 +339,7 @@ static void uninitialize(struct partition *p)
 }
 
 /* What the last life ended as. */
-enum apmp_partition_state console_end_state(const struct partition *p)
+static enum apmp_partition_state end_state(const struct partition *p)
 {
 	uint32_t announced = apmp_load_relaxed(&p->console->state->partition[p->id].exit);
 
@@ -350,6 +350,13 @@ enum apmp_partition_state console_end_state(const struct partition *p)
 	if (p->fencing == FENCE_SPAWN)
 		return APMP_PARTITION_OFF;
 	return APMP_PARTITION_DEAD;
+}
+
+const char *console_state_text(const struct partition *p)
+{
+	enum apmp_partition_state state = console_state(p);
+
+	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
 /* How the last instance ended, for the operator. */
@@ -409,32 +416,12 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
 }
 
-/* A reset, or a boot that came before all of the last life was reaped. */
-static void boot_again(struct partition *p)
-{
-	struct varlink_call *call = p->again_call;
-	struct boot_refusal refusal;
-
-	p->boot_after_fence = false;
-	p->again_call = NULL;
-	if (console_boot(p, NULL, NULL, &refusal)) {
-		port_print(p, "apmp-console: partition %s: can't boot again", p->name);
-		if (call)
-			console_boot_refused(call, p, &refusal);
-	} else if (p->again_waits) {
-		p->boot_call = call;
-	} else if (call) {
-		varlink_call_reply(call, NULL);
-	}
-	p->again_waits = false;
-}
-
 /* What follows once all processes of a fenced life are reaped: told, closed, answered; and boots
  * again if that was asked. */
 static void conclude(struct partition *p)
 {
 	struct console *c = p->console;
-	enum apmp_partition_state state = console_end_state(p);
+	enum apmp_partition_state state = end_state(p);
 
 	console_channel_close(p);
 	p->pid = 0;
@@ -445,8 +432,14 @@ static void conclude(struct partition *p)
 	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
 	answer_operator(p, state);
-	if (p->boot_after_fence)
-		boot_again(p);
+	if (p->boot_after_fence) {
+		struct boot_refusal refusal;
+
+		p->boot_after_fence = false;
+		if (console_boot(p, NULL, NULL, &refusal))
+			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
+	}
+	console_settled(c);
 	console_check_on(c);
 }
 
@@ -509,7 +502,7 @@ void console_fence(struct partition *p, enum fence_reason reason)
 	struct console *c = p->console;
 	struct apmp_box_request request = {.op = APMP_BOX_OP_KILL, .id = p->id};
 
-	if (!console_identity(p) && console_state(p) != APMP_PARTITION_FENCED)
+	if (!console_identity(p) && !console_reaping(p))
 		return;
 	if (p->fencing) {
 		/* One that only waits for the bugcheck bit to be seen can be made a kill. */
@@ -561,7 +554,8 @@ static bool is_life(const struct partition *p, uint64_t incarnation)
 {
 	struct apmp_tree_partition self;
 
-	return console_running(p) && apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	return (console_running(p) || console_reaping(p)) &&
+	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
 	       self.incarnation == incarnation;
 }
 
@@ -611,9 +605,13 @@ void console_exited(struct partition *p, uint64_t incarnation, int status)
 
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes)
 {
-	if (apmp_identity_incarnation(console_identity(p)) != incarnation || p->fence_pending)
+	if (!is_life(p, incarnation) || p->fence_pending)
 		return;
 	p->fence_pending = true;
+	if (console_reaping(p)) { /* only its end is */
+		console_settled(p->console);
+		return;
+	}
 	console_set_state(p, APMP_PARTITION_FENCE_PENDING);
 	console_event(p->console, "instance.fence-pending", p, "{s:I}", "processes",
 		      (json_int_t)processes);

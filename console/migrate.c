@@ -104,7 +104,8 @@ static struct apmp_cpu_words words_of(struct console *c, uint32_t cpu_idx)
 				       .arrival = &c->state->arrival[cpu_idx]};
 }
 
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan)
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+		    void (*within)(void *ctx), void *ctx)
 {
 	struct console *c = from->console;
 	struct apmp_cpu_words words;
@@ -117,10 +118,6 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 	    apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return -ENXIO;
 	to = &c->partition[to_id];
-	/* Asked again after a restart of the console, and done already: the CPU is not theirs. */
-	if (cpu.current_owner && cpu.current_owner != from->handle &&
-	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].context) == console_identity(from))
-		return 0;
 	err = validate(from, to, cpu_idx);
 	if (err)
 		return err;
@@ -132,6 +129,8 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bo
 		return err;
 	}
 	apmp_store_relaxed(&c->state->source[cpu_idx], console_identity(from));
+	words.within = within;
+	words.ctx = ctx;
 	apmp_cpu_arrive(&c->tw, &cpu, to->hwrpb, to->id, to->handle, loan, &words,
 			console_identity(to));
 	console_send_startreq(to, cpu_idx);
@@ -237,9 +236,9 @@ void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
 	if (err == -EAGAIN)
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
 	else if (err == -EHOSTDOWN)
-		varlink_call_error(call, "NotRunning",
-				   json_pack("{s:s,s:s}", "partition", to->name, "state",
-					     console_state_name(console_state(to))));
+		varlink_call_error(
+		    call, "NotRunning",
+		    json_pack("{s:s,s:s}", "partition", to->name, "state", console_state_text(to)));
 	else if (err == -EXDEV)
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s+}", "reason",

@@ -21,9 +21,9 @@ static void no_such_partition(struct varlink_call *call, const char *name)
 
 static void wrong_state(struct varlink_call *call, const char *error, const struct partition *p)
 {
-	varlink_call_error(call, error,
-			   json_pack("{s:s,s:s}", "partition", p->name, "state",
-				     console_state_name(console_state(p))));
+	varlink_call_error(
+	    call, error,
+	    json_pack("{s:s,s:s}", "partition", p->name, "state", console_state_text(p)));
 }
 
 static void on_status(struct varlink_call *call, const json_t *parameters, void *ctx)
@@ -65,11 +65,10 @@ static void boot_gone(void *ctx)
 	struct partition *p = ctx;
 
 	p->boot_call = NULL;
-	p->again_call = NULL;
 }
 
-void console_boot_refused(struct varlink_call *call, const struct partition *p,
-			  const struct boot_refusal *r)
+static void boot_refused(struct varlink_call *call, const struct partition *p,
+			 const struct boot_refusal *r)
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
@@ -84,33 +83,17 @@ void console_boot_refused(struct varlink_call *call, const struct partition *p,
 					     "reason", r->text));
 }
 
-/* It boots as soon as the last of its last life is reaped. */
-static void boot_later(struct varlink_call *call, struct partition *p, bool wait)
-{
-	if (p->again_call) {
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
-		return;
-	}
-	p->boot_after_fence = true;
-	p->again_waits = wait;
-	p->again_call = call;
-	varlink_call_on_hangup(call, boot_gone, p);
-}
-
 static void on_boot(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	const char *name = text_of(parameters, "name");
 	struct partition *p = console_partition(ctx, name);
-	bool wait = json_is_true(json_object_get(parameters, "wait"));
 	struct boot_refusal refusal;
 
 	if (!p) {
 		no_such_partition(call, name);
-	} else if (console_reaping(p)) {
-		boot_later(call, p, wait);
 	} else if (console_boot(p, NULL, NULL, &refusal)) {
-		console_boot_refused(call, p, &refusal);
-	} else if (wait) {
+		boot_refused(call, p, &refusal);
+	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;
 		varlink_call_on_hangup(call, boot_gone, p);
 	} else {
@@ -537,6 +520,15 @@ static int serve_methods(struct console *c, const struct console_method *methods
 	return err;
 }
 
+static int serve_settled(struct console *c, const struct console_method *methods)
+{
+	int err = 0;
+
+	for (; methods->name && !err; methods++)
+		err = console_serve_settled(c, methods);
+	return err;
+}
+
 int console_serve(struct console *c, int listen_fd)
 {
 	static const struct console_method methods[] = {
@@ -544,10 +536,8 @@ int console_serve(struct console *c, int listen_fd)
 	    {"Tree", on_tree},
 	    {"Events", on_events},
 	    {"Trace", on_trace},
-	    {"PartitionBoot", on_boot},
 	    {"PartitionHalt", on_halt},
 	    {"PartitionCrash", on_crash},
-	    {"PartitionReset", on_reset},
 	    {"CpuMigrate", on_cpu_migrate},
 	    {"Run", on_run},
 	    {"ConsolePort", on_console_port},
@@ -556,16 +546,24 @@ int console_serve(struct console *c, int listen_fd)
 	    {"PowerOff", on_power_off},
 	    {NULL, NULL},
 	};
-	static const struct console_method *const more[] = {
-	    console_configure_methods, console_memory_methods, console_hardware_methods,
-	    console_debug_methods};
+	static const struct console_method boots[] = {
+	    {"PartitionBoot", on_boot},
+	    {"PartitionReset", on_reset},
+	    {NULL, NULL},
+	};
+	static const struct console_method *const changes[] = {
+	    boots, console_configure_methods, console_memory_methods, console_hardware_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
 	if (!err)
 		varlink_server_on_answer(c->server, console_served, c);
 	if (!err)
 		err = serve_methods(c, methods);
-	for (size_t i = 0; !err && i < sizeof(more) / sizeof(more[0]); i++)
-		err = serve_methods(c, more[i]);
+	if (!err)
+		err = serve_methods(c, console_view_methods);
+	if (!err)
+		err = serve_methods(c, console_debug_methods);
+	for (size_t i = 0; !err && i < sizeof(changes) / sizeof(changes[0]); i++)
+		err = serve_settled(c, changes[i]);
 	return err;
 }

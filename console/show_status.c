@@ -37,14 +37,11 @@ static json_t *bits_json(const struct console *c, const struct apmp_cpu_bits *sh
 static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 {
 	uint64_t identity = console_identity(p);
-	/* Fenced: what is left is the kernel's to tear down. */
-	enum apmp_partition_state state =
-	    console_reaping(p) ? console_end_state(p) : console_state(p);
 	const struct apmp_console_partition *record = &p->console->state->partition[p->id];
-	json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "state", console_state_name(state),
-			      "incarnation", (json_int_t)apmp_identity_incarnation(identity),
-			      "suspected", (json_int_t)apmp_load_relaxed(&record->suspected),
-			      "unsuspected", (json_int_t)apmp_load_relaxed(&record->unsuspected));
+	json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "state", console_state_text(p), "incarnation",
+			      (json_int_t)apmp_identity_incarnation(identity), "suspected",
+			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
+			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));

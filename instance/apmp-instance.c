@@ -123,6 +123,7 @@ static void *primary_main(void *arg)
 			   APMP_RECORDER_SIZE);
 	apmp_store_relaxed(&in->recorder->identity, in->env.self);
 	apmp_linux_panic_into(in->recorder);
+	in->env.armed = &in->recorder->armed;
 	instance_beacon(in, in->primary);
 	map_tree(in);
 	in->env.lines =
@@ -139,6 +140,7 @@ static void *primary_main(void *arg)
 	if (err && err != -ENODEV)
 		cannot_boot("the community", err);
 	in->in_community = !err;
+	apmp_locks_init(&in->member, &in->locks);
 	instance_primary(in);
 }
 

@@ -27,6 +27,29 @@ void instance_clock_start(struct instance *in)
 	sem_post(&in->clock_start); /* it overflows after more posts than there are */
 }
 
+/* Instances on one host CPU tick together, so that one interrupt serves all of them and the host CPU
+ * is woken once; those on different ones apart from each other, by the bits of the number turned
+ * round: 0, 1/2, 1/4, 3/4 of a tick. */
+static uint64_t phase(const struct instance *in)
+{
+	uint32_t host_cpu = apmp_load_relaxed(&in->hwrpb->slot[in->primary].host_cpu);
+	uint64_t ns = 0, step = in->timing.tick_ns;
+
+	for (; host_cpu; host_cpu /= 2) {
+		step /= 2;
+		ns += host_cpu % 2 * step;
+	}
+	return ns;
+}
+
+/* The first tick after this time. */
+static uint64_t tick_after(const struct instance *in, uint64_t t_ns)
+{
+	uint64_t tick_ns = in->timing.tick_ns, off = phase(in);
+
+	return ((t_ns - off) / tick_ns + 1) * tick_ns + off;
+}
+
 void instance_clock(struct instance *in)
 {
 	struct apmp_env *env = &in->env;
@@ -38,7 +61,7 @@ void instance_clock(struct instance *in)
 	instance_thread_is(APMP_THREAD_CLOCK);
 	instance_beacon(in, APMP_BEACON_CLOCK); /* before the first beat */
 	line = &env->lines[in->primary];
-	next = env->now(env);
+	next = tick_after(in, env->now(env));
 	for (;;) {
 		uint64_t now;
 		int work = apmp_member_tick(&in->member);
@@ -51,7 +74,7 @@ void instance_clock(struct instance *in)
 		next += in->timing.tick_ns;
 		now = env->now(env);
 		if (next < now) /* was late: no ticks in a bunch */
-			next = now + in->timing.tick_ns;
+			next = tick_after(in, now);
 		sleep_until(next);
 	}
 }

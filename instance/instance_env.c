@@ -40,7 +40,8 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 	return channel_call(&instance_of(env)->channel, call);
 }
 
-static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_base)
+/* at NULL: anywhere. */
+static int map(struct apmp_env *env, uint64_t pa, uint64_t size, void *at, void **ret_base)
 {
 	struct apmp_call call = {.request = {.op = APMP_CALL_MAP, .arg = {pa, size}}};
 	int err = env_call(env, &call), prot;
@@ -53,12 +54,37 @@ static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_
 	if (err)
 		return err;
 	prot = PROT_READ | (call.reply.ret[1] ? PROT_WRITE : 0);
-	base = mmap(NULL, size, prot, MAP_SHARED, call.fd, (off_t)call.reply.ret[0]);
+	base = mmap(at, size, prot, MAP_SHARED | (at ? MAP_FIXED : 0), call.fd,
+		    (off_t)call.reply.ret[0]);
 	err = base == MAP_FAILED ? -errno : 0;
 	close(call.fd);
 	if (!err)
 		*ret_base = base;
 	return err;
+}
+
+static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_base)
+{
+	return map(env, pa, size, NULL, ret_base);
+}
+
+static int env_map_at(struct apmp_env *env, uint64_t pa, uint64_t size, void *at)
+{
+	void *base;
+
+	return map(env, pa, size, at, &base);
+}
+
+static int env_reserve(struct apmp_env *env, uint64_t size, void **ret_base)
+{
+	void *base =
+	    mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	(void)env;
+	if (base == MAP_FAILED)
+		return -errno;
+	*ret_base = base;
+	return 0;
 }
 
 static void env_unmap(struct apmp_env *env, void *base, uint64_t size)
@@ -91,9 +117,15 @@ void instance_env_init(struct instance *in)
 				    .wake = apmp_linux_wake,
 				    .call = env_call,
 				    .map = env_map,
+				    .reserve = env_reserve,
+				    .map_at = env_map_at,
 				    .unmap = env_unmap,
 				    .point = env_point,
 				    .report = env_report};
+	/* Looks of a nanosecond; a lock that is held longer is not worth the CPU. */
+	in->env.spin = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50 : 0;
+	if (apmp_linux_has_fence_all())
+		in->env.fence_all = apmp_linux_fence_all;
 	/* A console port whose other end is full must not stop a CPU. */
 	(void)fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK | O_RDWR);
 }

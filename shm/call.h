@@ -6,7 +6,8 @@
  * console is sent again with the same seq; the console answers a seq it has done from its record.
  * The reply's error is 0 or a negative errno:
  *   -EINVAL  the request makes no sense          -EPERM   not yours to ask
- *   -ENXIO   no such memory, CPU or partition    -EACCES  MAP: not your memory
+ *   -ENXIO   no such memory (SET_APMPDB_INFO: no shared memory of the community), CPU or partition
+ *   -EACCES  MAP: not your memory
  *   -EAGAIN  SET_APMPDB_INFO: the field holds something else by now
  *   -ESTALE  this identity is fenced, or is being fenced
  *   -EINPROGRESS  REMOVE_INSTANCE: the fence is pending, or a debugger holds it; ask again
@@ -47,8 +48,9 @@
 	/* GCT_MEM_* << 32; ret0 pa [0095-0097] */                                                 \
 	X(DEASSIGN_MEMORY, 17, "deassign_memory") /* arg0 pa, arg1 size, arg2 as arg1 of */        \
 	/* DEASSIGN, ret0 as there */                                                              \
-	X(LIMITS, 18, "limits")		  /* arg0 enum apmp_limit; ret0 its value [0095] */        \
-	X(SET_ID, 19, "set_id")		  /* arg0 the ID field of one's own node [0262] */         \
+	X(LIMITS, 18, "limits") /* arg0 enum apmp_limit; ret0 its value [0095] */                  \
+	X(SET_ID, 19, "set_id") /* arg0 the ID field of one's own node [0262]; arg1 1: the next */ \
+	/* ID of the community instead, of a set that is being created; ret0 the ID [0263] */      \
 	X(LOCK_TREE, 20, "lock_tree")	  /* the caller inhibits changes by others [0085] */       \
 	X(UNLOCK_TREE, 21, "unlock_tree") /* the holder lets go */                                 \
 	X(RESET_BUSES, 22, "reset_buses") /* arg0 partition id: resets the I/O buses of one of */  \

@@ -135,14 +135,42 @@ static int limits(struct apmp__asked *asked)
 	}
 }
 
+/* The ID field of the asker's own node [0262-0265]; of a set that it creates, the next ID. */
 static int set_id(struct apmp__asked *asked)
 {
 	uint32_t id = apmp_tree_owner_id(asked->tree, asked->by);
+	uint64_t value = asked->request->arg[0];
+	struct apmp_tree_partition self;
 
-	if (id == APMP_NO_PARTITION)
+	if (id == APMP_NO_PARTITION || apmp_tree_partition(asked->tree, id, &self) ||
+	    (asked->request->arg[1] && !self.community))
 		return apmp__refuse(asked, APMP_REASON_INVALID, GCT_NONE);
 	apmp_update_begin(asked->tw->up);
-	apmp_tree_set_id_field(asked->tw, id, asked->request->arg[0]);
+	if (asked->request->arg[1])
+		value = apmp_tree_next_database_id(asked->tw, self.community);
+	apmp_tree_set_id_field(asked->tw, id, value);
+	asked->ret->ret[0] = value;
+	return 0;
+}
+
+/* The buses of a partition without an instance were reset: no I/O of it is under way [0263]. */
+static int reset_buses(struct apmp__asked *asked)
+{
+	uint32_t id = apmp_tree_owner_id(asked->tree, asked->by);
+	uint64_t target = asked->request->arg[0];
+	struct apmp_tree_partition self, its;
+
+	if (id == APMP_NO_PARTITION || apmp_tree_partition(asked->tree, id, &self))
+		return apmp__refuse(asked, APMP_REASON_INVALID, GCT_NONE);
+	if (target >= APMP_MAX_PARTITIONS ||
+	    apmp_tree_partition(asked->tree, (uint32_t)target, &its))
+		return apmp__refuse(asked, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
+	if (!self.community || its.community != self.community)
+		return apmp__refuse(asked, APMP_REASON_OTHER_COMMUNITY, its.node.handle);
+	if (apmp_tree_present(asked->tree, its.id))
+		return apmp__refuse(asked, APMP_REASON_IN_USE, its.node.handle);
+	apmp_update_begin(asked->tw->up);
+	apmp_tree_set_id_field(asked->tw, its.id, 0);
 	return 0;
 }
 
@@ -195,22 +223,25 @@ int apmp__check_lock(struct apmp__asked *asked)
 static const struct {
 	int (*run)(struct apmp__asked *asked);
 	bool permanent; /* it changes what non-volatile memory holds [0065] */
+	bool locked;	/* not while somebody else holds the tree lock: it changes the
+			 * configuration [0085], which ID fields are not */
 } operations[] = {
-    [APMP_CALL_CREATE_COMMUNITY] = {apmp__create_community, true},
-    [APMP_CALL_DELETE_COMMUNITY] = {apmp__delete_community, true},
-    [APMP_CALL_CREATE_PARTITION] = {apmp__create_partition, true},
-    [APMP_CALL_DELETE_PARTITION] = {apmp__delete_partition, true},
-    [APMP_CALL_START_PARTITION] = {apmp__start_partition, false},
-    [APMP_CALL_SET_COMMUNITY] = {apmp__set_community, true},
-    [APMP_CALL_ASSIGN] = {apmp__assign, true},
-    [APMP_CALL_DEASSIGN] = {apmp__deassign, true},
-    [APMP_CALL_REASSIGN] = {apmp__reassign, true},
-    [APMP_CALL_ASSIGN_MEMORY] = {apmp__assign_memory, true},
-    [APMP_CALL_DEASSIGN_MEMORY] = {apmp__deassign_memory, true},
-    [APMP_CALL_LIMITS] = {limits, false},
-    [APMP_CALL_SET_ID] = {set_id, false},
-    [APMP_CALL_LOCK_TREE] = {lock_tree, false},
-    [APMP_CALL_UNLOCK_TREE] = {unlock_tree, false},
+    [APMP_CALL_CREATE_COMMUNITY] = {apmp__create_community, true, true},
+    [APMP_CALL_DELETE_COMMUNITY] = {apmp__delete_community, true, true},
+    [APMP_CALL_CREATE_PARTITION] = {apmp__create_partition, true, true},
+    [APMP_CALL_DELETE_PARTITION] = {apmp__delete_partition, true, true},
+    [APMP_CALL_START_PARTITION] = {apmp__start_partition, false, true},
+    [APMP_CALL_SET_COMMUNITY] = {apmp__set_community, true, true},
+    [APMP_CALL_ASSIGN] = {apmp__assign, true, true},
+    [APMP_CALL_DEASSIGN] = {apmp__deassign, true, true},
+    [APMP_CALL_REASSIGN] = {apmp__reassign, true, true},
+    [APMP_CALL_ASSIGN_MEMORY] = {apmp__assign_memory, true, true},
+    [APMP_CALL_DEASSIGN_MEMORY] = {apmp__deassign_memory, true, true},
+    [APMP_CALL_LIMITS] = {limits, false, false},
+    [APMP_CALL_SET_ID] = {set_id, false, false},
+    [APMP_CALL_LOCK_TREE] = {lock_tree, false, false},
+    [APMP_CALL_UNLOCK_TREE] = {unlock_tree, false, false},
+    [APMP_CALL_RESET_BUSES] = {reset_buses, false, false},
 };
 
 int apmp_configure(struct apmp_tree_writer *tw, const struct apmp_call_request *request, int32_t by,
@@ -231,12 +262,9 @@ int apmp_configure(struct apmp_tree_writer *tw, const struct apmp_call_request *
 			return apmp__refuse(&asked, APMP_REASON_NO_SUCH_NODE, GCT_NONE);
 		asked.domain = asker.domain;
 	}
-	if (op != APMP_CALL_LIMITS && op != APMP_CALL_LOCK_TREE && op != APMP_CALL_UNLOCK_TREE) {
-		err = apmp__check_lock(&asked);
-		if (err)
-			return err;
-	}
-	err = operations[op].run(&asked);
+	err = operations[op].locked ? apmp__check_lock(&asked) : 0;
+	if (!err)
+		err = operations[op].run(&asked);
 	if (err)
 		apmp_assert(!apmp_update_open(tw->up));
 	else

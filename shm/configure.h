@@ -40,7 +40,7 @@ struct apmp_configured {
 };
 
 /*
- * Checks a request of the kinds CREATE_COMMUNITY to UNLOCK_TREE (shm/call.h), and makes the change.
+ * Checks a request of the kinds CREATE_COMMUNITY to RESET_BUSES (shm/call.h), and makes the change.
  *
  * 0: the change is made and its update still open: the caller adds at most APMP_UPDATE_SPARE stores
  * of its own and commits.  After CREATE_PARTITION one of them is apmp_tree_set_hwrpb.

@@ -13,6 +13,7 @@
  * LIMITS    A request is for one piece: memory that is not there in one piece takes several.
  */
 #include "shm/configure_internal.h"
+#include "shm/db_place.h"
 
 #include <errno.h>
 
@@ -250,27 +251,33 @@ int apmp__assign_memory(struct apmp__asked *asked)
 	return 0;
 }
 
-/* Whether the community's database lies in this memory [0086]. */
-static bool holds_database(const struct apmp_tree *tree, int32_t community, uint64_t pa,
-			   uint64_t size)
+/* Whether a range of the community's database [0086, 0125], or the rest of its granule, lies in
+ * this memory. */
+static bool holds_range(uint64_t info, uint64_t pa, uint64_t size)
 {
-	const struct gct_community_node *c = (const void *)(tree->root + community);
-	uint64_t info = apmp_load_relaxed(&c->apmpdb_info);
-	uint64_t first = (info & UINT32_MAX) * APMP_PAGE_SIZE;
-	uint64_t length = (info >> 32) * APMP_PAGE_SIZE;
+	uint64_t first = apmp_place_granule(info);
+	uint64_t end = (apmp_place_pfn(info) + apmp_place_pages(info)) * APMP_PAGE_SIZE;
 
-	return info && first < pa + size && pa < first + length;
+	if (end < first + APMP_GRANULE)
+		end = first + APMP_GRANULE;
+	return info && first < pa + size && pa < end;
 }
 
-/* The database of a community is not taken from under its members. */
+/* The database of a community is not taken from under its members.  ret_holds: for each of the two
+ * ranges, whether it goes with this memory. */
 static int check_database(struct apmp__asked *asked, const struct apmp_tree_fragment *f,
-			  uint64_t pa, uint64_t size, bool *ret_holds)
+			  uint64_t pa, uint64_t size, bool ret_holds[2])
 {
+	struct apmp_tree_database db;
 	struct apmp__owner owner;
 
-	*ret_holds = apmp__owner_at(asked->tree, (uint64_t)f->owner, &owner) && owner.community &&
-		     holds_database(asked->tree, f->owner, pa, size);
-	if (*ret_holds && owner.initialized)
+	ret_holds[0] = ret_holds[1] = false;
+	if (!apmp__owner_at(asked->tree, (uint64_t)f->owner, &owner) || !owner.community)
+		return 0;
+	db = apmp_tree_database(asked->tree, f->owner);
+	ret_holds[0] = holds_range(db.info, pa, size);
+	ret_holds[1] = holds_range(db.other, pa, size);
+	if ((ret_holds[0] || ret_holds[1]) && owner.initialized)
 		return apmp__refuse(asked, APMP_REASON_IN_USE, f->owner);
 	return 0;
 }
@@ -281,7 +288,7 @@ int apmp__deassign_memory(struct apmp__asked *asked)
 		       unit = apmp_load_relaxed(&root_of(asked->tree)->min_alloc);
 	struct apmp_tree_fragment f;
 	struct apmp__tree_cut cut;
-	bool database;
+	bool database[2];
 	int ends, err;
 
 	if (!arg[1] || arg[1] % unit || arg[0] % unit)
@@ -292,7 +299,7 @@ int apmp__deassign_memory(struct apmp__asked *asked)
 		return apmp__refuse(asked, APMP_REASON_UNOWNED, f.desc);
 	err = apmp__may_release(asked, f.owner);
 	if (!err)
-		err = check_database(asked, &f, arg[0], arg[1], &database);
+		err = check_database(asked, &f, arg[0], arg[1], database);
 	if (err)
 		return err;
 	ends = apmp__use_ends(asked, f.current_owner, arg[2] != 0);
@@ -305,8 +312,9 @@ int apmp__deassign_memory(struct apmp__asked *asked)
 		    asked, err == -ENOSPC ? APMP_REASON_FRAGMENTS : APMP_REASON_INVALID, f.desc);
 	apmp_update_begin(asked->tw->up);
 	apmp__tree_cut(asked->tw, &cut);
-	if (database)
-		apmp__tree_clear_database(asked->tw, f.owner);
+	for (int other = 0; other < 2; other++)
+		if (database[other])
+			apmp__tree_clear_database(asked->tw, f.owner, other);
 	if (ends)
 		apmp__tree_leave_subsystem(asked->tw, f.desc, asked->by);
 	asked->ret->ret[0] = !ends;

@@ -114,6 +114,8 @@ void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *c
 	APMP_POINT_ARG(env, pal_2216, cpu->id);
 	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->transit, 0);
 	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->arrival, owed);
+	if (words->within)
+		words->within(words->ctx);
 	apmp_update_commit(tw->up);
 	APMP_POINT_ARG(env, migrate_908, cpu->id);
 }

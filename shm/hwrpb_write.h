@@ -31,6 +31,8 @@ APMP_CHECK int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_
 struct apmp_cpu_words {
 	_Atomic uint64_t *transit; /* identity that migrates it, 0 once it has arrived */
 	_Atomic uint64_t *arrival; /* identity that is owed a STARTREQ, 0 once it was sent */
+	void (*within)(void *ctx); /* called inside the update of its arrival; may be NULL */
+	void *ctx;
 };
 
 /* A migration's two halves in the tree and both HWRPBs, each one update [0189].

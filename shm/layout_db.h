@@ -19,7 +19,8 @@
 
 #define APMP_DB_SOFTWARE_VERSION 1u
 #define APMP_DB_MAX_SERVICES	 8u
-#define APMP_DB_MAX_PAGES	 64u /* MAX_APMPDB_PAGES [0278]: well below a granule's 512 */
+#define APMP_DB_INFO_PAGES	 16u /* MAX_APMPDB_PAGES [0278]: what APMPDB_INFO describes */
+#define APMP_DB_MAX_PAGES	 64u /* of the whole database: well below a granule's 512 */
 
 /* State of the sharing set.  0 is "never made". */
 #define APMP_DB_STATES(X)                                                                          \
@@ -66,6 +67,7 @@ enum apmp_db_fault {
 /* Interrupt reasons of a node block [0124]. */
 #define APMP_REASON_BUGCHECK 0x1u /* you were judged dead: touch nothing, end [0143] */
 #define APMP_REASON_MEMBERS  0x2u /* the membership has changed */
+#define APMP_REASON_LOCKS    0x4u /* somebody waits long for a named lock that seems to be yours */
 
 /* Where a service's segment lies [0123].  W: creator under lock.  R: members. */
 struct apmp_db_segment {
@@ -88,8 +90,8 @@ struct apmp_db_header {
 	_Atomic uint64_t creator;	   /* W: creator under lock.  R: all; identity */
 	_Atomic uint32_t members_off; /* W: creator under lock.  R: all; to the membership mask */
 	_Atomic uint32_t page_count;  /* W: creator under lock.  R: all; of the whole database */
-	_Atomic uint64_t first_pfn;   /* W: creator under lock.  R: all; mapping information: the
-				       * pages are contiguous, no PFN list is used [0169] */
+	_Atomic uint64_t first_pfn;   /* W: creator under lock.  R: all; mapping information: where
+				       * the initial piece is; see pfn_list [0169] */
 	/* line 2 */
 	_Atomic uint64_t members;	/* W: lock holder.  R: all; bit per partition id: the truth
 					 * that ring and node states are derived from */
@@ -153,6 +155,17 @@ struct apmp_db {
 	((uint32_t)((sizeof(struct apmp_db) + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE))
 
 static_assert(APMP_DB_INITIAL_PAGES < APMP_DB_MAX_PAGES, "room for the services");
+static_assert(APMP_DB_INITIAL_PAGES <= APMP_DB_INFO_PAGES, "the initial piece is contiguous");
+
+/* The PFN list, where the pages of the database are not contiguous [0169]: their page frames in
+ * the order of their offsets, ascending; unused entries are zero. */
+struct apmp_db_pfn_list {
+	_Atomic uint64_t pfn[APMP_PAGE_SIZE / 8u]; /* W: creator under lock.  R: joiners under
+						    * lock */
+};
+
+static_assert(sizeof(struct apmp_db_pfn_list) == APMP_PAGE_SIZE, "a page");
+static_assert(APMP_DB_MAX_PAGES <= APMP_PAGE_SIZE / 8u, "one page holds the list");
 
 /*
  * Service "cpu": each instance's CPU sets, for the others to read [0150, 0235].

@@ -134,13 +134,17 @@ struct gct_binding {
 	_Atomic uint32_t affinity_type; /* the ancestor that gives best performance */
 };
 
-/* W: console in an update; apmpdb_info by compare-and-set [0278].  R: everyone.  [0086] [0275] */
+/* W: console in an update; apmpdb_* by compare-and-set [0278].  R: everyone.  [0086] [0275] */
 struct gct_community_node {
 	struct gct_node hd;
 	_Atomic uint64_t apmpdb_info;  /* [31:0] first page frame, [63:32] page count; 0 none */
 	char name[APMP_NAME_SIZE];     /* ours: what the administrator called it */
 	_Atomic uint64_t apmpdb_other; /* as apmpdb_info, the other of the two ranges [0125] */
-	uint64_t fill[2];	       /* zero */
+	/* ours: the last ID that a sharing set of this community got [0263].  Only ever rises: with
+	 * each set that is created, and when apmpdb_info leaves a range, whose set is over then.
+	 * One store, no update. */
+	_Atomic uint64_t apmpdb_id;
+	uint64_t fill; /* zero */
 };
 
 static_assert(sizeof(struct gct_community_node) == 128, "[0082]");

@@ -36,6 +36,7 @@ static_assert(sizeof(struct apmp_recorder_entry) == 32, "two to a line");
 #define APMP_THREAD_CLOCK   0x10000u
 #define APMP_THREAD_CONSOLE 0x10001u
 #define APMP_THREAD_BOX	    0x10002u
+#define APMP_THREAD_APPS    0x10003u /* of an instance: serves its programs */
 
 struct apmp_recorder {
 	_Atomic uint64_t magic;	    /* W: box, once.  R: all */

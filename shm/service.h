@@ -26,7 +26,7 @@ struct apmp_service {
 	int (*validate)(struct apmp_member *m, void *segment);
 };
 
-#define APMP_SERVICES(X) X(cpu)
+#define APMP_SERVICES(X) X(cpu) X(lock)
 
 enum apmp_service_idx {
 #define X(name) APMP_SERVICE_##name,

@@ -26,6 +26,16 @@
 	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,        \
 						memory_order_acquire)
 
+/* In a loop that looks at a shared word: lets the other hardware thread run. */
+static inline void apmp_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /* Copies size bytes (a multiple of 8, both sides 8-aligned) out of shared memory, word by word. */
 static inline void apmp_copy_out(void *dst, const volatile void *shared, size_t size)
 {

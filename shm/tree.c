@@ -179,9 +179,23 @@ int apmp_tree_community(const struct apmp_tree *tree, uint32_t id,
 	copy_node(&c->hd, handle, &ret_community->node);
 	ret_community->id = id;
 	ret_community->apmpdb_info = apmp_load_acquire(&c->apmpdb_info);
+	ret_community->apmpdb_other = apmp_load_relaxed(&c->apmpdb_other);
+	ret_community->apmpdb_id = apmp_load_relaxed(&c->apmpdb_id);
 	apmp_copy_out(ret_community->name, c->name, sizeof(c->name));
 	ret_community->name[sizeof(c->name) - 1] = '\0';
 	return 0;
+}
+
+struct apmp_tree_database apmp_tree_database(const struct apmp_tree *tree, int32_t community)
+{
+	const struct gct_community_node *c =
+	    (const void *)node_at(tree, community, sizeof(struct gct_community_node));
+
+	if (!c || apmp_load_relaxed(&c->hd.type) != GCT_COMMUNITY)
+		return (struct apmp_tree_database){0};
+	return (struct apmp_tree_database){.info = apmp_load_acquire(&c->apmpdb_info),
+					   .other = apmp_load_relaxed(&c->apmpdb_other),
+					   .id = apmp_load_acquire(&c->apmpdb_id)};
 }
 
 /* No node has this handle: not a multiple of GCT_ALIGN. */
@@ -415,6 +429,35 @@ int apmp_tree_page_good(const struct apmp_tree *tree, uint64_t pa)
 	return word ? (int)(apmp_load_relaxed(word) >> page % 64 & 1) : -EBADMSG;
 }
 
+int apmp_tree_tested(const struct apmp_tree *tree, int32_t desc, uint64_t granule_pa,
+		     uint64_t ret_good[APMP_GRANULE_WORDS])
+{
+	const struct gct_mem_desc_node *d =
+	    (const void *)node_at(tree, desc, sizeof(struct gct_mem_desc_node));
+	const _Atomic uint64_t *map = NULL;
+	uint64_t base, size;
+	int32_t tested;
+
+	if (!d || apmp_load_relaxed(&d->hd.type) != GCT_MEMORY_DESC)
+		return -EBADMSG;
+	base = apmp_load_relaxed(&d->mem_info.base_pa);
+	size = apmp_load_relaxed(&d->mem_info.base_size);
+	tested = apmp_load_relaxed(&d->tested);
+	if (granule_pa < base || (granule_pa - base) % APMP_GRANULE || size < APMP_GRANULE ||
+	    granule_pa - base > size - APMP_GRANULE)
+		return -EBADMSG;
+	if (tested) {
+		int64_t off = (int64_t)((granule_pa - base) / APMP_PAGE_SIZE / 8);
+
+		map = inside(tree, (int64_t)desc + tested + off, APMP_GRANULE_WORDS * sizeof(*map));
+		if (!map)
+			return -EBADMSG;
+	}
+	for (uint32_t i = 0; i < APMP_GRANULE_WORDS; i++)
+		ret_good[i] = map ? apmp_load_relaxed(&map[i]) : UINT64_MAX;
+	return 0;
+}
+
 /* The partition node of this id; NULL when there is none. */
 static const struct gct_partition_node *partition_by_id(const struct apmp_tree *tree, uint32_t id)
 {
@@ -449,6 +492,13 @@ uint64_t apmp_tree_present(const struct apmp_tree *tree, uint32_t id)
 
 	return p && apmp_load_acquire(&p->fenced) < incarnation ? apmp_identity(id, incarnation)
 								: 0;
+}
+
+uint64_t apmp_tree_id_field(const struct apmp_tree *tree, uint32_t id)
+{
+	const struct gct_partition_node *p = partition_by_id(tree, id);
+
+	return p ? apmp_load_relaxed(&p->id_field) : 0;
 }
 
 uint32_t apmp_tree_owner_id(const struct apmp_tree *tree, int32_t handle)

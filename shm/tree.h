@@ -49,7 +49,7 @@ struct apmp_tree_partition {
 struct apmp_tree_community {
 	struct apmp_tree_node node;
 	uint32_t id;
-	uint64_t apmpdb_info;
+	uint64_t apmpdb_info, apmpdb_other, apmpdb_id;
 	char name[APMP_NAME_SIZE];
 };
 
@@ -118,6 +118,16 @@ APMP_CHECK int apmp_tree_fragment(const struct apmp_tree *tree, int32_t desc, ui
 APMP_CHECK int apmp_tree_shared_memory(const struct apmp_tree *tree, int32_t community,
 				       struct apmp_tree_fragment *fragments, uint32_t max);
 
+/* The three words of a community's database [0275, 0125, 0263]; ID 0 where there is no such
+ * community.  May be asked at any time. */
+struct apmp_tree_database {
+	uint64_t info, other, id;
+};
+struct apmp_tree_database apmp_tree_database(const struct apmp_tree *tree, int32_t community);
+
+/* The ID field of a partition [0262]; 0 when there is no such partition. */
+uint64_t apmp_tree_id_field(const struct apmp_tree *tree, uint32_t id);
+
 /* MEM_CONFIG_PFN [0171]: the fragment that holds this physical address.  -ENOENT, -EBADMSG. */
 APMP_CHECK int apmp_tree_memory_at(const struct apmp_tree *tree, uint64_t pa,
 				   struct apmp_tree_fragment *ret_fragment);
@@ -125,6 +135,13 @@ APMP_CHECK int apmp_tree_memory_at(const struct apmp_tree *tree, uint64_t pa,
 /* Whether the page at this physical address was tested and is good [0277].  1 or 0; -ENOENT: no
  * such memory; -EBADMSG. */
 APMP_CHECK int apmp_tree_page_good(const struct apmp_tree *tree, uint64_t pa);
+
+/* The same for the pages of one granule of a memory descriptor, a bit each; memory that was not
+ * marked is good.  -EBADMSG: no descriptor, or not its memory. */
+#define APMP_GRANULE_PAGES (APMP_GRANULE / APMP_PAGE_SIZE)
+#define APMP_GRANULE_WORDS (APMP_GRANULE_PAGES / 64)
+APMP_CHECK int apmp_tree_tested(const struct apmp_tree *tree, int32_t desc, uint64_t granule_pa,
+				uint64_t ret_good[APMP_GRANULE_WORDS]);
 
 /* Whether this identity may still run: booted, and not fenced.  One word each, so it
  * may be asked at any time, also in the middle of an update. */

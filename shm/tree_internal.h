@@ -87,7 +87,7 @@ bool apmp__tree_software_room(const struct apmp_tree_writer *tw, enum gct_node_t
 /* The first id that no partition or community has [0085]; -ENOSPC. */
 APMP_CHECK int apmp__tree_free_id(const struct apmp_tree_writer *tw, enum gct_node_type type);
 /* The community's database is no more: the memory that it was in is released. */
-void apmp__tree_clear_database(struct apmp_tree_writer *tw, int32_t community);
+void apmp__tree_clear_database(struct apmp_tree_writer *tw, int32_t community, bool other);
 /* Stores that deleting it takes at most. */
 uint64_t apmp__tree_delete_cost(const struct apmp_tree *tree, int32_t handle);
 

@@ -10,7 +10,7 @@
  *           So a node belongs to one id for ever, and keeps incarnation and fenced of everyone who
  *           ever had it: an identity is never reused, and an old one stays dead.
  * STATES    (pool) -> living -> deleted, on the lookaside list -> living ...
- * CRASHES   All stores are in an update (shm/update.c), but fenced and apmpdb_info: one store each.
+ * CRASHES   All stores are in an update (shm/update.c), but fenced and apmpdb_*: one store each.
  */
 #include "shm/tree_internal.h"
 
@@ -209,6 +209,7 @@ static void clear_software(struct apmp_tree_writer *tw, struct gct_node *node)
 
 	if (apmp_load_relaxed(&node->type) == GCT_COMMUNITY) {
 		apmp__tree_put64(tw, &c->apmpdb_info, 0);
+		apmp__tree_put64(tw, &c->apmpdb_other, 0);
 		apmp__tree_put_string(tw, c->name, sizeof(c->name), "");
 		return;
 	}
@@ -273,12 +274,13 @@ uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
 	struct gct_partition_node *p = partition_of(tw, id);
 	uint64_t incarnation = apmp_load_relaxed(&p->incarnation) + 1;
 
+	/* First: who sees the new life doesn't take the last one's ID for its own. */
+	if (apmp_load_relaxed(&p->id_field))
+		apmp__tree_put64(tw, &p->id_field, 0);
 	apmp__tree_put64(tw, &p->incarnation, incarnation);
 	apmp__tree_put64(tw, &p->hd.node_flags,
 			 apmp_load_relaxed(&p->hd.node_flags) | NODE_INITIALIZED);
 	apmp__tree_put_string(tw, p->instance_name, sizeof(p->instance_name), instance_name);
-	if (apmp_load_relaxed(&p->id_field))
-		apmp__tree_put64(tw, &p->id_field, 0);
 	if (apmp_load_relaxed(&root->primary_instance) < 0)
 		apmp__tree_put_handle(tw, &root->primary_instance, (int32_t)id);
 	return incarnation;
@@ -314,26 +316,56 @@ void apmp_tree_set_debugged(struct apmp_tree_writer *tw, uint32_t id, uint64_t i
 	apmp_store_release(&partition_of(tw, id)->debugged, incarnation);
 }
 
-int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id, uint64_t old_info,
-			      uint64_t new_info)
+uint64_t apmp_tree_next_database_id(struct apmp_tree_writer *tw, int32_t community)
 {
-	struct gct_community_node *c;
+	struct gct_community_node *c = (void *)apmp__tree_at(tw, community);
+	uint64_t id = apmp_load_relaxed(&c->apmpdb_id) + 1;
+
+	apmp__tree_put64(tw, &c->apmpdb_id, id);
+	return id;
+}
+
+/* NULL: there is none of this id. */
+static struct gct_community_node *community_of(struct apmp_tree_writer *tw, uint32_t community_id)
+{
 	int32_t handle;
 
 	if (community_id >= APMP_MAX_PARTITIONS)
-		return -ENOENT;
+		return NULL;
 	handle = apmp_load_relaxed(&array_of(tw, GCT_COMMUNITY)[community_id]);
-	if (handle == GCT_NONE)
+	return handle == GCT_NONE ? NULL : (void *)apmp__tree_at(tw, handle);
+}
+
+int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id, uint64_t old_info,
+			      uint64_t new_info)
+{
+	struct gct_community_node *c = community_of(tw, community_id);
+
+	if (!c)
 		return -ENOENT;
-	c = (void *)apmp__tree_at(tw, handle);
+	if (apmp_load_relaxed(&c->apmpdb_info) != old_info)
+		return -EAGAIN;
+	/* Its set is over.  First: if it ends here, that set is made anew where it is. */
+	if (old_info && old_info != new_info)
+		apmp_store_release(&c->apmpdb_id, apmp_load_relaxed(&c->apmpdb_id) + 1);
 	return apmp_cas(&c->apmpdb_info, &old_info, new_info) ? 0 : -EAGAIN;
 }
 
-void apmp__tree_clear_database(struct apmp_tree_writer *tw, int32_t community)
+int apmp_tree_set_apmpdb_other(struct apmp_tree_writer *tw, uint32_t community_id,
+			       uint64_t old_info, uint64_t new_info)
+{
+	struct gct_community_node *c = community_of(tw, community_id);
+
+	if (!c)
+		return -ENOENT;
+	return apmp_cas(&c->apmpdb_other, &old_info, new_info) ? 0 : -EAGAIN;
+}
+
+void apmp__tree_clear_database(struct apmp_tree_writer *tw, int32_t community, bool other)
 {
 	struct gct_community_node *c = (void *)apmp__tree_at(tw, community);
 
-	apmp__tree_put64(tw, &c->apmpdb_info, 0);
+	apmp__tree_put64(tw, other ? &c->apmpdb_other : &c->apmpdb_info, 0);
 }
 
 int apmp_tree_lock(struct apmp_tree_writer *tw, uint32_t partition_id)

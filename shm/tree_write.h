@@ -92,6 +92,8 @@ APMP_CHECK int apmp_tree_take_memory(struct apmp_tree_writer *tw, int32_t desc, 
 void apmp_tree_set_hwrpb(struct apmp_tree_writer *tw, uint32_t id, uint64_t hwrpb_pa);
 void apmp_tree_set_policy(struct apmp_tree_writer *tw, uint32_t id, uint64_t policy);
 void apmp_tree_set_id_field(struct apmp_tree_writer *tw, uint32_t id, uint64_t value);
+/* apmpdb_id + 1 is the community's last ID from now on [0263]; returns it. */
+uint64_t apmp_tree_next_database_id(struct apmp_tree_writer *tw, int32_t community);
 
 /* A partition begins another life [0088, 0262]: incarnation + 1, initialized, instance name, no ID
  * field.  Returns its incarnation. */
@@ -103,9 +105,12 @@ void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t inc
 /* A debugger may hold this incarnation; 0: none.  One store, outside of any update. */
 void apmp_tree_set_debugged(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
 /* set_APMPDB_info [0278]: -EAGAIN when the field does not hold old_info; -ENOENT.  One
- * compare-and-swap, outside of any update. */
+ * compare-and-swap, outside of any update.  When it leaves a range, apmpdb_id rises before. */
 APMP_CHECK int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id,
 					 uint64_t old_info, uint64_t new_info);
+/* The same for the other range [0125]; apmpdb_id stays. */
+APMP_CHECK int apmp_tree_set_apmpdb_other(struct apmp_tree_writer *tw, uint32_t community_id,
+					  uint64_t old_info, uint64_t new_info);
 
 /*
  * What shm/configure.c is made of; it alone checks the rules.  All inside an update.

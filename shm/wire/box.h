@@ -20,6 +20,7 @@
 #define APMP_CONSOLE_LISTEN_FD	 4 /* console: the listening control socket */
 #define APMP_INSTANCE_CHANNEL_FD 3 /* instance: its end of the partition's channel */
 #define APMP_INSTANCE_HWRPB_FD	 4 /* instance: the memory of its HWRPB */
+#define APMP_INSTANCE_APPS_FD	 5 /* instance: listening socket for its programs (app.h) */
 
 /* The first thread of an instance, and no other, is in SCHED_FIFO with this priority, where the box
  * may have that: above every normal thread, below anything that an administrator made urgent.  It
@@ -62,9 +63,9 @@ enum apmp_box_object {
  *           arg0 wanted, arg1 had, text the limit.
  * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
  * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
- *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, and the PORT's slave as
- *           stdin, stdout and stderr -> arg0 pid, arg1 uid.  -EEXIST it has a process;
- *           -errno.
+ *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, the PORT's slave as
+ *           stdin, stdout and stderr, and a new socket for programs -> arg0 pid, arg1 uid.
+ *           -EEXIST it has a process; -errno.
  * KILL      id: SIGKILL to every process of it, again until none is left; FENCED comes when none
  *           runs user code any more, the answer when all are reaped.  arg0 1: only wait, don't
  *           kill.

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -163,44 +164,68 @@ def up(context):
 
 SHARED = 32 << 20  # of the trio's community
 
-PARTITIONS = """\
-machine: {name}
-hardware:
-  - sbb: 0
-    cpus: COUNT
-    memory: 128M
-    iops: [{buses: [BUSES]}]
-communities:
-  - {name: lab, shared: 8M}
-partitions:
-"""
-PARTITION = ('  - {{name: p{0}, community: lab, cpus: [{0}], memory: 8M, buses: ["0.0.{0}"], '
-             'boot: yes}}\n')
+CPU_MOST = 0.01 * 1e6  # us/s that an idle instance may use
 
 
 def heartbeat(context):
-    """Nothing happens but heartbeats; both sides run at the same time."""
-    for count in (2, 8):
-        bench = context.bench(f"heartbeat-{count}", "us/s",
-                              f"CPU time of an idle instance, one of {count}, in a second",
-                              "a process that wakes up as often and increments a word")
-        text = (PARTITIONS.replace("COUNT", str(count)).replace("BUSES", ", ".join(["{}"] * count))
-                + "".join(PARTITION.format(number) for number in range(count)))
-        with world.machine_up(text) as machine, contextlib.ExitStack() as stack:
-            status = machine.status()
-            ours = [partition["instance"]["pid"] for partition in status["partitions"]]
-            peers = [stack.enter_context(world.Peer(context.program("peer_tick"), cpu["host_cpu"],
-                                                    TICK_NS, 250)) for cpu in status["cpus"]]
-            peers[-1].line()
-            before = busy(ours, peers)
-            for _ in range(8):
-                peers[-1].line()
-                after = busy(ours, peers)
-                wall = (after[0] - before[0]) / 1e9 * 1e3 * count
-                bench.add_round([(after[1] - before[1]) / wall], [(after[2] - before[2]) / wall])
-                before = after
-            if ours != [p["instance"]["pid"] for p in machine.status()["partitions"]]:
-                raise RuntimeError("an instance did not live through it: the host was too busy")
+    """Nothing happens but heartbeats; both sides run at the same time. What a partition costs must
+    not grow with their number."""
+    per_partition = {}
+    for count in (2, 8, 32, 64):
+        cpu = context.bench(f"heartbeat-{count}", "us/s",
+                            f"CPU time of an idle instance, one of {count}, in a second",
+                            "a process that wakes up as often and increments a word")
+        memory = context.bench(f"memory-{count}", "KiB", "memory of all processes, by partition",
+                               "that process")
+        boot = context.bench(f"up-{count}", "ms", f"apmp up of {count}, by partition",
+                             "fork and exec of a process with the same memory")
+        with contextlib.ExitStack() as stack:
+            idle_machine(context, stack, count, cpu, memory, boot)
+        per_partition[count] = [statistics.median(bench.ours) for bench in (cpu, memory, boot)]
+        if per_partition[count][0] > CPU_MOST:
+            too_much(context, count, per_partition[count][0], statistics.median(cpu.peers))
+    least, most = per_partition[2], per_partition[64]
+    context.note("64 partitions, each compared with one of 2: " + ", ".join(
+        f"{most[i] / least[i]:.2f} of its {what}"
+        for i, what in enumerate(("CPU time", "memory", "time to boot"))))
+
+
+def too_much(context, count, ours, peers):
+    """More than the bound: our fault, unless the least that wakes up as often needs it as well."""
+    said = (f"heartbeat-{count}: an idle instance uses {ours / 1e4:.2f} % of a CPU, and "
+            f"{CPU_MOST / 1e4:.0f} % is the most; its peer uses {peers / 1e4:.2f} %")
+    if ours > 1.25 * peers:
+        context.failures.append(said)
+    else:
+        context.note(said)
+
+
+def idle_machine(context, stack, count, cpu, memory, boot):
+    """One machine of so many partitions, measured while it does nothing."""
+    machine = stack.enter_context(world.machine_off(apmp.many(count)))
+    spawn = stack.enter_context(world.Peer(context.program("peer_spawn")))
+    begin = time.monotonic_ns()
+    machine.up()
+    boot.add_round([(time.monotonic_ns() - begin) / count],
+                   [start_peer(spawn, 1, 4 << 20, 4 << 20, 1)[1]])
+    status = machine.status()
+    ours = [partition["instance"]["pid"] for partition in status["partitions"]]
+    peers = [stack.enter_context(world.Peer(context.program("peer_tick"), each["host_cpu"],
+                                            TICK_NS, 250)) for each in status["cpus"]]
+    peers[-1].line()
+    before = busy(ours, peers)
+    for _ in range(8):
+        peers[-1].line()
+        after = busy(ours, peers)
+        wall = (after[0] - before[0]) / 1e9 * 1e3 * count
+        cpu.add_round([(after[1] - before[1]) / wall], [(after[2] - before[2]) / wall])
+        before = after
+    memory.add_round([sum(world.memory(pid) for pid, _ in machine.processes()) / count],
+                     [world.memory(peers[0].pid)])
+    for peer in peers:
+        peer.hang_up()
+    if ours != [p["instance"]["pid"] for p in machine.status()["partitions"]]:
+        raise RuntimeError("an instance did not live through it: the host was too busy")
 
 
 def busy(ours, peers):
@@ -258,7 +283,10 @@ def lock_and_point(context):
         "lock-recorded": context.bench("db-lock-recorded", "ns", "with its two points recorded",
                                        mutex),
         "point": context.bench("point", "ns", "the passing of a point: clock and entry", clock),
-        "point-entry": context.bench("point-entry", "ns", "the entry alone", clock)}
+        "point-entry": context.bench("point-entry", "ns", "the entry alone", clock),
+        "point-unarmed": context.bench("point-unarmed", "ns",
+                                       "a point on the path of a lock, nothing armed",
+                                       "the call of nothing")}
     done = subprocess.run([context.program("bench_lock"), "21"], capture_output=True, text=True,
                           check=True, timeout=60)
     for line in done.stdout.splitlines():
@@ -266,7 +294,23 @@ def lock_and_point(context):
         benches[name].add_round([float(ours)], [float(peer)])
 
 
-MEASURES = (migrate, kill_and_boot, up, heartbeat, callback, lock_and_point)
+def named_lock(context):
+    """Locks between instances, in processes of their own."""
+    mutex = "the same with a robust process-shared pthread mutex"
+    benches = {
+        "named-lock": context.bench("named-lock", "ns", "a named lock that nobody else wants", mutex),
+        "named-lock-contended": context.bench("named-lock-contended", "ns",
+                                              "one turn of two processes that want it", mutex),
+        "named-lock-recovery": context.bench(
+            "named-lock-recovery", "ns", "kill of the holder until a waiter has it", mutex)}
+    done = subprocess.run([context.program("bench_named_lock"), "21", "50"], capture_output=True,
+                          text=True, check=True, timeout=60)
+    for line in done.stdout.splitlines():
+        name, ours, peer = line.split()
+        benches[name].add_round([float(ours)], [float(peer)])
+
+
+MEASURES = (migrate, kill_and_boot, up, heartbeat, callback, lock_and_point, named_lock)
 
 
 class Context:
@@ -349,4 +393,5 @@ if __name__ == "__main__":
     # The system tests' machine finds its programs by this, when it is imported.
     os.environ["APMP_BIN"] = str(parse_arguments().bin.resolve())
     import bench_machine as world
+    import apmp
     sys.exit(main())

@@ -86,17 +86,24 @@ class Machine(apmp.Machine):
 
 
 @contextlib.contextmanager
-def machine_up(text=apmp.TRIO):
-    """A machine that is on; off and gone at the end."""
+def machine_off(text):
+    """A machine that is not on yet; off and gone at the end."""
     machine = Machine(text)
     try:
-        machine.up()
         yield machine
     finally:
         wrong = machine.close()
         machine.remove()
         for sentence in wrong:
             print(f"bench.py: {sentence}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def machine_up(text=apmp.TRIO):
+    """A machine that is on; off and gone at the end."""
+    with machine_off(text) as machine:
+        machine.up()
+        yield machine
 
 
 class _Player:
@@ -153,8 +160,12 @@ class Peer:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def hang_up(self):
+        """It ends as soon as it notices."""
         self._socket.close()
+
+    def __exit__(self, *_):
+        self.hang_up()
         try:
             self._process.wait(apmp.GRACE)
         except subprocess.TimeoutExpired:
@@ -189,6 +200,12 @@ def cpu_ns(pid):
     except OSError:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * (10**9 // os.sysconf("SC_CLK_TCK"))
+
+
+def memory(pid):
+    """KiB of a process; what it shares counts in part with each that has it."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def resident(pid):

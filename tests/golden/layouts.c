@@ -20,6 +20,7 @@
 #include "shm/layout_gct.h"
 #include "shm/layout_hwrpb.h"
 #include "shm/layout_intr.h"
+#include "shm/layout_lock.h"
 #include "shm/layout_recorder.h"
 
 struct field {
@@ -143,7 +144,8 @@ FIELDS(gct_community_node) = {
 	FIELD(gct_community_node, apmpdb_info, _Atomic uint64_t),
 	ARRAY(gct_community_node, name, char, APMP_NAME_SIZE),
 	FIELD(gct_community_node, apmpdb_other, _Atomic uint64_t),
-	ARRAY(gct_community_node, fill, uint64_t, 2),
+	FIELD(gct_community_node, apmpdb_id, _Atomic uint64_t),
+	FIELD(gct_community_node, fill, uint64_t),
 };
 
 FIELDS(gct_partition_node) = {
@@ -376,6 +378,10 @@ FIELDS(apmp_db) = {
 	ARRAY(apmp_db, node, struct apmp_db_node, APMP_MAX_PARTITIONS),
 };
 
+FIELDS(apmp_db_pfn_list) = {
+	ARRAY(apmp_db_pfn_list, pfn, _Atomic uint64_t, APMP_PAGE_SIZE / 8u),
+};
+
 FIELDS(apmp_db_cpu_sets) = {
 	FIELD(apmp_db_cpu_sets, identity, _Atomic uint64_t),
 	ARRAY(apmp_db_cpu_sets, potential, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
@@ -383,6 +389,26 @@ FIELDS(apmp_db_cpu_sets) = {
 	ARRAY(apmp_db_cpu_sets, active, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 	ARRAY(apmp_db_cpu_sets, autostart, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 7),
+};
+
+FIELDS(apmp_db_lock) = {
+	FIELD(apmp_db_lock, word, _Atomic uint64_t),
+	FIELD(apmp_db_lock, broken_by, _Atomic uint64_t),
+	FIELD(apmp_db_lock, acquired_count, _Atomic uint64_t),
+	FIELD(apmp_db_lock, broken_count, _Atomic uint64_t),
+	ARRAY(apmp_db_lock, word_fill, uint64_t, 4),
+	FIELD(apmp_db_lock, openers, _Atomic uint64_t),
+	FIELD(apmp_db_lock, contended_count, _Atomic uint64_t),
+	FIELD(apmp_db_lock, rank, _Atomic uint32_t),
+	FIELD(apmp_db_lock, rank_fill, uint32_t),
+	ARRAY(apmp_db_lock, name, char, APMP_NAME_SIZE),
+	FIELD(apmp_db_lock, fill, uint64_t),
+};
+
+FIELDS(apmp_db_locks) = {
+	FIELD(apmp_db_locks, table, _Atomic uint64_t),
+	ARRAY(apmp_db_locks, table_fill, uint64_t, 7),
+	ARRAY(apmp_db_locks, lock, struct apmp_db_lock, APMP_LOCK_COUNT),
 };
 
 static const struct structure structures[] = {
@@ -414,7 +440,10 @@ static const struct structure structures[] = {
 	STRUCTURE(apmp_db_header),
 	STRUCTURE(apmp_db_node),
 	STRUCTURE(apmp_db),
+	STRUCTURE(apmp_db_pfn_list),
 	STRUCTURE(apmp_db_cpu_sets),
+	STRUCTURE(apmp_db_lock),
+	STRUCTURE(apmp_db_locks),
 };
 /* clang-format on */
 
@@ -450,6 +479,13 @@ static const struct value constants[] = {
     CONSTANT(APMP_DB_INITIAL_PAGES),
     CONSTANT(APMP_REASON_BUGCHECK),
     CONSTANT(APMP_REASON_MEMBERS),
+    CONSTANT(APMP_REASON_LOCKS),
+    CONSTANT(APMP_LOCK_COUNT),
+    CONSTANT(APMP_LOCKER_COUNT),
+    CONSTANT(APMP_LOCK_LOCKER_MASK),
+    CONSTANT(APMP_LOCK_LOCKER_SHIFT),
+    CONSTANT(APMP_LOCK_WAITERS),
+    CONSTANT(APMP_LOCK_BY_REFORMING),
     CONSTANT(APMP_INTR_TREE),
     CONSTANT(APMP_INTR_APMP),
     CONSTANT(APMP_INTR_TXRDY),
@@ -457,6 +493,7 @@ static const struct value constants[] = {
     CONSTANT(APMP_INTR_WORK),
     CONSTANT(APMP_RECORDER_MAGIC),
     CONSTANT(APMP_THREAD_CLOCK),
+    CONSTANT(APMP_THREAD_APPS),
     CONSTANT(APMP_THREAD_CONSOLE),
     CONSTANT(GCT_MAGIC),
     CONSTANT(GCT_ALIGN),

@@ -56,6 +56,23 @@ partitions:
 # For tests that keep the host so busy that a heartbeat may be late.
 PATIENT = TRIO + "timing: {stop: 2s}\n"
 
+
+
+def many(count, *more, shared="4M", timing="{stop: 2s}"):
+    """The text of a machine with so many small partitions p0, p1, ... of one CPU and one bus each,
+    all of them of one community; more: lines of further partitions."""
+    buses = [f"{{buses: [{', '.join(['{}'] * min(16, count - first))}]}}"
+             for first in range(0, count, 16)]
+    return "\n".join([
+        "machine: {name}", "hardware:",
+        f"  - {{sbb: 0, cpus: {count}, memory: {4 * (count + len(more) + 2)}M,",
+        f"     iops: [{', '.join(buses)}]}}",
+        "communities:", f"  - {{name: lab, shared: {shared}}}", "partitions:",
+        *(f"  - {{name: p{i}, community: lab, cpus: [{i}], memory: 4M, "
+          f"buses: [\"0.{i // 16}.{i % 16}\"], boot: yes}}" for i in range(count)),
+        *more, f"timing: {timing}\n"])
+
+
 _counter = itertools.count(1)
 
 

@@ -1,5 +1,7 @@
-# What system tests have in C: tests/system/X.c becomes $(B)/system/X.so, for LD_PRELOAD.
-SYSTEM_PROGRAMS := $(patsubst tests/system/%.c,$(B)/system/%.so,$(wildcard tests/system/*.c))
+# What system tests have in C: tests/system/X.c becomes $(B)/system/X.so, for LD_PRELOAD; but play_X.c
+# is a program (tests/unit/module.mk).
+SYSTEM_PROGRAMS := $(patsubst tests/system/%.c,$(B)/system/%.so, \
+	$(filter-out tests/system/play_%,$(wildcard tests/system/*.c)))
 $(B)/system/%.so: tests/system/%.c | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@echo "  SO    $@"

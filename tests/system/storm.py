@@ -4,6 +4,7 @@ update and the killer. See test_storm.py.
 import collections
 import concurrent.futures
 import errno
+import itertools
 import json
 import os
 import random
@@ -459,15 +460,18 @@ class Disturbed(Storm):
     """A storm in which a store goes astray: a CPU has another owner than the console thinks."""
 
     def stray(self):
-        """False: there is no CPU to do it with yet."""
-        cpus = self.tree.of_type("cpu")
-        free = [handle for handle, node in cpus.items()
+        """A store that leaves the tree as consistent as it was. False: there is none yet."""
+        free = [handle for handle, node in self.tree.of_type("cpu").items()
                 if not node.owner and not node.current_owner]
-        if not free:
-            return False
-        at = tc.HEADER.size + free[0] + tc.Shape.offset("gct_node", "owner")
-        self.memory.store(at, struct.pack("<i", max(self.tree.of_type("partition"))))
-        return True
+        for cpu, partition in itertools.product(free, self.tree.of_type("partition")):
+            at = tc.HEADER.size + cpu + tc.Shape.offset("gct_node", "owner")
+            store = struct.pack("<i", partition)
+            data = bytearray(self.memory.tree())
+            data[at:at + len(store)] = store
+            if not tc.check(bytes(data), self.memory.hwrpbs()):
+                self.memory.store(at, store)
+                return True
+        return False
 
 
 class World:

@@ -629,7 +629,8 @@ bool model_ask(struct model *m, int32_t by, const struct apmp_call_request *r,
 	if (by != APMP_ADMINISTRATOR && !partition(m, (uint64_t)by))
 		return false;
 	if (m->holder >= 0 && m->part[m->holder].handle != by && r->op != APMP_CALL_LOCK_TREE &&
-	    r->op != APMP_CALL_UNLOCK_TREE && r->op != APMP_CALL_LIMITS)
+	    r->op != APMP_CALL_UNLOCK_TREE && r->op != APMP_CALL_LIMITS &&
+	    r->op != APMP_CALL_SET_ID)
 		return false;
 	switch (r->op) {
 	case APMP_CALL_CREATE_COMMUNITY:
@@ -657,7 +658,8 @@ bool model_ask(struct model *m, int32_t by, const struct apmp_call_request *r,
 	case APMP_CALL_LIMITS:
 		return arg[0] >= APMP_LIMIT_MIN_ALLOC && arg[0] <= APMP_LIMIT_MAX_PHYS_ADDRESS;
 	case APMP_CALL_SET_ID:
-		return by != APMP_ADMINISTRATOR;
+		return by != APMP_ADMINISTRATOR &&
+		       (!arg[1] || partition(m, (uint64_t)by)->community);
 	case APMP_CALL_LOCK_TREE:
 		return lock_tree(m, by);
 	case APMP_CALL_UNLOCK_TREE:

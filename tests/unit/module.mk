@@ -37,9 +37,12 @@ endef
 $(foreach f,$(sort $(wildcard tests/unit/test_*.c)),$(eval $(call test_program,unit,$(f))))
 $(foreach f,$(sort $(wildcard tests/race/*.c)),$(eval $(call test_program,race,$(f))))
 $(foreach f,$(sort $(wildcard tests/bench/*.c)),$(eval $(call test_program,bench,$(f))))
+# What plays an instance in a system test.
+$(foreach f,$(sort $(wildcard tests/system/play_*.c)),$(eval $(call test_program,system,$(f))))
 
 # Built without being run; tests/check.py runs them.
 .PHONY: unit-programs race-programs bench-programs
 unit-programs:  $(TESTS_unit)
 race-programs:  $(TESTS_race)
 bench-programs: $(TESTS_bench)
+system-programs: $(TESTS_system)

@@ -415,7 +415,7 @@ START_TEST(tree_lock)
 	ask(APMP_REASON_LOCKED, e.part[B], e.part[B], APMP_CALL_LOCK_TREE, 0, 0, 0);
 	ask(APMP_REASON_NOT_LOCKED, e.part[B], e.part[A], APMP_CALL_UNLOCK_TREE, 0, 0, 0);
 	ask(APMP_REASON_NOT_LOCKED, e.part[B], ADMIN, APMP_CALL_UNLOCK_TREE, 0, 0, 0);
-	for (uint32_t op = APMP_CALL_CREATE_COMMUNITY; op <= APMP_CALL_SET_ID; op++) {
+	for (uint32_t op = APMP_CALL_CREATE_COMMUNITY; op < APMP_CALL_SET_ID; op++) {
 		if (op == APMP_CALL_LIMITS)
 			continue;
 		ask(APMP_REASON_LOCKED, e.part[B], e.part[A], op, (uint64_t)e.cpu[0],
@@ -424,7 +424,8 @@ START_TEST(tree_lock)
 		    (uint64_t)e.part[A], 0);
 	}
 	ask(APMP_REASON_NONE, 0, e.part[A], APMP_CALL_LIMITS, 1, 0, 0);
-	assign(APMP_REASON_NONE, 0, e.part[B], e.cpu[0], e.part[B]); /* the holder goes on */
+	ask(APMP_REASON_NONE, 0, e.part[A], APMP_CALL_SET_ID, 1, 0, 0); /* no configuration */
+	assign(APMP_REASON_NONE, 0, e.part[B], e.cpu[0], e.part[B]);	/* the holder goes on */
 	ask(APMP_REASON_NONE, 0, e.part[B], APMP_CALL_UNLOCK_TREE, 0, 0, 0);
 	assign(APMP_REASON_NONE, 0, e.part[A], e.cpu[1], e.part[A]);
 	/* The holder dies: the console lets go. */

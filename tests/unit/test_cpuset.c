@@ -267,6 +267,45 @@ START_TEST(follows)
 }
 END_TEST
 
+/* A new process goes in by itself, and what it forks is there too. */
+START_TEST(goes_in_by_itself)
+{
+	struct apmp_cpuset *set = open_kind(_i);
+	cpu_set_t all;
+	int first, second, door, wires[2], status;
+	char c;
+
+	if (!set)
+		return;
+	all = host_cpus(&first, &second);
+	ck_assert_int_eq(apmp_cpuset_partition_create(set, "web", &all), 0);
+	door = apmp_cpuset_door(set, "web", APMP_CPUSET_PROGRAMS);
+	ck_assert_int_eq(apmp_cpuset_door(set, "db", APMP_CPUSET_PROGRAMS), -ENOENT);
+	if (_i == APMP_CPUSET_CGROUP_V1) {
+		ck_assert_int_ge(door, 0);
+		ck_assert_int_eq(pipe(wires), 0);
+		if (fork() == 0) {
+			if (write(door, "0", 1) != 1 || fork() < 0 || write(wires[1], "x", 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		for (int i = 0; i < 2; i++)
+			ck_assert_int_eq(read(wires[0], &c, 1), 1);
+		ck_assert_int_eq(apmp_cpuset_partition_pids(set, "web", NULL, 0), 2);
+		ck_assert_int_eq(apmp_cpuset_partition_kill(set, "web", PATIENCE_MS), 0);
+		ck_assert_int_gt(wait(&status), 0);
+		ck_assert(WIFSIGNALED(status));
+		close(door);
+		close(wires[0]);
+		close(wires[1]);
+	} else {
+		ck_assert_int_eq(door, -ENOTSUP);
+	}
+	close_empty(set);
+}
+END_TEST
+
 /* What a thread chose for itself: the kernel keeps it in mind (see cpuset.h). */
 START_TEST(pinned)
 {
@@ -511,6 +550,7 @@ int main(void)
 	tcase_add_test(tests, kernel_refuses_empty_set);
 	tcase_add_loop_test(tests, refusals, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, follows, 1, APMP_CPUSET_KIND_END);
+	tcase_add_loop_test(tests, goes_in_by_itself, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, pinned, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, kills_descendants, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, kills_a_storm, 1, APMP_CPUSET_KIND_END);

@@ -30,14 +30,18 @@ static struct apmp_db_cpu_sets *slot(uint32_t id)
 START_TEST(segment_behind_the_initial_piece)
 {
 	struct apmp_db *db = world_db(&w);
-	struct apmp_db_segment *s = &db->header.segment[APMP_SERVICE_cpu];
+	uint32_t end = APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
 
 	(void)world_member(&w, ALPHA);
-	ck_assert_uint_eq(apmp_load_relaxed(&s->off), APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
-	ck_assert_uint_ge(apmp_load_relaxed(&s->size), apmp_services[APMP_SERVICE_cpu]->size());
-	ck_assert_uint_eq(apmp_load_relaxed(&s->size) % APMP_PAGE_SIZE, 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&db->header.page_count) * APMP_PAGE_SIZE,
-			  apmp_load_relaxed(&s->off) + apmp_load_relaxed(&s->size));
+	for (uint32_t i = 0; i < APMP_SERVICE_COUNT; i++) {
+		struct apmp_db_segment *s = &db->header.segment[i];
+
+		ck_assert_uint_eq(apmp_load_relaxed(&s->off), end);
+		ck_assert_uint_ge(apmp_load_relaxed(&s->size), apmp_services[i]->size());
+		ck_assert_uint_eq(apmp_load_relaxed(&s->size) % APMP_PAGE_SIZE, 0);
+		end += apmp_load_relaxed(&s->size);
+	}
+	ck_assert_uint_eq(apmp_load_relaxed(&db->header.page_count) * APMP_PAGE_SIZE, end);
 	ck_assert_uint_eq(apmp_load_relaxed(&db->header.service_mask),
 			  (UINT64_C(1) << APMP_SERVICE_COUNT) - 1);
 	for (uint32_t i = APMP_SERVICE_COUNT; i < APMP_DB_MAX_SERVICES; i++) {

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "shm/configure.h"
 #include "shm/intr.h"
 #include "shm/ring.h"
 #include "shm/service.h"
@@ -82,48 +83,92 @@ static void env_report(struct apmp_env *env, uint32_t report, uint64_t about)
 	p->report_about[report] = about;
 }
 
-static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_base)
+/* Notes that [base, base + size) is mapped or reserved. */
+static void note_mapping(struct party *p, void *base, uint64_t size)
 {
-	struct party *p = party_of(env);
+	uint32_t slot = 0;
+
+	while (slot < WORLD_MAPPINGS && p->mapping[slot].base)
+		slot++;
+	ck_assert_msg(slot < WORLD_MAPPINGS, "more mappings than an instance should need");
+	p->mapping[slot] = (struct world_mapping){base, size};
+}
+
+/* The mapping that holds all of it. */
+static struct world_mapping *mapping_of(struct party *p, const void *base, uint64_t size)
+{
+	for (uint32_t i = 0; i < WORLD_MAPPINGS; i++) {
+		uint64_t off = (uint64_t)((uintptr_t)base - (uintptr_t)p->mapping[i].base);
+
+		if (p->mapping[i].base && off < p->mapping[i].size &&
+		    p->mapping[i].size - off >= size)
+			return &p->mapping[i];
+	}
+	ck_abort_msg("not a mapping of its own");
+}
+
+static int map_shared(struct party *p, uint64_t pa, uint64_t size, void *at, void **ret_base)
+{
 	struct world *w = p->world;
 	struct apmp_tree_fragment f;
-	uint32_t slot = 0;
 
 	ck_assert(pa % APMP_PAGE_SIZE == 0 && size % APMP_PAGE_SIZE == 0 && size > 0);
 	if (p->map_error && p->map_after-- == 0)
 		return p->map_error;
-	while (slot < WORLD_MAPPINGS && p->mapping[slot].base)
-		slot++;
-	ck_assert_msg(slot < WORLD_MAPPINGS, "more mappings than an instance should need");
 	for (uint32_t r = 0; r < WORLD_RANGES; r++) {
 		uint64_t off = pa - w->range_pa[r];
 		void *base;
 
 		if (pa < w->range_pa[r] || off >= WORLD_RANGE_SIZE || WORLD_RANGE_SIZE - off < size)
 			continue;
-		base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, w->shared_fd,
-			    (off_t)(r * WORLD_RANGE_SIZE + off));
+		base = mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0),
+			    w->shared_fd, (off_t)(r * WORLD_RANGE_SIZE + off));
 		ck_assert_ptr_ne(base, MAP_FAILED);
-		p->mapping[slot] = (struct world_mapping){base, size};
 		*ret_base = base;
 		return 0;
 	}
 	return apmp_tree_memory_at(&p->tree, pa, &f) ? -ENXIO : -EACCES;
 }
 
+static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_base)
+{
+	struct party *p = party_of(env);
+	int err = map_shared(p, pa, size, NULL, ret_base);
+
+	if (!err)
+		note_mapping(p, *ret_base, size);
+	return err;
+}
+
+static int env_map_at(struct apmp_env *env, uint64_t pa, uint64_t size, void *at)
+{
+	struct party *p = party_of(env);
+	void *base;
+
+	(void)mapping_of(p, at, size);
+	return map_shared(p, pa, size, at, &base);
+}
+
+static int env_reserve(struct apmp_env *env, uint64_t size, void **ret_base)
+{
+	*ret_base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(*ret_base, MAP_FAILED);
+	note_mapping(party_of(env), *ret_base, size);
+	return 0;
+}
+
 static void env_unmap(struct apmp_env *env, void *base, uint64_t size)
 {
 	struct party *p = party_of(env);
+	struct world_mapping *m = mapping_of(p, base, size);
+	unsigned char *begin = m->base, *end = begin + m->size, *cut = base;
 
-	for (uint32_t i = 0; i < WORLD_MAPPINGS; i++) {
-		if (p->mapping[i].base != base)
-			continue;
-		ck_assert_uint_eq(p->mapping[i].size, size);
-		ck_assert_int_eq(munmap(base, size), 0);
-		p->mapping[i].base = NULL;
-		return;
-	}
-	ck_abort_msg("unmaps what it has not mapped");
+	ck_assert_int_eq(munmap(base, size), 0);
+	*m = (struct world_mapping){0};
+	if (cut > begin)
+		note_mapping(p, begin, (uint64_t)(cut - begin));
+	if (cut + size < end)
+		note_mapping(p, cut + size, (uint64_t)(end - cut) - size);
 }
 
 /* What a process leaves behind in the kernel when it ends: nothing. */
@@ -154,6 +199,21 @@ static int migrate_cpu(struct world *w, struct party *from, const uint64_t arg[A
 	return 0;
 }
 
+/* What shm/configure.c decides. */
+static int configure(struct world *w, struct party *by, struct apmp_call *call)
+{
+	struct apmp_tree_partition self;
+	struct apmp_configured done;
+	int err = apmp_tree_partition(&w->tw.tree, by->id, &self);
+
+	ck_assert_int_eq(err, 0);
+	err = apmp_configure(&w->tw, &call->request, self.node.handle, &done);
+	if (apmp_update_open(&w->up))
+		apmp_update_commit(&w->up);
+	memcpy(call->reply.ret, done.ret, sizeof(call->reply.ret));
+	return err;
+}
+
 static int env_call(struct apmp_env *env, struct apmp_call *call)
 {
 	struct party *p = party_of(env);
@@ -169,7 +229,12 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 	switch (call->request.op) {
 	case APMP_CALL_SET_APMPDB_INFO:
 		call->reply.error =
-		    apmp_tree_set_apmpdb_info(&w->tw, p->member.community_id, arg[0], arg[1]);
+		    (arg[2] ? apmp_tree_set_apmpdb_other : apmp_tree_set_apmpdb_info)(
+			&w->tw, p->member.community_id, arg[0], arg[1]);
+		break;
+	case APMP_CALL_SET_ID:
+	case APMP_CALL_RESET_BUSES:
+		call->reply.error = configure(w, p, call);
 		break;
 	case APMP_CALL_REMOVE_INSTANCE:
 		ck_assert_uint_lt(apmp_identity_id(arg[0]), WORLD_PARTITIONS);
@@ -198,6 +263,8 @@ static void party_init(struct party *p, struct world *w, uint32_t id)
 				   .wake = env_wake,
 				   .call = env_call,
 				   .map = env_map,
+				   .reserve = env_reserve,
+				   .map_at = env_map_at,
 				   .unmap = env_unmap,
 				   .point = env_point,
 				   .report = env_report,
@@ -539,9 +606,20 @@ struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx)
 				       .arrival = &w->state->arrival[cpu_idx]};
 }
 
+uint64_t world_pfn(struct world *w)
+{
+	uint64_t pfn = apmp_tree_database(&w->tw.tree, w->lab).info & UINT32_MAX;
+
+	return pfn ? pfn : w->range_pa[0] / APMP_PAGE_SIZE;
+}
+
 struct apmp_db *world_db(struct world *w)
 {
-	return (struct apmp_db *)(void *)w->shared;
+	uint64_t pa = world_pfn(w) * APMP_PAGE_SIZE;
+	uint32_t r = pa >= w->range_pa[1] && pa < w->range_pa[1] + WORLD_RANGE_SIZE;
+
+	ck_assert(pa - w->range_pa[r] < WORLD_RANGE_SIZE);
+	return (struct apmp_db *)(void *)(w->shared + r * WORLD_RANGE_SIZE + pa - w->range_pa[r]);
 }
 
 static void check_member(struct world *w, struct apmp_db *db, uint64_t members, uint32_t id)
@@ -549,6 +627,8 @@ static void check_member(struct world *w, struct apmp_db *db, uint64_t members, 
 	const struct apmp_db_node *node = &db->node[id];
 
 	ck_assert_uint_eq(apmp_load_relaxed(&node->identity), party_identity(&w->party[id]));
+	ck_assert_uint_eq(apmp_tree_id_field(&w->tw.tree, id),
+			  apmp_load_relaxed(&db->header.incarnation));
 	ck_assert_uint_eq(apmp_load_relaxed(&node->state), APMP_NODE_MEMBER);
 	ck_assert_uint_eq(apmp_load_relaxed(&node->little_brother), apmp_ring_little(members, id));
 	ck_assert_uint_eq(apmp_load_relaxed(&node->big_brother), apmp_ring_big(members, id));
@@ -558,10 +638,14 @@ static void check_member(struct world *w, struct apmp_db *db, uint64_t members, 
 
 void world_check_set(struct world *w, uint64_t members)
 {
-	struct apmp_db *db = world_db(w);
+	struct apmp_db *db = world_db(w), *whole = db;
 	struct apmp_db_header *h = &db->header;
-	const struct apmp_db_cpu_sets *slot = apmp_service_segment(
-	    db, (uint64_t)apmp_load_relaxed(&h->page_count) * APMP_PAGE_SIZE, APMP_SERVICE_cpu);
+	const struct apmp_db_cpu_sets *slot;
+
+	if (members) /* its pages may be scattered: a member has mapped them in their order */
+		whole = party_db(&w->party[__builtin_ctzll(members)]);
+	slot = apmp_service_segment(
+	    whole, (uint64_t)apmp_load_relaxed(&h->page_count) * APMP_PAGE_SIZE, APMP_SERVICE_cpu);
 
 	ck_assert_uint_eq(apmp_load_relaxed(&h->lock), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->state),
@@ -571,7 +655,10 @@ void world_check_set(struct world *w, uint64_t members)
 	ck_assert_uint_eq(apmp_load_relaxed(&h->fingerprint), apmp_fingerprint(sizeof(*db)));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->members_off),
 			  offsetof(struct apmp_db_header, members));
-	ck_assert_uint_eq(apmp_load_relaxed(&h->first_pfn), w->range_pa[0] / APMP_PAGE_SIZE);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->first_pfn), world_pfn(w));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->expected), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->incarnation),
+			  apmp_tree_database(&w->tw.tree, w->lab).id);
 	ck_assert_ptr_nonnull(slot);
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		bool member = members >> id & 1;
