@@ -209,6 +209,16 @@ def test_the_console_ends_while_it_looks(machine):
     verdict(machine, "--live")
 
 
+@pytest.mark.machine_file(apmp.many(32))
+def test_a_large_machine(machine):
+    """Its memory takes more than one call."""
+    dump = machine.dir / "dump"
+    assert not verdict(machine, "--live", "--save", dump)["violations"]
+    image = json.loads(dump.read_text())["images"][0]
+    assert sum(piece["size"] for piece in image["ranges"]) > 256 << 10
+    verdict(machine, "--dump", dump)
+
+
 def test_memory_is_given_as_it_stands(shared):
     """Firmware and shared memory; private memory never; too much is refused. shows: ISO-01"""
     call = Operator(shared)
