@@ -19,7 +19,7 @@
 #include "shm/wire/varlink.h"
 
 /* Bytes that the console gives in one answer, and pieces of it. */
-#define IMAGE_BYTES_MAX	 (UINT64_C(24) << 20)
+#define IMAGE_BYTES_MAX	 (UINT64_C(4) << 20)
 #define IMAGE_PIECES_MAX 512u
 
 struct image_piece {

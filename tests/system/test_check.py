@@ -229,7 +229,7 @@ def test_memory_is_given_as_it_stands(shared):
     answer = call("Memory", ranges=[
         {"pa": where["tree"], "size": 4096}, {"pa": common, "size": 64},
         {"pa": private, "size": 64}, {"pa": private - 8, "size": 16},
-        {"pa": common, "size": 1 << 23}, {"pa": 1 << 62, "size": 8}, {"pa": -1, "size": 8}])
+        {"pa": common, "size": 1 << 21}, {"pa": 1 << 62, "size": 8}, {"pa": -1, "size": 8}])
     has = [("data" in piece) for piece in answer["ranges"]]
     assert has[:3] == [True, True, False] and has[5:] == [False, False]
     tree = base64.b64decode(answer["ranges"][0]["data"])
