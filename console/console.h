@@ -147,6 +147,8 @@ const char *console_state_text(const struct partition *p);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
+/* Whether it is fenced, but its processes are not reaped yet: it can't boot or be deleted. */
+bool console_reaping(const struct partition *p);
 /* Whether it is to join a sharing set: its community has shared memory. */
 bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */

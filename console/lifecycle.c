@@ -261,7 +261,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	uint32_t primary;
 	enum boot_error error;
 
-	if (console_running(p))
+	if (console_running(p) || console_reaping(p))
 		return refuse(ret_refusal, BOOT_RUNNING, "", 0, 0);
 	error = check_parts(p, &primary, ret_refusal);
 	if (!error)
@@ -356,7 +356,7 @@ const char *console_state_text(const struct partition *p)
 {
 	enum apmp_partition_state state = console_state(p);
 
-	return console_state_name(state == APMP_PARTITION_FENCED ? end_state(p) : state);
+	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
 /* How the last instance ended, for the operator. */
@@ -502,7 +502,7 @@ void console_fence(struct partition *p, enum fence_reason reason)
 	struct console *c = p->console;
 	struct apmp_box_request request = {.op = APMP_BOX_OP_KILL, .id = p->id};
 
-	if (!console_identity(p) && console_state(p) != APMP_PARTITION_FENCED)
+	if (!console_identity(p) && !console_reaping(p))
 		return;
 	if (p->fencing) {
 		/* One that only waits for the bugcheck bit to be seen can be made a kill. */
@@ -554,7 +554,8 @@ static bool is_life(const struct partition *p, uint64_t incarnation)
 {
 	struct apmp_tree_partition self;
 
-	return console_running(p) && apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	return (console_running(p) || console_reaping(p)) &&
+	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
 	       self.incarnation == incarnation;
 }
 
@@ -607,7 +608,7 @@ void console_pending(struct partition *p, uint64_t incarnation, uint64_t process
 	if (!is_life(p, incarnation) || p->fence_pending)
 		return;
 	p->fence_pending = true;
-	if (console_state(p) == APMP_PARTITION_FENCED) { /* only its reaping is */
+	if (console_reaping(p)) { /* only its end is */
 		console_settled(p->console);
 		return;
 	}

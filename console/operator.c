@@ -67,8 +67,8 @@ static void boot_gone(void *ctx)
 	p->boot_call = NULL;
 }
 
-static void answer_refusal(struct varlink_call *call, const struct partition *p,
-			   const struct boot_refusal *r)
+static void boot_refused(struct varlink_call *call, const struct partition *p,
+			 const struct boot_refusal *r)
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
@@ -92,7 +92,7 @@ static void on_boot(struct varlink_call *call, const json_t *parameters, void *c
 	if (!p) {
 		no_such_partition(call, name);
 	} else if (console_boot(p, NULL, NULL, &refusal)) {
-		answer_refusal(call, p, &refusal);
+		boot_refused(call, p, &refusal);
 	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;
 		varlink_call_on_hangup(call, boot_gone, p);
@@ -561,6 +561,8 @@ int console_serve(struct console *c, int listen_fd)
 		err = serve_methods(c, methods);
 	if (!err)
 		err = serve_methods(c, console_view_methods);
+	if (!err)
+		err = serve_methods(c, console_debug_methods);
 	for (size_t i = 0; !err && i < sizeof(changes) / sizeof(changes[0]); i++)
 		err = serve_settled(c, changes[i]);
 	return err;

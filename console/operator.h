@@ -21,6 +21,7 @@ extern const struct console_method console_configure_methods[];
 extern const struct console_method console_memory_methods[];
 extern const struct console_method console_hardware_methods[];
 extern const struct console_method console_view_methods[];
+extern const struct console_method console_debug_methods[];
 
 static inline const char *text_of(const json_t *parameters, const char *key)
 {

@@ -25,7 +25,7 @@ static bool being_reaped(const struct console *c)
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
 		const struct partition *p = &c->partition[i];
 
-		if (p->exists && console_state(p) == APMP_PARTITION_FENCED && !p->fence_pending)
+		if (p->exists && console_reaping(p) && !p->fence_pending)
 			return true;
 	}
 	return false;
