@@ -326,6 +326,7 @@ static int make(struct apmp_box *box)
 		error = init_loop(box);
 	if (error)
 		return error;
+	apmp__beacons_start(box);
 	if (box->bare)
 		return apmp__box_bare(box);
 	error = apmp__console_start(box, text);
@@ -359,6 +360,7 @@ static void unmake(struct apmp_box *box)
 {
 	int error = 0;
 
+	apmp__beacons_stop(box);
 	fini_loop(box);
 	apmp_nvram_store_close(&box->nvram.store, false);
 	apmp_own_recorder_close();

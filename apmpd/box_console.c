@@ -60,6 +60,14 @@ void apmp__console_tell_exit(struct apmp_box *box, uint32_t partition, const str
 	apmp__console_tell(box, &event);
 }
 
+void apmp__console_tell_ending(struct apmp_box *box, uint32_t partition)
+{
+	struct apmp_box_event event = {.op = APMP_BOX_ENDING, .id = partition};
+
+	event.arg[0] = box->partitions[partition].incarnation;
+	apmp__console_tell(box, &event);
+}
+
 void apmp__console_tell_program_exit(struct apmp_box *box, const struct apmp_exit *exit)
 {
 	struct apmp_box_event event = {.op = APMP_BOX_PROGRAM};
@@ -152,8 +160,10 @@ static void tell_exits_again(struct apmp_box *box)
 	    box->exit_count > APMP__PROGRAM_EXITS ? box->exit_count - APMP__PROGRAM_EXITS : 0;
 
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
-		if (box->partitions[id].has_exited && !box->partitions[id].pid)
+		if (!box->partitions[id].pid && box->partitions[id].has_exited)
 			apmp__console_tell_exit(box, id, &box->partitions[id].last);
+		else if (box->partitions[id].pid && box->partitions[id].ending)
+			apmp__console_tell_ending(box, id);
 	for (uint64_t i = first; i < box->exit_count; i++)
 		apmp__console_tell_program_exit(box, &box->exits[i % APMP__PROGRAM_EXITS]);
 }

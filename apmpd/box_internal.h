@@ -5,6 +5,7 @@
 #include "apmpd/rundir.h"
 #include "shm/wire/box.h"
 
+#include "apmpd/app_socket.h"
 #include "apmpd/box_log.h"
 #include "apmpd/console_link.h"
 #include "apmpd/cpuset.h"
@@ -19,6 +20,8 @@
 #include "apmpd/spawn.h"
 #include "apmpd/watch.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <uthash.h>
@@ -77,8 +80,11 @@ struct apmp_child {
 /* The end of all processes of a partition, on its way. */
 struct apmp_kill {
 	bool active;
-	bool lethal; /* else it only waits */
-	bool told;   /* PENDING was said to this console */
+	bool lethal;	       /* else it only waits */
+	bool told;	       /* PENDING was said to this console */
+	bool fenced;	       /* and so was FENCED */
+	unsigned straggler_ms; /* what nothing tells of is looked at again after this, */
+	unsigned wait_ms;      /* and this at the latest */
 	uint64_t since_ms;
 	unsigned asked_count;
 	struct apmp_asked asked[APMP__KILL_ASKED];
@@ -93,7 +99,9 @@ struct apmp_partition {
 	char name[APMP_NAME_SIZE]; /* "": it has no groups */
 	pid_t pid;		   /* of its instance; 0: none */
 	uint64_t incarnation;
+	char app_variable[APMP_APP_VARIABLE_SIZE]; /* how its programs find the instance */
 	struct apmp_kill kill;
+	bool ending;	       /* its clock runs no more */
 	bool has_exited;       /* an instance did, */
 	struct apmp_exit last; /* the last one like this */
 };
@@ -115,6 +123,23 @@ struct apmp_nvram {
 	bool busy;
 	struct apmp_nvram_job now, next;
 	int error; /* of the last write */
+};
+
+/* Death beacons, and who sleeps on them: box_beacon.c. */
+struct apmp_beacon_place {
+	struct apmp_recorder *rec; /* W: loop; NULL: not mapped */
+	uint32_t idx, seen;	   /* W: loop; which one, and what stood there */
+	bool armed, fired;	   /* W: both; lock */
+};
+
+struct apmp_beacons {
+	bool running;
+	pthread_t thread;
+	uv_async_t wake_loop;
+	_Atomic uint32_t changed; /* W: loop, +1: the thread looks at the places anew */
+	_Atomic uint32_t stop;	  /* W: loop, once */
+	pthread_mutex_t lock;
+	struct apmp_beacon_place place[APMP_MAX_PARTITIONS];
 };
 
 enum apmp_power {
@@ -174,6 +199,7 @@ struct apmp_box {
 	uv_signal_t child_signal, term_signal, int_signal, hup_signal;
 	uv_timer_t kill_timer, power_timer;
 	uv_poll_t first_caller; /* of a bare box */
+	struct apmp_beacons beacons;
 
 	enum apmp_power power;
 	bool term_seen;
@@ -257,7 +283,8 @@ void apmp__program_ended(struct apmp_box *box, const struct apmp_child *child, i
 int apmp__box_kill(struct apmp_box *box, struct apmp_call *call);
 /* For power off: nobody is answered. */
 void apmp__kill_partition(struct apmp_box *box, uint32_t id);
-/* Looks at every kill that is on its way; after each reaping, and from a timer. */
+/* Looks at every kill that is on its way; after each reaping, when a beacon went out, and from a
+ * timer. */
 void apmp__kills_look(struct apmp_box *box);
 /* A new console: those who waited are gone, and what is pending is news to it. */
 void apmp__kills_forget_asked(struct apmp_box *box);
@@ -275,6 +302,7 @@ void apmp__console_drain_words(struct apmp_box *box);
 void apmp__console_tell(struct apmp_box *box, const struct apmp_box_event *event);
 void apmp__console_tell_exit(struct apmp_box *box, uint32_t partition,
 			     const struct apmp_exit *exit);
+void apmp__console_tell_ending(struct apmp_box *box, uint32_t partition);
 void apmp__console_tell_program_exit(struct apmp_box *box, const struct apmp_exit *exit);
 /* What is the matter with the console, in a sentence: into the log, and into a file of the run
  * directory for who waits for an answer.  Gone when it answers. */
@@ -317,6 +345,24 @@ void apmp__nvram_describe(const struct apmp_nvram *nvram, struct apmp_box_event 
 int apmp__box_nvram(struct apmp_box *box, struct apmp_call *call);
 /* Whether something is being written, or waits for that. */
 bool apmp__nvram_busy(const struct apmp_nvram *nvram);
+
+/* box_beacon.c: death beacons of the instances, which a thread of its own sleeps on. */
+
+/* After the loop, before the first partition.  Without futex_waitv() nothing is watched. */
+void apmp__beacons_start(struct apmp_box *box);
+void apmp__beacons_stop(struct apmp_box *box);
+/* An instance is about to be started: its beacons are dark. */
+void apmp__beacons_begin(struct apmp_box *box, uint32_t id);
+/* It was started: its clock's beacon is watched. */
+void apmp__beacons_watch(struct apmp_box *box, uint32_t id);
+/* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
+ * False: it has none that would. */
+__attribute__((warn_unused_result)) bool apmp__beacons_await(struct apmp_box *box, uint32_t id);
+
+/* box_fenced.c */
+
+/* Whether no process of the partition runs user code any more, by the kernel's own word. */
+__attribute__((warn_unused_result)) bool apmp__partition_fenced(struct apmp_box *box, uint32_t id);
 
 /* box_power.c */
 

@@ -2,25 +2,29 @@
  *
  * WHAT     SIGKILL to everything that is in the partition's groups, to the children that the box
  *          started for it, and without groups to everything with the partition's own uid, again
- *          until nothing is left.  Nothing here waits: it is looked at after each reaping, which is
- *          when something has ended, and every 10 ms for what was forked meanwhile by a process
- *          that was not listed yet.
- * STATES   none -> active -> done (everybody who asked is answered)
- *          active and not done within a second: PENDING is told, once; it stays active.
+ *          until nothing is left.  Nothing here waits: it is looked at when a death beacon went out
+ *          (box_beacon.c), after each reaping, and from a timer for what has no beacon.
+ * STATES   none -> active -> fenced (FENCED is told: by the kernel's word no user code runs, see
+ *          box_fenced.c) -> done (all is reaped; everybody who asked is answered)
+ *          active and not fenced within a second: PENDING is told, once; it stays active.
  * CRASHES  A console that dies meanwhile changes nothing: what was asked goes on.  The next one
- *          hears PENDING, or asks again and is answered with the others.
+ *          hears FENCED and PENDING anew, or asks again and is answered with the others.
  * LIMITS   A grandchild that ended counts as gone when it has left its group, which is after it
  *          let go of its memory; it is reaped a moment later.
  */
 #include "apmpd/box_internal.h"
 
+#include "apmpd/exiting.h"
 #include "apmpd/process_list.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define LOOK_MS	   10u
-#define PENDING_MS 1000u
+#define PENDING_MS	 1000u
+#define STRAGGLER_MAX_MS 10u /* what has no beacon is looked at after 1, 3, 7, 10 ms */
+#define STRANGER_MS                                                                                \
+	100u /* fenced: only who is in the group and no child of ours is not reaped
+			       * with a SIGCHLD */
 
 /* Answers all who asked. */
 static void done(struct apmp_box *box, uint32_t id, int error, const char *text)
@@ -71,25 +75,72 @@ static int round_of(struct apmp_box *box, uint32_t id)
 	return left == 0 && apmp__child_of_partition(box, id) ? 1 : left;
 }
 
-static void look(struct apmp_box *box, uint32_t id)
+static void tell(struct apmp_box *box, uint32_t id, enum apmp_box_event_op op, int left)
+{
+	struct apmp_box_event event = {.op = op, .id = id};
+
+	event.arg[0] = box->partitions[id].incarnation;
+	event.arg[1] = (uint64_t)left;
+	apmp__console_tell(box, &event);
+}
+
+/* Tells once that no user code runs any more.  Returns whether that is so. */
+static bool look_fenced(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+
+	if (end->fenced || !apmp__partition_fenced(box, id))
+		return end->fenced;
+	end->fenced = true;
+	tell(box, id, APMP_BOX_FENCED, 0);
+	if (box->partitions[id].pid)
+		apmp_exiting_give_way(box->partitions[id].pid);
+	return true;
+}
+
+/* When to look again if nothing is reaped before. */
+static unsigned next_wait_ms(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+
+	if (end->fenced)
+		return STRANGER_MS;
+	if (apmp__beacons_await(box, id)) {
+		end->straggler_ms = 0;
+		return STRAGGLER_MAX_MS; /* one that its owner wrote may never go out */
+	}
+	/* All are out: it is fenced, or what is left has none, such as programs. */
+	if (look_fenced(box, id))
+		return STRANGER_MS;
+	end->straggler_ms =
+	    end->straggler_ms < STRAGGLER_MAX_MS / 2 ? 2 * end->straggler_ms + 1 : STRAGGLER_MAX_MS;
+	return end->straggler_ms;
+}
+
+static void tell_pending(struct apmp_box *box, uint32_t id, int left)
 {
 	struct apmp_partition *partition = &box->partitions[id];
-	struct apmp_kill *end = &partition->kill;
-	struct apmp_box_event event = {.op = APMP_BOX_PENDING, .id = id};
-	int left = round_of(box, id);
 
+	partition->kill.told = true;
+	apmp_log_line(&box->log, "partition \"%s\": %d processes do not end by SIGKILL",
+		      partition->name, left);
+	tell(box, id, APMP_BOX_PENDING, left);
+}
+
+static void look(struct apmp_box *box, uint32_t id)
+{
+	struct apmp_kill *end = &box->partitions[id].kill;
+	int left;
+
+	(void)look_fenced(box, id); /* first: survivors wait for it */
+	left = round_of(box, id);
 	if (left <= 0) {
 		done(box, id, left, apmp_cpuset_error(box->cpuset));
 		return;
 	}
-	if (!end->lethal || end->told || uv_now(&box->loop) - end->since_ms < PENDING_MS)
-		return;
-	end->told = true;
-	event.arg[0] = partition->incarnation;
-	event.arg[1] = (uint64_t)left;
-	apmp_log_line(&box->log, "partition \"%s\": %d processes do not end by SIGKILL",
-		      partition->name, left);
-	apmp__console_tell(box, &event);
+	end->wait_ms = next_wait_ms(box, id);
+	if (end->lethal && !end->told && uv_now(&box->loop) - end->since_ms >= PENDING_MS)
+		tell_pending(box, id, left);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -97,17 +148,21 @@ static void on_timer(uv_timer_t *timer)
 	apmp__children_reap(timer->data);
 }
 
-/* The timer runs while something is killed; who only waits is woken by what ends. */
+/* The timer is for what neither a beacon nor a reaping tells. */
 static void set_timer(struct apmp_box *box)
 {
-	bool lethal = false;
+	unsigned wait_ms = 0;
 
-	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
-		lethal |= box->partitions[id].kill.active && box->partitions[id].kill.lethal;
-	if (!lethal)
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		const struct apmp_kill *end = &box->partitions[id].kill;
+
+		if (end->active && end->lethal && (!wait_ms || end->wait_ms < wait_ms))
+			wait_ms = end->wait_ms;
+	}
+	if (wait_ms)
+		uv_timer_start(&box->kill_timer, on_timer, wait_ms, 0);
+	else
 		uv_timer_stop(&box->kill_timer);
-	else if (!uv_is_active((uv_handle_t *)&box->kill_timer))
-		uv_timer_start(&box->kill_timer, on_timer, LOOK_MS, LOOK_MS);
 }
 
 void apmp__kills_look(struct apmp_box *box)
@@ -152,6 +207,6 @@ void apmp__kills_forget_asked(struct apmp_box *box)
 {
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		box->partitions[id].kill.asked_count = 0;
-		box->partitions[id].kill.told = false;
+		box->partitions[id].kill.told = box->partitions[id].kill.fenced = false;
 	}
 }

@@ -79,8 +79,11 @@ uid_t apmp__partition_uid(const struct apmp_box *box, uint32_t id)
 	return box->uids.first ? box->uids.first + id : geteuid();
 }
 
-/* The descriptors of an instance: its port three times, its channel, its HWRPB. */
-static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fds[5])
+/* The descriptors of an instance: its port three times, its channel, its HWRPB, and the socket for
+ * its programs. */
+#define INSTANCE_FDS 6
+
+static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fds[INSTANCE_FDS])
 {
 	static const uint32_t kinds[] = {APMP_BOX_PORT, APMP_BOX_CHANNEL, APMP_BOX_HWRPB};
 	const uid_t uid = apmp__partition_uid(box, (uint32_t)call->request->id);
@@ -102,13 +105,14 @@ static int instance_fds(struct apmp_box *box, struct apmp_call *call, int ret_fd
 	return 0;
 }
 
-static int start_instance(struct apmp_box *box, struct apmp_call *call, const int fds[5])
+static int start_instance(struct apmp_box *box, struct apmp_call *call, const int fds[INSTANCE_FDS])
 {
 	static char name[] = "apmp-instance";
 	struct apmp_partition *partition = &box->partitions[call->request->id];
 	char variable[sizeof("APMP_PARTITION=") + APMP_NAME_SIZE], program[PATH_MAX];
 	char title[sizeof("partition \"\"") + APMP_NAME_SIZE], **env;
-	char *const set[] = {box->mark, box->machine_variable, variable, NULL};
+	char *const set[] = {box->mark, box->machine_variable, variable, partition->app_variable,
+			     NULL};
 	char *const argv[] = {name, NULL};
 	struct apmp_child_order order = {.role = APMP_CHILD_INSTANCE,
 					 .partition = (uint32_t)call->request->id,
@@ -129,21 +133,25 @@ static int start_instance(struct apmp_box *box, struct apmp_call *call, const in
 					  .argv = argv,
 					  .env = env,
 					  .fds = fds,
-					  .fd_count = 5,
+					  .fd_count = INSTANCE_FDS,
 					  .terminal = true,
 					  .reach = true,
 					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY};
 	if (box->uids.first)
 		order.spawn.uid = apmp__partition_uid(box, order.partition);
+	apmp__beacons_begin(box, order.partition);
 	error = apmp__child_start(box, &order, call->answer.text, &partition->pid);
 	free(env);
+	if (!error)
+		apmp__beacons_watch(box, order.partition);
 	return error;
 }
 
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call)
 {
 	struct apmp_partition *partition = &box->partitions[call->request->id];
-	int fds[5], error;
+	struct apmp_app_socket apps;
+	int fds[INSTANCE_FDS], error;
 
 	if (partition->pid)
 		return apmp__call_fail(call, -EEXIST, "partition \"%s\" has process %d",
@@ -154,11 +162,21 @@ int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call)
 	error = instance_fds(box, call, fds);
 	if (!error)
 		error = set_cpus(box, call);
-	if (!error)
-		error = start_instance(box, call, fds);
+	if (error)
+		return error;
+	error = apmp_app_socket_make(box->machine->name.text, partition->name, &apps);
+	if (error)
+		return apmp__call_fail(
+		    call, error, "cannot make the socket for programs of partition \"%s\": %s",
+		    partition->name, strerror(-error));
+	memcpy(partition->app_variable, apps.variable, sizeof(apps.variable));
+	fds[APMP_INSTANCE_APPS_FD] = apps.fd;
+	error = start_instance(box, call, fds);
+	close(apps.fd); /* the instance's alone: it ends with it */
 	if (error)
 		return error;
 	partition->incarnation = call->request->arg[0];
+	partition->ending = false;
 	apmp_log_line(&box->log, "partition \"%s\" started (process %d, incarnation %" PRIu64 ")",
 		      partition->name, partition->pid, partition->incarnation);
 	return APMP__BOX_LATER;

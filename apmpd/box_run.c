@@ -130,8 +130,10 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 			      : 0;
 	char variable[sizeof("APMP_PARTITION=") + APMP_NAME_SIZE];
 	char home[] = "HOME=/", user[32], logname[32];
-	char *const set[] = {
-	    box->mark, box->machine_variable, variable, uid ? home : NULL, user, logname, NULL};
+	char *const set[] = {box->mark,		box->machine_variable,
+			     variable,		partition->app_variable,
+			     uid ? home : NULL, user,
+			     logname,		NULL};
 	char **env;
 	int fds[3] = {box->null_fd, box->null_fd, box->null_fd}, error;
 	pid_t pid;

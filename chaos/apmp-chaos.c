@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chaos/check.h"
 #include "chaos/console_kills.h"
 #include "chaos/joins.h"
 #include "chaos/kills.h"
@@ -22,6 +23,7 @@ static void usage(FILE *out)
 	      "       apmp chaos joins [--name MACHINE] [--count N] [--seed N] [--json]\n"
 	      "       apmp chaos quiet [--name MACHINE] [--count N] [--load N] [--json]\n"
 	      "       apmp chaos sim [OPTION]...\n"
+	      "       apmp check --live [--save FILE] | --dump FILE\n"
 	      "\n"
 	      "kills  ends members at random points of create, join, leave, tick and migrate,\n"
 	      "       boots them again, and checks after each that no CPU is lost or has two\n"
@@ -126,11 +128,53 @@ static const struct {
 	int (*run)(const struct arguments *a);
 } campaigns[] = {{"kills", kills}, {"joins", joins}, {"quiet", quiet}};
 
+/* What `apmp check --live` and `apmp check --dump` become. */
+static int check(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'}, {"live", no_argument, NULL, 'l'},
+	    {"save", required_argument, NULL, 's'}, {"dump", required_argument, NULL, 'd'},
+	    {"json", no_argument, NULL, 'j'},	    {NULL, 0, NULL, 0}};
+	const char *name = NULL, *save = NULL, *dump = NULL;
+	bool json = false, live = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'n':
+			name = optarg;
+			break;
+		case 'l':
+			live = true;
+			break;
+		case 's':
+			save = optarg;
+			break;
+		case 'd':
+			dump = optarg;
+			break;
+		case 'j':
+			json = true;
+			break;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind < argc || live == (dump != NULL) || (save && !live)) {
+		usage(stderr);
+		return 2;
+	}
+	return live ? check_live(name, save, json) : check_dump(dump, json);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments;
 	int wrong;
 
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		return check(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "sim") == 0)
 		return exec_sim(argv + 1);
 	if (argc > 1 && strcmp(argv[1], "--help") == 0) {

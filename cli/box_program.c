@@ -20,14 +20,13 @@ static void add(struct words *words, char *word)
 		words->argv[words->count++] = word;
 }
 
-/* apmpd VERB ARGS... with the options that were given, and those that it knows for that verb. */
-static void box_words(struct words *words, const struct cli *cli, const struct cli_args *args,
-		      bool named, bool json)
+/* PROGRAM VERB ARGS... with the options that were given. */
+static void program_words(struct words *words, const char *program, const struct cli *cli,
+			  const struct cli_args *args, const char *name, bool json)
 {
 	const struct cli_option *options = args->command->options;
-	const char *name = cli->name ? cli->name : cli_wanted_name(cli);
 
-	add(words, cli_text("apmpd"));
+	add(words, cli_text("%s", program));
 	add(words, cli_text("%s", args->command->name));
 	for (int i = 0; i < args->count; i++)
 		add(words, args->args[i]);
@@ -38,12 +37,21 @@ static void box_words(struct words *words, const struct cli *cli, const struct c
 		if (options[i].arg)
 			add(words, cli_text("%s", args->options[i]));
 	}
-	if (named && name) {
+	if (name) {
 		add(words, cli_text("--name"));
 		add(words, cli_text("%s", name));
 	}
 	if (json && cli->json)
 		add(words, cli_text("--json"));
+}
+
+/* Those of the box, and the machine that they are about. */
+static void box_words(struct words *words, const struct cli *cli, const struct cli_args *args,
+		      bool named, bool json)
+{
+	const char *name = cli->name ? cli->name : cli_wanted_name(cli);
+
+	program_words(words, "apmpd", cli, args, named ? name : NULL, json);
 }
 
 static int start_box(const struct cli *cli, const struct cli_args *args, bool named)
@@ -63,9 +71,27 @@ int cli_up(struct cli *cli, const struct cli_args *args)
 			 : cli_become(cli, words.argv);
 }
 
+/* A machine file is the box's to read; memory is the injector's to judge. */
 int cli_check(struct cli *cli, const struct cli_args *args)
 {
-	return start_box(cli, args, false);
+	bool live = cli_option(args, "live"), dump = cli_option(args, "dump");
+	struct words words = {0};
+	struct machine machine;
+	int code;
+
+	if (args->count + live + dump != 1)
+		return cli_usage(args, "check wants one of FILE, --live and --dump FILE");
+	if (cli_option(args, "save") && !live)
+		return cli_usage(args, "--save goes with --live");
+	if (args->count)
+		return start_box(cli, args, false);
+	if (live) {
+		code = cli_choose(cli, &machine);
+		if (code != CLI_DONE)
+			return code;
+	}
+	program_words(&words, "apmp-chaos", cli, args, live ? machine.name : NULL, true);
+	return cli_become(cli, words.argv);
 }
 
 int cli_doctor(struct cli *cli, const struct cli_args *args)

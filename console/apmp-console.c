@@ -65,7 +65,12 @@ uint64_t console_identity(const struct partition *p)
 
 bool console_running(const struct partition *p)
 {
-	return p->pid || p->fencing || console_identity(p);
+	return !console_reaping(p) && (p->pid || p->fencing || console_identity(p));
+}
+
+bool console_reaping(const struct partition *p)
+{
+	return console_state(p) == APMP_PARTITION_FENCED;
 }
 
 bool console_joins(const struct partition *p)
@@ -158,7 +163,7 @@ void console_check_on(struct console *c)
 			return;
 		if (failed) {
 			snprintf(text, sizeof(text), "partition \"%s\" ended while it booted (%s)",
-				 p->name, console_state_name(console_state(p)));
+				 p->name, console_state_text(p));
 			tell_on(c, text, true);
 			return;
 		}
@@ -228,6 +233,14 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 	case APMP_BOX_EXITED:
 		if (p && p->exists)
 			console_exited(p, event->arg[0], (int)event->arg[1]);
+		break;
+	case APMP_BOX_ENDING:
+		if (p && p->exists)
+			console_ending(p, event->arg[0]);
+		break;
+	case APMP_BOX_FENCED:
+		if (p && p->exists)
+			console_fenced(p, event->arg[0]);
 		break;
 	case APMP_BOX_PROGRAM:
 		console_program_ended(c, event->arg[0], (int)event->arg[1]);

@@ -328,11 +328,11 @@ static int adopt(struct console *c)
 	return 0;
 }
 
-/* A life that was fenced, but whose end the dead console had not concluded. */
+/* A life that was fenced, but whose end the dead console had not concluded: when the box says that
+ * all of it is reaped. */
 static void conclude(struct partition *p)
 {
 	enum apmp_partition_state state = console_state(p);
-	struct apmp_tree_partition self;
 
 	if (state == APMP_PARTITION_OFF || state == APMP_PARTITION_CONSOLE ||
 	    state == APMP_PARTITION_CRASHED || state == APMP_PARTITION_DEAD)
@@ -346,8 +346,8 @@ static void conclude(struct partition *p)
 				   refusal.what);
 		return;
 	}
-	if (apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0)
-		console_conclude(p, self.incarnation);
+	console_set_state(p, APMP_PARTITION_FENCED);
+	console_fence(p, FENCE_EXITED);
 }
 
 /* CPUs that arrived, but whose receiver was not told, or whose host CPUs were not set. */

@@ -4,12 +4,17 @@
  * STATES    off, console, crashed, dead: no process; present life 0.
  *           booting: incarnation written, process started.   running, creating, joining, member,
  *           leaving: as the instance reports.   fence-pending: SIGKILL was not enough yet.
+ *           fenced: no process of it runs user code any more (the box says FENCED): its CPUs and
+ *           its place in the set are free; its processes are being reaped, and until then (DONE of
+ *           KILL) its private memory stays and it can't boot.
  * CRASHES   A console that dies while it boots a partition leaves an incarnation without process
  *           (form_510): the next one fences that incarnation and boots again.  One that dies
- *           during a fence: the incarnation has no `fenced` yet, so the next one sees a partition
- *           without process, or with one that the surviving members ask it to remove again.
- * ORDERING  `fenced` is written when the box has reaped every process of the partition; who
- *           acquires it (apmp_tree_alive) may take what the dead held.
+ *           during a fence: the incarnation has no `fenced` yet, so the next one hears FENCED
+ *           again, or sees a partition without process, or with one that the surviving members ask
+ *           it to remove again.  One that dies between `fenced` and the reaping: state "fenced",
+ *           and the next one asks the box to KILL what is left, and concludes when that is done.
+ * ORDERING  `fenced` is written when the box knows by the kernel's word that every process of the
+ *           partition runs no more; who acquires it (apmp_tree_alive) may take what the dead held.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -256,7 +261,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	uint32_t primary;
 	enum boot_error error;
 
-	if (console_running(p))
+	if (console_running(p) || console_reaping(p))
 		return refuse(ret_refusal, BOOT_RUNNING, "", 0, 0);
 	error = check_parts(p, &primary, ret_refusal);
 	if (!error)
@@ -331,7 +336,6 @@ static void uninitialize(struct partition *p)
 	}
 	apmp_tree_end_use(&c->tw, p->handle);
 	apmp_update_commit(&c->update);
-	console_ram_drop(c, GCT_NONE); /* all its processes are gone */
 }
 
 /* What the last life ended as. */
@@ -346,6 +350,13 @@ static enum apmp_partition_state end_state(const struct partition *p)
 	if (p->fencing == FENCE_SPAWN)
 		return APMP_PARTITION_OFF;
 	return APMP_PARTITION_DEAD;
+}
+
+const char *console_state_text(const struct partition *p)
+{
+	enum apmp_partition_state state = console_state(p);
+
+	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
 /* How the last instance ended, for the operator. */
@@ -405,25 +416,21 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
 }
 
-/* What follows once a life is fenced: told, closed, answered; and boots again if that was asked.
- * Also what a dead console left undone. */
-void console_conclude(struct partition *p, uint64_t incarnation)
+/* What follows once all processes of a fenced life are reaped: told, closed, answered; and boots
+ * again if that was asked. */
+static void conclude(struct partition *p)
 {
 	struct console *c = p->console;
 	enum apmp_partition_state state = end_state(p);
-	const struct apmp_point_info *died_at; /* where the injector ended it */
 
-	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
-	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation", (json_int_t)incarnation,
-		      "died_at", died_at ? died_at->name : NULL);
 	console_channel_close(p);
 	p->pid = 0;
 	p->fencing = FENCE_NONE;
 	p->fence_pending = false;
 	p->bugcheck_asked = false;
 	console_set_state(p, state);
+	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
-	answer_waiters(p, 0);
 	answer_operator(p, state);
 	if (p->boot_after_fence) {
 		struct boot_refusal refusal;
@@ -432,23 +439,31 @@ void console_conclude(struct partition *p, uint64_t incarnation)
 		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
 	}
+	console_settled(c);
 	console_check_on(c);
 }
 
-/* Every process of the partition is gone.  `fenced` is written last: until then the next console
+/* No process of the partition runs any more.  `fenced` is written last: until then the next console
  * sees a life without process, and does all of it again. */
 static void fenced(struct partition *p)
 {
 	struct console *c = p->console;
 	uint64_t identity = console_identity(p);
+	const struct apmp_point_info *died_at; /* where the injector ended it */
 
 	release_cpus(p, identity);
 	uninitialize(p);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
 		console_settle_transit(c, cpu); /* loans that ended; nothing else is in transit */
+	console_set_state(p, APMP_PARTITION_FENCED);
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
 	apmp_intr_all(&c->env, APMP_INTR_TREE); /* members may recover it now */
-	console_conclude(p, apmp_identity_incarnation(identity));
+	answer_waiters(p, 0);
+	p->fence_pending = false;
+	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
+	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
+		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
+		      died_at ? died_at->name : NULL);
 }
 
 static void refuse_fence(struct varlink_call **call, const struct apmp_box_event *event)
@@ -465,7 +480,9 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 	struct partition *p = ctx;
 
 	if (!event->error) {
-		fenced(p);
+		if (console_identity(p)) /* no FENCED came first: there was nothing to wait for */
+			fenced(p);
+		conclude(p);
 		return;
 	}
 	/* Nothing is recovered on a guess: whoever suspects it, or the operator, fences it again.
@@ -485,7 +502,7 @@ void console_fence(struct partition *p, enum fence_reason reason)
 	struct console *c = p->console;
 	struct apmp_box_request request = {.op = APMP_BOX_OP_KILL, .id = p->id};
 
-	if (!console_identity(p))
+	if (!console_identity(p) && !console_reaping(p))
 		return;
 	if (p->fencing) {
 		/* One that only waits for the bugcheck bit to be seen can be made a kill. */
@@ -532,18 +549,48 @@ static bool is_watched(const struct partition *p)
 	return false;
 }
 
+/* Whether this is the partition's life: the present one, or one that is not concluded. */
+static bool is_life(const struct partition *p, uint64_t incarnation)
+{
+	struct apmp_tree_partition self;
+
+	return (console_running(p) || console_reaping(p)) &&
+	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	       self.incarnation == incarnation;
+}
+
+void console_ending(struct partition *p, uint64_t incarnation)
+{
+	struct console *c = p->console;
+	bool announced = apmp_load_relaxed(&c->state->partition[p->id].exit);
+
+	if (!is_life(p, incarnation) || p->fencing || (!c->notice_exit && !announced))
+		return;
+	console_fence(p, FENCE_EXITED); /* before it is told: survivors wait */
+	if (!announced)
+		console_event(c, "instance.suspected", p, "{s:s}", "by", "box");
+}
+
+void console_fenced(struct partition *p, uint64_t incarnation)
+{
+	if (!is_life(p, incarnation) || !console_identity(p))
+		return;
+	console_fence(p, FENCE_EXITED); /* what a dead console had asked; we want its end, too */
+	fenced(p);
+}
+
 void console_exited(struct partition *p, uint64_t incarnation, int status)
 {
 	struct console *c = p->console;
 	bool was_in_set;
 
-	if (apmp_identity_incarnation(console_identity(p)) != incarnation)
+	if (!is_life(p, incarnation))
 		return;
 	was_in_set = in_set(p);
 	p->exit_status = status;
 	/* Without notice the others' heartbeats must find it; one that nobody watches never would
 	 * be found. */
-	if (!c->notice_exit && was_in_set && is_watched(p) &&
+	if (!p->fencing && !c->notice_exit && was_in_set && is_watched(p) &&
 	    !apmp_load_relaxed(&c->state->partition[p->id].exit))
 		return;
 	if (!p->fencing && !apmp_load_relaxed(&c->state->partition[p->id].exit))
@@ -558,9 +605,13 @@ void console_exited(struct partition *p, uint64_t incarnation, int status)
 
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes)
 {
-	if (apmp_identity_incarnation(console_identity(p)) != incarnation || p->fence_pending)
+	if (!is_life(p, incarnation) || p->fence_pending)
 		return;
 	p->fence_pending = true;
+	if (console_reaping(p)) { /* only its end is */
+		console_settled(p->console);
+		return;
+	}
 	console_set_state(p, APMP_PARTITION_FENCE_PENDING);
 	console_event(p->console, "instance.fence-pending", p, "{s:I}", "processes",
 		      (json_int_t)processes);

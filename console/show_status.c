@@ -48,10 +48,13 @@ static json_t *silences_json(const struct apmp_db_node *node)
 static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 {
 	uint64_t identity = console_identity(p);
-	json_t *o = json_pack("{s:s,s:I}", "state", console_state_name(console_state(p)),
-			      "incarnation", (json_int_t)apmp_identity_incarnation(identity));
+	const struct apmp_console_partition *record = &p->console->state->partition[p->id];
+	json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "state", console_state_text(p), "incarnation",
+			      (json_int_t)apmp_identity_incarnation(identity), "suspected",
+			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
+			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
-	if (p->pid)
+	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (db && identity && apmp_load_acquire(&db->node[p->id].identity) == identity &&
 	    apmp_load_relaxed(&db->header.members) >> p->id & 1) {
@@ -133,7 +136,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 		    o, "missing",
 		    json_pack("{s:s,s:I,s:I}", "what", console_part_name(missing.type), "wanted",
 			      (json_int_t)missing.wanted, "had", (json_int_t)missing.had));
-	if (p->pid)
+	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
@@ -176,7 +179,7 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 	if (!at)
 		return cpu->owner ? "console" : "unassigned";
 	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
-	if (!at->pid)
+	if (!at->pid || console_reaping(at))
 		return "console";
 	return state == HWRPB_CPU_ACTIVE ? "active" : "configured";
 }

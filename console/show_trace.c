@@ -66,6 +66,8 @@ static json_t *entry_json(const struct traced *e)
 		snprintf(thread, sizeof(thread), "console");
 	else if (e->view.thread == APMP_THREAD_BOX)
 		snprintf(thread, sizeof(thread), "box");
+	else if (e->view.thread == APMP_THREAD_APPS)
+		snprintf(thread, sizeof(thread), "programs");
 	else
 		snprintf(thread, sizeof(thread), "cpu %u", e->view.thread);
 	return json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:I}", "t_ns", (json_int_t)e->view.t_ns, "who",

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -72,6 +73,17 @@ static void map_tree(struct instance *in)
 		cannot_boot("the configuration tree", err);
 }
 
+/* APMP_TOUCH=256M: an instance with so much memory of its own in use, for who measures how long
+ * that takes to die. */
+static void touch(struct instance *in)
+{
+	const char *wish = getenv("APMP_TOUCH");
+	uint64_t size = wish ? strtoull(wish, NULL, 10) << 20 : 0;
+
+	for (uint64_t off = 0; off < size && off < in->stacks_size; off += APMP_PAGE_SIZE)
+		*(volatile unsigned char *)(in->stacks + off) = 0;
+}
+
 /* The base fragment of our private memory holds the stacks of CPUs and clock. */
 static void map_private(struct instance *in, int32_t self)
 {
@@ -86,6 +98,7 @@ static void map_private(struct instance *in, int32_t self)
 				continue;
 			in->stacks = map(in, "private memory", f.pa, f.size);
 			in->stacks_size = f.size;
+			touch(in);
 			return;
 		}
 	}
@@ -111,6 +124,7 @@ static void *primary_main(void *arg)
 	apmp_store_relaxed(&in->recorder->identity, in->env.self);
 	apmp_linux_panic_into(in->recorder);
 	in->env.armed = &in->recorder->armed;
+	instance_beacon(in, in->primary);
 	map_tree(in);
 	in->env.lines =
 	    map(in, "the interrupt lines", apmp_load_relaxed(&in->hwrpb->intr), APMP_INTR_SIZE);
@@ -126,6 +140,7 @@ static void *primary_main(void *arg)
 	if (err && err != -ENODEV)
 		cannot_boot("the community", err);
 	in->in_community = !err;
+	apmp_locks_init(&in->member, &in->locks);
 	instance_primary(in);
 }
 

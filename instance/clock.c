@@ -59,6 +59,7 @@ void instance_clock(struct instance *in)
 	while (sem_wait(&in->clock_start) < 0)
 		; /* EINTR */
 	instance_thread_is(APMP_THREAD_CLOCK);
+	instance_beacon(in, APMP_BEACON_CLOCK); /* before the first beat */
 	line = &env->lines[in->primary];
 	next = tick_after(in, env->now(env));
 	for (;;) {

@@ -105,6 +105,7 @@ static void *cpu_main(void *arg)
 	char name[16];
 
 	instance_thread_is(cpu->idx);
+	instance_beacon(in, cpu->idx);
 	snprintf(name, sizeof(name), "cpu %u", cpu->idx);
 	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
 	for (;;) {

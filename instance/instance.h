@@ -1,7 +1,8 @@
 /*
  * instance.h - one operating system instance: what its threads share in private memory.
  *
- * Threads: the clock (the first one), the primary CPU, one for each other CPU that ever ran here.
+ * Threads: the clock (the first one), the primary CPU, one for each other CPU that ever ran here,
+ * and one for all programs.
  */
 #ifndef APMP_INSTANCE_INSTANCE_H
 #define APMP_INSTANCE_INSTANCE_H
@@ -15,6 +16,7 @@
 #include "shm/member.h"
 #include "shm/recorder.h"
 
+#include "instance/apps.h"
 #include "instance/channel.h"
 
 /* What the primary wants of another CPU.  W: primary, before the interrupt. */
@@ -38,6 +40,8 @@ struct instance {
 	struct apmp_tree tree;
 	struct apmp_recorder *recorder;
 	struct apmp_member member;
+	struct apmp_locks locks;
+	struct apps apps;
 	bool in_community;
 	uint32_t id, primary;
 	struct apmp_timing timing;
@@ -59,6 +63,8 @@ struct instance {
 void instance_env_init(struct instance *in);
 /* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
 void instance_thread_is(uint32_t thread);
+/* Lights this thread's death beacon, once: by CPU id, or APMP_BEACON_CLOCK. */
+void instance_beacon(struct instance *in, uint32_t idx);
 /* Prints a line on the console port; never waits: what doesn't fit is lost. */
 __attribute__((format(printf, 2, 3))) void instance_say(struct instance *in, const char *format,
 							...);

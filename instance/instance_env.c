@@ -11,6 +11,7 @@
 
 #include "instance/instance.h"
 #include "shm/assert.h"
+#include "shm/wire/beacon_futex.h"
 #include "shm/wire/linux_env.h"
 
 static _Thread_local uint32_t this_thread;
@@ -18,6 +19,13 @@ static _Thread_local uint32_t this_thread;
 void instance_thread_is(uint32_t thread)
 {
 	this_thread = thread;
+}
+
+void instance_beacon(struct instance *in, uint32_t idx)
+{
+	/* Refused: the box sees the end of this thread when the process is reaped. */
+	if (apmp_beacon_futex_light(in->recorder, idx))
+		instance_say(in, "no death beacon for thread %u", idx);
 }
 
 static struct instance *instance_of(struct apmp_env *env)
@@ -114,6 +122,10 @@ void instance_env_init(struct instance *in)
 				    .unmap = env_unmap,
 				    .point = env_point,
 				    .report = env_report};
+	/* Looks of a nanosecond; a lock that is held longer is not worth the CPU. */
+	in->env.spin = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50 : 0;
+	if (apmp_linux_has_fence_all())
+		in->env.fence_all = apmp_linux_fence_all;
 	/* A console port whose other end is full must not stop a CPU. */
 	(void)fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK | O_RDWR);
 }

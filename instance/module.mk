@@ -1,1 +1,8 @@
 $(eval $(call program,apmp-instance,instance,$(LIBWIRE) $(LIBAPMP),))
+
+# What programs in a partition are linked with, installed as libapmp.a; it needs nothing of ours.
+LIBAPP := $(B)/libapmp-app.a
+LIBS += $(LIBAPP)
+$(LIBAPP): $(patsubst %.c,$(B)/obj/%.o,$(wildcard instance/app/*.c))
+$(eval $(call program,apmp-lock,instance/lock,$(LIBAPP),))
+$(eval $(call program,apmp-events,instance/events,$(LIBAPP),))

@@ -134,6 +134,7 @@ static void tell_changes(struct instance *in)
 	struct apmp_member_change change[2 * APMP_MAX_PARTITIONS];
 	uint32_t count = apmp_member_changes(&in->member, change);
 
+	instance_apps_members(in, change, count);
 	for (uint32_t i = 0; i < count; i++)
 		if (change[i].identity != in->env.self)
 			instance_say(in, "partition %u %s", apmp_identity_id(change[i].identity),
@@ -142,7 +143,11 @@ static void tell_changes(struct instance *in)
 
 void instance_primary(struct instance *in)
 {
+	int err = instance_apps_start(in);
+
 	start_primary(in);
+	if (err)
+		instance_say(in, "serves no programs: %s", strerror(-err));
 	instance_say(in, "booted on CPU %u", in->primary);
 	start_secondaries(in);
 	instance_clock_start(in);

@@ -46,7 +46,8 @@ struct apmp_journal {
 	X(LEAVING, 8, "leaving")                                                                   \
 	X(CRASHED, 9, "crashed")                                                                   \
 	X(FENCE_PENDING, 11, "fence-pending")                                                      \
-	X(DEAD, 12, "dead")
+	X(DEAD, 12, "dead")                                                                        \
+	X(FENCED, 13, "fenced")
 
 enum apmp_partition_state {
 #define X(name, value, text) APMP_PARTITION_##name = value,
@@ -61,6 +62,8 @@ struct apmp_console_partition {
 	_Atomic uint64_t last_seq;	   /* of the last callback that was carried out */
 	struct apmp_call_reply last_reply; /* its answer, for a callback that is sent again */
 	_Atomic uint64_t durable_level;	   /* nvram_level that must be reached before it is sent */
+	_Atomic uint64_t suspected;	   /* times others reported its silence, since power on */
+	_Atomic uint64_t unsuspected;	   /* times they took that back: it beat again */
 };
 
 #define APMP_EVENT_SLOTS 2048u

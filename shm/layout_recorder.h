@@ -18,6 +18,9 @@
 #define APMP_RECORDER_ENTRIES 4096u	      /* a power of two; older ones are overwritten */
 #define APMP_RECORDER_POINTS  192u	      /* room for shm/points.def */
 #define APMP_PANIC_SIZE	      256u
+/* One death beacon for each thread that reaches shared memory: by CPU id, and the clock's. */
+#define APMP_BEACON_CLOCK APMP_MAX_CPUS
+#define APMP_BEACONS	  (APMP_MAX_CPUS + 16u)
 
 /* One passing of a point.  W: the party.  R: the box, tools.  seq is 0 while it is written. */
 struct apmp_recorder_entry {
@@ -33,6 +36,7 @@ static_assert(sizeof(struct apmp_recorder_entry) == 32, "two to a line");
 #define APMP_THREAD_CLOCK   0x10000u
 #define APMP_THREAD_CONSOLE 0x10001u
 #define APMP_THREAD_BOX	    0x10002u
+#define APMP_THREAD_APPS    0x10003u /* of an instance: serves its programs */
 
 struct apmp_recorder {
 	_Atomic uint64_t magic;	    /* W: box, once.  R: all */
@@ -48,10 +52,17 @@ struct apmp_recorder {
 	_Atomic uint32_t arm[APMP_RECORDER_POINTS];   /* W: console, party counts down.  R: both */
 	_Atomic uint64_t count[APMP_RECORDER_POINTS]; /* W: party.  R: tools; passings */
 	char panic[APMP_PANIC_SIZE];		      /* W: party, before panicked.  R: tools */
+	/* Robust futex words (shm/beacon.h): id of the thread | waiters, and of a thread that has
+	 * ended owner-died.  Each on its way once up and once down; nothing else is on these lines.
+	 * W: box, zero before a life; the thread itself; the kernel, at its end.  R: box */
+	_Atomic uint32_t beacon[APMP_BEACONS];
 	struct apmp_recorder_entry entry[APMP_RECORDER_ENTRIES]; /* W: see there.  R: see there */
 };
 
 static_assert(offsetof(struct apmp_recorder, arm) == 64, "lines");
+static_assert(offsetof(struct apmp_recorder, beacon) % 64 == 0, "lines");
+static_assert(APMP_BEACONS > APMP_BEACON_CLOCK && APMP_BEACONS * sizeof(uint32_t) % 64 == 0,
+	      "lines");
 static_assert(offsetof(struct apmp_recorder, entry) % 64 == 0, "lines");
 
 #define APMP_RECORDER_SIZE                                                                         \

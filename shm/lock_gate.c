@@ -5,8 +5,9 @@
  *           the segment away and then waits for who is inside, as set_cell does with the clock.
  * STATES    AWAY -join-> SHUT -> OPEN, or CLAIMING until all of a re-formed set have come -> OPEN;
  *           -mapping given up-> MOVING -join-> SHUT; -leave-> AWAY.  The primary moves all.
- * ORDERING  table and inside are sequentially consistent on both sides (Dekker).  What lockers hold
- *           is private and plain: written inside, read by the primary when all are out.
+ * ORDERING  A full fence on both sides between the store of one's own word and the look at the
+ *           other's (table, inside); a locker's may be made by env.fence_all.  What lockers hold is
+ *           private and plain: written inside, read by the primary when all are out.
  * LIMITS    A locker that goes out just when the primary begins to wait may not see that it has to
  *           wake it: the primary looks again at the next tick.
  */
@@ -73,6 +74,8 @@ void apmp__lockers_stop(struct apmp_member *m, uint32_t state)
 		return;
 	atomic_store(&locks->state, state);
 	atomic_store(&locks->table, NULL);
+	if (env->fence_all)
+		env->fence_all(env);
 	for (uint32_t i = 0; i < APMP_LOCKER_COUNT; i++) {
 		struct apmp_locker *l = &locks->locker[i];
 

@@ -5,6 +5,9 @@
  *           tick's.  A silent one is inactive after `suspect` ticks; then its little brother is
  *           watched too, up to APMP_WATCH_MAX; after `stop` it is judged dead and left to the
  *           primary to fence.  Silence only suspects: nothing is recovered here.
+ *           Whom a debugger holds (gct_partition_node.debugged) becomes inactive, as it watches
+ *           nobody meanwhile, but is neither suspected nor judged; the count begins anew when the
+ *           debugger goes.
  *           Whoever holds the database lock is watched by all, since a joiner has no big brother.
  * WRITERS   The clock thread alone; dead[] and dead_mask are handed to the primary, which adds to
  *           them only whom it quarantines.
@@ -28,40 +31,65 @@ static void count_silence(struct apmp_member *m, struct apmp_db *db, uint32_t mi
 	apmp_store_relaxed(count, apmp_load_relaxed(count) + 1);
 }
 
+/* It beats, or is another life: what was judged and not yet acted on is taken back. */
+static void begin(struct apmp_member *m, uint32_t id, uint64_t identity, uint64_t heartbeat)
+{
+	struct apmp_watch *w = &m->watch[id];
+
+	apmp_fetch_and(&m->dead_mask, ~(UINT64_C(1) << id));
+	if (w->identity == identity && w->heartbeat != heartbeat && !w->debugged &&
+	    w->missed >= m->timing.suspect)
+		m->env->report(m->env, APMP_REPORT_UNSUSPECTED, identity);
+	w->identity = identity;
+	w->heartbeat = heartbeat;
+	w->missed = 0;
+}
+
+/* One more tick of silence. */
+static void miss(struct apmp_member *m, uint32_t id, int *work)
+{
+	struct apmp_watch *w = &m->watch[id];
+
+	/* Whom a debugger holds watches nobody meanwhile: inactive, but not suspected. */
+	if (w->debugged && w->missed >= m->timing.suspect)
+		return;
+	w->missed++;
+	if (w->debugged)
+		return;
+	if (w->missed == m->timing.suspect) {
+		APMP_POINT_ARG(m->env, tick_suspect, id);
+		m->env->report(m->env, APMP_REPORT_SUSPECTED, w->identity);
+	}
+	if ((uint64_t)w->missed * m->timing.tick_ns >= m->timing.stop_ns) {
+		apmp_store_relaxed(&m->dead[id], w->identity);
+		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
+		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
+		*work |= APMP_WORK_FENCE;
+	}
+}
+
 /* Looks at one instance; true when it is inactive. */
 static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t identity,
 		  bool late, int *work)
 {
 	struct apmp_watch *w = &m->watch[id];
 	uint64_t heartbeat = apmp_load_acquire(&db->node[id].heartbeat);
+	bool debugged = apmp_tree_debugged(m->tree, identity);
 	bool again = w->identity == identity && w->tick_no + 1 == m->tick_no;
 
 	if (w->tick_no == m->tick_no && w->identity == identity)
 		return w->missed >= m->timing.suspect; /* looked at already in this tick */
 	w->tick_no = m->tick_no;
-	if (!again || w->heartbeat != heartbeat) {
-		if (again && w->missed)
+	/* When a debugger comes or goes, the silence is counted anew. */
+	if (!again || w->heartbeat != heartbeat || w->debugged != debugged) {
+		if (again && w->heartbeat != heartbeat && w->missed && !w->debugged)
 			count_silence(m, db, w->missed);
-		/* It beats: what was judged and not yet acted on is taken back. */
-		apmp_fetch_and(&m->dead_mask, ~(UINT64_C(1) << id));
-		w->identity = identity;
-		w->heartbeat = heartbeat;
-		w->missed = 0;
+		begin(m, id, identity, heartbeat);
+		w->debugged = debugged;
 		return false;
 	}
-	if (late || !apmp_tree_alive(m->tree, identity))
-		return w->missed >= m->timing.suspect;
-	w->missed++;
-	if (w->missed == m->timing.suspect) {
-		APMP_POINT_ARG(m->env, tick_suspect, id);
-		m->env->report(m->env, APMP_REPORT_SUSPECTED, identity);
-	}
-	if ((uint64_t)w->missed * m->timing.tick_ns >= m->timing.stop_ns) {
-		apmp_store_relaxed(&m->dead[id], identity);
-		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
-		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
-		*work |= APMP_WORK_FENCE;
-	}
+	if (!late && apmp_tree_alive(m->tree, identity))
+		miss(m, id, work);
 	return w->missed >= m->timing.suspect;
 }
 

@@ -21,32 +21,54 @@
 #include "chaos/sim/sim.h"
 #include "shm/assert.h"
 
-#define PRIVATE_WORDS ((sizeof(struct apmp_member) + 7) / 8)
-
-/* Who has touched a word of a life's private memory plainly: bit 0 and 1 read, 2 and 3 written. */
-static uint8_t plain_use[SIM_MAX_INSTANCES][PRIVATE_WORDS];
-
 void sim_access_forget(uint32_t id)
 {
-	memset(plain_use[id], 0, sizeof(plain_use[id]));
+	memset(sim.plain_use[id], 0, sizeof(sim.plain_use[id]));
 }
 
 /* --- steps --- */
 
-static uint64_t step(const volatile void *p, enum sim_op op)
+/* Nothing is mapped there, or not for writing: a real one would get a signal. */
+static void wild(const volatile void *p, enum sim_op op)
 {
-	uint64_t key = sim_arena_key(p);
+	sim_finding("%s %s address %p, %s",
+		    sim.current->in ? sim.current->in->member->name : "the console",
+		    op == SIM_LOAD ? "reads" : "writes", (const void *)(uintptr_t)p,
+		    sim_arena_page(p) & SIM_PAGE_MAPPED ? "which is mapped to read only"
+							: "where nothing is mapped any more");
+	sim.over = true;
+	coroutine_leave();
+}
 
+/* Every access comes here: as little as possible. */
+static inline uint64_t step(const volatile void *p, enum sim_op op)
+{
+	const uint64_t wanted = SIM_PAGE_MAPPED | (op == SIM_LOAD ? 0 : SIM_PAGE_WRITABLE);
+	uint64_t page = sim_arena_page(p), key;
+
+	if (__builtin_expect((page & wanted) != wanted, 0))
+		wild(p, op);
+	key = (page & ~(uint64_t)(APMP_PAGE_SIZE - 1)) | ((uintptr_t)p & (APMP_PAGE_SIZE - 1));
 	sim.accesses++;
 	sim.now_ns += sim.plan.cost_ns;
-	sim.hash = sim_mix(sim.hash ^ key << 8 ^ sim.current->idx << 3 ^ op ^ sim.now_ns << 40);
-	if (sim_noting)
+	sim.hash = (sim.hash << 23 | sim.hash >> 41) ^ key << 8 ^ sim.current->idx << 3 ^ op;
+	sim.hash *= UINT64_C(0x9e3779b97f4a7c15);
+	if (__builtin_expect(sim.plan.noting, 0))
 		sim_operation_note(op);
 	if (sim.current->store_count && sim_chance(4) == 0)
 		sim_stores_drain_one(sim.current);
-	if (sim.accesses >= sim.attention)
+	if (__builtin_expect(sim.accesses >= sim.attention, 0))
 		sim_step_slow();
 	return key;
+}
+
+/* So that the next run finds physical memory as it must be. */
+static inline void written(const volatile void *p)
+{
+	uint64_t key = sim_arena_key(p);
+
+	if (key < SIM_PHYSICAL)
+		sim_written[key / APMP_PAGE_SIZE] = true;
 }
 
 /* --- stores that are held back --- */
@@ -103,11 +125,14 @@ static void store(volatile void *p, uint32_t size, uint64_t value, int order)
 	struct sim_participant *self = sim.current;
 	struct sim_store s = {(void *)(uintptr_t)p, value, size, order != __ATOMIC_RELAXED};
 
-	if (!self || !sim_in_arena(p)) {
+	if (!sim_in_arena(p) || !self) {
+		if (sim_in_arena(p))
+			written(p);
 		make_store(&s);
 		return;
 	}
 	sim_check_write(step(p, SIM_STORE), size, SIM_STORE, value);
+	written(p);
 	if (!sim.plan.weak) {
 		make_store(&s);
 		return;
@@ -141,20 +166,20 @@ static const char *function_at(const void *pc)
 
 static void plain_private(const volatile void *p, bool write)
 {
-	uint32_t clock = sim.current->idx & 1, id = sim.current->in->id;
+	uint32_t thread = sim.current->thread, id = sim.current->in->id;
 	uint64_t word = (sim_arena_key(p) - SIM_PRIVATE_KEY(id)) / 8;
-	uint8_t *use, both;
+	uint8_t *use, users;
 
-	if (word >= PRIVATE_WORDS)
+	if (word >= SIM_PRIVATE_WORDS)
 		return;
-	use = &plain_use[id][word];
-	*use |= (uint8_t)(1u << (clock + (write ? 2 : 0)));
-	both = (uint8_t)((*use >> 0 | *use >> 2) & 3);
-	if (both == 3 && *use & 0xc) {
+	use = &sim.plain_use[id][word];
+	*use |= (uint8_t)(1u << (thread + (write ? 4 : 0)));
+	users = (*use | *use >> 4) & 0xf;
+	if (users & (users - 1) && *use >> 4) {
 		*use = 0;
-		sim_finding("clock and primary both use a private word plainly: struct apmp_member "
-			    "+ %llu, and one of them writes",
-			    (unsigned long long)word * 8);
+		sim_finding("two threads of %s use a private word plainly: struct apmp_member + "
+			    "%llu, and one of them writes",
+			    sim.current->in->member->name, (unsigned long long)word * 8);
 	}
 }
 
@@ -164,7 +189,9 @@ static void plain(const volatile void *p, uint64_t size, bool write, const void 
 
 	if (!sim_in_arena(p) || !sim.current || sim.over)
 		return;
-	if (sim_arena_is_private(p)) {
+	if (!(sim_arena_page(p) & SIM_PAGE_MAPPED))
+		wild(p, write ? SIM_STORE : SIM_LOAD);
+	if (sim_arena_page(p) & SIM_PAGE_PRIVATE) {
 		if (sim.current->in)
 			plain_private(p, write);
 		return;
@@ -273,6 +300,8 @@ static void rmw_end(volatile void *p, uint64_t key, uint32_t size, uint64_t old,
 {
 	struct sim_store s = {(void *)(uintptr_t)p, value, size, true};
 
+	if (sim_in_arena(p))
+		written(p);
 	if (sim.current && sim_in_arena(p)) {
 		sim_check_write(key, size, SIM_RMW, value);
 		make_store(&s);

@@ -19,9 +19,17 @@ static struct {
 	enum apmp_point at;
 	uint64_t at_nth;
 	enum sim_operation exhaust;
-	uint64_t exhaust_only;
+	struct sim_search search;
+	uint64_t length_ms; /* 0: as the seed wants */
+	uint32_t depth;	    /* 0: as the seed wants */
 	bool json, twice;
-} options = {1, 100, 0, -1, -1, -1, APMP_P_NONE, 1, SIM_OP_NONE, 0, false, false};
+} options = {.first_seed = 1,
+	     .last_seed = 100,
+	     .kill_rate = -1,
+	     .policy = -1,
+	     .memory = -1,
+	     .at_nth = 1,
+	     .search = {.stride = 1, .workers = 1}};
 
 static const char usage[] =
     "usage: apmp-sim [OPTION]...\n"
@@ -29,18 +37,28 @@ static const char usage[] =
     "scheduler that a seed decides.  Each access to shared memory is a place to switch or to die.\n"
     "\n"
     "  --seed A[..B]          the run of seed A, or of all seeds from A to B (1..100)\n"
-    "  --instances N          2 to 4 (as the seed wants)\n"
+    "  --instances N          2 to 8 (as the seed wants)\n"
     "  --kill-rate X          faults in 10000 shared accesses, 0 none (2)\n"
     "  --policy random|pct    who runs next (as the seed wants)\n"
     "  --memory sc|weak       whether stores may be seen late and out of order (as the seed "
     "wants)\n"
     "  --at POINT[:N]         an instance dies at the Nth passing of a point, and nothing else\n"
-    "  --exhaust-kills OP[:K] one run for each access of create, join, leave, tick or recover, "
-    "with\n"
-    "                         a death in its place; or only the Kth.  OP update: the console dies\n"
-    "                         in each kind of update of the tree, and in its repair.  nvram: for "
-    "each step of a\n"
-    "                         write of NVRAM, also with its host, on a disk that loses and tears\n"
+    "  --depth D              policy pct: bugs of D ordered events, 1 to 5 (as the seed wants)\n"
+    "  --length MS            of virtual time with faults (as the seed wants)\n"
+    "  --exhaust-kills OP[:I[.J]]\n"
+    "                         one run for each access of create, join, leave, tick, fence or\n"
+    "                         recover, with a death in its place; or only the Ith.  OP update: the\n"
+    "                         console dies in each kind of update of the tree, and in its repair.\n"
+    "                         nvram: for each step of a write of NVRAM, also with its host, on a\n"
+    "                         disk that loses and tears\n"
+    "  --pairs                after each such death, one more run for each store of whoever repairs,\n"
+    "                         with his death in its place\n"
+    "  --exhaust-switches OP[:I[.J]]\n"
+    "                         participants run until they wait, but for a switch before each access\n"
+    "                         of join-join, join-death, leave-suspicion or lock-death, and, for each\n"
+    "                         of these, a second one before each later access\n"
+    "  --stride N             of the runs with a second death or switch, every Nth\n"
+    "  --workers N            processes that share the work\n"
     "  --twice                each run a second time: the same trace or a finding\n"
     "  --verbose              tell faults, boots and fences; --trace tells points and reports;\n"
     "                         both together tell each store\n"
@@ -64,10 +82,20 @@ static void replay(FILE *out)
 	if (options.at)
 		fprintf(out, " --at %s:%llu", apmp_point_info(options.at)->name,
 			(unsigned long long)options.at_nth);
+	if (options.length_ms)
+		fprintf(out, " --length %llu", (unsigned long long)options.length_ms);
+	if (options.depth)
+		fprintf(out, " --depth %u", options.depth);
 	if (options.exhaust)
-		fprintf(out, " --exhaust-kills %s", sim_operation_names[options.exhaust]);
+		fprintf(out, "%s --exhaust-%s %s",
+			options.search.pairs && !sim_is_preemption(options.exhaust) ? " --pairs"
+										   : "",
+			sim_is_preemption(options.exhaust) ? "switches" : "kills",
+			sim_operation_names[options.exhaust]);
 	if (sim_exhaust_number)
 		fprintf(out, ":%llu", (unsigned long long)sim_exhaust_number);
+	if (sim_exhaust_second)
+		fprintf(out, ".%llu", (unsigned long long)sim_exhaust_second);
 	fprintf(out, " --verbose");
 }
 
@@ -171,15 +199,43 @@ static void parse_at(char *text)
 		refuse("at", text, "the name of a point (shm/points.def)");
 }
 
-static void parse_exhaust(char *text)
+/* OP[:I[.J]] */
+static void parse_exhaust(const char *option, char *text, bool switches)
 {
-	options.exhaust_only = parse_colon("exhaust-kills", text, 0);
-	for (enum sim_operation op = SIM_OP_CREATE; op <= SIM_OP_NVRAM; op++)
-		if (strcmp(text, sim_operation_names[op]) == 0)
+	char *colon = strchr(text, ':');
+	const char *rest = "";
+
+	if (colon) {
+		*colon = '\0';
+		options.search.first = number(option, colon + 1, &rest);
+		if (*rest == '.')
+			options.search.second = number(option, rest + 1, &rest);
+	}
+	if (*rest)
+		refuse(option, rest, "I or I.J behind the colon");
+	for (enum sim_operation op = SIM_OP_CREATE; op < SIM_OP_COUNT; op++)
+		if (sim_is_preemption(op) == switches && strcmp(text, sim_operation_names[op]) == 0)
 			options.exhaust = op;
 	if (!options.exhaust)
-		refuse("exhaust-kills", text,
-		       "create, join, leave, tick, recover, update or nvram");
+		refuse(option, text,
+		       switches ? "join-join, join-death, leave-suspicion or lock-death"
+				: "create, join, leave, tick, fence, recover, update or nvram");
+	options.search.pairs |= switches || options.search.second;
+}
+
+/* A number from low to high. */
+static uint64_t parse_number(const char *option, const char *text, uint64_t low, uint64_t high)
+{
+	const char *rest;
+	uint64_t n = number(option, text, &rest);
+	char wanted[64];
+
+	if (*rest || n < low || n > high) {
+		snprintf(wanted, sizeof(wanted), "a number from %llu to %llu",
+			 (unsigned long long)low, (unsigned long long)high);
+		refuse(option, text, wanted);
+	}
+	return n;
 }
 
 /* Index of text among two words. */
@@ -190,16 +246,6 @@ static int parse_word(const char *option, const char *text, const char *zero, co
 		exit(2);
 	}
 	return strcmp(text, one) == 0;
-}
-
-static void parse_instances(const char *text)
-{
-	const char *rest;
-	uint64_t n = number("instances", text, &rest);
-
-	if (*rest || n < 2 || n > SIM_MAX_INSTANCES)
-		refuse("instances", text, "2, 3 or 4");
-	options.instances = (uint32_t)n;
 }
 
 static void parse_rate(const char *text)
@@ -220,6 +266,12 @@ static void parse(int argc, char **argv)
 					      {"memory", 1, NULL, 'm'},
 					      {"at", 1, NULL, 'a'},
 					      {"exhaust-kills", 1, NULL, 'e'},
+					      {"exhaust-switches", 1, NULL, 'x'},
+					      {"pairs", 0, NULL, '+'},
+					      {"stride", 1, NULL, 'n'},
+					      {"workers", 1, NULL, 'w'},
+					      {"depth", 1, NULL, 'd'},
+					      {"length", 1, NULL, 'l'},
 					      {"verbose", 0, NULL, 'v'},
 					      {"trace", 0, NULL, 't'},
 					      {"twice", 0, NULL, '2'},
@@ -234,7 +286,8 @@ static void parse(int argc, char **argv)
 			parse_seed(optarg);
 			break;
 		case 'i':
-			parse_instances(optarg);
+			options.instances =
+			    (uint32_t)parse_number("instances", optarg, 2, SIM_MAX_INSTANCES);
 			break;
 		case 'k':
 			parse_rate(optarg);
@@ -249,7 +302,25 @@ static void parse(int argc, char **argv)
 			parse_at(optarg);
 			break;
 		case 'e':
-			parse_exhaust(optarg);
+			parse_exhaust("exhaust-kills", optarg, false);
+			break;
+		case 'x':
+			parse_exhaust("exhaust-switches", optarg, true);
+			break;
+		case '+':
+			options.search.pairs = true;
+			break;
+		case 'n':
+			options.search.stride = parse_number("stride", optarg, 1, 1000000);
+			break;
+		case 'w':
+			options.search.workers = (uint32_t)parse_number("workers", optarg, 1, 64);
+			break;
+		case 'd':
+			options.depth = (uint32_t)parse_number("depth", optarg, 1, SIM_DEPTH_MAX);
+			break;
+		case 'l':
+			options.length_ms = parse_number("length", optarg, 1, 1000000);
 			break;
 		case 'v':
 			sim_verbose = true;
@@ -258,7 +329,7 @@ static void parse(int argc, char **argv)
 			sim_trace = true;
 			break;
 		case '2':
-			options.twice = true;
+			options.twice = options.search.twice = true;
 			break;
 		case 'j':
 			options.json = true;
@@ -275,12 +346,32 @@ static void parse(int argc, char **argv)
 		refuse("", argv[optind], "options only");
 }
 
-/* --- runs and sums --- */
+/* --- runs --- */
 
-static void run(const struct sim_plan *plan)
+/* Policy pct wants to know how long the run is: a run of depth 1 tells. */
+static void choose_changes(struct sim_plan *plan)
+{
+	struct sim_random r = {sim_mix(plan->seed ^ 0x70637464)};
+	uint32_t depth = plan->depth;
+	uint64_t accesses;
+
+	plan->depth = 1;
+	sim_run(plan);
+	accesses = sim.accesses;
+	plan->depth = depth;
+	for (uint32_t i = 0; i + 1 < depth; i++)
+		plan->change[i] = 1 + sim_random_below(&r, accesses);
+	totals.pct_runs[depth]++;
+	totals.pct_threads[depth] += plan->instances * SIM_THREADS + 1;
+	totals.pct_accesses[depth] += accesses;
+}
+
+static void run(struct sim_plan *plan)
 {
 	uint64_t hash, accesses;
 
+	if (plan->policy == SIM_POLICY_PCT)
+		choose_changes(plan);
 	sim_run(plan);
 	if (!options.twice)
 		return;
@@ -313,93 +404,14 @@ static void run_seed(uint64_t seed)
 		plan.at_nth = options.at_nth;
 		plan.kill_rate = 0;
 	}
+	if (options.length_ms)
+		plan.chaos_ns = options.length_ms * SIM_MS;
+	if (options.depth)
+		plan.depth = options.depth;
 	if (options.exhaust)
-		sim_exhaust(&plan, options.exhaust, options.exhaust_only);
-	else
+		sim_exhaust(&plan, options.exhaust, &options.search);
+	else if (seed % options.search.workers == options.search.worker)
 		run(&plan);
-}
-
-static void write_points(void)
-{
-	const char *dir = getenv("APMP_POINTS_DIR"), *comma = "";
-	char path[4096];
-	FILE *out;
-
-	if (!dir)
-		return;
-	/* A file for each way to run it, so that none takes away what another has shown. */
-	if (snprintf(path, sizeof(path), "%s/sim%s%s.json", dir, options.exhaust ? "-" : "",
-		     sim_operation_names[options.exhaust]) >= (int)sizeof(path))
-		return;
-	out = fopen(path, "w");
-	if (!out) {
-		perror(path);
-		exit(1);
-	}
-	fputc('{', out);
-	for (uint32_t p = 1; p < APMP_P_COUNT; p++) {
-		if (!totals.passed[p])
-			continue;
-		fprintf(out, "%s\"%s\": %llu", comma, apmp_point_info(p)->name,
-			(unsigned long long)totals.passed[p]);
-		comma = ", ";
-	}
-	fputs("}\n", out);
-	if (fclose(out)) {
-		perror(path);
-		exit(1);
-	}
-}
-
-static const char *kill_name(uint32_t point)
-{
-	return point ? apmp_point_info(point)->name : "(none yet)";
-}
-
-static void print_text(double seconds)
-{
-	if (totals.kills)
-		printf("kills by the last point that the thread had passed:\n");
-	for (uint32_t p = 0; p < APMP_P_COUNT; p++)
-		if (totals.kills_after[p])
-			printf("  %-18s %6llu\n", kill_name(p),
-			       (unsigned long long)totals.kills_after[p]);
-	printf("%llu kills, %llu stalls, %llu deaths of the console\n",
-	       (unsigned long long)totals.kills, (unsigned long long)totals.stalls,
-	       (unsigned long long)totals.console_kills);
-	printf("%llu shared accesses, %.1f million/s, %llu switches; %.1f s of virtual time in "
-	       "%.1f s, ratio %.1f\n",
-	       (unsigned long long)totals.accesses, (double)totals.accesses / seconds / 1e6,
-	       (unsigned long long)totals.switches, (double)totals.virtual_ns / 1e9, seconds,
-	       (double)totals.virtual_ns / 1e9 / seconds);
-	printf("trace hash %016llx\n", (unsigned long long)totals.hash);
-	printf("sim: %llu runs, %llu findings\n", (unsigned long long)totals.runs,
-	       (unsigned long long)totals.findings);
-	printf("%llu passed, %llu failed\n", (unsigned long long)(totals.runs - totals.failed),
-	       (unsigned long long)totals.failed);
-}
-
-static void print_json(double seconds)
-{
-	const char *comma = "";
-
-	printf(
-	    "{\"runs\": %llu, \"failed\": %llu, \"findings\": %llu, \"accesses\": %llu, "
-	    "\"switches\": %llu, \"virtual_ns\": %llu, \"seconds\": %.3f, \"kills\": %llu, "
-	    "\"stalls\": %llu, \"console_kills\": %llu, \"hash\": \"%016llx\", \"kills_after\": {",
-	    (unsigned long long)totals.runs, (unsigned long long)totals.failed,
-	    (unsigned long long)totals.findings, (unsigned long long)totals.accesses,
-	    (unsigned long long)totals.switches, (unsigned long long)totals.virtual_ns, seconds,
-	    (unsigned long long)totals.kills, (unsigned long long)totals.stalls,
-	    (unsigned long long)totals.console_kills, (unsigned long long)totals.hash);
-	for (uint32_t p = 0; p < APMP_P_COUNT; p++) {
-		if (!totals.kills_after[p])
-			continue;
-		printf("%s\"%s\": %llu", comma, kill_name(p),
-		       (unsigned long long)totals.kills_after[p]);
-		comma = ", ";
-	}
-	printf("}}\n");
 }
 
 static double now_seconds(void)
@@ -420,16 +432,20 @@ int main(int argc, char **argv)
 		printf("apmp-sim: seeds %llu to %llu\n", (unsigned long long)options.first_seed,
 		       (unsigned long long)options.last_seed);
 	sim_arena_open();
+	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
+		coroutine_make(&sim.participant[i].co);
+	options.search.worker = sim_workers_begin(options.search.workers);
 	catch_faults();
 	for (uint64_t seed = options.first_seed; seed <= options.last_seed; seed++)
 		run_seed(seed);
 	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
 		coroutine_free(&sim.participant[i].co);
+	sim_workers_gather();
 	seconds = now_seconds() - began;
-	write_points();
+	sim_sums_points(options.exhaust);
 	if (options.json)
-		print_json(seconds);
+		sim_sums_json(seconds);
 	else
-		print_text(seconds);
+		sim_sums_text(seconds);
 	return totals.failed ? 1 : 0;
 }

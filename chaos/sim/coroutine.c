@@ -91,6 +91,15 @@ static void swap(void **ret_save, void *load)
 	apmp_sim_swap(ret_save, load);
 }
 
+bool coroutine_can_copy(void)
+{
+#ifdef WITH_ASAN
+	return false; /* it keeps a shadow of each stack */
+#else
+	return true;
+#endif
+}
+
 #else
 
 #include <ucontext.h>
@@ -120,9 +129,14 @@ static void swap(void **ret_save, void *load)
 	(void)swapcontext(*ret_save, load); /* fails only for lack of memory, at first use */
 }
 
+bool coroutine_can_copy(void)
+{
+	return false; /* registers lie elsewhere */
+}
+
 #endif
 
-static void make_stack(struct coroutine *c)
+void coroutine_make(struct coroutine *c)
 {
 	size_t guard = (size_t)sysconf(_SC_PAGESIZE);
 	unsigned char *base = mmap(NULL, STACK_SIZE + guard, PROT_READ | PROT_WRITE,
@@ -139,8 +153,6 @@ static void make_stack(struct coroutine *c)
 void coroutine_begin(struct coroutine *c, void (*body)(void *arg), void *arg)
 {
 	apmp_assert(!c->live);
-	if (!c->stack)
-		make_stack(c);
 	__asan_unpoison_memory_region(c->stack, c->size); /* frames that were left for ever */
 	c->body = body;
 	c->arg = arg;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 struct coroutine {
-	void *stack; /* lowest usable byte; NULL before the first coroutine_begin */
+	void *stack; /* lowest usable byte */
 	size_t size;
 	void *context; /* where it goes on: a stack pointer, or a ucontext_t */
 	void *fake;    /* the address sanitizer's own stack of it */
@@ -20,6 +20,8 @@ struct coroutine {
 	bool ending; /* leaves as soon as it is resumed */
 };
 
+/* Gives it a stack.  Needed once, before all others. */
+void coroutine_make(struct coroutine *c);
 /* Prepares body(arg) to run at the next resume.  The coroutine must not be live. */
 void coroutine_begin(struct coroutine *c, void (*body)(void *arg), void *arg);
 /* Main stack: runs it until it yields or ends. */
@@ -32,5 +34,8 @@ __attribute__((noreturn)) void coroutine_leave(void);
 void coroutine_end(struct coroutine *c);
 /* Main stack: gives the stack back. */
 void coroutine_free(struct coroutine *c);
+
+/* Whether the bytes from context up to the stack's end, copied back, are the coroutine again. */
+bool coroutine_can_copy(void);
 
 #endif

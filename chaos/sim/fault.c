@@ -19,9 +19,13 @@
 void sim_fault_plan_next(void)
 {
 	sim.next_fault = APMP_NEVER;
-	if (sim.plan.kill_access > sim.accesses)
-		sim.next_fault = sim.plan.kill_access;
-	else if (!sim.quiet && sim.plan.kill_rate > 0)
+	for (uint32_t i = 0; i < SIM_CHOSEN_MAX; i++)
+		if (sim.plan.chosen[i].access > sim.accesses &&
+		    sim.plan.chosen[i].access < sim.next_fault)
+			sim.next_fault = sim.plan.chosen[i].access;
+	if (sim.next_fault != APMP_NEVER)
+		return;
+	if (!sim.quiet && sim.plan.kill_rate > 0)
 		sim.next_fault =
 		    sim.accesses + 1 +
 		    sim_chance((uint64_t)(2 * SIM_RATE_ACCESSES / sim.plan.kill_rate) + 1);
@@ -52,16 +56,16 @@ static void begin_notice(struct sim_instance *in, bool noticed)
 void sim_instance_stop(struct sim_instance *in)
 {
 	in->life = SIM_DEAD;
-	sim_participant_end(&sim.participant[2 * in->id]);
-	sim_participant_end(&sim.participant[2 * in->id + 1]);
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		sim_participant_end(sim_thread_of(in, t));
 }
 
 void sim_exit(struct sim_instance *in)
 {
 	begin_notice(in, true);
-	sim_participant_end(
-	    &sim.participant[sim.current == &sim.participant[2 * in->id] ? 2 * in->id + 1
-									 : 2 * in->id]);
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		if (t != sim.current->thread)
+			sim_participant_end(sim_thread_of(in, t));
 	sim_participant_end(sim.current);
 	abort(); /* a participant that ended does not come back */
 }
@@ -79,18 +83,19 @@ static void kill_other(struct sim_instance *in, struct sim_participant *p)
 
 void sim_kill(struct sim_instance *in, bool noticed)
 {
-	struct sim_participant *self = sim.current, *thread = &sim.participant[2 * in->id];
-	enum apmp_point last = thread[self == &thread[1]].last_point;
+	struct sim_participant *self = sim.current;
+	bool own = self && self->in == in;
+	enum apmp_point last = (own ? self : sim_thread_of(in, SIM_PRIMARY))->last_point;
 
 	sim.kills++;
 	totals.kills_after[last]++;
 	sim_say("fault: %s dies after %s%s", in->member->name,
 		last ? apmp_point_info(last)->name : "no point", noticed ? "" : ", silently");
 	begin_notice(in, noticed);
-	for (uint32_t i = 0; i < 2; i++)
-		if (&thread[i] != self)
-			kill_other(in, &thread[i]);
-	if (self && self->in == in)
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		if (sim_thread_of(in, t) != self)
+			kill_other(in, sim_thread_of(in, t));
+	if (own)
 		sim_participant_end(self);
 }
 
@@ -98,7 +103,7 @@ static void stall(struct sim_instance *in)
 {
 	uint64_t stop = sim.plan.timing.stop_ns;
 
-	in->stalled_until_ns = sim.now_ns + sim_random_range(&sim.random, stop / 4, 3 * stop);
+	sim_stall(in, sim.now_ns + sim_random_range(&sim.random, stop / 4, 3 * stop));
 	sim.stalls++;
 	sim_say("fault: %s stands still for %.1f ms", in->member->name,
 		(double)(in->stalled_until_ns - sim.now_ns) / SIM_MS);
@@ -114,17 +119,36 @@ static void kill_console(void)
 	sim_participant_end(&sim.participant[SIM_CONSOLE]);
 }
 
+/* What exhaust.c wants to happen at this very access. */
+static void make_chosen(enum sim_choice what, uint32_t target)
+{
+	struct sim_instance *in = sim.current->in;
+	uint64_t others = sim.ready & ~(UINT64_C(1) << sim.current->idx);
+
+	if (what == SIM_PREEMPTION) {
+		for (; target && others; target--)
+			others &= others - 1;
+		if (others)
+			sim.target = &sim.participant[__builtin_ctzll(others)];
+		sim.chosen_done += others != 0;
+	} else if (in && in->life == SIM_ALIVE) {
+		sim.chosen_done++;
+		sim_kill(in, what == SIM_DEATH);
+	}
+}
+
 void sim_fault_due(void)
 {
 	struct sim_instance *in = sim.current->in;
-	bool chosen = sim.accesses == sim.plan.kill_access;
+	uint32_t chosen = 0;
 
-	if (!chosen && sim.current->linger)
+	while (chosen < SIM_CHOSEN_MAX && sim.plan.chosen[chosen].access != sim.accesses)
+		chosen++;
+	if (chosen == SIM_CHOSEN_MAX && sim.current->linger)
 		return;
 	sim_fault_plan_next();
-	if (chosen) {
-		if (in && in->life == SIM_ALIVE)
-			sim_kill(in, sim.plan.kill_noticed);
+	if (chosen < SIM_CHOSEN_MAX) {
+		make_chosen(sim.plan.chosen[chosen].what, sim.plan.chosen[chosen].target);
 		return;
 	}
 	if (sim.quiet)

@@ -26,8 +26,6 @@
 /* The judgement follows within so many ticks of silence, or is too late. */
 #define JUDGEMENT_TICKS 3u
 
-static unsigned char sim_tree_before[SIM_SLOT_SIZE] __attribute__((aligned(64)));
-
 bool sim_verbose, sim_trace;
 void (*sim_print_replay)(FILE *out);
 
@@ -357,13 +355,13 @@ static struct gct_root_node *tree_root(unsigned char *tree)
 void sim_check_update_begins(void)
 {
 	sim_stores_drain(sim.current);
-	memcpy(sim_tree_before, sim_physical + SIM_TREE_PA, sim.tree_size);
+	memcpy(sim.tree_before, sim_physical + SIM_TREE_PA, sim.tree_size);
 }
 
 void sim_check_repaired(bool was_open)
 {
 	struct gct_root_node *root = tree_root(sim_physical + SIM_TREE_PA);
-	struct gct_root_node *before = tree_root(sim_tree_before);
+	struct gct_root_node *before = tree_root(sim.tree_before);
 
 	sim_stores_drain(sim.current);
 	if (root->current_level != root->transient_level)
@@ -373,7 +371,7 @@ void sim_check_repaired(bool was_open)
 	/* The levels never go back. */
 	before->current_level = root->current_level;
 	before->transient_level = root->transient_level;
-	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim_tree_before, sim.tree_size) != 0)
+	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim.tree_before, sim.tree_size) != 0)
 		sim_finding("an update of the tree was open, and is not wholly taken back");
 }
 
@@ -395,9 +393,9 @@ static const char *unsettled_instance(struct sim_instance *in)
 		return "the console has not done what it was asked";
 	if (in->stalled_until_ns > sim.now_ns)
 		return "an instance still stands still";
-	if (in->life == SIM_DYING && (sim.participant[2 * in->id].state != SIM_ENDED ||
-				      sim.participant[2 * in->id + 1].state != SIM_ENDED))
-		return "a killed process still runs";
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		if (in->life == SIM_DYING && sim_thread_of(in, t)->state != SIM_ENDED)
+			return "a killed process still runs";
 	if (in->life == SIM_ALIVE && in->leaving)
 		return "an instance is leaving";
 	if (in->life == SIM_ALIVE && !in->member->joined)

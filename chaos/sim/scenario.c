@@ -13,13 +13,8 @@
 #include "shm/intr.h"
 
 #define STILL_TICKS 6u
-#define SCRIPT_NS   (20 * SIM_MS) /* by then those who boot first are members */
 
-static enum { PHASE_CHAOS, PHASE_SETTLING, PHASE_REFILL } phase;
-static uint64_t phase_end_ns, still_since_ns, next_leave_ns;
-static bool scripted; /* the scenario of an operation has done its one thing */
-
-struct sim_totals totals;
+enum { PHASE_CHAOS, PHASE_SETTLING, PHASE_REFILL };
 
 void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 {
@@ -31,6 +26,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .instances = (uint32_t)sim_random_range(&r, 2, SIM_MAX_INSTANCES),
 	    .kill_rate = 2.0,
 	    .policy = sim_random_once_in(&r, 3) ? SIM_POLICY_PCT : SIM_POLICY_RANDOM,
+	    .depth = (uint32_t)sim_random_range(&r, 2, 4),
 	    .slice = slices[sim_random_below(&r, 4)],
 	    .cost_ns = costs[sim_random_below(&r, 5)],
 	    .weak = sim_random_once_in(&r, 3),
@@ -64,7 +60,8 @@ static void ask_leave(struct sim_instance *in)
 /* Of four, one is no member yet and comes to the lock while the operation is under way. */
 static bool newcomer(uint32_t id)
 {
-	return sim.plan.instances == 4 && id == 3 && sim.plan.op != SIM_OP_TICK;
+	return sim.plan.instances == 4 && id == 3 && sim.plan.op != SIM_OP_TICK &&
+	       !sim_is_preemption(sim.plan.op);
 }
 
 /* When each partition is powered on. */
@@ -77,8 +74,12 @@ static uint64_t first_boot(uint32_t id)
 		return id ? 2 * SIM_MS : 0;
 	case SIM_OP_JOIN: /* of four, one more waits behind who joins */
 		return id == sim.plan.instances - 1 || id == 2 ? 15 * SIM_MS : sim_chance(SIM_MS);
+	case SIM_OP_JOIN_JOIN:
+		return id ? 15 * SIM_MS : 0;
+	case SIM_OP_JOIN_DEATH:
+		return id == sim.plan.instances - 1 ? 15 * SIM_MS : 0;
 	default:
-		return newcomer(id) ? SCRIPT_NS - SIM_MS / 2 : sim_chance(SIM_MS);
+		return newcomer(id) ? SIM_SCRIPT_NS - SIM_MS / 2 : sim_chance(SIM_MS);
 	}
 }
 
@@ -87,18 +88,49 @@ static void script(void)
 {
 	uint32_t last = sim.plan.instances - 1;
 
-	scripted = true;
+	sim.scripted = true;
 	if (sim.plan.op == SIM_OP_LEAVE)
 		ask_leave(&sim.instance[1]);
 	if (sim.plan.op == SIM_OP_RECOVER)
 		sim_kill(&sim.instance[newcomer(last) ? last - 1 : last], true);
+	if (sim.plan.op == SIM_OP_FENCE && sim.plan.seed & 1)
+		sim_kill(&sim.instance[newcomer(last) ? last - 1 : last], false);
+	else if (sim.plan.op == SIM_OP_FENCE)
+		sim_stall(&sim.instance[1], sim.now_ns + 3 * sim.plan.timing.stop_ns);
+	if (sim.plan.op == SIM_OP_LEAVE_SUSPICION) {
+		sim_stall(&sim.instance[1], sim.now_ns + 3 * sim.plan.timing.stop_ns);
+		ask_leave(&sim.instance[1]);
+	}
+}
+
+void sim_script_operation(enum sim_operation op, struct sim_instance *in)
+{
+	struct sim_instance *victim = &sim.instance[1];
+
+	if (sim.plan.op != SIM_OP_JOIN_DEATH || op != SIM_OP_JOIN || sim.scripted ||
+	    in->id != sim.plan.instances - 1)
+		return;
+	/* A member dies when another begins to join; the box sees it while he is at it. */
+	sim.scripted = true;
+	sim_kill(victim, true);
+	victim->notice_at_ns = sim.now_ns + sim_chance(1000 * sim.plan.cost_ns);
+	sim.next_event_ns = sim.now_ns;
+	sim_look_up_soon();
+}
+
+void sim_script_judged(void)
+{
+	sim.judged = true;
+	/* He wakes when it is too late, and leaves. */
+	if (sim.plan.op == SIM_OP_LEAVE_SUSPICION && sim.instance[1].life == SIM_ALIVE)
+		sim_stall(&sim.instance[1], sim.now_ns);
 }
 
 static void random_leave(void)
 {
 	struct sim_instance *in = &sim.instance[sim_chance(sim.plan.instances)];
 
-	next_leave_ns = sim.now_ns + sim_chance(30 * SIM_MS);
+	sim.next_leave_ns = sim.now_ns + sim_chance(30 * SIM_MS);
 	ask_leave(in);
 	if (in->leave_wanted && sim.plan.reboots)
 		in->boot_at_ns = sim.now_ns + sim_random_range(&sim.random, SIM_MS, 60 * SIM_MS);
@@ -108,8 +140,8 @@ static void random_leave(void)
 
 static void enter_phase(int next, uint64_t length_ns)
 {
-	phase = next;
-	phase_end_ns = sim.now_ns + length_ns;
+	sim.phase = next;
+	sim.phase_end_ns = sim.now_ns + length_ns;
 }
 
 /* Long enough for a chain of deaths, each found only after `stop`, and a few callbacks. */
@@ -125,7 +157,7 @@ static void begin_quiet(void)
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		sim.instance[id].boot_at_ns = APMP_NEVER;
 	sim_say("no more faults");
-	still_since_ns = sim.now_ns;
+	sim.still_since_ns = sim.now_ns;
 	enter_phase(PHASE_SETTLING, settle_bound());
 }
 
@@ -135,7 +167,7 @@ static void refill(void)
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		if (sim.instance[id].life != SIM_ALIVE)
 			ask_boot(&sim.instance[id]);
-	still_since_ns = sim.now_ns;
+	sim.still_since_ns = sim.now_ns;
 	enter_phase(PHASE_REFILL, settle_bound());
 }
 
@@ -144,15 +176,15 @@ static void look_for_quiet(void)
 	const char *why = sim_unsettled();
 
 	if (why)
-		still_since_ns = sim.now_ns;
-	if (phase == PHASE_SETTLING && !why) {
+		sim.still_since_ns = sim.now_ns;
+	if (sim.phase == PHASE_SETTLING && !why) {
 		refill();
-	} else if (sim.now_ns - still_since_ns > STILL_TICKS * sim.plan.timing.tick_ns) {
+	} else if (sim.now_ns - sim.still_since_ns > STILL_TICKS * sim.plan.timing.tick_ns) {
 		sim_check_end();
 		sim.over = true;
-	} else if (why && sim.now_ns >= phase_end_ns) {
+	} else if (why && sim.now_ns >= sim.phase_end_ns) {
 		sim_finding("after %.0f ms without a fault %s%s", (double)settle_bound() / SIM_MS,
-			    why, phase == PHASE_REFILL ? " (everybody was booted again)" : "");
+			    why, sim.phase == PHASE_REFILL ? " (everybody was booted again)" : "");
 		sim.over = true;
 	}
 }
@@ -160,9 +192,9 @@ static void look_for_quiet(void)
 /* One look at whether the phase is over. */
 static void look(void)
 {
-	if (phase != PHASE_CHAOS)
+	if (sim.phase != PHASE_CHAOS)
 		look_for_quiet();
-	else if (sim.now_ns >= phase_end_ns)
+	else if (sim.now_ns >= sim.phase_end_ns)
 		begin_quiet();
 }
 
@@ -198,9 +230,10 @@ void sim_scenario_event(void)
 	}
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		instance_events(&sim.instance[id], &next);
-	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= next_leave_ns)
+	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= sim.next_leave_ns)
 		random_leave();
-	if (sim.plan.op && !scripted && sim.now_ns >= SCRIPT_NS)
+	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && !sim.scripted &&
+	    sim.now_ns >= SIM_SCRIPT_NS)
 		script();
 	look();
 	sim.next_event_ns = next < sim.console_back_ns ? next : sim.console_back_ns;
@@ -220,14 +253,19 @@ void sim_begin(const struct sim_plan *plan)
 		sim.participant[i].co = stacks[i];
 		sim.participant[i].idx = i;
 		sim.participant[i].state = SIM_ENDED;
-		sim.participant[i].in = i == SIM_CONSOLE ? NULL : &sim.instance[i / 2];
+		sim.participant[i].thread = i % SIM_THREADS;
+		sim.participant[i].in =
+		    i == SIM_CONSOLE ? NULL : &sim.instance[i / SIM_THREADS];
+		sim.due_ns[i] = APMP_NEVER;
 	}
 	sim.plan = *plan;
 	sim.random.state = sim_mix(plan->seed);
 	sim.now_ns = SIM_MS; /* 0 means "never" to some */
+	sim.next_due_ns = APMP_NEVER;
+	sim.pause_at = APMP_NEVER;
 	sim.console_back_ns = APMP_NEVER;
-	scripted = false;
-	next_leave_ns = 10 * SIM_MS;
+	sim.scripted = false;
+	sim.next_leave_ns = 10 * SIM_MS;
 	enter_phase(PHASE_CHAOS, plan->chaos_ns);
 	for (uint32_t id = 0; id < plan->instances; id++) {
 		sim.instance[id].id = id;
@@ -236,31 +274,33 @@ void sim_begin(const struct sim_plan *plan)
 	}
 }
 
-static void add_up(void)
-{
-	totals.runs++;
-	totals.accesses += sim.accesses;
-	totals.switches += sim.switches;
-	totals.virtual_ns += sim.now_ns;
-	totals.kills += sim.kills;
-	totals.stalls += sim.stalls;
-	totals.console_kills += sim.console_kills;
-	totals.hash = sim_mix(totals.hash ^ sim.hash);
-	if (sim.findings)
-		totals.failed++;
-}
-
-void sim_run(const struct sim_plan *plan)
+void sim_start(const struct sim_plan *plan)
 {
 	sim_begin(plan);
 	sim_arena_reset(plan->garbage);
 	sim_console_power_on();
 	sim_fault_plan_next();
 	sim_console_begin();
-	sim_schedule();
+}
+
+void sim_finish(void)
+{
+	totals.runs++;
+	totals.kills += sim.kills;
+	totals.stalls += sim.stalls;
+	totals.console_kills += sim.console_kills;
+	totals.hash += sim_mix(sim.hash); /* in any order */
+	if (sim.findings)
+		totals.failed++;
 	sim_say("seed %llu: %llu accesses, %llu switches, %llu kills, hash %016llx",
-		(unsigned long long)plan->seed, (unsigned long long)sim.accesses,
+		(unsigned long long)sim.plan.seed, (unsigned long long)sim.accesses,
 		(unsigned long long)sim.switches, (unsigned long long)sim.kills,
 		(unsigned long long)sim.hash);
-	add_up();
+}
+
+void sim_run(const struct sim_plan *plan)
+{
+	sim_start(plan);
+	sim_schedule();
+	sim_finish();
 }

@@ -5,8 +5,13 @@
  *           up only at the access number `attention`: the end of the time slice, the next fault, or
  *           the access during which a deadline falls due.
  * POLICIES  random: a slice of random length, then any that wants to run.  pct: the one with the
- *           highest priority runs; at a few random accesses the running one becomes the lowest
- *           (probabilistic concurrency testing: few switches, at the worst places).
+ *           highest priority runs; at depth - 1 accesses, chosen evenly from all of the run, the
+ *           running one becomes the lowest (probabilistic concurrency testing: a bug that needs
+ *           depth ordered events of n threads among k accesses falls with a probability of at
+ *           least 1 / (n k^(depth - 1)), as far as time decides nothing).  serial: who runs goes on
+ *           until it waits, then who has waited longest; switches elsewhere are chosen one by one.
+ * PAUSE     At the access pause_at all stand still and sim_schedule returns, for image.c; the next
+ *           call goes on as if nothing had been.
  * FAIRNESS  Who has wanted to run for FAIR_NS runs next, so that starving in the simulator is
  *           never mistaken for death; only fault.c makes participants stand still for longer.
  */
@@ -15,91 +20,140 @@
 #include "chaos/sim/sim.h"
 #include "shm/assert.h"
 
-#define FAIR_NS	    (2 * SIM_MS)
-#define PCT_CHANGES 2000u /* mean accesses between two changes of priority */
+#define FAIR_NS (2 * SIM_MS)
+#define FAR	(UINT64_C(1) << 32) /* accesses: never, and no overflow when it costs time */
 
 struct sim sim;
 
-static bool stalled(const struct sim_participant *p)
+/* Keeps what pick and wake_due look at in step with a participant's state. */
+static void file(struct sim_participant *p)
 {
-	return p->in && p->in->stalled_until_ns > sim.now_ns;
+	uint64_t still = p->in && p->in->stalled_until_ns > sim.now_ns ? p->in->stalled_until_ns : 0;
+	uint64_t due = APMP_NEVER, bit = UINT64_C(1) << p->idx;
+
+	sim.ready &= ~bit;
+	if (p->state == SIM_WAITING)
+		due = p->deadline_ns > still ? p->deadline_ns : still;
+	else if (p->state == SIM_READY && still)
+		due = still;
+	else if (p->state == SIM_READY)
+		sim.ready |= bit;
+	sim.due_ns[p->idx] = due;
+	if (due < sim.next_due_ns)
+		sim.next_due_ns = due;
 }
 
-/* Deadlines that have passed end their waits. */
+static void make_ready(struct sim_participant *p, bool timed_out)
+{
+	p->state = SIM_READY;
+	p->timed_out = timed_out;
+	p->key = 0;
+	p->ready_since_ns = sim.now_ns;
+	file(p);
+}
+
+void sim_stall(struct sim_instance *in, uint64_t until_ns)
+{
+	in->stalled_until_ns = until_ns;
+	for (enum sim_thread t = SIM_PRIMARY; t < SIM_THREADS; t++)
+		file(sim_thread_of(in, t));
+}
+
+/* Deadlines that have passed end their waits; who stood still goes on. */
 static void wake_due(void)
 {
+	if (sim.now_ns < sim.next_due_ns)
+		return;
+	sim.next_due_ns = APMP_NEVER;
 	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
 		struct sim_participant *p = &sim.participant[i];
 
-		if (p->state != SIM_WAITING || p->deadline_ns > sim.now_ns || stalled(p))
+		if (sim.due_ns[i] > sim.now_ns) {
+			if (sim.due_ns[i] < sim.next_due_ns)
+				sim.next_due_ns = sim.due_ns[i];
 			continue;
-		p->state = SIM_READY;
-		p->timed_out = true;
-		p->key = 0;
-		p->ready_since_ns = sim.now_ns;
+		}
+		if (p->state == SIM_WAITING)
+			make_ready(p, true);
+		else
+			file(p);
 	}
+}
+
+static bool is_ready(const struct sim_participant *p)
+{
+	return p && sim.ready >> p->idx & 1;
+}
+
+static struct sim_participant *pick_serial(struct sim_participant *oldest)
+{
+	struct sim_participant *next = is_ready(sim.last) ? sim.last : oldest;
+
+	if (is_ready(sim.target))
+		next = sim.target;
+	sim.target = NULL;
+	sim.last = next;
+	return next;
 }
 
 static struct sim_participant *pick(void)
 {
-	struct sim_participant *ready[SIM_MAX_PARTICIPANTS], *best = NULL, *oldest = NULL;
-	uint32_t count = 0;
+	struct sim_participant *best = NULL, *oldest = NULL;
+	uint64_t nth = 0;
 
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
-		struct sim_participant *p = &sim.participant[i];
+	if (!sim.ready)
+		return NULL;
+	for (uint64_t left = sim.ready; left; left &= left - 1) {
+		struct sim_participant *p = &sim.participant[__builtin_ctzll(left)];
 
-		if (p->state != SIM_READY || stalled(p))
-			continue;
-		ready[count++] = p;
 		if (!best || p->priority > best->priority)
 			best = p;
 		if (!oldest || p->ready_since_ns < oldest->ready_since_ns)
 			oldest = p;
 	}
-	if (!count)
-		return NULL;
 	if (oldest->ready_since_ns + FAIR_NS < sim.now_ns)
 		return oldest;
-	return sim.plan.policy == SIM_POLICY_PCT ? best : ready[sim_chance(count)];
+	if (sim.plan.policy == SIM_POLICY_PCT)
+		return best;
+	if (sim.plan.policy == SIM_POLICY_SERIAL)
+		return pick_serial(oldest);
+	nth = sim_chance((uint64_t)__builtin_popcountll(sim.ready));
+	for (uint64_t left = sim.ready;; left &= left - 1)
+		if (nth-- == 0)
+			return &sim.participant[__builtin_ctzll(left)];
 }
 
 /* When something happens by itself. */
 static uint64_t next_time(void)
 {
-	uint64_t next = sim.next_event_ns;
-
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
-		struct sim_participant *p = &sim.participant[i];
-		uint64_t at = p->state == SIM_WAITING ? p->deadline_ns : APMP_NEVER;
-
-		if (p->state == SIM_ENDED)
-			continue;
-		if (p->in && p->in->stalled_until_ns > sim.now_ns &&
-		    (p->state == SIM_READY || at < p->in->stalled_until_ns))
-			at = p->in->stalled_until_ns;
-		if (at > sim.now_ns && at < next)
-			next = at;
-	}
-	return next;
+	return sim.next_due_ns < sim.next_event_ns ? sim.next_due_ns : sim.next_event_ns;
 }
 
 /* The access number at which the running participant looks up. */
 static void set_attention(void)
 {
-	uint64_t next = next_time(), at = sim.slice_end;
+	uint64_t at = sim.soon ? 0 : sim.slice_end, time = next_time();
 
 	if (sim.next_fault < at)
 		at = sim.next_fault;
-	if (next != APMP_NEVER && sim.accesses + (next - sim.now_ns) / sim.plan.cost_ns + 1 < at)
-		at = sim.accesses + (next - sim.now_ns) / sim.plan.cost_ns + 1;
-	sim.attention = at;
+	if (time < sim.now_ns) /* a pause came at that very access */
+		at = 0;
+	else if (at > sim.accesses && time - sim.now_ns < (at - sim.accesses) * sim.plan.cost_ns)
+		at = sim.accesses + (time - sim.now_ns) / sim.plan.cost_ns + 1;
+	sim.attention = at < sim.pause_at ? at : sim.pause_at;
 }
 
 static void begin_slice(void)
 {
-	uint64_t mean = sim.plan.policy == SIM_POLICY_PCT ? PCT_CHANGES : sim.plan.slice;
-
-	sim.slice_end = sim.accesses + 1 + sim_chance(2 * mean);
+	sim.soon = false;
+	sim.slice_end = sim.accesses + FAR;
+	if (sim.plan.policy == SIM_POLICY_RANDOM)
+		sim.slice_end = sim.accesses + 1 + sim_chance(2 * sim.plan.slice);
+	if (sim.plan.policy == SIM_POLICY_PCT)
+		for (uint32_t i = 0; i + 1 < sim.plan.depth; i++)
+			if (sim.plan.change[i] > sim.accesses &&
+			    sim.plan.change[i] < sim.slice_end)
+				sim.slice_end = sim.plan.change[i];
 }
 
 /* Participants that others have ended get out of their stacks. */
@@ -114,40 +168,64 @@ static void reap(void)
 	}
 }
 
-void sim_schedule(void)
+/* Who runs next; NULL: time goes on instead. */
+static struct sim_participant *next(void)
 {
-	while (!sim.over) {
-		struct sim_participant *p;
+	struct sim_participant *p;
 
-		if (sim.reap)
-			reap();
-		if (sim.now_ns >= sim.next_event_ns)
-			sim_scenario_event();
-		wake_due();
-		p = pick();
-		if (!p) {
-			uint64_t next = next_time();
-
-			apmp_assert(next != APMP_NEVER); /* scenario.c always has an event */
-			sim.now_ns = next > sim.now_ns ? next : sim.now_ns;
-			continue;
-		}
+	if (sim.reap)
+		reap();
+	if (sim.now_ns >= sim.next_event_ns)
+		sim_scenario_event();
+	wake_due();
+	p = pick();
+	if (p) {
 		sim.switches++;
 		begin_slice();
+		sim.soon = p->linger != 0; /* its accesses are counted */
+	} else {
+		uint64_t time = next_time();
+
+		apmp_assert(time != APMP_NEVER); /* scenario.c always has an event */
+		sim.now_ns = time > sim.now_ns ? time : sim.now_ns;
+	}
+	return p;
+}
+
+static void end_all(void)
+{
+	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++) {
+		sim.participant[i].state = SIM_ENDED;
+		file(&sim.participant[i]);
+	}
+	reap();
+}
+
+void sim_schedule(void)
+{
+	uint64_t accesses = sim.accesses, switches = sim.switches, now_ns = sim.now_ns;
+
+	do {
+		struct sim_participant *p = sim.paused ? sim.paused : next();
+
+		sim.paused = NULL;
+		if (!p)
+			continue;
 		set_attention();
-		if (p->linger)
-			sim_look_up_soon(); /* its accesses are counted */
 		sim.current = p;
 		coroutine_resume(&p->co);
 		sim.current = NULL;
-	}
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
-		sim.participant[i].state = SIM_ENDED;
-	reap();
+	} while (!sim.over && !sim.paused);
+	if (sim.over)
+		end_all();
+	totals.accesses += sim.accesses - accesses;
+	totals.switches += sim.switches - switches;
+	totals.virtual_ns += sim.now_ns - now_ns;
 }
 
 void sim_look_up_soon(void)
 {
+	sim.soon = true;
 	sim.attention = 0;
 }
 
@@ -157,8 +235,16 @@ static void yield(void)
 	struct sim_participant *self = sim.current;
 
 	self->ready_since_ns = sim.now_ns;
-	if (sim.plan.policy == SIM_POLICY_PCT && sim.accesses >= sim.slice_end)
-		self->priority = sim_chance(1u << 20); /* below all that begin */
+	for (uint32_t i = 0; i + 1 < sim.plan.depth; i++)
+		if (sim.plan.change[i] == sim.accesses)
+			self->priority = i; /* below all that begin */
+	coroutine_yield();
+}
+
+static void pause(void)
+{
+	sim.pause_at = APMP_NEVER;
+	sim.paused = sim.current;
 	coroutine_yield();
 }
 
@@ -168,6 +254,11 @@ void sim_step_slow(void)
 
 	if (sim.over)
 		coroutine_leave();
+	if (sim.accesses == sim.pause_at) {
+		pause();
+		if (sim.accesses < sim.attention)
+			return; /* it was for the pause alone */
+	}
 	if (sim.accesses >= sim.next_fault)
 		sim_fault_due();
 	if (self->linger && --self->linger == 0)
@@ -186,6 +277,7 @@ int sim_wait(uint64_t key, uint64_t deadline_ns)
 	self->key = key;
 	self->deadline_ns = deadline_ns;
 	self->timed_out = false;
+	file(self);
 	coroutine_yield();
 	return self->timed_out ? -ETIMEDOUT : 0;
 }
@@ -197,9 +289,7 @@ void sim_wake(uint64_t key, uint32_t count)
 
 		if (p->state != SIM_WAITING || p->key != key)
 			continue;
-		p->state = SIM_READY;
-		p->key = 0;
-		p->ready_since_ns = sim.now_ns;
+		make_ready(p, false);
 		count--;
 		sim_look_up_soon();
 	}
@@ -209,13 +299,12 @@ void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), v
 {
 	apmp_assert(p->state == SIM_ENDED);
 	coroutine_begin(&p->co, body, arg);
-	p->state = SIM_READY;
-	p->ready_since_ns = sim.now_ns;
+	make_ready(p, false);
 	p->priority = (1u << 20) + sim_chance(1u << 20);
 	p->linger = 0;
 	p->last_point = APMP_P_NONE;
 	p->store_count = 0;
-	p->in_operation = false;
+	p->operation = SIM_OP_NONE;
 }
 
 void sim_participant_end(struct sim_participant *p)
@@ -224,6 +313,7 @@ void sim_participant_end(struct sim_participant *p)
 	if (p->state == SIM_ENDED)
 		return;
 	p->state = SIM_ENDED;
+	file(p);
 	if (p == sim.current)
 		coroutine_leave();
 	sim.reap = true;

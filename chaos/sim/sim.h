@@ -38,17 +38,44 @@
 #include "shm/member.h"
 #include "shm/tree_write.h"
 
-#define SIM_MAX_INSTANCES    4u
-#define SIM_MAX_PARTICIPANTS (2u * SIM_MAX_INSTANCES + 1u)
-#define SIM_CONSOLE	     (2u * SIM_MAX_INSTANCES) /* its participant; instance i has 2i, 2i+1 */
-#define SIM_STORES	     8u			      /* stores that a CPU may hold back */
-#define SIM_LIVES	     256u		      /* of one partition in one run */
+#define SIM_MAX_INSTANCES    8u
+#define SIM_THREADS	     3u /* of an instance: primary, clock, one that uses named locks */
+#define SIM_MAX_PARTICIPANTS (SIM_THREADS * SIM_MAX_INSTANCES + 1u)
+#define SIM_CONSOLE	     (SIM_THREADS * SIM_MAX_INSTANCES) /* its participant */
+#define SIM_STORES	     8u	  /* stores that a CPU may hold back */
+#define SIM_LIVES	     256u /* of one partition in one run */
 
 #define SIM_RATE_ACCESSES 10000.0
 
 #define SIM_MS 1000000u
 
+#define SIM_PRIVATE_WORDS ((sizeof(struct apmp_member) + 7) / 8)
+
 enum sim_op { SIM_LOAD = 1, SIM_STORE, SIM_RMW };
+enum sim_policy { SIM_POLICY_RANDOM, SIM_POLICY_PCT, SIM_POLICY_SERIAL };
+enum sim_operation {
+	SIM_OP_NONE,
+	SIM_OP_CREATE,
+	SIM_OP_JOIN,
+	SIM_OP_LEAVE,
+	SIM_OP_TICK,
+	SIM_OP_FENCE,
+	SIM_OP_RECOVER,
+	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
+	SIM_OP_NVRAM,  /* no instance's: a write of NVRAM, in the box */
+	/* two at once, for preemptions */
+	SIM_OP_JOIN_JOIN,
+	SIM_OP_JOIN_DEATH,
+	SIM_OP_LEAVE_SUSPICION,
+	SIM_OP_LOCK_DEATH,
+	SIM_OP_COUNT
+};
+
+/* What happens at an access that was chosen. */
+enum sim_choice { SIM_DEATH = 1, SIM_SILENT_DEATH, SIM_PREEMPTION };
+
+#define SIM_CHOSEN_MAX 2u
+#define SIM_DEPTH_MAX  5u /* of policy pct */
 
 /* A store that was made and is not yet seen by others (--memory weak). */
 struct sim_store {
@@ -59,12 +86,14 @@ struct sim_store {
 };
 
 enum sim_participant_state { SIM_ENDED, SIM_READY, SIM_WAITING };
+enum sim_thread { SIM_PRIMARY, SIM_CLOCK, SIM_LOCKER };
 
 struct sim_participant {
 	struct coroutine co;
 	struct sim_instance *in; /* NULL: the console */
 	uint32_t idx;
-	enum sim_participant_state state;
+	enum sim_thread thread;
+	enum sim_participant_state state; /* W: scheduler.c */
 	uint64_t key;		 /* waits for a wake of this word; 0 none */
 	uint64_t deadline_ns;	 /* or until then */
 	uint64_t ready_since_ns; /* wants to run since then */
@@ -74,8 +103,10 @@ struct sim_participant {
 	enum apmp_point last_point;
 	struct sim_store stores[SIM_STORES];
 	uint32_t store_count;
-	/* exhaust.c: accesses of the operation under way */
-	bool in_operation, recovered;
+	/* exhaust.c: the operation under way */
+	enum sim_operation operation;
+	bool is_wanted;		   /* it is the one that the run is about */
+	bool recovered, fenced;	   /* within it */
 	uint32_t noted_from;
 };
 
@@ -118,18 +149,6 @@ struct sim_instance {
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
 
-enum sim_policy { SIM_POLICY_RANDOM, SIM_POLICY_PCT };
-enum sim_operation {
-	SIM_OP_NONE,
-	SIM_OP_CREATE,
-	SIM_OP_JOIN,
-	SIM_OP_LEAVE,
-	SIM_OP_TICK,
-	SIM_OP_RECOVER,
-	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
-	SIM_OP_NVRAM   /* no instance's: a write of NVRAM, in the box */
-};
-
 /* What a run is made of; all of it follows from the seed and the command line. */
 struct sim_plan {
 	uint64_t seed;
@@ -138,27 +157,46 @@ struct sim_plan {
 	enum sim_policy policy;
 	uint64_t slice;	  /* mean accesses between two switches */
 	uint64_t cost_ns; /* of an access */
+	enum { SIM_NOTING_NOT, SIM_NOTING_FIRST, SIM_NOTING_SECOND } noting; /* exhaust.c */
 	bool weak, garbage, lossy, leaves, reboots;
 	struct apmp_timing timing;
 	uint64_t chaos_ns;     /* then faults cease */
 	enum sim_operation op; /* exhaust.c: what is killed access by access */
-	uint64_t kill_access;  /* the number of the access in place of which an instance dies */
-	bool kill_noticed;     /* the box sees it; no: heartbeats find it */
+	/* exhaust.c: by access number; access 0: none */
+	struct {
+		uint64_t access;
+		enum sim_choice what;
+		uint32_t target; /* a preemption: which of the others that are ready runs next */
+	} chosen[SIM_CHOSEN_MAX];
+	/* policy pct: accesses at which the running one becomes the lowest but those that became
+	 * so at one with a lower index; 0: none */
+	uint32_t depth;
+	uint64_t change[SIM_DEPTH_MAX - 1];
 	enum apmp_point at;    /* an instance dies here, */
 	uint64_t at_nth;       /* at this passing */
 };
 
 /* One run. */
 struct sim {
+	/* what each access needs */
+	struct sim_participant *current; /* NULL: the main stack */
+	uint64_t now_ns, accesses, hash;
+	uint64_t attention; /* the access at which sim_step must look up */
 	struct sim_plan plan;
 	struct sim_random random;
+	/* scheduler.c */
+	uint64_t ready;			      /* bit per participant: runs when it is picked */
+	uint64_t due_ns[SIM_MAX_PARTICIPANTS]; /* when it is ready again by itself */
+	uint64_t next_due_ns;		      /* not after any of them */
+	uint64_t switches;
+	uint64_t slice_end, next_fault, pause_at; /* as access numbers */
+	bool soon;				  /* the next access looks up in any case */
+	struct sim_participant *paused;		  /* who ran when sim_schedule returned to be resumed */
+	struct sim_participant *last, *target;	  /* policy serial: who runs, who shall */
+	uint32_t chosen_done;			  /* of plan.chosen */
+	uint64_t next_event_ns;		/* scenario.c wants to look */
 	struct sim_instance instance[SIM_MAX_INSTANCES];
 	struct sim_participant participant[SIM_MAX_PARTICIPANTS];
-	struct sim_participant *current; /* NULL: the main stack */
-	uint64_t now_ns, accesses, switches, hash;
-	uint64_t attention;		  /* the access at which sim_step must look up */
-	uint64_t slice_end, next_fault;	  /* as access numbers */
-	uint64_t next_event_ns;		  /* scenario.c wants to look */
 	bool quiet;			  /* no more faults */
 	bool over;			  /* the run is ending: nobody goes on */
 	bool ambush;			  /* the next to take the lock dies soon */
@@ -174,29 +212,54 @@ struct sim {
 	void *console_tree;
 	uint64_t tree_size;
 	uint64_t console_back_ns; /* killed: starts again then */
+	/* scenario.c */
+	int phase;
+	uint64_t phase_end_ns, still_since_ns, next_leave_ns;
+	bool judged;   /* of an operation: somebody was taken for dead */
+	bool scripted; /* the scenario of an operation has done its one thing */
+	/* access.c: which threads of a life have touched a word of its private memory plainly: the
+	 * low half of the byte read, the high half written */
+	uint8_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
 	/* invariant.c */
+	unsigned char *tree_before; /* in the arena */
 	uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
 };
 
 extern struct sim sim;
 
-/* Sums over all runs of this process. */
+/* Sums over all runs; words alone, so that those of several processes can be added. */
 struct sim_totals {
 	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
 	    console_kills, hash;
+	uint64_t pairs; /* runs with a second death or switch, */
+	uint64_t skipped_pairs; /* and those that the stride left out */
+	/* policy pct, by depth: runs, and sums over them of threads and accesses */
+	uint64_t pct_runs[SIM_DEPTH_MAX + 1], pct_threads[SIM_DEPTH_MAX + 1],
+	    pct_accesses[SIM_DEPTH_MAX + 1];
 	uint64_t passed[APMP_P_COUNT];	    /* points */
 	uint64_t kills_after[APMP_P_COUNT]; /* by the last point of who died; 0: none passed yet */
 };
 
 extern struct sim_totals totals;
-extern const char *const sim_operation_names[];
+extern const char *const sim_operation_names[SIM_OP_COUNT];
 extern bool sim_verbose, sim_trace;
 /* Makes the command line that replays the present run. */
 extern void (*sim_print_replay)(FILE *out);
 
+/* --- sums.c --- */
+
+/* Begins count processes that share the work, each with its own sums; the number of this one.  In
+ * sim_workers_gather the others end, and the first one gets the sums of all. */
+uint32_t sim_workers_begin(uint32_t count);
+void sim_workers_gather(void);
+void sim_sums_text(double seconds);
+void sim_sums_json(double seconds);
+/* The points that were passed, where APMP_POINTS_DIR wants them. */
+void sim_sums_points(enum sim_operation op);
+
 /* --- arena.c: memory --- */
 
-#define SIM_ARENA_SIZE	 (UINT64_C(512) << 20)
+#define SIM_ARENA_SIZE	 (UINT64_C(128) << 20)
 #define SIM_SLOT_SIZE	 (UINT64_C(512) << 10)
 #define SIM_TREE_PA	 0u
 #define SIM_LINES_PA	 SIM_SLOT_SIZE
@@ -204,32 +267,66 @@ extern void (*sim_print_replay)(FILE *out);
 #define SIM_SHARED_COUNT 2u /* ranges of one granule each */
 #define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
 #define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
-/* Of what is only reserved. */
-#define SIM_NO_KEY (UINT64_C(1) << 63)
 /* Keys of private memory lie above all physical addresses. */
 #define SIM_PRIVATE_KEY(id) (UINT64_C(1) << 40 | (uint64_t)(id) << 32)
 
 extern unsigned char *sim_arena, *sim_physical;
+
+/* What a participant sees in a page of the arena: the key of its first byte, and these bits. */
+#define SIM_PAGE_MAPPED	  UINT64_C(1)
+#define SIM_PAGE_WRITABLE UINT64_C(2)
+#define SIM_PAGE_PRIVATE  UINT64_C(4)
+#define SIM_PAGE_RESERVED UINT64_C(8)
+
+extern uint64_t sim_page[SIM_ARENA_SIZE / APMP_PAGE_SIZE];
+extern bool sim_written[SIM_PHYSICAL / APMP_PAGE_SIZE]; /* in this run */
 
 static inline bool sim_in_arena(const volatile void *p)
 {
 	return (uintptr_t)p - (uintptr_t)sim_arena < SIM_ARENA_SIZE;
 }
 
+/* The page of an address in the arena; 0 when nothing is mapped there. */
+static inline uint64_t sim_arena_page(const volatile void *p)
+{
+	return sim_page[((uintptr_t)p - (uintptr_t)sim_arena) / APMP_PAGE_SIZE];
+}
+
+/* One name for a word whatever the address it is seen at: its physical address or private key. */
+static inline uint64_t sim_arena_key(const volatile void *p)
+{
+	return (sim_arena_page(p) & ~(uint64_t)(APMP_PAGE_SIZE - 1)) |
+	       ((uintptr_t)p & (APMP_PAGE_SIZE - 1));
+}
+
 void sim_arena_open(void);
 /* All mappings away, physical memory zero, or garbage where the database will be. */
 void sim_arena_reset(bool garbage);
-/* Maps physical memory at an address that nobody has; id is for whom. */
+/* Maps physical memory at an address that nobody has. */
 void *sim_arena_map(uint64_t pa, uint64_t size, bool writable);
 /* Zeroed memory of one life. */
 void *sim_arena_private(uint32_t id, uint64_t size);
-/* Addresses without memory, and memory at some of them. */
+/* Addresses for sim_arena_map_at. */
 void *sim_arena_reserve(uint64_t size);
-void sim_arena_map_at(void *at, uint64_t pa, uint64_t size);
+void sim_arena_map_at(uint64_t pa, uint64_t size, void *at);
+/* Ends what is mapped there, whole or in part. */
 void sim_arena_unmap(void *base, uint64_t size);
-/* One name for a word whatever the address it is seen at: its physical address or private key. */
-uint64_t sim_arena_key(const volatile void *p);
-bool sim_arena_is_private(const volatile void *p);
+/* --- image.c: a run that is kept to go on from here again; main stack --- */
+
+struct sim_image;
+struct sim_arena_image;
+
+struct sim_image *sim_image_make(void);
+void sim_image_free(struct sim_image *image);
+void sim_image_save(struct sim_image *image);
+void sim_image_load(const struct sim_image *image);
+
+/* Its part of arena.c. */
+struct sim_arena_image *sim_arena_image_make(void);
+void sim_arena_image_free(struct sim_arena_image *image);
+void sim_arena_save(struct sim_arena_image *image);
+void sim_arena_load(struct sim_arena_image *image);
+
 /* What a finding calls it. */
 const char *sim_key_name(uint64_t key, char *buffer, size_t size);
 
@@ -249,12 +346,19 @@ void sim_step_slow(void);
 /* The current participant waits for a wake of key, or the deadline.  0 or -ETIMEDOUT. */
 int sim_wait(uint64_t key, uint64_t deadline_ns);
 void sim_wake(uint64_t key, uint32_t count);
+/* An instance stands still until then. */
+void sim_stall(struct sim_instance *in, uint64_t until_ns);
 void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), void *arg);
 /* Ends it; returns, unless it is the current one. */
 void sim_participant_end(struct sim_participant *p);
-/* Lets participants go on until sim.over. */
+/* Lets participants go on until sim.over, or sim.pause_at: then another call goes on. */
 void sim_schedule(void);
 void sim_look_up_soon(void);
+
+static inline struct sim_participant *sim_thread_of(struct sim_instance *in, enum sim_thread thread)
+{
+	return &sim.participant[SIM_THREADS * in->id + thread];
+}
 
 static inline uint64_t sim_chance(uint64_t n)
 {
@@ -320,18 +424,36 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed);
 /* Nothing has happened yet; the participants keep their stacks. */
 void sim_begin(const struct sim_plan *plan);
 void sim_run(const struct sim_plan *plan);
+/* The same in parts: power on, sim_schedule, what becomes of the sums. */
+void sim_start(const struct sim_plan *plan);
+void sim_finish(void);
+#define SIM_SCRIPT_NS (20 * SIM_MS) /* by then those who boot first are members */
+
+/* The scenario of an operation: one begins; somebody has been judged dead. */
+void sim_script_operation(enum sim_operation op, struct sim_instance *in);
+void sim_script_judged(void);
 /* What the main stack looks at between two participants. */
 void sim_scenario_event(void);
 
 /* --- exhaust.c --- */
 
-/* The primary or the clock begins and ends an operation. */
+bool sim_is_preemption(enum sim_operation op);
+/* A thread begins and ends an operation. */
 void sim_operation_begin(enum sim_operation op, struct sim_instance *in);
 void sim_operation_end(void);
 void sim_operation_note(enum sim_op op);
-extern bool sim_noting;
-extern uint64_t sim_exhaust_number; /* of the kill that is under way, from 1 */
-/* Kills at every access of an operation, or only at number `only` when it is not 0. */
-void sim_exhaust(struct sim_plan *plan, enum sim_operation op, uint64_t only);
+
+/* Which of the runs of an exhaustive search. */
+struct sim_search {
+	uint64_t first, second;	  /* the numbers that are wanted; 0 all */
+	bool pairs;		  /* a second death, or a second preemption */
+	bool twice;		  /* each run once more, without an image: the same trace */
+	uint64_t stride;	  /* of the runs with a second one, every so many */
+	uint32_t worker, workers; /* the share of this process of those with a first one */
+};
+
+extern uint64_t sim_exhaust_number, sim_exhaust_second; /* of what is under way, from 1 */
+/* One run, or two, for each access of an operation. */
+void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_search *search);
 
 #endif

@@ -103,6 +103,7 @@ void sim_console_power_on(void)
 	sim.tree_size = apmp_tree_size(16, 4, 8);
 	apmp_assert(sim.tree_size <= SIM_SLOT_SIZE);
 	sim.journal = sim_arena_private(SIM_MAX_INSTANCES, sizeof(*sim.journal));
+	sim.tree_before = sim_arena_private(SIM_MAX_INSTANCES, sim.tree_size);
 	open_machine();
 	build();
 }

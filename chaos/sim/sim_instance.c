@@ -94,7 +94,7 @@ static int env_map_at(struct apmp_env *env, uint64_t pa, uint64_t size, void *at
 	if (!err)
 		err = call.reply.error;
 	if (!err)
-		sim_arena_map_at(at, pa, size);
+		sim_arena_map_at(pa, size, at);
 	return err;
 }
 
@@ -115,8 +115,8 @@ static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 	sim.current->last_point = point;
 	if (point == APMP_P_tick_beat)
 		sim_check_beat(in);
-	if (point == APMP_P_recover_begin)
-		sim.current->recovered = true;
+	sim.current->recovered |= point == APMP_P_recover_begin || point == APMP_P_lock_broken;
+	sim.current->fenced |= point == APMP_P_fence_bugcheck;
 	if (sim_trace && point != APMP_P_tick_beat && point != APMP_P_tick_watch &&
 	    point != APMP_P_update_store)
 		sim_say("%s %s %#llx", in ? in->member->name : "console",
@@ -167,6 +167,8 @@ static void clock_body(void *arg)
 		sim_operation_end();
 		if (work == -EOWNERDEAD)
 			bugcheck(in);
+		if (work > 0 && work & APMP_WORK_FENCE)
+			sim_script_judged();
 		if (work > 0 || line->pending)
 			apmp_intr_send(&in->env, in->id, APMP_INTR_WORK);
 		next += tick_ns;
@@ -235,7 +237,7 @@ static void primary_body(void *arg)
 
 	open_machine(in);
 	sim_access_forget(in->id);
-	sim_participant_begin(&sim.participant[2 * in->id + 1], clock_body, in);
+	sim_participant_begin(sim_thread_of(in, SIM_CLOCK), clock_body, in);
 	enter(in);
 	for (;;) {
 		int err;
@@ -265,12 +267,12 @@ void sim_instance_begin(struct sim_instance *in)
 	in->last_beat_ns = sim.now_ns;
 	in->last_silence_end_ns = 0;
 	in->beats_since_told = 0;
-	in->stalled_until_ns = 0;
+	sim_stall(in, 0);
 	sim_env_init(&in->env);
 	sim_access_forget(in->id);
 	if (in->member)
 		sim_arena_unmap(in->member, sizeof(*in->member));
 	in->member = sim_arena_private(in->id, sizeof(*in->member));
 	sim_say("p%u boots", in->id);
-	sim_participant_begin(&sim.participant[2 * in->id], primary_body, in);
+	sim_participant_begin(sim_thread_of(in, SIM_PRIMARY), primary_body, in);
 }

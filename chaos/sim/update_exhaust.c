@@ -153,8 +153,8 @@ void update_event(void)
 	}
 	if (now.leaving_crash)
 		sim.over = now.deaths || now.done;
-	if (now.done && sim.participant[0].state == SIM_ENDED &&
-	    sim.participant[2].state == SIM_ENDED)
+	if (now.done && sim_thread_of(&sim.instance[0], SIM_PRIMARY)->state == SIM_ENDED &&
+	    sim_thread_of(&sim.instance[1], SIM_PRIMARY)->state == SIM_ENDED)
 		sim.over = true;
 	if (sim.now_ns > RUN_BOUND_NS) {
 		sim_finding("%s: readers never find the tree at rest", now.request->name);
@@ -215,8 +215,6 @@ static void reader(void *arg)
 static void begin_run(const struct update_image *image, uint64_t seed)
 {
 	update_image_restore(image);
-	for (uint32_t i = 0; i < SIM_MAX_PARTICIPANTS; i++)
-		sim.participant[i].state = SIM_ENDED;
 	sim.random.state = sim_mix(seed);
 	sim.now_ns = SIM_MS;
 	sim.next_event_ns = sim.now_ns;
@@ -236,11 +234,8 @@ static void begin_run(const struct update_image *image, uint64_t seed)
 static void count_run(void)
 {
 	totals.runs++;
-	totals.accesses += sim.accesses;
-	totals.switches += sim.switches;
-	totals.virtual_ns += sim.now_ns;
 	totals.console_kills += now.deaths;
-	totals.hash = sim_mix(totals.hash ^ sim.hash);
+	totals.hash += sim_mix(sim.hash);
 	totals.failed += sim.findings != 0;
 }
 
@@ -255,7 +250,8 @@ static void begin_readers(void)
 {
 	now.reading = true;
 	for (uint32_t i = 0; i < 2; i++)
-		sim_participant_begin(&sim.participant[2 * i], reader, &sim.instance[i]);
+		sim_participant_begin(sim_thread_of(&sim.instance[i], SIM_PRIMARY), reader,
+				      &sim.instance[i]);
 }
 
 /* The request undisturbed: its boundaries, its accesses. */
@@ -368,15 +364,14 @@ void update_exhaust(const struct sim_plan *plan, uint64_t only)
 {
 	now.run = 0;
 	now.only = only;
-	sim_noting = true;
 	for (uint32_t r = 0; r < update_request_count; r++) {
 		sim_begin(plan);
+		sim.plan.noting = SIM_NOTING_FIRST;
 		exhaust(&update_requests[r]);
 	}
 	if (update_never_made()) {
 		sim_finding("no request here makes %s", update_never_made());
 		totals.failed++;
 	}
-	sim_noting = false;
 	sim_exhaust_number = 0;
 }

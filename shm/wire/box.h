@@ -20,6 +20,7 @@
 #define APMP_CONSOLE_LISTEN_FD	 4 /* console: the listening control socket */
 #define APMP_INSTANCE_CHANNEL_FD 3 /* instance: its end of the partition's channel */
 #define APMP_INSTANCE_HWRPB_FD	 4 /* instance: the memory of its HWRPB */
+#define APMP_INSTANCE_APPS_FD	 5 /* instance: listening socket for its programs (app.h) */
 
 /* The first thread of an instance, and no other, is in SCHED_FIFO with this priority, where the box
  * may have that: above every normal thread, below anything that an administrator made urgent.  It
@@ -62,11 +63,12 @@ enum apmp_box_object {
  *           arg0 wanted, arg1 had, text the limit.
  * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
  * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
- *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, and the PORT's slave as
- *           stdin, stdout and stderr -> arg0 pid, arg1 uid.  -EEXIST it has a process;
- *           -errno.
- * KILL      id: SIGKILL to every process of it, again until none is left; answered when all are
- *           reaped.  arg0 1: only wait, don't kill.
+ *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, the PORT's slave as
+ *           stdin, stdout and stderr, and a new socket for programs -> arg0 pid, arg1 uid.
+ *           -EEXIST it has a process; -errno.
+ * KILL      id: SIGKILL to every process of it, again until none is left; FENCED comes when none
+ *           runs user code any more, the answer when all are reaped.  arg0 1: only wait, don't
+ *           kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
  * CPUSET    id, text its name, cpus.  -errno.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
@@ -128,6 +130,11 @@ enum apmp_box_op {
  * PROGRAM    arg0 number, arg1 wait status: a program that RUN started was reaped.
  * TERM       somebody sent the box SIGTERM or SIGINT: power off in order.
  * PENDING    id, arg0 incarnation, arg1 processes that SIGKILL has not ended within a second.
+ * ENDING     id, arg0 incarnation: the clock thread of its instance runs no more, which is the end of
+ *            the instance; seen by its death beacon, before EXITED or (without beacons) never.
+ * FENCED     id, arg0 incarnation: a KILL is under way, and by the kernel's word no process of it
+ *            runs user code any more or can store into memory.  At most once for each KILL and
+ *            console; DONE of KILL says the same and more.
  * PING       arg0 a number: the console answers PONG with it from its loop; one that does not, for
  *            APMP_CONSOLE_HUNG_MS in which the box itself was not late, hangs and is killed.
  *            Until it has answered one, its requests are signs of life as well.
@@ -146,7 +153,9 @@ enum apmp_box_op {
 	X(TERM, 8, "term")                                                                         \
 	X(PENDING, 9, "pending")                                                                   \
 	X(PING, 10, "ping")                                                                        \
-	X(LAST, 11, "last")
+	X(LAST, 11, "last")                                                                        \
+	X(ENDING, 12, "ending")                                                                    \
+	X(FENCED, 13, "fenced")
 
 #define APMP_CONSOLE_HUNG_MS 3000u
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,18 @@ void apmp_linux_wake(struct apmp_env *env, const _Atomic uint32_t *word, int cou
 {
 	(void)env;
 	(void)syscall(SYS_futex, word, FUTEX_WAKE, count); /* nobody waiting is no error */
+}
+
+void apmp_linux_fence_all(struct apmp_env *env)
+{
+	(void)env;
+	/* It can't fail: it was registered for. */
+	apmp_assert(!syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0));
+}
+
+bool apmp_linux_has_fence_all(void)
+{
+	return !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
 void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,

@@ -13,6 +13,10 @@ int apmp_linux_wait(struct apmp_env *env, const _Atomic uint32_t *word, uint32_t
 		    uint64_t deadline_ns);
 void apmp_linux_wake(struct apmp_env *env, const _Atomic uint32_t *word, int count);
 
+/* For env->fence_all, where the process could be registered for it: whether it could. */
+bool apmp_linux_has_fence_all(void);
+void apmp_linux_fence_all(struct apmp_env *env);
+
 /* Records a point; ends the process on the spot, without any handler, when it was armed. */
 void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
 		     uint64_t arg);

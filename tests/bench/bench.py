@@ -283,7 +283,10 @@ def lock_and_point(context):
         "lock-recorded": context.bench("db-lock-recorded", "ns", "with its two points recorded",
                                        mutex),
         "point": context.bench("point", "ns", "the passing of a point: clock and entry", clock),
-        "point-entry": context.bench("point-entry", "ns", "the entry alone", clock)}
+        "point-entry": context.bench("point-entry", "ns", "the entry alone", clock),
+        "point-unarmed": context.bench("point-unarmed", "ns",
+                                       "a point on the path of a lock, nothing armed",
+                                       "the call of nothing")}
     done = subprocess.run([context.program("bench_lock"), "21"], capture_output=True, text=True,
                           check=True, timeout=60)
     for line in done.stdout.splitlines():
@@ -291,7 +294,23 @@ def lock_and_point(context):
         benches[name].add_round([float(ours)], [float(peer)])
 
 
-MEASURES = (migrate, kill_and_boot, up, heartbeat, callback, lock_and_point)
+def named_lock(context):
+    """Locks between instances, in processes of their own."""
+    mutex = "the same with a robust process-shared pthread mutex"
+    benches = {
+        "named-lock": context.bench("named-lock", "ns", "a named lock that nobody else wants", mutex),
+        "named-lock-contended": context.bench("named-lock-contended", "ns",
+                                              "one turn of two processes that want it", mutex),
+        "named-lock-recovery": context.bench(
+            "named-lock-recovery", "ns", "kill of the holder until a waiter has it", mutex)}
+    done = subprocess.run([context.program("bench_named_lock"), "21", "50"], capture_output=True,
+                          text=True, check=True, timeout=60)
+    for line in done.stdout.splitlines():
+        name, ours, peer = line.split()
+        benches[name].add_round([float(ours)], [float(peer)])
+
+
+MEASURES = (migrate, kill_and_boot, up, heartbeat, callback, lock_and_point, named_lock)
 
 
 class Context:

@@ -76,10 +76,20 @@ static void pass_point(void)
 	apmp_linux_pass(recorder, APMP_P_lock_acquired, 0, 0);
 }
 
+/* On the path of a lock, with nothing armed. */
+static void pass_unarmed(void)
+{
+	APMP_POINT_ARMED(&env, named_acquired, 0);
+}
+
 static void record_point(void)
 {
 	if (apmp_recorder_pass(recorder, APMP_P_lock_acquired, 0, 0, 0))
 		errx(1, "the point was armed");
+}
+
+static void pass_never(void)
+{
 }
 
 static void read_clock(void)
@@ -111,6 +121,7 @@ static void round_of_all(void)
 	    {"lock-recorded", lock_and_unlock, mutex_lock_and_unlock, pass_recorded},
 	    {"point", pass_point, read_clock, NULL},
 	    {"point-entry", record_point, read_clock, NULL},
+	    {"point-unarmed", pass_unarmed, pass_never, NULL},
 	};
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
@@ -134,6 +145,7 @@ int main(int argc, char **argv)
 	apmp_store_relaxed(&member.cell, shared_memory(sizeof(struct apmp_db)));
 	recorder = shared_memory(APMP_RECORDER_SIZE);
 	apmp_recorder_init(recorder);
+	env.armed = &recorder->armed;
 	make_mutex();
 	while (rounds-- > 0)
 		round_of_all();

@@ -275,6 +275,8 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, last_seq, _Atomic uint64_t),
 	FIELD(apmp_console_partition, last_reply, struct apmp_call_reply),
 	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
+	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
+	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
 };
 
 FIELDS(apmp_event_slot) = {
@@ -319,6 +321,7 @@ FIELDS(apmp_recorder) = {
 	ARRAY(apmp_recorder, arm, _Atomic uint32_t, APMP_RECORDER_POINTS),
 	ARRAY(apmp_recorder, count, _Atomic uint64_t, APMP_RECORDER_POINTS),
 	ARRAY(apmp_recorder, panic, char, APMP_PANIC_SIZE),
+	ARRAY(apmp_recorder, beacon, _Atomic uint32_t, APMP_BEACONS),
 	ARRAY(apmp_recorder, entry, struct apmp_recorder_entry, APMP_RECORDER_ENTRIES),
 };
 
@@ -491,6 +494,7 @@ static const struct value constants[] = {
     CONSTANT(APMP_INTR_WORK),
     CONSTANT(APMP_RECORDER_MAGIC),
     CONSTANT(APMP_THREAD_CLOCK),
+    CONSTANT(APMP_THREAD_APPS),
     CONSTANT(APMP_THREAD_CONSOLE),
     CONSTANT(GCT_MAGIC),
     CONSTANT(GCT_ALIGN),

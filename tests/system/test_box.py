@@ -215,7 +215,7 @@ def test_an_instance_gets_what_is_its_and_no_more(box):
     wire = box.up()
     pid, port = box.boot(wire)
     fds = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
-    assert fds - {10} == {0, 1, 2, 3, 4}  # 10: the shell's script
+    assert fds - {10} == {0, 1, 2, 3, 4, 5}  # 10: the shell's script
     assert command(port, "echo $APMP_PARTITION $APMP_MACHINE") == f"beta {box.name}"
     assert command(port, "echo $APMP_BOX").startswith(f"{box.rundir}:{box.box_pid()}:")
     assert command(port, "echo ${HOME-none}") == "none"

@@ -1,5 +1,6 @@
 """`make install` and `make uninstall`, below a folder of their own."""
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 
 import apmp
 
+# The library of a sanitized build needs what it was built with.
+SANITIZERS = {"asan": ["-fsanitize=address,undefined"], "tsan": ["-fsanitize=thread"],
+              "cover": ["--coverage"]}.get(apmp.BIN.name, [])
 COMPLETIONS = {"bash": "bash-completion/completions/apmp", "zsh": "zsh/site-functions/_apmp",
                "fish": "fish/vendor_completions.d/apmp.fish"}
 
@@ -42,7 +46,9 @@ def test_all_that_a_user_needs_is_there(root):
     for name in ("bin/apmp", "libexec/apmp/apmpd", "libexec/apmp/apmp-console",
                  "libexec/apmp/apmp-instance", "libexec/apmp/apmp-chaos", "libexec/apmp/apmp-sim",
                  "share/man/man1/apmp.1", "share/man/man5/apmp-machine.5",
-                 "share/man/man8/apmpd.8", "share/apmp/machine.schema.json",
+                 "share/man/man8/apmpd.8", "share/apmp/machine.schema.json", "bin/apmp-events",
+                 "bin/apmp-lock", "share/man/man1/apmp-lock.1", "share/man/man3/apmp.3",
+                 "include/apmp.h", "lib/libapmp.a", "lib/pkgconfig/libapmp.pc",
                  "share/apmp/org.apmp.machine.varlink", "share/apmp/examples/01-trio/machine.yaml"):
         assert f"opt/apmp/{name}" in there, name
 
@@ -69,6 +75,57 @@ def test_what_is_installed_works(root, make_machine):
         said = subprocess.run(["apmp", *words], env=machine.env, capture_output=True, text=True,
                               timeout=apmp.WATCHDOG, check=False)
         assert said.returncode == apmp.DONE, said
+
+
+PROGRAM = r"""
+#include <apmp.h>
+#include <stdio.h>
+
+int main(void)
+{
+	struct apmp_app_locks *locks = NULL;
+	struct apmp_app_events *events = NULL;
+	struct apmp_app_news news;
+	uint32_t lock;
+	int r = apmp_app_locks_open(&locks);
+
+	if (!r)
+		r = apmp_app_lock_open(locks, "installed", 2, &lock);
+	if (!r)
+		r = apmp_app_lock_acquire(locks, lock, APMP_APP_FOR_EVER);
+	if (!r)
+		r = apmp_app_lock_release(locks, lock);
+	if (!r)
+		r = apmp_app_lock_close(locks, lock);
+	if (!r)
+		r = apmp_app_events_open(&events);
+	while (!r && apmp_app_events_next(events, -1, &news) == 1 &&
+	       news.kind != APMP_APP_STATE_TOLD)
+		printf("%s ", news.partition.name);
+	if (r)
+		return printf("%s\n", apmp_app_explain(r)), 1;
+	printf("in %s\n", apmp_app_locks_self(locks)->name);
+	apmp_app_events_close(events);
+	apmp_app_locks_close(locks);
+	return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler, suffix", [("gcc", "c"), ("g++", "cc")])
+def test_a_program_is_built_and_runs_in_a_partition(root, empty, shared, compiler, suffix):
+    """With what pkg-config says, in C and C++."""
+    if not shutil.which(compiler):
+        pytest.skip(f"there is no {compiler}")
+    source, program = empty / f"program.{suffix}", empty / "program"
+    source.write_text(PROGRAM)
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libapmp"], check=True, text=True,
+                           capture_output=True, env={
+                               **os.environ,
+                               "PKG_CONFIG_PATH": f"{root}/opt/apmp/lib/pkgconfig"}).stdout.split()
+    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", *SANITIZERS, "-o", program, source,
+                    *flags], check=True)
+    assert shared.apmp("run", "beta", "--", str(program)) == "alpha beta gamma in beta\n"
 
 
 def test_uninstall_leaves_what_was_there_before(empty):

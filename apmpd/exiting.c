@@ -1,0 +1,141 @@
+/* Whether processes run user code any more.
+ *
+ * WHAT     A task with PF_EXITING has entered do_exit() and returns to user mode no more, nor does
+ *          it make threads or processes.  A little later it lets go of its address space; until
+ *          then the kernel may still store for it (its robust list, its clear_child_tid), so both
+ *          are asked for.  Only then the address space is torn down, which takes as long as it is
+ *          large, by whoever let go last.
+ *          So "no user code any more" is known a teardown earlier than "reaped".
+ * ORDERING What runs can make more of its kind, what exits can't: so all that is listed exiting,
+ *          and the same list once more afterwards, means that there is nothing else.  A listing of
+ *          /proc/PID/task stops short when the thread that it stands at is released; that thread is
+ *          missing in the next one, which therefore differs.
+ * LIMITS   Reading stat of a task that is about to let go of its address space can make the reader
+ *          the last who holds it: then the teardown is done here.
+ *          Requests that the kernel carries out without any task (a disk that stores into memory)
+ *          are not seen; an instance makes none.
+ */
+#include "apmpd/exiting.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define FLAG_EXITING 0x4u /* PF_EXITING, the same since Linux 1.0; shown in field 9 of stat */
+#define TASKS_MAX    4096u
+#define LISTINGS_MAX 8u /* a process that changes more often than this runs */
+
+/* "PID (NAME) STATE PPID ..."; flags is field 9, vsize 23. */
+static bool text_exiting(const char *text)
+{
+	const char *close = strrchr(text, ')');
+	unsigned long long vsize;
+	unsigned flags;
+	char state;
+
+	if (!close || sscanf(close + 1,
+			     " %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+			     "%*d %*d %*u %llu",
+			     &state, &flags, &vsize) != 3)
+		return false;
+	return flags & FLAG_EXITING && vsize == 0;
+}
+
+bool apmp_exiting_task(pid_t pid, pid_t tid)
+{
+	char path[64], text[1024];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		n = errno == ESRCH ? -1 : 0;
+	close(fd);
+	if (n < 0)
+		return true; /* it was released meanwhile */
+	text[n] = '\0';
+	return text_exiting(text);
+}
+
+struct tasks {
+	unsigned count;
+	pid_t tid[TASKS_MAX];
+};
+
+/* 0; -ENOENT: there is no such process; -E2BIG; -errno. */
+static int list_tasks(pid_t pid, struct tasks *ret)
+{
+	char path[32];
+	struct dirent *entry;
+	DIR *dir;
+	int error = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	ret->count = 0;
+	errno = 0;
+	while (!error && (entry = readdir(dir))) {
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+			continue;
+		if (ret->count == TASKS_MAX)
+			error = -E2BIG;
+		else
+			ret->tid[ret->count++] = (pid_t)strtol(entry->d_name, NULL, 10);
+	}
+	if (!error && errno)
+		error = -errno;
+	closedir(dir);
+	return error;
+}
+
+static bool all_exiting(pid_t pid, const struct tasks *tasks)
+{
+	for (unsigned i = 0; i < tasks->count; i++)
+		if (!apmp_exiting_task(pid, tasks->tid[i]))
+			return false;
+	return true;
+}
+
+int apmp_exiting_process(pid_t pid)
+{
+	static struct tasks tasks[2]; /* the box asks from one thread; too large for a stack */
+	int error = list_tasks(pid, &tasks[0]);
+
+	for (unsigned i = 0; !error && i < LISTINGS_MAX; i++) {
+		const struct tasks *seen = &tasks[i % 2];
+		struct tasks *again = &tasks[(i + 1) % 2];
+
+		if (!all_exiting(pid, seen))
+			return 0;
+		error = list_tasks(pid, again);
+		if (!error && seen->count == again->count &&
+		    memcmp(seen->tid, again->tid, seen->count * sizeof(seen->tid[0])) == 0)
+			return 1;
+	}
+	return error == -ENOENT || error == -ESRCH ? -ESRCH : 0;
+}
+
+void apmp_exiting_give_way(pid_t pid)
+{
+	static const struct sched_param none = {0};
+	static struct tasks tasks; /* as above */
+
+	if (list_tasks(pid, &tasks))
+		return;
+	for (unsigned i = 0; i < tasks.count; i++) {
+		(void)sched_setscheduler(tasks.tid[i], SCHED_OTHER, &none);
+		(void)setpriority(PRIO_PROCESS, (id_t)tasks.tid[i], 19);
+	}
+}

@@ -1,0 +1,23 @@
+/* Whether processes run user code any more, by the kernel's own word. */
+#ifndef APMPD_EXITING_H
+#define APMPD_EXITING_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The task has passed the start of its end and has no address space any more, so that neither it
+ * nor the kernel on its behalf writes there; or it is gone.  A task that can't be looked at counts
+ * as running.  tid is a thread of the process pid. */
+bool apmp_exiting_task(pid_t pid, pid_t tid);
+
+/* 1: every task of the process is like that.  It need not have been killed before: threads that
+ * appear while this is being found out are found too.  0: it runs, or can't be looked at.
+ * -ESRCH: there is no such process to be seen. */
+__attribute__((warn_unused_result)) int apmp_exiting_process(pid_t pid);
+
+/* Every task of a process that is ending gives way to all others: what is left to do for it, the
+ * teardown of its address space, would else run in the class of the thread that ended last, which
+ * may be a clock's.  Best effort. */
+void apmp_exiting_give_way(pid_t pid);
+
+#endif

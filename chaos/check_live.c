@@ -1,0 +1,378 @@
+/*
+ * check_live.c - which findings count: a machine that moves is watched, a dump is judged.
+ *
+ * WHAT      A finding counts when it stands: in CHECK_STANDS images in a row, of which each was
+ *           taken when every living member had beaten since the one before, and for as long as the
+ *           machine itself may take to act on a death (its stop time).  Where a living instance
+ *           holds the lock of a database, what was found in it before stands still; that it holds
+ *           the lock counts after CHECK_LOCK_STANDS.  What went backwards between two images
+ *           counts at once.
+ * STATES    of a finding: found -> gone, or stands -> violation.
+ * LIMITS    CHECK_ROUNDS images.  Who does not beat is waited for as long as a fence may take, then
+ *           it is a finding.  What comes and goes all the time is counted and is no violation.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chaos/check.h"
+#include "chaos/machine.h"
+
+#define CHECK_STANDS	  3u
+#define CHECK_LOCK_STANDS 16u
+#define CHECK_ROUNDS	  64u
+#define CHECK_KEPT	  3u /* images that are kept, to be saved */
+#define CHECK_DUMP_MAX	  64u
+#define MSEC		  UINT64_C(1000000)
+
+struct standing {
+	struct finding finding;
+	uint64_t since_ns;
+	uint32_t stood;
+	bool seen, violation;
+};
+
+struct watch {
+	struct image image[CHECK_KEPT]; /* the newest is image[rounds - 1] in the ring */
+	uint32_t rounds, standing_count, gone, lost;
+	uint64_t first_ns, last_ns, tick_ns, stop_ns;
+	struct standing standing[CHECK_FINDINGS_MAX];
+	struct check check;
+	struct findings findings;
+	struct image_plan plan;
+	char why[160]; /* it could not be watched */
+};
+
+static struct image *newest(struct watch *w)
+{
+	return &w->image[(w->rounds - 1) % CHECK_KEPT];
+}
+
+static struct standing *standing_of(struct watch *w, const struct finding *f)
+{
+	for (uint32_t i = 0; i < w->standing_count; i++) {
+		const struct finding *other = &w->standing[i].finding;
+
+		if (other->check == f->check && other->stamp == f->stamp &&
+		    strcmp(other->what, f->what) == 0)
+			return &w->standing[i];
+	}
+	return NULL;
+}
+
+static void stands(struct watch *w, const struct finding *f, uint64_t t_ns)
+{
+	struct standing *s = standing_of(w, f);
+
+	if (!s && w->standing_count == CHECK_FINDINGS_MAX) {
+		w->lost++;
+		return;
+	}
+	if (!s) {
+		s = &w->standing[w->standing_count++];
+		*s = (struct standing){.finding = *f, .since_ns = t_ns};
+	}
+	s->stood++;
+	s->seen = true;
+}
+
+/* What is not there any more is gone, unless nobody can say. */
+static void forget_gone(struct watch *w)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < w->standing_count; i++) {
+		struct standing *s = &w->standing[i];
+		uint32_t community = s->finding.community;
+		bool hidden = community < APMP_MAX_PARTITIONS &&
+			      w->check.unsettled >> community & 1 &&
+			      s->finding.check != CHECK_db_lock;
+
+		if (!s->seen && !s->violation && !hidden) {
+			w->gone++;
+			continue;
+		}
+		s->seen = false;
+		w->standing[kept++] = *s;
+	}
+	w->standing_count = kept;
+}
+
+/* The newest image is judged. */
+static int judge(struct watch *w, const struct image *before)
+{
+	const struct image *image = newest(w);
+	int err = check_image(image, before, &w->check, &w->findings);
+
+	if (err)
+		return err;
+	if (w->check.tree_good)
+		check_timing(&w->check, &w->tick_ns, &w->stop_ns);
+	if (w->rounds == 1)
+		w->first_ns = image->t_ns;
+	w->last_ns = image->t_ns;
+	w->lost = w->findings.lost;
+	for (uint32_t i = 0; i < w->findings.count; i++)
+		stands(w, &w->findings.finding[i], image->t_ns);
+	forget_gone(w);
+	return 0;
+}
+
+/* Marks what has stood long enough.  True: nothing is undecided. */
+static bool decide(struct watch *w)
+{
+	bool decided = true;
+
+	for (uint32_t i = 0; i < w->standing_count; i++) {
+		struct standing *s = &w->standing[i];
+		uint32_t community = s->finding.community, wanted = CHECK_STANDS;
+
+		if (s->finding.check == CHECK_order_tree || s->finding.check == CHECK_order_db)
+			s->violation = true;
+		if (s->finding.check == CHECK_db_lock && community < APMP_MAX_PARTITIONS &&
+		    w->check.unsettled >> community & 1)
+			wanted = CHECK_LOCK_STANDS;
+		if (s->stood >= wanted && w->last_ns - s->since_ns >= w->stop_ns)
+			s->violation = true;
+		decided = decided && s->violation;
+	}
+	return decided;
+}
+
+/* Takes the next image when every member has beaten since the last, or had time enough. */
+static int take(struct watch *w, struct varlink_client *client)
+{
+	struct image *before = w->rounds ? newest(w) : NULL;
+	uint64_t pause_ns = w->standing_count ? w->stop_ns / 8 : 0, limit_ns;
+	struct varlink_reply reply;
+
+	pause_ns = pause_ns > w->tick_ns ? pause_ns : w->tick_ns;
+	limit_ns = 4 * w->stop_ns + 1000 * MSEC;
+	for (;;) {
+		struct image image;
+		int err =
+		    image_fetch(client, IMAGE_CPUS | IMAGE_DATABASES, &w->plan, &image, &reply);
+
+		if (err == -EREMOTEIO) {
+			snprintf(w->why, sizeof(w->why), "the console refuses: %s", reply.error);
+			varlink_reply_fini(&reply);
+		} else if (err) {
+			snprintf(w->why, sizeof(w->why), "the console does not answer: %s",
+				 strerror(-err));
+		}
+		if (err)
+			return err;
+		if (!before || check_beaten(&image, before) ||
+		    image.t_ns - before->t_ns > limit_ns) {
+			image_fini(&w->image[w->rounds % CHECK_KEPT]);
+			w->image[w->rounds++ % CHECK_KEPT] = image;
+			return 0;
+		}
+		image_fini(&image);
+		/* Nobody beats more often than once a tick: no sooner is there anything to see. */
+		(void)poll(NULL, 0, (int)(pause_ns / MSEC + 1));
+	}
+}
+
+static const struct image *before_newest(struct watch *w)
+{
+	return w->rounds > 1 ? &w->image[(w->rounds - 2) % CHECK_KEPT] : NULL;
+}
+
+static int watch_machine(struct watch *w, struct varlink_client *client)
+{
+	int err;
+
+	w->tick_ns = MSEC;
+	do {
+		err = take(w, client);
+		if (!err)
+			err = judge(w, before_newest(w));
+	} while (!err && (!decide(w) || w->rounds < CHECK_STANDS) && w->rounds < CHECK_ROUNDS);
+	return err;
+}
+
+/* Only what stands in every image that could show it. */
+static int watch_dump(struct watch *w, struct image *images, uint32_t count)
+{
+	uint32_t wanted = count < CHECK_STANDS ? count : CHECK_STANDS;
+	int err = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		image_fini(&w->image[w->rounds % CHECK_KEPT]);
+		w->image[w->rounds++ % CHECK_KEPT] = images[i];
+		if (!err)
+			err = judge(w, before_newest(w));
+		(void)decide(w);
+	}
+	for (uint32_t i = 0; i < w->standing_count; i++)
+		if (w->standing[i].stood >= wanted)
+			w->standing[i].violation = true;
+	return err;
+}
+
+static uint32_t violations(const struct watch *w)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < w->standing_count; i++)
+		count += w->standing[i].violation;
+	return count;
+}
+
+/* ---- what is said ---- */
+
+static void print_text(const struct watch *w, const char *machine)
+{
+	for (uint32_t id = 0; id < CHECK_COUNT; id++) {
+		const struct check_info *info = &check_infos[id];
+		bool good = true;
+
+		for (uint32_t i = 0; i < w->standing_count; i++) {
+			const struct standing *s = &w->standing[i];
+
+			if (s->finding.check != id || !s->violation)
+				continue;
+			good = false;
+			printf("violation  %-14s %s %s: %s\n", info->id, info->holds,
+			       info->paragraph, s->finding.what);
+		}
+		if (good)
+			printf("ok         %-14s %s %s\n", info->id, info->holds, info->paragraph);
+	}
+	printf("%s: %u checks of %u images in %.1f ms: ", machine, (unsigned)CHECK_COUNT, w->rounds,
+	       (double)(w->last_ns - w->first_ns) / (double)MSEC);
+	if (violations(w))
+		printf("%u violation%s\n", violations(w), violations(w) > 1 ? "s" : "");
+	else
+		printf("no violation\n");
+}
+
+static void print_json(const struct watch *w, const char *machine)
+{
+	json_t *all = json_array(), *document;
+	uint32_t undecided = 0;
+
+	for (uint32_t i = 0; i < w->standing_count; i++) {
+		const struct standing *s = &w->standing[i];
+		const struct check_info *info = &check_infos[s->finding.check];
+
+		undecided += !s->violation;
+		if (s->violation)
+			json_array_append_new(all, json_pack("{s:s,s:s,s:s,s:s}", "check", info->id,
+							     "paragraph", info->paragraph, "holds",
+							     info->holds, "what", s->finding.what));
+	}
+	document =
+	    json_pack("{s:s,s:s,s:i,s:i,s:i,s:I,s:o}", "machine", machine, "verdict",
+		      violations(w) ? "violated" : "ok", "checks", (int)CHECK_COUNT, "images",
+		      (int)w->rounds, "passing", (int)(w->gone + undecided), "elapsed_ns",
+		      (json_int_t)(w->last_ns - w->first_ns), "violations", all);
+	json_dumpf(document, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(document);
+}
+
+static int conclude(struct watch *w, bool json)
+{
+	const char *machine = newest(w)->machine;
+
+	if (json)
+		print_json(w, machine);
+	else
+		print_text(w, machine);
+	return violations(w) ? 1 : 0;
+}
+
+static int save_images(struct watch *w, const char *file)
+{
+	uint32_t count = w->rounds < CHECK_KEPT ? w->rounds : CHECK_KEPT;
+	struct image images[CHECK_KEPT];
+	json_t *document;
+	int err;
+
+	for (uint32_t i = 0; i < count; i++)
+		images[i] = w->image[(w->rounds - count + i) % CHECK_KEPT];
+	document = image_document(images, count);
+	errno = ENOMEM;
+	err = document ? json_dump_file(document, file, JSON_COMPACT) : -1;
+	if (err)
+		fprintf(stderr, "apmp: %u images of machine %s can't be written to %s: %s\n", count,
+			newest(w)->machine, file, strerror(errno));
+	json_decref(document);
+	return err ? 1 : 0;
+}
+
+static void watch_free(struct watch *w)
+{
+	for (uint32_t i = 0; w && i < CHECK_KEPT; i++)
+		image_fini(&w->image[i]);
+	free(w);
+}
+
+int check_live(const char *name, const char *save, bool json)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+	struct machine machine;
+	int code;
+
+	if (!w || machine_open(&machine, name)) {
+		free(w);
+		return 3;
+	}
+	if (watch_machine(w, machine.client)) {
+		fprintf(stderr, "apmp: the machine can't be checked: %s\n", w->why);
+		code = 1;
+	} else {
+		code = conclude(w, json);
+	}
+	if (save && w->rounds && save_images(w, save))
+		code = 1;
+	machine_close(&machine);
+	watch_free(w);
+	return code;
+}
+
+int check_dump(const char *file, bool json)
+{
+	struct image *images = calloc(CHECK_DUMP_MAX, sizeof(*images));
+	struct watch *w = calloc(1, sizeof(*w));
+	json_error_t error;
+	json_t *document = json_load_file(file, 0, &error);
+	const char *why = "out of memory";
+	int code = 1, count = -ENOMEM;
+
+	if (document && w && images)
+		count = image_undocument(document, images, CHECK_DUMP_MAX, &why);
+	if (!document)
+		fprintf(stderr, "apmp: %s can't be read: %s\n", file, error.text);
+	else if (count < 0 || watch_dump(w, images, (uint32_t)count))
+		fprintf(stderr, "apmp: %s is no dump of a machine: %s\n", file, why);
+	else
+		code = conclude(w, json);
+	json_decref(document);
+	watch_free(w);
+	free(images);
+	return code;
+}
+
+bool check_machine(struct varlink_client *client, char *ret_what, size_t size)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+	bool good = w && watch_machine(w, client) == 0;
+
+	if (w && !good)
+		snprintf(ret_what, size, "%s", w->why);
+	for (uint32_t i = 0; w && i < w->standing_count && good; i++) {
+		const struct finding *f = &w->standing[i].finding;
+
+		if (!w->standing[i].violation)
+			continue;
+		snprintf(ret_what, size, "%s: %s", check_infos[f->check].id, f->what);
+		good = false;
+	}
+	watch_free(w);
+	return good;
+}

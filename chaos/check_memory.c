@@ -1,0 +1,127 @@
+/* check_memory.c - fragments: that they tile their descriptors, and whose they are. */
+#include <inttypes.h>
+
+#include "chaos/check.h"
+
+const struct gct_mem_desc *check_fragment(const struct check *c, const struct gct_mem_desc_node *d,
+					  uint32_t idx)
+{
+	int64_t at = (const unsigned char *)d - c->tree.root + d->mem_frag;
+
+	return idx < d->mem_info.desc_count && idx < image_root(&c->tree)->max_fragments
+		   ? image_tree_at(&c->tree, at + (int64_t)(idx * sizeof(struct gct_mem_desc)),
+				   sizeof(struct gct_mem_desc))
+		   : NULL;
+}
+
+/* The next descriptor from node *at on; NULL: there is none. */
+static const struct gct_mem_desc_node *next_descriptor(const struct check *c, uint32_t *at)
+{
+	while (*at < c->node_count) {
+		const struct gct_node *n = image_node(&c->tree, c->node[(*at)++]);
+
+		if (n->type == GCT_MEMORY_DESC && !(n->node_flags & NODE_HW_TEMPLATE))
+			return (const void *)n;
+	}
+	return NULL;
+}
+
+static bool within(uint64_t pa, uint64_t size, uint64_t all_pa, uint64_t all_size)
+{
+	return pa >= all_pa && pa - all_pa <= all_size && all_size - (pa - all_pa) >= size;
+}
+
+const struct gct_mem_desc *check_shared(const struct check *c, int32_t community, uint64_t pa,
+					uint64_t size)
+{
+	const struct gct_mem_desc_node *d;
+	const struct gct_mem_desc *f;
+
+	for (uint32_t at = 0; (d = next_descriptor(c, &at));)
+		for (uint32_t i = 0; (f = check_fragment(c, d, i)); i++)
+			if (f->mem_owner == community && f->mem_flags & GCT_MEM_SHARED &&
+			    within(pa, size, f->pa, f->size))
+				return f;
+	return NULL;
+}
+
+bool check_bad_page(const struct check *c, uint64_t pa)
+{
+	const struct gct_mem_desc_node *d;
+
+	for (uint32_t at = 0; (d = next_descriptor(c, &at));) {
+		uint64_t page = (pa - d->mem_info.base_pa) / APMP_PAGE_SIZE;
+		int64_t off = (const unsigned char *)d - c->tree.root + d->tested;
+		const uint64_t *word;
+
+		if (!d->tested || !within(pa, 1, d->mem_info.base_pa, d->mem_info.base_size) ||
+		    page / 64 > c->tree.size / sizeof(*word))
+			continue;
+		word = image_tree_at(&c->tree, off + (int64_t)(page / 64 * sizeof(*word)),
+				     sizeof(*word));
+		return word && !(*word >> page % 64 & 1);
+	}
+	return false;
+}
+
+static void check_flags(struct check *c, const struct gct_mem_desc_node *d,
+			const struct gct_mem_desc *f)
+{
+	const struct gct_node *owner = f->mem_owner ? image_node(&c->tree, f->mem_owner) : NULL;
+	bool shared = owner && owner->type == GCT_COMMUNITY;
+	uint32_t kind = f->mem_flags & (GCT_MEM_SHARED | GCT_MEM_PRIVATE);
+
+	if (f->mem_owner && !(owner && (shared || owner->type == GCT_PARTITION)))
+		found(c, CHECK_memory_owners, "memory at %#" PRIx64 " is of node %" PRId32,
+		      (uint64_t)f->pa, (int32_t)f->mem_owner);
+	else if (!f->mem_owner ? !f->mem_current_owner && f->mem_flags
+			       : kind != (shared ? GCT_MEM_SHARED : GCT_MEM_PRIVATE))
+		found(c, CHECK_memory_owners, "memory at %#" PRIx64 " of %s has flags %#x",
+		      (uint64_t)f->pa, check_owner(c, f->mem_owner).text, f->mem_flags);
+	else if (shared && d->hd.owner != f->mem_owner)
+		found(c, CHECK_memory_owners,
+		      "memory at %#" PRIx64 " is shared by %s in a descriptor of %s",
+		      (uint64_t)f->pa, check_owner(c, f->mem_owner).text,
+		      check_owner(c, d->hd.owner).text);
+}
+
+static void check_descriptor(struct check *c, const struct gct_mem_desc_node *d)
+{
+	uint64_t at = d->mem_info.base_pa, end = at + d->mem_info.base_size;
+	const struct gct_mem_desc *f;
+	uint32_t i;
+
+	for (i = 0; (f = check_fragment(c, d, i)); i++) {
+		if (f->pa != at || !f->size || f->size % APMP_PAGE_SIZE || f->size > end - at) {
+			found(c, CHECK_memory_tiles,
+			      "%" PRIu64 " bytes at %#" PRIx64 " follow %#" PRIx64
+			      " in memory that ends at %#" PRIx64,
+			      (uint64_t)f->size, (uint64_t)f->pa, at, end);
+			return;
+		}
+		check_flags(c, d, f);
+		at += f->size;
+	}
+	if (i != d->mem_info.desc_count || at != end)
+		found(c, CHECK_memory_tiles,
+		      "%u fragments end at %#" PRIx64
+		      " in memory that has %u and ends at %#" PRIx64,
+		      i, at, (unsigned)d->mem_info.desc_count, end);
+}
+
+void check_memory(struct check *c)
+{
+	const struct gct_mem_desc_node *d, *other;
+
+	for (uint32_t at = 0; (d = next_descriptor(c, &at));) {
+		check_descriptor(c, d);
+		for (uint32_t behind = at; (other = next_descriptor(c, &behind));)
+			if (d->mem_info.base_pa <
+				other->mem_info.base_pa + other->mem_info.base_size &&
+			    other->mem_info.base_pa < d->mem_info.base_pa + d->mem_info.base_size)
+				found(c, CHECK_memory_apart,
+				      "descriptors at %#" PRIx64 " and %#" PRIx64 " overlap",
+				      (uint64_t)d->mem_info.base_pa,
+				      (uint64_t)other->mem_info.base_pa);
+	}
+}

@@ -1,0 +1,19 @@
+/*
+ * connect.h - a program's connection to the instance of its partition.
+ */
+#ifndef APMP_INSTANCE_APP_CONNECT_H
+#define APMP_INSTANCE_APP_CONNECT_H
+
+#include <stddef.h>
+
+#include "instance/app/apmp.h"
+#include "shm/wire/app.h"
+
+/* Connects, says the word and what the connection is for (APMP_APP_LOCKS or APMP_APP_EVENTS), and
+ * learns who we are.  Errors as of apmp_app_events_open. */
+APMP_APP_CHECK int app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret_self);
+
+/* One message of this size, waited for.  -EPIPE: the instance has ended; -EINTR; -EPROTO. */
+APMP_APP_CHECK int app_receive(int sock, void *ret_message, size_t size);
+
+#endif

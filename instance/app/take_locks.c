@@ -1,0 +1,115 @@
+/* take_locks.c - a program takes named locks of its sharing set. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "instance/app/connect.h"
+
+struct apmp_app_locks {
+	int sock;
+	struct apmp_app_partition self;
+	struct apmp_app_reply reply; /* the last one */
+};
+
+int apmp_app_locks_open(struct apmp_app_locks **ret_locks)
+{
+	struct apmp_app_locks *locks = calloc(1, sizeof(*locks));
+	int err = locks ? app_connect(APMP_APP_LOCKS, &locks->sock, &locks->self) : -ENOMEM;
+
+	if (err)
+		free(locks);
+	else
+		*ret_locks = locks;
+	return err;
+}
+
+void apmp_app_locks_close(struct apmp_app_locks *locks)
+{
+	close(locks->sock);
+	free(locks);
+}
+
+const struct apmp_app_partition *apmp_app_locks_self(const struct apmp_app_locks *locks)
+{
+	return &locks->self;
+}
+
+int apmp_app_locks_fd(const struct apmp_app_locks *locks)
+{
+	return locks->sock;
+}
+
+const char *apmp_app_locks_sentence(const struct apmp_app_locks *locks)
+{
+	return locks->reply.text;
+}
+
+/* Asks, and waits for the answer also where a signal comes: it is under way, and can't be left. */
+static int ask(struct apmp_app_locks *locks, const struct apmp_app_request *request)
+{
+	ssize_t n;
+	int err;
+
+	do
+		n = send(locks->sock, request, sizeof(*request), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	err = n < 0 ? -EPIPE : 0;
+	if (!err)
+		do
+			err = app_receive(locks->sock, &locks->reply, sizeof(locks->reply));
+		while (err == -EINTR);
+	if (err)
+		locks->reply =
+		    (struct apmp_app_reply){.error = err, .text = "the instance has ended"};
+	locks->reply.text[sizeof(locks->reply.text) - 1] = '\0';
+	return locks->reply.error;
+}
+
+int apmp_app_lock_open(struct apmp_app_locks *locks, const char *name, uint32_t rank,
+		       uint32_t *ret_lock)
+{
+	struct apmp_app_request request = {
+	    .version = APMP_APP_VERSION, .op = APMP_APP_OPEN, .rank = rank};
+	int err;
+
+	/* One that is too long stays too long. */
+	memcpy(request.text, name, strnlen(name, sizeof(request.text) - 1));
+	err = ask(locks, &request);
+	if (!err)
+		*ret_lock = locks->reply.lock;
+	return err;
+}
+
+static int ask_about(struct apmp_app_locks *locks, uint32_t op, uint32_t lock)
+{
+	struct apmp_app_request request = {.version = APMP_APP_VERSION, .op = op, .lock = lock};
+
+	return ask(locks, &request);
+}
+
+int apmp_app_lock_close(struct apmp_app_locks *locks, uint32_t lock)
+{
+	return ask_about(locks, APMP_APP_CLOSE, lock);
+}
+
+int apmp_app_lock_acquire(struct apmp_app_locks *locks, uint32_t lock, uint64_t timeout_ns)
+{
+	struct apmp_app_request request = {.version = APMP_APP_VERSION,
+					   .op = APMP_APP_ACQUIRE,
+					   .lock = lock,
+					   .timeout_ns = timeout_ns};
+
+	return ask(locks, &request);
+}
+
+int apmp_app_lock_release(struct apmp_app_locks *locks, uint32_t lock)
+{
+	return ask_about(locks, APMP_APP_RELEASE, lock);
+}
+
+int apmp_app_lock_good(struct apmp_app_locks *locks, uint32_t lock)
+{
+	return ask_about(locks, APMP_APP_GOOD, lock);
+}

@@ -1,0 +1,287 @@
+/*
+ * app_locks.c - named locks for programs: each connection is a locker of its own.
+ *
+ * WHAT      Nobody waits in shm/lock.c here: one thread would have to wait for many.  Who wants a
+ *           lock stands in a queue, and all in it are tried in turn: whenever the thread has done
+ *           something, as a program of ours may have let go, and once a tick, as others may have.
+ * STATES    of a connection: idle -> waiting (ACQUIRE) -> idle (answered).  While it waits its
+ *           requests are not read, and only its end is noticed.
+ * CRASHES   A program that ends holding locks leaves them broken: its connection ends with its last
+ *           process that has it.
+ * LIMITS    A lock that another partition lets go of is seen up to a tick later.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "instance/instance.h"
+
+/* We were judged dead: nothing shared is touched any more. */
+static int living(int err)
+{
+	if (err == -EOWNERDEAD)
+		_exit(INSTANCE_EXIT_BUGCHECK);
+	return err;
+}
+
+/* Answers, and with an error says why. */
+__attribute__((format(printf, 4, 5))) static int answer(struct app *app, int error, uint32_t lock,
+							const char *format, ...)
+{
+	struct apmp_app_reply reply = {.version = APMP_APP_VERSION, .error = error, .lock = lock};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reply.text, sizeof(reply.text), format, args);
+	va_end(args);
+	/* A socket without room has answers that it did not ask for one by one. */
+	return app_send(app, &reply, sizeof(reply)) ? -EPIPE : 0;
+}
+
+static struct app_lock *lock_of(struct app *app, uint32_t lock)
+{
+	struct app_lock *open = app->locks.open;
+
+	return lock >= 1 && lock <= APP_LOCKS_OPEN && open[lock - 1].number ? &open[lock - 1]
+									    : NULL;
+}
+
+/* The name of a lock that this locker holds. */
+static const char *name_of(const struct app *app, uint32_t number)
+{
+	for (uint32_t i = 0; i < APP_LOCKS_OPEN; i++)
+		if (app->locks.open[i].number == number)
+			return app->locks.open[i].name;
+	return "another";
+}
+
+int app_locks_begin(struct instance *in, struct app *app)
+{
+	struct apmp_locker *locker;
+	int err = living(apmp_locker_init(&in->member, &locker));
+
+	if (err)
+		return err;
+	app->locks = (struct app_locks){.locker = locker};
+	app->kind = APP_LOCKS;
+	return 0;
+}
+
+/* ---- open and close ---- */
+
+static int refuse_open(struct app *app, int err, const struct apmp_app_request *request)
+{
+	const char *name = request->text;
+
+	switch (err) {
+	case -EINVAL:
+		return answer(
+		    app, err, 0,
+		    "a lock has a name of 1 to %u bytes and a rank from 1, not \"%s\" and %u",
+		    APMP_NAME_SIZE - 1, name, request->rank);
+	case -EEXIST:
+		return answer(app, err, 0,
+			      "lock \"%s\" is in use with another rank than %u: all must open it "
+			      "with the same",
+			      name, request->rank);
+	case -ENOSPC:
+		return answer(
+		    app, err, 0,
+		    "lock \"%s\" can't be made: the sharing set has %u locks open, and no "
+		    "room for more",
+		    name, APMP_LOCK_COUNT);
+	case -EMFILE:
+		return answer(app, err, 0,
+			      "lock \"%s\" can't be opened: the program has %u open already", name,
+			      APP_LOCKS_OPEN);
+	case -ENOTCONN:
+		return answer(app, err, 0,
+			      "lock \"%s\" can't be opened: this partition is no member of a "
+			      "sharing set",
+			      name);
+	default:
+		return answer(app, err, 0, "lock \"%s\" can't be opened: %s", name, strerror(-err));
+	}
+}
+
+static int open_lock(struct app *app, const struct apmp_app_request *request)
+{
+	struct app_lock *lock = app->locks.open;
+	uint32_t place = 0;
+	int err = -EMFILE;
+
+	while (place < APP_LOCKS_OPEN && lock[place].number)
+		place++;
+	if (place < APP_LOCKS_OPEN)
+		err = living(apmp_lock_open(app->locks.locker, request->text, request->rank,
+					    &lock[place].number));
+	if (err)
+		return refuse_open(app, err, request);
+	lock[place].rank = request->rank;
+	memcpy(lock[place].name, request->text, sizeof(lock[place].name));
+	return answer(app, 0, place + 1, "%s", "");
+}
+
+static int close_lock(struct app *app, struct app_lock *lock)
+{
+	int err = living(apmp_lock_close(app->locks.locker, lock->number));
+
+	if (err == -EBUSY)
+		return answer(app, err, 0, "lock \"%s\" can't be closed while it is held",
+			      lock->name);
+	lock->number = 0; /* -ESTALE: it is not open any more in any case */
+	return answer(app, 0, 0, "%s", "");
+}
+
+/* ---- acquire ---- */
+
+static int answer_acquire(struct app *app, const struct app_lock *lock, int err)
+{
+	switch (err) {
+	case 0:
+		return answer(app, 0, 0, "%s", "");
+	case 1:
+		return answer(
+		    app, 1, 0,
+		    "lock \"%s\": a holder was lost while it held it, and nobody has said "
+		    "that what it protects is good",
+		    lock->name);
+	case -ETIMEDOUT:
+		if (!app->locks.timeout_ns)
+			return answer(app, err, 0, "lock \"%s\" is held", lock->name);
+		return answer(app, err, 0, "lock \"%s\" was held for all of %.3f s", lock->name,
+			      (double)app->locks.timeout_ns / 1e9);
+	case -EDEADLK:
+		return answer(
+		    app, err, 0,
+		    "lock \"%s\" of rank %u can't be taken by who holds \"%s\": take locks "
+		    "in the order of their ranks",
+		    lock->name, lock->rank, name_of(app, app->locks.locker->in_the_way));
+	case -EALREADY:
+		return answer(app, err, 0, "lock \"%s\" is held by this program already",
+			      lock->name);
+	case -EMFILE:
+		return answer(
+		    app, err, 0,
+		    "lock \"%s\" can't be taken: this program holds %u, the most there can "
+		    "be",
+		    lock->name, APMP_LOCKER_HELD);
+	default:
+		return answer(
+		    app, err, 0,
+		    "lock \"%s\" can't be taken: this partition is no member of the sharing "
+		    "set any more",
+		    lock->name);
+	}
+}
+
+static int want(struct instance *in, struct app *app, uint32_t place, uint64_t timeout_ns)
+{
+	struct app_locks *l = &app->locks;
+	uint64_t now = in->env.now(&in->env);
+
+	l->waiting = true;
+	l->wanted = place;
+	l->timeout_ns = timeout_ns;
+	l->deadline_ns = timeout_ns < APMP_NEVER - now ? now + timeout_ns : APMP_NEVER;
+	in->apps.queue[in->apps.queue_count++] = app;
+	return 0;
+}
+
+static void leave_queue(struct apps *apps, const struct app *app)
+{
+	uint32_t i = 0;
+
+	while (apps->queue[i] != app)
+		i++;
+	apps->queue_count--;
+	memmove(&apps->queue[i], &apps->queue[i + 1],
+		(apps->queue_count - i) * sizeof(struct app *));
+}
+
+/* Tries for one.  False: it goes on waiting. */
+static bool try(struct instance *in, struct app *app)
+{
+	struct app_locks *l = &app->locks;
+	const struct app_lock *lock = &l->open[l->wanted];
+	int err = living(apmp_lock_acquire(l->locker, lock->number, 0));
+
+	if (err == -ETIMEDOUT &&
+	    (l->deadline_ns == APMP_NEVER || in->env.now(&in->env) < l->deadline_ns)) {
+		if (!l->paused)
+			app_pause(in, app, true);
+		l->paused = true;
+		return false;
+	}
+	leave_queue(&in->apps, app);
+	l->waiting = false;
+	if (answer_acquire(app, lock, err)) {
+		app_drop(in, app);
+		return true;
+	}
+	if (l->paused)
+		app_pause(in, app, false);
+	l->paused = false;
+	return true;
+}
+
+void app_locks_try(struct instance *in)
+{
+	uint32_t i = 0;
+
+	while (i < in->apps.queue_count)
+		if (!try(in, in->apps.queue[i]))
+			i++;
+}
+
+/* ---- release and good ---- */
+
+static int answer_holder(struct app *app, const struct app_lock *lock, int err)
+{
+	if (err == -EPERM)
+		return answer(app, err, 0, "lock \"%s\" is not held by this program", lock->name);
+	if (err)
+		return answer(
+		    app, err, 0,
+		    "lock \"%s\" was lost while this program held it: what it protects may "
+		    "have been changed by others",
+		    lock->name);
+	return answer(app, 0, 0, "%s", "");
+}
+
+int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_request *request)
+{
+	struct apmp_locker *locker = app->locks.locker;
+	struct app_lock *lock = lock_of(app, request->lock);
+
+	if (request->op < APMP_APP_OPEN || request->op > APMP_APP_CLOSE)
+		return -EPIPE;
+	if (request->op == APMP_APP_OPEN)
+		return open_lock(app, request);
+	if (!lock)
+		return answer(app, -ESTALE, 0, "this program has no lock %u open", request->lock);
+	switch (request->op) {
+	case APMP_APP_ACQUIRE:
+		return want(in, app, request->lock - 1, request->timeout_ns);
+	case APMP_APP_RELEASE:
+		return answer_holder(app, lock, living(apmp_lock_release(locker, lock->number)));
+	case APMP_APP_GOOD:
+		return answer_holder(app, lock, living(apmp_lock_good(locker, lock->number)));
+	default:
+		return close_lock(app, lock);
+	}
+}
+
+void app_locks_end(struct instance *in, struct app *app)
+{
+	struct app_locks *l = &app->locks;
+
+	if (l->waiting)
+		leave_queue(&in->apps, app);
+	apmp_locker_died(l->locker);
+	for (uint32_t i = 0; i < APP_LOCKS_OPEN; i++)
+		if (l->open[i].number) /* -ESTALE: the instance has left the set meanwhile */
+			(void)living(apmp_lock_close(in->apps.locker, l->open[i].number));
+}

@@ -1,0 +1,89 @@
+/*
+ * apps.h - what an instance does for the programs of its partition: locks and events.
+ */
+#ifndef APMP_INSTANCE_APPS_H
+#define APMP_INSTANCE_APPS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "shm/member.h"
+#include "shm/wire/app.h"
+
+#include "instance/app_locks.h"
+
+struct instance;
+
+/* Connections at once; a program has one for locks and one for events, if it wants them. */
+#define APPS_MAX 256u
+
+/* The members of the set as the primary knows them: a table and no queue, so it can't overflow and
+ * the primary never waits. */
+struct apps_members {
+	_Atomic uint32_t version;		       /* W: primary; odd while it writes */
+	_Atomic uint64_t changes;		       /* W: primary; how many there were */
+	_Atomic uint64_t present[APMP_MAX_PARTITIONS]; /* W: primary; identity, 0: no member */
+};
+
+/* What an event stream has told, or the thread of programs has seen. */
+struct app_view {
+	uint64_t changes;
+	uint64_t present[APMP_MAX_PARTITIONS];
+};
+
+enum app_kind {
+	APP_FREE = 0,
+	APP_NEW,    /* has not said the word yet */
+	APP_EVENTS, /* is told of members */
+	APP_LOCKS,  /* asks for locks */
+};
+
+/* One connection.  W: the thread of programs. */
+struct app {
+	enum app_kind kind;
+	uint32_t life;	      /* of this slot, so that an event of an earlier one is passed over */
+	uint64_t arrival;     /* who came first */
+	int sock;	      /* non-blocking */
+	struct app_view told; /* APP_EVENTS */
+	uint64_t seq;	      /* APP_EVENTS: of the last event */
+	bool begun;	      /* APP_EVENTS: the state at its beginning was told */
+	struct app_locks locks; /* APP_LOCKS */
+};
+
+struct apps {
+	int epoll, listener, bell; /* bell: an eventfd that the primary rings; -1: no programs */
+	char word[APMP_APP_WORD_SIZE]; /* lets a program in */
+	struct apps_members members;
+	struct app_view now; /* of members */
+	uint64_t arrivals;
+	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
+	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
+	uint32_t queue_count;
+	struct app app[APPS_MAX];
+};
+
+/* apps.c.  Starts the thread, if the box has given us a socket.  To be called before the caller is
+ * pinned to a CPU.  -errno, -ENOMEM: the partition has no room for its stack; it goes on without
+ * programs that use libapmp. */
+__attribute__((warn_unused_result)) int instance_apps_start(struct instance *in);
+/* Hands over changes of membership; never waits.  The primary alone calls it. */
+void instance_apps_members(struct instance *in, const struct apmp_member_change *changes,
+			   uint32_t count);
+/* Ends a connection. */
+void app_drop(struct instance *in, struct app *app);
+/* Whether its requests are read. */
+void app_pause(struct instance *in, struct app *app, bool pause);
+
+/* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there. */
+__attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
+
+/* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring
+ * once more. */
+void app_members_look(struct instance *in);
+/* A connection is for events from now on. */
+void app_events_begin(struct instance *in, struct app *app);
+/* Tells what has changed since it was last told, as far as the socket takes it.  0 all; -EAGAIN:
+ * again when there is room; -EPIPE. */
+__attribute__((warn_unused_result)) int app_events_tell(struct instance *in, struct app *app);
+
+#endif

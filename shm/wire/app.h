@@ -1,0 +1,90 @@
+/*
+ * app.h - what a program in a partition and the partition's instance say to each other.
+ *
+ * The instance listens on a SOCK_SEQPACKET socket; each connection is for locks or for events, as
+ * its first message says.  Every message is one struct of fixed size.  One request is answered
+ * before the next one is read; a connection that says anything else than what stands here is
+ * closed.  The end of a connection, however it comes, gives back all that it held.
+ */
+#ifndef APMP_SHM_WIRE_APP_H
+#define APMP_SHM_WIRE_APP_H
+
+#include "shm/layout_common.h"
+
+/* The variable in the environment of an instance and its programs: ADDRESS:WORD.  The address is
+ * that of the listening socket, an abstract one without its leading NUL; the word is known to this
+ * life of the partition alone, and lets a program in. */
+#define APMP_APP_VARIABLE "APMP_INSTANCE"
+
+#define APMP_APP_ADDRESS_SIZE 96u /* NUL included; fits sun_path */
+#define APMP_APP_WORD_SIZE    33u /* 128 bits in hexadecimal, NUL included */
+
+/* "APMP_INSTANCE=ADDRESS:WORD", NUL included. */
+#define APMP_APP_VARIABLE_SIZE                                                                     \
+	(sizeof(APMP_APP_VARIABLE) + APMP_APP_ADDRESS_SIZE + APMP_APP_WORD_SIZE)
+
+#define APMP_APP_VERSION 1u /* raised when a message changes */
+
+/*
+ * Requests.
+ *
+ * LOCKS    text the word: this connection is for locks -> partition, incarnation, name.
+ * EVENTS   the same, for events -> likewise, then struct apmp_app_event without being asked.
+ *          Both: -EPROTO another version; -EACCES the word is wrong; -EUSERS too many programs.
+ * OPEN     text a lock's name, rank -> lock, its number on this connection.
+ * ACQUIRE  lock, timeout_ns (0: only try; UINT64_MAX: as long as it takes).  Answered when it is
+ *          known: 0, or 1: its last holder died with it, and nobody has said that its data is good.
+ * RELEASE  lock.
+ * GOOD     lock, which we hold: its data is good.
+ * CLOSE    lock, which we do not hold.
+ * Errors of the last five: apmp.h.
+ */
+#define APMP_APP_OPS(X)                                                                            \
+	X(LOCKS, 1)                                                                                \
+	X(EVENTS, 2)                                                                               \
+	X(OPEN, 3)                                                                                 \
+	X(ACQUIRE, 4)                                                                              \
+	X(RELEASE, 5)                                                                              \
+	X(GOOD, 6)                                                                                 \
+	X(CLOSE, 7)
+
+enum apmp_app_op {
+#define X(name, value) APMP_APP_##name = value,
+	APMP_APP_OPS(X)
+#undef X
+};
+
+struct apmp_app_request {
+	uint32_t version; /* APMP_APP_VERSION */
+	uint32_t op;	  /* enum apmp_app_op */
+	uint32_t lock;
+	uint32_t rank;
+	uint64_t timeout_ns;
+	char text[40]; /* ends with a NUL */
+};
+
+struct apmp_app_reply {
+	uint32_t version;
+	int32_t error; /* 0 or what the op says; -errno */
+	uint32_t partition;
+	uint32_t lock;
+	uint64_t incarnation;
+	char name[APMP_NAME_SIZE];
+	char text[200]; /* of an error: a sentence */
+};
+
+/* flags of an event. */
+#define APMP_APP_EVENT_STATE 0x1u /* it was so when this connection began */
+#define APMP_APP_EVENT_SELF  0x2u /* about the partition of the program itself */
+
+struct apmp_app_event {
+	uint32_t version;
+	uint32_t kind; /* enum apmp_app_event_kind, which programs see: apmp.h */
+	uint64_t seq;
+	uint32_t partition;
+	uint32_t flags;
+	uint64_t incarnation;
+	char name[APMP_NAME_SIZE];
+};
+
+#endif

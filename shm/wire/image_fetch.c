@@ -1,0 +1,165 @@
+/*
+ * image_fetch.c - an image of a running machine, through its console.
+ *
+ * WHAT      What is wanted follows from what was got: the tree says where HWRPBs and databases are,
+ *           a database's header where its other pages are.  So the plan grows from answer to answer
+ *           until an answer holds all that it leads to; that one is the image, taken at one moment.
+ *           The plan of the last image is where the next one begins: then one call is enough.
+ * LIMITS    FETCH_TRIES answers.  What a garbled word leads to is bounded by IMAGE_PIECES_MAX, and
+ *           each range by what its structure can have.
+ */
+#include <errno.h>
+
+#include "shm/layout_intr.h"
+#include "shm/layout_recorder.h"
+#include "shm/wire/image_tree.h"
+
+#define FETCH_TRIES 8u
+
+static void want(struct image_plan *plan, uint64_t pa, uint64_t size)
+{
+	for (uint32_t i = 0; i < plan->count; i++)
+		if (pa < plan->range[i].pa + plan->range[i].size && plan->range[i].pa < pa + size) {
+			/* Of two that begin alike the larger; else the first was there first. */
+			if (plan->range[i].pa == pa && plan->range[i].size < size)
+				plan->range[i].size = size;
+			return;
+		}
+	if (plan->count < IMAGE_PIECES_MAX && pa <= INT64_MAX - size)
+		plan->range[plan->count++] = (typeof(plan->range[0])){pa, size};
+}
+
+/* What is used of the pool, in whole pages. */
+static void want_tree(struct image_plan *plan, const struct image *image)
+{
+	struct image_tree tree;
+	uint64_t used = sizeof(struct gct_header) + sizeof(struct gct_root_node);
+
+	if (image_tree(image, &tree) == 0 && image_root(&tree)->first_free > 0 &&
+	    (uint64_t)image_root(&tree)->first_free < IMAGE_BYTES_MAX / 2)
+		used = sizeof(struct gct_header) + (uint64_t)image_root(&tree)->first_free;
+	want(plan, image->tree_pa, (used + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE);
+}
+
+/* Block and slots of a partition, and the head of its flight recorder. */
+static void want_hwrpb(struct image_plan *plan, const struct image *image,
+		       const struct gct_partition_node *p)
+{
+	const uint64_t head = offsetof(struct hwrpb, slot);
+	const struct hwrpb *h = image_at(image, p->hwrpb, head);
+	uint64_t cpus = h && h->cpu_count <= APMP_MAX_CPUS ? h->cpu_count : 0;
+
+	if (p->hwrpb % 8)
+		return;
+	want(plan, p->hwrpb, head + cpus * sizeof(struct hwrpb_slot));
+	if (h && h->recorder && h->recorder % 8 == 0)
+		want(plan, h->recorder, offsetof(struct apmp_recorder, arm));
+}
+
+/* The pages of one range; contiguous ones in one piece. */
+static void want_db(struct image_plan *plan, const struct image *image, uint64_t info)
+{
+	static _Thread_local struct image_db db;
+	const struct apmp_db_header *h = &image_db_head(&db)->header;
+	uint64_t pages = APMP_DB_INITIAL_PAGES, first = info & UINT32_MAX;
+
+	if (!info)
+		return;
+	if (image_db(image, info, &db) == 0 && !h->pfn_list && db.page_count)
+		pages = db.page_count;
+	want(plan, first * APMP_PAGE_SIZE, pages * APMP_PAGE_SIZE);
+	if (!h->pfn_list)
+		return;
+	want(plan, (h->pfn_list & UINT32_MAX) * APMP_PAGE_SIZE, APMP_PAGE_SIZE);
+	for (uint32_t i = APMP_DB_INITIAL_PAGES; i < db.page_count && !db.list_odd; i++)
+		want(plan, (db.pfn[i] & UINT32_MAX) * APMP_PAGE_SIZE, APMP_PAGE_SIZE);
+}
+
+static void want_all(struct image_plan *plan, const struct image *image, unsigned what)
+{
+	struct image_tree tree;
+
+	want_tree(plan, image);
+	if (image_tree(image, &tree))
+		return;
+	if (what & IMAGE_CPUS)
+		want(plan, image->lines_pa, APMP_INTR_SIZE);
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		const struct gct_partition_node *p = image_partition(&tree, id);
+		const struct gct_community_node *c = image_community(&tree, id);
+
+		if (p && what & IMAGE_CPUS)
+			want_hwrpb(plan, image, p);
+		if (c && what & IMAGE_DATABASES) {
+			want_db(plan, image, c->apmpdb_info);
+			want_db(plan, image, c->apmpdb_other);
+		}
+	}
+}
+
+/* Whether everything wanted was asked for. */
+static bool holds(const struct image_plan *asked, const struct image_plan *wanted)
+{
+	for (uint32_t i = 0; i < wanted->count; i++) {
+		bool found = false;
+
+		for (uint32_t k = 0; k < asked->count && !found; k++)
+			found = wanted->range[i].pa >= asked->range[k].pa &&
+				wanted->range[i].pa + wanted->range[i].size <=
+				    asked->range[k].pa + asked->range[k].size;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static json_t *plan_json(const struct image_plan *plan)
+{
+	json_t *ranges = json_array();
+
+	for (uint32_t i = 0; i < plan->count; i++)
+		json_array_append_new(ranges,
+				      json_pack("{s:I,s:I}", "pa", (json_int_t)plan->range[i].pa,
+						"size", (json_int_t)plan->range[i].size));
+	return json_pack("{s:o}", "ranges", ranges);
+}
+
+static int ask(struct varlink_client *client, const struct image_plan *plan, struct image *ret,
+	       struct varlink_reply *reply)
+{
+	int err = varlink_client_call(client, "Memory", plan_json(plan), reply);
+
+	if (err)
+		return err;
+	if (reply->error)
+		return -EREMOTEIO;
+	err = json_integer_value(json_object_get(reply->parameters, "layout")) ==
+		      (json_int_t)image_layout()
+		  ? image_read(reply->parameters, ret)
+		  : -EBADMSG;
+	varlink_reply_fini(reply);
+	return err;
+}
+
+int image_fetch(struct varlink_client *client, unsigned what, struct image_plan *plan,
+		struct image *ret_image, struct varlink_reply *ret_reply)
+{
+	struct image_plan wanted;
+
+	for (uint32_t i = 0; i < FETCH_TRIES; i++) {
+		struct image image;
+		int err = ask(client, plan, &image, ret_reply);
+
+		if (err)
+			return err;
+		wanted = (struct image_plan){0};
+		want_all(&wanted, &image, what);
+		if (holds(plan, &wanted)) {
+			*ret_image = image;
+			return 0;
+		}
+		image_fini(&image);
+		*plan = wanted;
+	}
+	return -EAGAIN;
+}
