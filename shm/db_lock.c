@@ -57,6 +57,8 @@ int apmp__db_lock(struct apmp_member *m)
 
 		if (apmp__bugchecked(m, db))
 			return -EOWNERDEAD;
+		if (apmp__db_moved(m))
+			return -EREMCHG;
 		apmp_assert(!m->locked);
 		/* Our own identity, which we did not write there, is somebody's stray store. */
 		if (holder && holder != env->self && apmp_tree_alive(m->tree, holder)) {
@@ -76,20 +78,32 @@ int apmp__db_lock(struct apmp_member *m)
 	}
 }
 
-void apmp__db_unlock(struct apmp_member *m)
+/* Whether our identity stood there. */
+static bool release(struct apmp_member *m, struct apmp_db *db)
 {
-	struct apmp_db *db = apmp__db(m);
 	uint64_t word = apmp_load_relaxed(&db->header.lock);
 
-	APMP_POINT(m->env, lock_release);
-	m->locked = false;
-	/* Somebody else's store may stand there: then it is not ours to release. */
 	while ((word & ~WAITERS) == m->env->self) {
 		if (!apmp_cas(&db->header.lock, &word, 0))
 			continue;
 		if (word & WAITERS)
 			m->env->wake(m->env, futex_half(db), INT32_MAX);
-		return;
+		return true;
 	}
-	m->odd_count++;
+	return false;
+}
+
+void apmp__db_unlock(struct apmp_member *m)
+{
+	APMP_POINT(m->env, lock_release);
+	m->locked = false;
+	/* Somebody else's store may stand there: then it is not ours to release. */
+	if (!release(m, apmp__db(m)))
+		m->odd_count++;
+}
+
+void apmp__db_unlock_stray(struct apmp_member *m)
+{
+	if (!m->locked && release(m, apmp__db(m)))
+		m->odd_count++;
 }

@@ -93,7 +93,7 @@ void apmp__lockers_out(struct apmp_member *m)
 {
 	/* Who is still a member goes where the set has been re-formed. */
 	if (m->locks && apmp_load_relaxed(&m->locks->state) != LOCKS_AWAY)
-		apmp__lockers_stop(m, m->joined ? LOCKS_MOVING : LOCKS_AWAY);
+		apmp__lockers_stop(m, m->joined || m->comes_over ? LOCKS_MOVING : LOCKS_AWAY);
 }
 
 void apmp__lockers_go(struct apmp_member *m, uint32_t state, struct apmp_db_locks *segment)

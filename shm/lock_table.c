@@ -26,6 +26,8 @@ int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct a
 	while (apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
 		if (apmp__bugchecked(m, apmp__db(m)))
 			return -EOWNERDEAD;
+		if (!l) /* the clock watches him */
+			apmp_store_relaxed(&m->waits_for, apmp_lock_identity(seen));
 		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
 		if (l && !atomic_load(&m->locks->table))
 			return -EAGAIN;
@@ -33,6 +35,8 @@ int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct a
 			apmp__fence_dead(m, apmp__db(m)); /* it may be the holder */
 		ours |= APMP_LOCK_WAITERS;		  /* others may wait still */
 	}
+	if (!l)
+		apmp_store_relaxed(&m->waits_for, 0);
 	APMP_POINT(m->env, named_table);
 	return 0;
 }

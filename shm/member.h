@@ -44,12 +44,18 @@ struct apmp_member {
 	int32_t desc;			 /* W: primary; memory descriptor of that */
 	uint32_t page_count;		 /* W: primary; pages of the database; 0: initial piece */
 	uint64_t pfn[APMP_DB_MAX_PAGES]; /* W: primary; their page frames */
+	uint64_t left, spoilt;		 /* W: primary; range and set that it gave up last */
+	uint64_t reformed_ns;		 /* W: primary; when; 0 never */
+	_Atomic uint64_t incarnation;	 /* W: primary; of the set it is a member of, 0 none */
+	uint64_t came_from;		 /* W: primary; the set that it came over from last */
+	bool comes_over;		 /* W: primary; from one place of the set to another */
 	uint64_t pfn_list;		 /* W: primary; as in the header */
 	bool joined;			 /* W: primary; holds membership */
 	bool locked;			 /* W: primary; holds the database lock */
 	_Atomic(struct apmp_db *) cell;	 /* W: primary; the private cell of step 608 */
 	_Atomic uint32_t in_tick;	 /* W: clock, primary; see member_internal.h */
 	_Atomic uint32_t watching;	 /* W: primary; 1: member, watches its little brother */
+	_Atomic uint64_t waits_for;	 /* W: primary; who holds the table lock it waits for */
 	uint64_t last_tick_ns, tick_no;	 /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */
 	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
@@ -81,15 +87,16 @@ APMP_CHECK int apmp_member_init(struct apmp_member *m, struct apmp_env *env,
  * were changed by others again and again; what env's map or call said. */
 APMP_CHECK int apmp_member_enter(struct apmp_member *m);
 
-/* Leaves in order [0141].  -EOWNERDEAD; -ENOTCONN: is no member. */
+/* Leaves in order [0141, 0265].  -EOWNERDEAD; -ENOTCONN: is no member; what env's call said. */
 APMP_CHECK int apmp_member_leave(struct apmp_member *m);
 
-/* The clock interrupt [0139, 0142].  APMP_WORK_ bits; -EOWNERDEAD: the bugcheck bit is set, or the
- * set was made anew without us: touch nothing shared and end. */
+/* The clock interrupt [0139, 0142].  APMP_WORK_ bits; -EOWNERDEAD: the bugcheck bit is set: touch
+ * nothing shared and end. */
 APMP_CHECK int apmp_member_tick(struct apmp_member *m);
 
 /* The primary's part of it, and of an interrupt: fences whom the clock judged dead, removes
- * members that are fenced, validates the database after a loss.  -EOWNERDEAD. */
+ * members that are fenced, validates the database after a loss, re-forms the set when it is
+ * odd, comes over when another has.  -EOWNERDEAD. */
 APMP_CHECK int apmp_member_work(struct apmp_member *m);
 
 /* What an instance tells the programs that run in it: another has become a member of the set, or is

@@ -6,10 +6,14 @@ static uint64_t present(struct apmp_member *m, struct apmp_db *db, uint64_t memb
 {
 	uint64_t identity;
 
-	if (!m->joined || !(members >> id & 1))
+	if (!m->joined)
+		return 0;
+	if (apmp_load_acquire(&db->header.expected) >> id & 1)
+		return m->known[id]; /* it comes over with the set */
+	if (!(members >> id & 1))
 		return 0;
 	identity = apmp_load_acquire(&db->node[id].identity);
-	/* An odd block is quarantined elsewhere; until then nothing has changed. */
+	/* For an odd block the set is re-formed; until then nothing has changed. */
 	return apmp_identity_id(identity) == id ? identity : m->known[id];
 }
 

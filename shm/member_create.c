@@ -1,9 +1,11 @@
 /*
  * member_create.c - creating a sharing set, Figs. 7A and 7B [0135].
  *
- * WHAT      Writes the whole database anew, with the lock held.  Nothing of what is found is used
- *           but the incarnation count, and that only if the header was one of ours.
- * CRASHES   At every point from create_702 to _714 state is "initializing" and the lock is the dead
+ * WHAT      Writes the whole database anew, with the lock held.  Nothing of what is found is used.
+ *           The incarnation is the ID that the console gives out [0263]; from then on no member of
+ *           a set before takes this memory for its own.
+ * CRASHES   At create_263 and _id there is no set with the last ID: the next to enter creates.
+ *           At every point from create_702 to _714 state is "initializing" and the lock is the dead
  *           creator's: not a functioning system, so the next to enter creates again from the start.
  *           From create_716 on it is an operational set of one dead member: the same.
  * NOT HERE  The decision (member_enter.c).
@@ -71,6 +73,14 @@ void apmp__node_fill(struct apmp_member *m, struct apmp_db *db)
 	apmp_store_release(&own->identity, m->env->self);
 }
 
+void apmp__db_is_member(struct apmp_member *m, uint64_t incarnation)
+{
+	apmp_store_relaxed(&m->incarnation, incarnation);
+	m->joined = true;
+	/* The clock that acquires it compares the incarnation with what it reads. */
+	apmp_store_release(&m->watching, 1);
+}
+
 /* Step 712: sole member, next incarnation, creation parameters. */
 static void fill_header(struct apmp_member *m, struct apmp_db *db, uint64_t incarnation,
 			uint32_t pages)
@@ -93,16 +103,55 @@ static void fill_header(struct apmp_member *m, struct apmp_db *db, uint64_t inca
 	apmp_store_release(&h->members, UINT64_C(1) << m->id);
 }
 
+/* I/O of those who died with the set's ID may still be under way: their buses are reset [0263]. */
+static int reset_buses(struct apmp_member *m)
+{
+	for (uint64_t left = apmp__db_identified(m, false); left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+		struct apmp_call call = {.request = {.op = APMP_CALL_RESET_BUSES, .arg = {id}}};
+		int err = m->env->call(m->env, &call);
+
+		if (!err)
+			err = call.reply.error;
+		if (err && err != -EBUSY) /* it has just booted, and that clears the ID too */
+			return err;
+		APMP_POINT_ARG(m->env, create_263, id);
+	}
+	return 0;
+}
+
+/* Which set this one replaces: its incarnation, 0 none.  Then `expected` come over from it. */
+static uint64_t replaced(struct apmp_member *m, uint64_t expected)
+{
+	uint64_t last = m->comes_over ? m->came_from : 0;
+
+	for (; expected; expected &= expected - 1) {
+		uint64_t id = apmp_tree_id_field(m->tree, (uint32_t)__builtin_ctzll(expected));
+
+		if (id > last)
+			last = id;
+	}
+	return last;
+}
+
 int apmp__db_create(struct apmp_member *m)
 {
 	struct apmp_env *env = m->env;
 	struct apmp_db *db = apmp__db(m);
 	uint32_t length[APMP_SERVICE_COUNT], pages;
-	bool ours = apmp_load_relaxed(&db->header.fingerprint) == apmp_fingerprint(sizeof(*db));
-	uint64_t incarnation = ours ? apmp_load_relaxed(&db->header.incarnation) + 1 : 1;
-	int err;
+	uint64_t incarnation, expected, before;
+	int err = reset_buses(m);
 
-	env->report(env, APMP_REPORT_CREATING, 0);
+	/* From here on no member takes what stands here for its set. */
+	if (!err)
+		err = apmp__db_set_id(m, 0, true, &incarnation);
+	if (err)
+		return err;
+	APMP_POINT_ARG(env, create_id, incarnation);
+	expected = apmp__db_identified(m, true);
+	before = replaced(m, expected);
+	if (!m->comes_over)
+		env->report(env, APMP_REPORT_CREATING, 0);
 	apmp_store_release(&db->header.state, APMP_DB_INITIALIZING);
 	apmp_store_relaxed(&db->header.actor, env->self);
 	apmp_store_relaxed(&db->header.members, 0);
@@ -129,6 +178,8 @@ int apmp__db_create(struct apmp_member *m)
 	}
 	APMP_POINT(env, create_710);
 	fill_header(m, db, incarnation, pages);
+	apmp_store_relaxed(&db->header.expected, expected);
+	apmp_store_relaxed(&db->header.reformed_of, before);
 	APMP_POINT(env, create_712);
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, create_714);
@@ -143,12 +194,13 @@ int apmp__db_create(struct apmp_member *m)
 	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_MEMBER);
 	/* Acquired by whoever asks whether the set functions. */
 	apmp_store_release(&db->header.state, APMP_DB_OPERATIONAL);
-	m->joined = true;
-	apmp_store_release(&m->watching, 1);
+	apmp__db_is_member(m, incarnation);
 	APMP_POINT(env, create_716);
 	apmp__db_unlock(m);
 	APMP_POINT(env, create_718);
-	env->report(env, APMP_REPORT_CREATED, incarnation);
-	env->report(env, APMP_REPORT_JOINED, env->self);
+	env->report(env, before ? APMP_REPORT_REFORMED : APMP_REPORT_CREATED, incarnation);
+	if (!m->comes_over)
+		env->report(env, APMP_REPORT_JOINED, env->self);
+	apmp__db_ensure_other(m);
 	return 0;
 }

@@ -51,15 +51,47 @@ APMP_CHECK int apmp__db_map_continue(struct apmp_member *m);
 /* DB_unmap [0166]. */
 void apmp__db_unmap(struct apmp_member *m);
 
+/* member_reform.c.  Whether by the tree the set lives elsewhere than what is mapped, or is another
+ * one than that of this incarnation (0: none yet). */
+bool apmp__db_superseded(const struct apmp_member *m, uint64_t incarnation);
+/* That of our own. */
+bool apmp__db_moved(const struct apmp_member *m);
+/* What a member's clock looks at: words of the database that can't be so while its set lives. */
+bool apmp__db_odd(struct apmp_member *m, struct apmp_db *db);
+/* More of that, and pages that are marked bad: enum apmp_db_fault, or 0. */
+uint32_t apmp__db_fault(struct apmp_member *m, struct apmp_db *db);
+/* Other partitions of the community that have an ID [0262], and live or don't. */
+uint64_t apmp__db_identified(const struct apmp_member *m, bool living);
+/* Whether another instance that lives is, by its ID, a member of the last set of the community. */
+bool apmp__db_lives_elsewhere(const struct apmp_member *m);
+/* Moves APMPDB_INFO off the range that is mapped.  0: it is elsewhere now; -ENOMEM: there is no
+ * other range; what env's call said. */
+APMP_CHECK int apmp__db_give_up(struct apmp_member *m);
+/* Sees to it that there is a second range [0125]; 0 where there is no room for one. */
+void apmp__db_ensure_other(struct apmp_member *m);
+/* A member enters the set anew where it is by now.  -EOWNERDEAD. */
+APMP_CHECK int apmp__db_come_over(struct apmp_member *m);
+/* The database was found odd, enum apmp_db_fault: gives it up and comes over.  -EOWNERDEAD. */
+APMP_CHECK int apmp__db_reform(struct apmp_member *m, uint32_t fault);
+
+/* member_enter.c.  Maps the database, then joins or creates; errors as apmp_member_enter. */
+APMP_CHECK int apmp__db_enter(struct apmp_member *m);
+/* The ID field of our own node [0262]; creating: the next of the community, which is returned.
+ * What env's call or the console said. */
+APMP_CHECK int apmp__db_set_id(struct apmp_member *m, uint64_t id, bool creating, uint64_t *ret_id);
+
 /* db_lock.c.  The database lock [0133].  Returns 0, or 1 when it was taken from the dead.
- * -EOWNERDEAD. */
+ * -EOWNERDEAD; -EREMCHG: the set has moved, nothing is locked. */
 APMP_CHECK int apmp__db_lock(struct apmp_member *m);
 void apmp__db_unlock(struct apmp_member *m);
+/* Gives back the lock that somebody's stray store says we hold. */
+void apmp__db_unlock_stray(struct apmp_member *m);
 /* Identity of the holder, 0 when it is free. */
 uint64_t apmp__db_lock_holder(const struct apmp_db *db);
 
 /* member_recover.c.  All with the lock held. */
 bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db);
+/* Removes the dead.  A member whose block is odd stays: the set is to be re-formed. */
 void apmp__db_recover(struct apmp_member *m, struct apmp_db *db);
 
 /* member_fence.c.  Fences whom the clock judged dead; the lock need not be held. */
@@ -72,6 +104,8 @@ bool apmp__bugchecked(struct apmp_member *m, struct apmp_db *db);
 /* member_create.c, member_join.c: with the lock held.  -EAGAIN: start over. */
 APMP_CHECK int apmp__db_create(struct apmp_member *m);
 APMP_CHECK int apmp__db_join(struct apmp_member *m);
+/* Membership as this instance knows it itself. */
+void apmp__db_is_member(struct apmp_member *m, uint64_t incarnation);
 /* The fields of our own node block that say who we are. */
 void apmp__node_fill(struct apmp_member *m, struct apmp_db *db);
 

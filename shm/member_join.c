@@ -39,10 +39,11 @@ static int join_services(struct apmp_member *m, struct apmp_db *db)
 	return 0;
 }
 
-/* Gives up before step 812: the set goes on as if we had not come. */
+/* Gives up before step 812: the set goes on as if we had not come.  Who comes over keeps what it
+ * holds, for the place where it will have joined. */
 static int abandon(struct apmp_member *m, struct apmp_db *db, int err)
 {
-	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT && !m->comes_over; s++) {
 		void *segment = apmp_service_segment(db, m->size, s);
 
 		if (segment)
@@ -67,12 +68,14 @@ int apmp__db_join(struct apmp_member *m)
 {
 	struct apmp_env *env = m->env;
 	struct apmp_db *db = apmp__db(m);
+	uint64_t incarnation = apmp_load_relaxed(&db->header.incarnation);
 	int err;
 
 	if (name_taken(m, db))
 		return -EEXIST;
 	APMP_POINT(env, join_802);
-	env->report(env, APMP_REPORT_JOINING, 0);
+	if (!m->comes_over)
+		env->report(env, APMP_REPORT_JOINING, 0);
 	apmp_store_relaxed(&db->header.actor, env->self);
 	apmp_store_relaxed(&apmp__own_node(m, db)->state, APMP_NODE_JOINING);
 	apmp_store_release(&db->header.state, APMP_DB_JOINING);
@@ -86,20 +89,28 @@ int apmp__db_join(struct apmp_member *m)
 	if (err)
 		return abandon(m, db, err);
 	APMP_POINT(env, join_808);
+	err = apmp__db_set_id(m, incarnation, false, &incarnation); /* [0264] */
+	/* A set that was re-formed meanwhile may have been made before we had an ID, and then
+	 * doesn't wait for us: nothing may be granted to us here. */
+	if (!err && apmp__db_superseded(m, incarnation))
+		err = -EREMCHG;
+	if (err)
+		return abandon(m, db, err);
 	apmp__node_fill(m, db);
 	APMP_POINT(env, join_810);
 	apmp_fetch_or(&db->header.members, UINT64_C(1) << m->id);
+	apmp_fetch_and(&db->header.expected, ~(UINT64_C(1) << m->id)); /* it has come over */
 	APMP_POINT(env, join_812);
 	apmp_ring_add(db, m->id);
 	APMP_POINT(env, join_814);
 	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_MEMBER);
 	apmp_store_release(&db->header.state, APMP_DB_OPERATIONAL);
-	m->joined = true;
-	apmp_store_release(&m->watching, 1);
+	apmp__db_is_member(m, incarnation);
 	APMP_POINT(env, join_816);
 	apmp__db_unlock(m);
 	APMP_POINT(env, join_818);
 	tell_members(m, db);
-	env->report(env, APMP_REPORT_JOINED, env->self);
+	if (!m->comes_over)
+		env->report(env, APMP_REPORT_JOINED, env->self);
 	return 0;
 }

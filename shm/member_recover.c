@@ -8,8 +8,11 @@
  * CRASHES   recover_begin, recover_services: the dead is still in the mask, all is done again.
  *           recover_mask, recover_ring: state "recovering" makes the next holder rebuild the ring.
  *           recover_end: only the lock is left.
+ *           A member whose block names nobody of its partition, and which lives, is not removed:
+ *           its set is re-formed (member_reform.c).
  * LIMITS    Validation reads a word of every page; a page that fails would be a SIGBUS here, which
- *           a sealed and allocated memfd does not give.
+ *           a sealed and allocated memfd does not give.  What a tested bitmap says is looked at
+ *           each time.
  */
 #include "shm/lock_internal.h"
 #include "shm/ring.h"
@@ -40,7 +43,10 @@ bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 {
 	uint64_t members = apmp_load_acquire(&db->header.members);
 
-	if (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL)
+	uint64_t expected = apmp_load_acquire(&db->header.expected);
+
+	if (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
+	    (expected && expected & ~apmp__db_identified(m, true)))
 		return true;
 	for (; members; members &= members - 1)
 		if (node_standing(m, db, (uint32_t)__builtin_ctzll(members)) != STANDING_ALIVE)
@@ -79,17 +85,6 @@ static void remove_dead(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 	APMP_POINT(env, recover_mask);
 }
 
-/* A member whose block somebody has written over can't be watched: it is fenced, then removed. */
-static void quarantine(struct apmp_member *m, uint32_t id)
-{
-	m->odd_count++;
-	if (id == m->id)
-		return; /* the others see it too, and fence us */
-	apmp_store_relaxed(&m->dead[id], apmp_tree_present(m->tree, id));
-	apmp_store_relaxed(&m->judged_ns, m->env->now(m->env));
-	apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
-}
-
 void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 {
 	struct apmp_env *env = m->env;
@@ -103,13 +98,13 @@ void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 		recover_services(m, db, actor_id);
 	for (; members; members &= members - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(members);
-		enum standing standing = node_standing(m, db, id);
 
-		if (standing == STANDING_DEAD)
+		if (node_standing(m, db, id) == STANDING_DEAD)
 			remove_dead(m, db, id);
-		else if (standing == STANDING_ODD)
-			quarantine(m, id);
 	}
+	/* Who has died, or left, will not come over. */
+	if (apmp_load_relaxed(&db->header.expected))
+		apmp_fetch_and(&db->header.expected, apmp__db_identified(m, true));
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, recover_ring);
 	apmp_store_relaxed(&db->header.crashing, 0);
@@ -119,11 +114,40 @@ void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 	APMP_POINT(env, recover_end);
 }
 
+/* A member that lives and whose block somebody has written over can't be watched. */
+static bool has_odd_member(struct apmp_member *m, struct apmp_db *db)
+{
+	for (uint64_t left = apmp_load_acquire(&db->header.members); left; left &= left - 1)
+		if (node_standing(m, db, (uint32_t)__builtin_ctzll(left)) == STANDING_ODD)
+			return true;
+	return false;
+}
+
+/* What the services say of their segments; enum apmp_db_fault, 0, or what the lock said. */
+static int validate_services(struct apmp_member *m, struct apmp_db *db)
+{
+	int fault = 0, broken = apmp__db_lock(m);
+
+	if (broken < 0)
+		return broken;
+	if (broken)
+		apmp__db_recover(m, db);
+	for (uint32_t s = 0; s < APMP_SERVICE_COUNT && !fault; s++) {
+		void *segment = apmp_service_segment(db, m->size, s);
+
+		if (!segment || apmp_services[s]->validate(m, segment))
+			fault = APMP_DB_FAULT_SERVICE;
+	}
+	apmp__db_unlock(m);
+	return fault;
+}
+
 /* Readings in a row; whoever sets the bit more often is mad, and the next tick goes on. */
 #define VALIDATE_TRIES 8u
 
-/* Every page of the database is still accessible [0143]. */
-static void validate(struct apmp_member *m, struct apmp_db *db)
+/* Every page of the database is still accessible, and what stands there can be so [0143].  As
+ * validate_services. */
+static int validate(struct apmp_member *m, struct apmp_db *db)
 {
 	const _Atomic uint64_t *word = (const _Atomic uint64_t *)(const void *)db;
 	uint64_t bit = UINT64_C(1) << m->id;
@@ -131,42 +155,70 @@ static void validate(struct apmp_member *m, struct apmp_db *db)
 	/* The bit goes first: a loss during the reading sets it again, and all is read again. */
 	for (uint32_t i = 0; i < VALIDATE_TRIES; i++) {
 		uint64_t removed;
+		int fault;
 
 		if (!(apmp_fetch_and(&db->header.validate, ~bit) & bit))
-			return;
+			return 0;
 		removed = apmp_load_acquire(&db->header.removed_count);
 		for (uint64_t off = 0; off < m->size; off += APMP_PAGE_SIZE)
 			(void)apmp_load_relaxed(&word[off / sizeof(*word)]);
+		fault = validate_services(m, db);
+		if (fault)
+			return fault;
 		apmp_store_relaxed(&apmp__own_node(m, db)->validated, removed);
 		APMP_POINT(m->env, validate_pages);
+		apmp__db_ensure_other(m);
 	}
+	return 0;
+}
+
+/* Recovers if somebody has died.  As validate_services. */
+static int recover(struct apmp_member *m, struct apmp_db *db)
+{
+	uint64_t holder = apmp__db_lock_holder(db);
+	int broken;
+	bool odd;
+
+	if ((!holder || apmp_tree_alive(m->tree, holder)) &&
+	    (holder || !apmp__db_needs_recovery(m, db)))
+		return 0;
+	broken = apmp__db_lock(m);
+	if (broken < 0)
+		return broken;
+	if (broken || apmp__db_needs_recovery(m, db))
+		apmp__db_recover(m, db);
+	odd = has_odd_member(m, db);
+	apmp__db_unlock(m);
+	return odd ? APMP_DB_FAULT_NODE : 0;
 }
 
 int apmp_member_work(struct apmp_member *m)
 {
 	struct apmp_db *db = apmp__db(m);
-	uint64_t holder, reasons, bits = ~(uint64_t)APMP_REASON_BUGCHECK;
-	int err;
+	uint64_t reasons;
+	int fault;
 
 	if (!db)
 		return 0;
 	if (apmp__bugchecked(m, db))
 		return -EOWNERDEAD;
+	if (m->joined && apmp__db_moved(m))
+		return apmp__db_come_over(m);
 	apmp__fence_dead(m, db);
 	if (!m->joined)
 		return 0;
-	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, ~bits);
-	holder = apmp__db_lock_holder(db);
-	if ((holder && !apmp_tree_alive(m->tree, holder)) ||
-	    (!holder && apmp__db_needs_recovery(m, db))) {
-		err = apmp__db_lock(m);
-		if (err < 0)
-			return err;
-		if (err > 0 || apmp__db_needs_recovery(m, db))
-			apmp__db_recover(m, db);
-		apmp__db_unlock(m);
-	}
-	validate(m, db);
+	apmp__db_unlock_stray(m);
+	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, APMP_REASON_BUGCHECK);
+	fault = (int)apmp__db_fault(m, db);
+	if (!fault)
+		fault = recover(m, db);
+	if (!fault)
+		fault = validate(m, db);
+	/* What looked odd may be a set that is being made anew by now. */
+	if (fault == -EREMCHG || (fault > 0 && apmp__db_moved(m)))
+		return apmp__db_come_over(m);
+	if (fault)
+		return fault > 0 ? apmp__db_reform(m, (uint32_t)fault) : fault;
 	apmp__locks_work(m, reasons);
 	return 0;
 }

@@ -19,17 +19,11 @@
 #include <errno.h>
 
 #include "shm/lock_internal.h"
+#include "shm/ring.h"
 
-/* One that was silent for some of our ticks, but not for long enough, beats again. */
-static void count_silence(struct apmp_member *m, struct apmp_db *db, uint32_t missed)
-{
-	uint32_t class = 31u - (uint32_t)__builtin_clz(missed);
-	_Atomic uint64_t *count =
-	    &apmp__own_node(m, db)
-		 ->silence[class < APMP_DB_SILENCES ? class : APMP_DB_SILENCES - 1];
-
-	apmp_store_relaxed(count, apmp_load_relaxed(count) + 1);
-}
+/* Patience with who comes over, as a multiple of `stop`: it needs the console twice before it beats
+ * in the new range, and the console may just be restarting. */
+#define EXPECTED_STOPS 4u
 
 /* It beats, or is another life: what was judged and not yet acted on is taken back. */
 static void begin(struct apmp_member *m, uint32_t id, uint64_t identity, uint64_t heartbeat)
@@ -46,7 +40,7 @@ static void begin(struct apmp_member *m, uint32_t id, uint64_t identity, uint64_
 }
 
 /* One more tick of silence. */
-static void miss(struct apmp_member *m, uint32_t id, int *work)
+static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work)
 {
 	struct apmp_watch *w = &m->watch[id];
 
@@ -60,7 +54,7 @@ static void miss(struct apmp_member *m, uint32_t id, int *work)
 		APMP_POINT_ARG(m->env, tick_suspect, id);
 		m->env->report(m->env, APMP_REPORT_SUSPECTED, w->identity);
 	}
-	if ((uint64_t)w->missed * m->timing.tick_ns >= m->timing.stop_ns) {
+	if ((uint64_t)w->missed * m->timing.tick_ns >= stop_ns) {
 		apmp_store_relaxed(&m->dead[id], w->identity);
 		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
 		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
@@ -68,9 +62,20 @@ static void miss(struct apmp_member *m, uint32_t id, int *work)
 	}
 }
 
+/* One that was silent for some of our ticks, but not for long enough, beats again. */
+static void count_silence(struct apmp_member *m, struct apmp_db *db, uint32_t missed)
+{
+	uint32_t class = 31u - (uint32_t)__builtin_clz(missed);
+	_Atomic uint64_t *count =
+	    &apmp__own_node(m, db)
+		 ->silence[class < APMP_DB_SILENCES ? class : APMP_DB_SILENCES - 1];
+
+	apmp_store_relaxed(count, apmp_load_relaxed(count) + 1);
+}
+
 /* Looks at one instance; true when it is inactive. */
 static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t identity,
-		  bool late, int *work)
+		  uint64_t stop_ns, bool late, int *work)
 {
 	struct apmp_watch *w = &m->watch[id];
 	uint64_t heartbeat = apmp_load_acquire(&db->node[id].heartbeat);
@@ -82,14 +87,14 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	w->tick_no = m->tick_no;
 	/* When a debugger comes or goes, the silence is counted anew. */
 	if (!again || w->heartbeat != heartbeat || w->debugged != debugged) {
-		if (again && w->heartbeat != heartbeat && w->missed && !w->debugged)
+		if (again && w->missed && w->heartbeat != heartbeat)
 			count_silence(m, db, w->missed);
 		begin(m, id, identity, heartbeat);
 		w->debugged = debugged;
 		return false;
 	}
 	if (!late && apmp_tree_alive(m->tree, identity))
-		miss(m, id, work);
+		miss(m, id, stop_ns, work);
 	return w->missed >= m->timing.suspect;
 }
 
@@ -108,7 +113,7 @@ static uint32_t watch_brothers(struct apmp_member *m, struct apmp_db *db, bool l
 			*work |= APMP_WORK_RECOVER;
 			return count;
 		}
-		inactive = watch(m, db, id, identity, late, work);
+		inactive = watch(m, db, id, identity, m->timing.stop_ns, late, work);
 		if (count++ == 0)
 			apmp_store_relaxed(&own->little_inactive_ns,
 					   m->watch[id].missed * m->timing.tick_ns);
@@ -120,17 +125,38 @@ static uint32_t watch_brothers(struct apmp_member *m, struct apmp_db *db, bool l
 }
 
 /* A dead lock holder keeps everybody out, member or not: all look. */
-static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, bool late, int *work)
+static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, uint64_t holder, bool late,
+			      int *work)
 {
-	uint64_t holder = apmp__db_lock_holder(db);
 	uint32_t id = apmp_identity_id(holder);
 
+	if (holder == m->env->self)
+		*work |= APMP_WORK_RECOVER; /* of a stray store, if the primary doesn't hold it */
 	if (!holder || holder == m->env->self || id == APMP_NO_PARTITION)
 		return;
 	if (!apmp_tree_alive(m->tree, holder))
 		*work |= APMP_WORK_RECOVER;
 	else if (m->watch[id].tick_no != m->tick_no) /* not just watched as a brother */
-		(void)watch(m, db, id, holder, late, work);
+		(void)watch(m, db, id, holder, m->timing.stop_ns, late, work);
+}
+
+/* Who has not yet come over to a set that was re-formed beats nowhere that we can see, until the
+ * console has mapped it the new range.  Each is watched by who would be its big brother. */
+static void watch_expected(struct apmp_member *m, struct apmp_db *db, bool late, int *work)
+{
+	uint64_t expected = apmp_load_acquire(&db->header.expected);
+	uint64_t members = apmp_load_acquire(&db->header.members);
+
+	for (; expected; expected &= expected - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(expected);
+		uint64_t identity = apmp_tree_present(m->tree, id);
+
+		if (!identity || !apmp_tree_id_field(m->tree, id))
+			*work |= APMP_WORK_RECOVER; /* it will not come */
+		else if (apmp_ring_big(members, id) == m->id)
+			(void)watch(m, db, id, identity, EXPECTED_STOPS * m->timing.stop_ns, late,
+				    work);
+	}
 }
 
 static int tick(struct apmp_member *m, struct apmp_db *db)
@@ -143,28 +169,31 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 
 	if (apmp__bugchecked(m, db))
 		return -EOWNERDEAD;
-	/* A member writes its own identity and nobody else does: the set was made anew without us.
-	 * Watching is read on both sides, as the primary may be joining or leaving: it can't leave
-	 * and join again while we are in a tick (set_cell). */
-	if (apmp_load_acquire(&m->watching) && apmp_load_acquire(&own->identity) != env->self &&
-	    apmp_load_acquire(&m->watching))
-		return -EOWNERDEAD;
 	m->last_tick_ns = now;
 	m->tick_no++;
 	if (apmp_load_relaxed(&own->beat_of) != env->self)
 		apmp_store_release(&own->beat_of, env->self);
 	apmp_store_release(&own->heartbeat, apmp_load_relaxed(&own->heartbeat) + 1);
 	APMP_POINT(env, tick_beat);
+	if (apmp__db_moved(m))
+		return APMP_WORK_RECOVER; /* nobody is judged by what the set has given up */
 	if (apmp_load_acquire(&m->watching)) {
-		uint32_t count = watch_brothers(m, db, late, &work);
+		uint32_t count;
 
+		if (apmp__db_odd(m, db))
+			return APMP_WORK_RECOVER;
+		count = watch_brothers(m, db, late, &work);
+		watch_expected(m, db, late, &work);
 		APMP_POINT_ARG(env, tick_watch, count);
 		/* A bugcheck bit that is still there was for an earlier life. */
 		if (apmp_load_relaxed(&own->reasons) & ~(uint64_t)APMP_REASON_BUGCHECK ||
 		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 || apmp__locks_claiming(m))
 			work |= APMP_WORK_RECOVER;
 	}
-	watch_lock_holder(m, db, late, &work); /* last: it may have been watched as a brother */
+	/* Last: they may have been watched as brothers. */
+	watch_lock_holder(m, db, apmp__db_lock_holder(db), late, &work);
+	/* Who joins has no little brother, and keeps all others who could look from joining. */
+	watch_lock_holder(m, db, apmp_load_relaxed(&m->waits_for), late, &work);
 	return work;
 }
 

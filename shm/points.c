@@ -50,6 +50,7 @@ static const struct {
     {"nvram_", APMP_PARTY_BOX},
     {"map_", APMP_PARTY_INSTANCE},
     {"lock_", APMP_PARTY_INSTANCE},
+    {"reform_", APMP_PARTY_INSTANCE},
     {"create_", APMP_PARTY_INSTANCE},
     {"join_", APMP_PARTY_INSTANCE},
     {"leave_", APMP_PARTY_INSTANCE},

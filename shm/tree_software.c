@@ -274,12 +274,13 @@ uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
 	struct gct_partition_node *p = partition_of(tw, id);
 	uint64_t incarnation = apmp_load_relaxed(&p->incarnation) + 1;
 
+	/* First: who sees the new life doesn't take the last one's ID for its own. */
+	if (apmp_load_relaxed(&p->id_field))
+		apmp__tree_put64(tw, &p->id_field, 0);
 	apmp__tree_put64(tw, &p->incarnation, incarnation);
 	apmp__tree_put64(tw, &p->hd.node_flags,
 			 apmp_load_relaxed(&p->hd.node_flags) | NODE_INITIALIZED);
 	apmp__tree_put_string(tw, p->instance_name, sizeof(p->instance_name), instance_name);
-	if (apmp_load_relaxed(&p->id_field))
-		apmp__tree_put64(tw, &p->id_field, 0);
 	if (apmp_load_relaxed(&root->primary_instance) < 0)
 		apmp__tree_put_handle(tw, &root->primary_instance, (int32_t)id);
 	return incarnation;

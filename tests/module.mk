@@ -7,7 +7,7 @@
 CHECK = $(PYTHON) tests/check.py --make "$(MAKE)" --cc "$(CC)" --build $(BUILD)
 K    ?=
 
-.PHONY: check lint unit race simulator examples system spec bench
+.PHONY: check lint unit race simulator examples model system spec bench
 check: | $(DEPS_STAMP)
 	@$(CHECK)
 
@@ -16,6 +16,10 @@ lint: | $(DEPS_STAMP)
 
 unit race simulator examples system: | $(DEPS_STAMP)
 	@$(CHECK) --profile $(PROFILE) --dir $(B) $(if $(K),-k "$(K)") $@
+
+# What `make check` does without the largest.
+model: | $(DEPS_STAMP)
+	@tests/model/models.py --large $(if $(K),-k "$(K)")
 
 # What `make check` does a part of. Each has a bound of its own for hangs:
 #   campaign-console   10,000 kills of the console at stores of the tree's updates; half a second each

@@ -13,6 +13,7 @@
 
 #include "chaos/sim/sim.h"
 #include "shm/assert.h"
+#include "shm/configure.h"
 #include "shm/intr.h"
 
 #define REAP_NS SIM_MS /* at most this long until a killed process is known to run no more */
@@ -83,6 +84,8 @@ static void build(void)
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		add_partition(community.handle, sbb, id);
 	apmp_tree_publish(tw);
+	sim.community = (void *)(sim_physical + SIM_TREE_PA + sizeof(struct gct_header) +
+				 (uint32_t)community.handle);
 }
 
 /* A console's own view of the machine: mappings of its own. */
@@ -156,8 +159,36 @@ static int map(uint64_t pa, uint64_t size)
 	return pa - f.pa + size <= f.size ? 0 : -ENXIO;
 }
 
+static int set_apmpdb_info(const struct apmp_call_request *r)
+{
+	int err;
+
+	if (r->arg[2])
+		return apmp_tree_set_apmpdb_other(&sim.writer, 0, r->arg[0], r->arg[1]);
+	err = apmp_tree_set_apmpdb_info(&sim.writer, 0, r->arg[0], r->arg[1]);
+	if (!err && r->arg[0] && r->arg[0] != r->arg[1]) /* the members are to come over */
+		apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
+	return err;
+}
+
+/* What shm/configure.c decides. */
+static int configure(const struct apmp_call_request *r, uint32_t by, uint64_t ret[2])
+{
+	struct apmp_tree_partition self;
+	struct apmp_configured done;
+	int err = apmp_tree_partition(&sim.writer.tree, by, &self);
+
+	apmp_assert(!err);
+	sim_check_update_begins();
+	err = apmp_configure(&sim.writer, r, self.node.handle, &done);
+	if (apmp_update_open(&sim.update))
+		apmp_update_commit(&sim.update);
+	ret[0] = done.ret[0];
+	return err;
+}
+
 /* Answers a callback.  A sender that is fenced is heard no more. */
-static int serve(const struct apmp_call_request *r, uint64_t sender)
+static int serve(const struct apmp_call_request *r, uint64_t sender, uint64_t ret[2])
 {
 	if (!apmp_tree_alive(&sim.writer.tree, sender))
 		return -ESTALE;
@@ -165,7 +196,10 @@ static int serve(const struct apmp_call_request *r, uint64_t sender)
 	case APMP_CALL_MAP:
 		return map(r->arg[0], r->arg[1]);
 	case APMP_CALL_SET_APMPDB_INFO:
-		return apmp_tree_set_apmpdb_info(&sim.writer, 0, r->arg[0], r->arg[1]);
+		return set_apmpdb_info(r);
+	case APMP_CALL_SET_ID:
+	case APMP_CALL_RESET_BUSES:
+		return configure(r, apmp_identity_id(sender), ret);
 	case APMP_CALL_REMOVE_INSTANCE:
 		return remove_instance(r->arg[0], sender);
 	default:
@@ -175,9 +209,10 @@ static int serve(const struct apmp_call_request *r, uint64_t sender)
 
 static void answer(struct sim_instance *in)
 {
-	int err = serve(&in->request.call.request, in->request.identity);
+	struct apmp_call_reply reply = {0};
 
-	in->request.call.reply = (struct apmp_call_reply){.error = err};
+	reply.error = serve(&in->request.call.request, in->request.identity, reply.ret);
+	in->request.call.reply = reply;
 	in->request.pending = false;
 	in->request.done = true;
 	sim_wake(SIM_PRIVATE_KEY(in->id) - 1, UINT32_MAX);

@@ -163,7 +163,8 @@ START_TEST(second_range_is_used)
 	set_apmpdb_info(pfn | (uint64_t)APMP_DB_INFO_PAGES << 32);
 	ck_assert_int_eq(party_run(alpha, party_enter), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&party_db(alpha)->header.first_pfn), pfn);
-	ck_assert_uint_eq(apmp_load_relaxed(&world_db(&w)->header.state), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&((struct apmp_db *)(void *)w.shared)->header.state),
+			  0);
 }
 END_TEST
 

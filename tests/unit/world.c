@@ -606,9 +606,20 @@ struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx)
 				       .arrival = &w->state->arrival[cpu_idx]};
 }
 
+uint64_t world_pfn(struct world *w)
+{
+	uint64_t pfn = apmp_tree_database(&w->tw.tree, w->lab).info & UINT32_MAX;
+
+	return pfn ? pfn : w->range_pa[0] / APMP_PAGE_SIZE;
+}
+
 struct apmp_db *world_db(struct world *w)
 {
-	return (struct apmp_db *)(void *)w->shared;
+	uint64_t pa = world_pfn(w) * APMP_PAGE_SIZE;
+	uint32_t r = pa >= w->range_pa[1] && pa < w->range_pa[1] + WORLD_RANGE_SIZE;
+
+	ck_assert(pa - w->range_pa[r] < WORLD_RANGE_SIZE);
+	return (struct apmp_db *)(void *)(w->shared + r * WORLD_RANGE_SIZE + pa - w->range_pa[r]);
 }
 
 static void check_member(struct world *w, struct apmp_db *db, uint64_t members, uint32_t id)
@@ -616,6 +627,8 @@ static void check_member(struct world *w, struct apmp_db *db, uint64_t members, 
 	const struct apmp_db_node *node = &db->node[id];
 
 	ck_assert_uint_eq(apmp_load_relaxed(&node->identity), party_identity(&w->party[id]));
+	ck_assert_uint_eq(apmp_tree_id_field(&w->tw.tree, id),
+			  apmp_load_relaxed(&db->header.incarnation));
 	ck_assert_uint_eq(apmp_load_relaxed(&node->state), APMP_NODE_MEMBER);
 	ck_assert_uint_eq(apmp_load_relaxed(&node->little_brother), apmp_ring_little(members, id));
 	ck_assert_uint_eq(apmp_load_relaxed(&node->big_brother), apmp_ring_big(members, id));
@@ -625,10 +638,14 @@ static void check_member(struct world *w, struct apmp_db *db, uint64_t members, 
 
 void world_check_set(struct world *w, uint64_t members)
 {
-	struct apmp_db *db = world_db(w);
+	struct apmp_db *db = world_db(w), *whole = db;
 	struct apmp_db_header *h = &db->header;
-	const struct apmp_db_cpu_sets *slot = apmp_service_segment(
-	    db, (uint64_t)apmp_load_relaxed(&h->page_count) * APMP_PAGE_SIZE, APMP_SERVICE_cpu);
+	const struct apmp_db_cpu_sets *slot;
+
+	if (members) /* its pages may be scattered: a member has mapped them in their order */
+		whole = party_db(&w->party[__builtin_ctzll(members)]);
+	slot = apmp_service_segment(
+	    whole, (uint64_t)apmp_load_relaxed(&h->page_count) * APMP_PAGE_SIZE, APMP_SERVICE_cpu);
 
 	ck_assert_uint_eq(apmp_load_relaxed(&h->lock), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->state),
@@ -638,7 +655,10 @@ void world_check_set(struct world *w, uint64_t members)
 	ck_assert_uint_eq(apmp_load_relaxed(&h->fingerprint), apmp_fingerprint(sizeof(*db)));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->members_off),
 			  offsetof(struct apmp_db_header, members));
-	ck_assert_uint_eq(apmp_load_relaxed(&h->first_pfn), w->range_pa[0] / APMP_PAGE_SIZE);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->first_pfn), world_pfn(w));
+	ck_assert_uint_eq(apmp_load_relaxed(&h->expected), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->incarnation),
+			  apmp_tree_database(&w->tw.tree, w->lab).id);
 	ck_assert_ptr_nonnull(slot);
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		bool member = members >> id & 1;

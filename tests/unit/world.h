@@ -136,10 +136,13 @@ uint64_t party_identity(const struct party *p);
 /* The words of a CPU on its way, in the console's state. */
 struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx);
 
-/* The database as the console would see it in the first range. */
+/* The database as the console would see it, where APMPDB_INFO says it is; until then the first
+ * range. */
 struct apmp_db *world_db(struct world *w);
+uint64_t world_pfn(struct world *w);
 /* Fails the test unless the sharing set is whole and these are its members: lock free, state,
- * mask, identities, ring, service slots, names, mapping information. */
+ * mask, identities, ring, service slots, names, mapping information, ID fields; and nobody is
+ * expected. */
 void world_check_set(struct world *w, uint64_t members);
 
 #endif
