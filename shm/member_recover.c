@@ -81,7 +81,8 @@ static void remove_dead(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 	recover_services(m, db, id);
 	APMP_POINT(env, recover_services);
 	/* At least once: before the mask forgets it; the console tells one life once. */
-	env->report(env, APMP_REPORT_REMOVED, identity);
+	if (apmp_identity_id(identity) == id) /* else the mask is garbage, and nobody was lost */
+		env->report(env, APMP_REPORT_REMOVED, identity);
 	apmp_store_relaxed(&db->node[id].state, APMP_NODE_REMOVED);
 	apmp_fetch_add(&h->removed_count, 1); /* at least: twice when we die before the mask */
 	apmp_store_relaxed(&h->validate, apmp_fetch_and(&h->members, ~(UINT64_C(1) << id)) &
