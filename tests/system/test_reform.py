@@ -132,6 +132,42 @@ def test_ids_and_buses(make_machine):
     assert ids()["gamma"] == 0
 
 
+def test_death_while_buses_are_reset(shared):
+    """The next creator resets the rest. shows: DB-14"""
+    shared.at_rest(ALL)
+    for name in sorted(ALL):
+        shared.kill_partition(name)
+    mark = shared.events.mark()
+    shared.arm("gamma", "create_263")
+    shared.refused("partition", "boot", "gamma")
+    shared.boots_and_joins("alpha")
+    resets = [event["partition"] for event in shared.events.find("bus.reset", after=mark)]
+    assert sorted(resets) == ["alpha", "beta"]
+    shared.boots_and_joins("beta")
+    shared.boots_and_joins("gamma")
+    shared.at_rest(ALL)
+
+
+@pytest.mark.parametrize("point", ["reform_chosen", "reform_decided", "reform_over"])
+def test_death_while_the_set_moves(shared, point):
+    """The others come over without the one that found it. shows: DB-07, DB-14"""
+    shared.at_rest(ALL)
+    for name in sorted(ALL):  # who finds it first is anybody
+        shared.arm(name, point)
+    mark = shared.events.mark()
+    shared.apmp("chaos", "inject", "garbage", "lab")
+    dead = shared.events.wait_for("instance.fenced", after=mark)["partition"]
+    for name in sorted(ALL):
+        shared.disarm(name, point)
+    shared.until(lambda now: all(said["state"] in ("member", "dead", "off")
+                                 for said in apmp.instances(now).values()))
+    for name in sorted(ALL):
+        if apmp.instances(shared.status())[name]["state"] != "member":
+            shared.boots_and_joins(name)
+    assert dead
+    shared.at_rest(ALL)
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["page-bad", "alpha"], "name a community"),
     (["garbage", "nobody"], "nobody"),
