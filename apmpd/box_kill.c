@@ -139,8 +139,7 @@ static void look(struct apmp_box *box, uint32_t id)
 		return;
 	}
 	end->wait_ms = next_wait_ms(box, id);
-	if (end->lethal && !end->fenced && !end->told &&
-	    uv_now(&box->loop) - end->since_ms >= PENDING_MS)
+	if (end->lethal && !end->told && uv_now(&box->loop) - end->since_ms >= PENDING_MS)
 		tell_pending(box, id, left);
 }
 

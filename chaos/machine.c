@@ -24,6 +24,11 @@ static int connect_to(const char *path, struct varlink_client **ret_client)
 	return err;
 }
 
+int machine_connect(const struct machine *machine, struct varlink_client **ret_client)
+{
+	return connect_to(machine->control, ret_client);
+}
+
 /* The number of the newest event. */
 static json_int_t newest_event(struct machine *machine)
 {

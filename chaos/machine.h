@@ -20,6 +20,9 @@ struct machine {
 /* Opens the machine of this name (NULL: APMP_MACHINE).  0, or -errno after saying why. */
 __attribute__((warn_unused_result)) int machine_open(struct machine *machine, const char *name);
 void machine_close(struct machine *machine);
+/* One more connection to its console.  -errno. */
+__attribute__((warn_unused_result)) int machine_connect(const struct machine *machine,
+							struct varlink_client **ret_client);
 
 /* Calls a method; parameters are stolen.  NULL: it was refused, and error (at least 64 bytes) has
  * the name of the error without its interface; or the machine is silent, and error is "silent". */

@@ -63,6 +63,23 @@ int cli_partition_reset(struct cli *cli, const struct cli_args *args)
 		    "was taken from its instance, and boots again");
 }
 
+int cli_debug(struct cli *cli, const struct cli_args *args)
+{
+	const char *name = args->args[0];
+	bool off = args->count > 1;
+
+	if (off && strcmp(args->args[1], "off") != 0)
+		return cli_usage(args, "\"off\" or nothing stands behind the partition, not \"%s\"",
+				 args->args[1]);
+	return change(
+	    cli, "PartitionDebug", json_pack("{s:s, s:b}", "name", name, "off", off),
+	    cli_text("letting a debugger hold partition \"%s\"", name),
+	    off ? cli_text("partition \"%s\" is watched again", name)
+		: cli_text("nobody counts the silence of partition \"%s\" until it ends, or "
+			   "`apmp debug %s off`",
+			   name, name));
+}
+
 /* ---- partitions ---- */
 
 int cli_partition_create(struct cli *cli, const struct cli_args *args)

@@ -124,6 +124,7 @@ int cli_trace(struct cli *cli, const struct cli_args *args);
 int cli_console(struct cli *cli, const struct cli_args *args);
 int cli_partition_boot(struct cli *cli, const struct cli_args *args);
 int cli_partition_halt(struct cli *cli, const struct cli_args *args);
+int cli_debug(struct cli *cli, const struct cli_args *args);
 int cli_partition_crash(struct cli *cli, const struct cli_args *args);
 int cli_partition_reset(struct cli *cli, const struct cli_args *args);
 int cli_partition_create(struct cli *cli, const struct cli_args *args);

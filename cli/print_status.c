@@ -143,6 +143,9 @@ static void print_health(const struct cli *cli, const json_t *health)
 				  last ? "; how the last one ended: " : "", last ? last : ""));
 	print_line(cli, "NVRAM", strcmp(state, "failed") != 0,
 		   cli_text("%s; at power on: %s", state, cli_string(nvram, "power_on")));
+	if (json_array_size(json_object_get(health, "debugged")) > 0)
+		print_line(cli, "debugged", true,
+			   cli_names_text(json_object_get(health, "debugged")));
 	print_line(cli, "fence pending", json_array_size(pending) == 0,
 		   json_array_size(pending) == 0 ? cli_text("nobody") : cli_names_text(pending));
 }

@@ -77,6 +77,8 @@ const struct cli_command cli_commands[] = {
 	{"partition reset", "PARTITION",
 	 "take it from its instance, unasked; boot it again",
 	 "apmp partition reset beta", 1, 1, 0, {{0}}, cli_partition_reset},
+	{"debug", "PARTITION [off]", "a debugger holds it: nobody counts its silence",
+	 "apmp debug beta", 1, 2, 0, {{0}}, cli_debug},
 	{"community create", "NAME", "make a community",
 	 "apmp community create lab", 1, 1, 0, {{0}}, cli_community_create},
 	{"community delete", "COMMUNITY", "delete a community without partitions",
@@ -168,7 +170,7 @@ const struct cli_command cli_commands[] = {
 	 "apmp chaos inject kill beta --at join_812:2", 2, 2, 0,
 	 {{"at", "POINT[:N]", "when the party passes POINT for the N-th time; N 0 disarms it"}},
 	 cli_chaos_inject},
-	{"chaos", "kills|joins|sim ...", "campaigns, simulated runs: apmp-chaos(1)",
+	{"chaos", "kills|joins|quiet|sim ...", "campaigns, simulated runs: apmp-chaos(1)",
 	 "apmp chaos kills --count 100 --seed 7", 0, CLI_REST, -1, {{0}}, cli_chaos},
 
 	{.about = "shells"},

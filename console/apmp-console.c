@@ -65,7 +65,12 @@ uint64_t console_identity(const struct partition *p)
 
 bool console_running(const struct partition *p)
 {
-	return p->pid || p->fencing || console_identity(p);
+	return !console_reaping(p) && (p->pid || p->fencing || console_identity(p));
+}
+
+bool console_reaping(const struct partition *p)
+{
+	return console_state(p) == APMP_PARTITION_FENCED;
 }
 
 bool console_joins(const struct partition *p)
@@ -158,7 +163,7 @@ void console_check_on(struct console *c)
 			return;
 		if (failed) {
 			snprintf(text, sizeof(text), "partition \"%s\" ended while it booted (%s)",
-				 p->name, console_state_name(console_state(p)));
+				 p->name, console_state_text(p));
 			tell_on(c, text, true);
 			return;
 		}

@@ -250,7 +250,7 @@ static void do_remove(struct partition *p, const struct apmp_call_request *r)
 		return;
 	}
 	if (dead->fence_pending || dead->bugcheck_asked ||
-	    dead->remove_waiters == CONSOLE_WAITERS) {
+	    apmp_tree_debugged(&c->tw.tree, r->arg[0]) || dead->remove_waiters == CONSOLE_WAITERS) {
 		console_callback_reply(p, r->seq, -EINPROGRESS);
 		return;
 	}
@@ -315,7 +315,12 @@ static void on_about_other(struct partition *p, uint32_t report, uint64_t identi
 	    apmp_tree_partition(&c->tw.tree, id, &its) ||
 	    apmp_identity_incarnation(identity) > its.incarnation)
 		return;
-	if (report == APMP_REPORT_SUSPECTED) {
+	if (report == APMP_REPORT_UNSUSPECTED) {
+		apmp_fetch_add(&c->state->partition[id].unsuspected, 1);
+		console_event(c, "instance.unsuspected", other, "{s:s,s:I}", "by", p->name,
+			      "incarnation", incarnation);
+	} else if (report == APMP_REPORT_SUSPECTED) {
+		apmp_fetch_add(&c->state->partition[id].suspected, 1);
 		console_event(c, "instance.suspected", other, "{s:s,s:I}", "by", p->name,
 			      "incarnation", incarnation);
 	} else if (report == APMP_REPORT_LOCK_BROKEN) {
@@ -417,6 +422,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 		on_join_failed(p, about);
 		break;
 	case APMP_REPORT_SUSPECTED:
+	case APMP_REPORT_UNSUSPECTED:
 	case APMP_REPORT_REMOVED:
 	case APMP_REPORT_LOCK_BROKEN:
 		on_about_other(p, report, about);

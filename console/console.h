@@ -89,12 +89,25 @@ struct durable_waiter {
 	uint64_t level; /* of state->permanent_level */
 };
 
+struct put_aside;
+
+/* A method whose calls wait for settle.c. */
+struct console_settling {
+	struct console *console;
+	varlink_handler *handler;
+};
+
+#define CONSOLE_SETTLING_MAX 32u
+
 struct console {
 	struct apmp_env env; /* first: env callbacks find the console by it */
 	uv_loop_t loop;
 	struct box_link box;
 	char machine[APMP_NAME_SIZE];
 	const char *backend;
+	struct console_settling settling[CONSOLE_SETTLING_MAX];
+	uint32_t settling_count;
+	struct put_aside *put_aside; /* calls, in the order in which they came */
 	json_t *config;
 	uint32_t host_cpu[APMP_MAX_CPUS]; /* under each CPU of the machine */
 	struct apmp_console_state *state;
@@ -129,9 +142,13 @@ struct partition *console_partition(struct console *c, const char *name);
 struct partition *console_partition_of(struct console *c, int32_t handle);
 enum apmp_partition_state console_state(const struct partition *p);
 const char *console_state_name(enum apmp_partition_state state);
+/* The state of its instance for people: how a life ended, also while it is being reaped. */
+const char *console_state_text(const struct partition *p);
 void console_set_state(struct partition *p, enum apmp_partition_state state);
 /* Whether a process runs, or is being fenced. */
 bool console_running(const struct partition *p);
+/* Whether it is fenced, but its processes are not reaped yet: it can't boot or be deleted. */
+bool console_reaping(const struct partition *p);
 /* Whether it is to join a sharing set: its community has shared memory. */
 bool console_joins(const struct partition *p);
 /* The partition's present life; 0 when it has none. */
@@ -239,6 +256,9 @@ void console_ending(struct partition *p, uint64_t incarnation);
 void console_exited(struct partition *p, uint64_t incarnation, int status);
 void console_fenced(struct partition *p, uint64_t incarnation);
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
+
+/* settle.c: serves what waited for a reaping, if nothing is being reaped any more. */
+void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
 __attribute__((warn_unused_result)) int console_channel_open(struct partition *p);

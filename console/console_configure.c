@@ -206,7 +206,7 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 	char what[96];
 	int err;
 
-	if (is_running(c, r, by)) {
+	if (is_running(c, r, by) || (deleted && console_reaping(deleted))) {
 		*ret = (struct apmp_configured){.reason = APMP_REASON_IN_USE,
 						.about = (int32_t)r->arg[0]};
 		return -EBUSY;

@@ -261,7 +261,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	uint32_t primary;
 	enum boot_error error;
 
-	if (console_running(p))
+	if (console_running(p) || console_reaping(p))
 		return refuse(ret_refusal, BOOT_RUNNING, "", 0, 0);
 	error = check_parts(p, &primary, ret_refusal);
 	if (!error)
@@ -352,6 +352,13 @@ static enum apmp_partition_state end_state(const struct partition *p)
 	return APMP_PARTITION_DEAD;
 }
 
+const char *console_state_text(const struct partition *p)
+{
+	enum apmp_partition_state state = console_state(p);
+
+	return console_state_name(console_reaping(p) ? end_state(p) : state);
+}
+
 /* How the last instance ended, for the operator. */
 static void describe_end(const struct partition *p, char *text, size_t size)
 {
@@ -432,6 +439,7 @@ static void conclude(struct partition *p)
 		if (console_boot(p, NULL, NULL, &refusal))
 			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
 	}
+	console_settled(c);
 	console_check_on(c);
 }
 
@@ -494,7 +502,7 @@ void console_fence(struct partition *p, enum fence_reason reason)
 	struct console *c = p->console;
 	struct apmp_box_request request = {.op = APMP_BOX_OP_KILL, .id = p->id};
 
-	if (!console_identity(p) && console_state(p) != APMP_PARTITION_FENCED)
+	if (!console_identity(p) && !console_reaping(p))
 		return;
 	if (p->fencing) {
 		/* One that only waits for the bugcheck bit to be seen can be made a kill. */
@@ -546,7 +554,8 @@ static bool is_life(const struct partition *p, uint64_t incarnation)
 {
 	struct apmp_tree_partition self;
 
-	return console_running(p) && apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
+	return (console_running(p) || console_reaping(p)) &&
+	       apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0 &&
 	       self.incarnation == incarnation;
 }
 
@@ -596,9 +605,13 @@ void console_exited(struct partition *p, uint64_t incarnation, int status)
 
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes)
 {
-	if (apmp_identity_incarnation(console_identity(p)) != incarnation || p->fence_pending)
+	if (!is_life(p, incarnation) || p->fence_pending)
 		return;
 	p->fence_pending = true;
+	if (console_reaping(p)) { /* only its end is */
+		console_settled(p->console);
+		return;
+	}
 	console_set_state(p, APMP_PARTITION_FENCE_PENDING);
 	console_event(p->console, "instance.fence-pending", p, "{s:I}", "processes",
 		      (json_int_t)processes);

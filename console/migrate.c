@@ -236,9 +236,9 @@ void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
 	if (err == -EAGAIN)
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
 	else if (err == -EHOSTDOWN)
-		varlink_call_error(call, "NotRunning",
-				   json_pack("{s:s,s:s}", "partition", to->name, "state",
-					     console_state_name(console_state(to))));
+		varlink_call_error(
+		    call, "NotRunning",
+		    json_pack("{s:s,s:s}", "partition", to->name, "state", console_state_text(to)));
 	else if (err == -EXDEV)
 		varlink_call_error(call, "Refused",
 				   json_pack("{s:s+}", "reason",

@@ -21,9 +21,9 @@ static void no_such_partition(struct varlink_call *call, const char *name)
 
 static void wrong_state(struct varlink_call *call, const char *error, const struct partition *p)
 {
-	varlink_call_error(call, error,
-			   json_pack("{s:s,s:s}", "partition", p->name, "state",
-				     console_state_name(console_state(p))));
+	varlink_call_error(
+	    call, error,
+	    json_pack("{s:s,s:s}", "partition", p->name, "state", console_state_text(p)));
 }
 
 static void on_status(struct varlink_call *call, const json_t *parameters, void *ctx)
@@ -67,8 +67,8 @@ static void boot_gone(void *ctx)
 	p->boot_call = NULL;
 }
 
-static void answer_refusal(struct varlink_call *call, const struct partition *p,
-			   const struct boot_refusal *r)
+static void boot_refused(struct varlink_call *call, const struct partition *p,
+			 const struct boot_refusal *r)
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
@@ -92,7 +92,7 @@ static void on_boot(struct varlink_call *call, const json_t *parameters, void *c
 	if (!p) {
 		no_such_partition(call, name);
 	} else if (console_boot(p, NULL, NULL, &refusal)) {
-		answer_refusal(call, p, &refusal);
+		boot_refused(call, p, &refusal);
 	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;
 		varlink_call_on_hangup(call, boot_gone, p);
@@ -520,6 +520,15 @@ static int serve_methods(struct console *c, const struct console_method *methods
 	return err;
 }
 
+static int serve_settled(struct console *c, const struct console_method *methods)
+{
+	int err = 0;
+
+	for (; methods->name && !err; methods++)
+		err = console_serve_settled(c, methods);
+	return err;
+}
+
 int console_serve(struct console *c, int listen_fd)
 {
 	static const struct console_method methods[] = {
@@ -527,10 +536,8 @@ int console_serve(struct console *c, int listen_fd)
 	    {"Tree", on_tree},
 	    {"Events", on_events},
 	    {"Trace", on_trace},
-	    {"PartitionBoot", on_boot},
 	    {"PartitionHalt", on_halt},
 	    {"PartitionCrash", on_crash},
-	    {"PartitionReset", on_reset},
 	    {"CpuMigrate", on_cpu_migrate},
 	    {"Run", on_run},
 	    {"ConsolePort", on_console_port},
@@ -539,16 +546,24 @@ int console_serve(struct console *c, int listen_fd)
 	    {"PowerOff", on_power_off},
 	    {NULL, NULL},
 	};
-	static const struct console_method *const more[] = {
-	    console_configure_methods, console_memory_methods, console_hardware_methods,
-	    console_view_methods};
+	static const struct console_method boots[] = {
+	    {"PartitionBoot", on_boot},
+	    {"PartitionReset", on_reset},
+	    {NULL, NULL},
+	};
+	static const struct console_method *const changes[] = {
+	    boots, console_configure_methods, console_memory_methods, console_hardware_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
 	if (!err)
 		varlink_server_on_answer(c->server, console_served, c);
 	if (!err)
 		err = serve_methods(c, methods);
-	for (size_t i = 0; !err && i < sizeof(more) / sizeof(more[0]); i++)
-		err = serve_methods(c, more[i]);
+	if (!err)
+		err = serve_methods(c, console_view_methods);
+	if (!err)
+		err = serve_methods(c, console_debug_methods);
+	for (size_t i = 0; !err && i < sizeof(changes) / sizeof(changes[0]); i++)
+		err = serve_settled(c, changes[i]);
 	return err;
 }

@@ -13,10 +13,15 @@ struct console_method {
 	varlink_handler *handler;
 };
 
+/* settle.c: serves a method whose calls wait while a fenced partition is being reaped.  -ENOBUFS more
+ * than CONSOLE_SETTLING_MAX; what varlink_server_method says. */
+APMP_CHECK int console_serve_settled(struct console *c, const struct console_method *method);
+
 extern const struct console_method console_configure_methods[];
 extern const struct console_method console_memory_methods[];
 extern const struct console_method console_hardware_methods[];
 extern const struct console_method console_view_methods[];
+extern const struct console_method console_debug_methods[];
 
 static inline const char *text_of(const json_t *parameters, const char *key)
 {

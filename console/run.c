@@ -198,9 +198,9 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 	if (!p)
 		varlink_call_error(call, "NoSuchPartition", json_pack("{s:s}", "partition", name));
 	else if (!p->pid || p->fencing)
-		varlink_call_error(call, "NotRunning",
-				   json_pack("{s:s,s:s}", "partition", p->name, "state",
-					     console_state_name(console_state(p))));
+		varlink_call_error(
+		    call, "NotRunning",
+		    json_pack("{s:s,s:s}", "partition", p->name, "state", console_state_text(p)));
 	else if (json_array_size(json_object_get(parameters, "argv")) == 0)
 		varlink_call_invalid(call, "argv");
 	else if (box_link_crowded(&c->box))

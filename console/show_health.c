@@ -80,15 +80,26 @@ static json_t *fence_pending_json(const struct console *c)
 	return names;
 }
 
+static json_t *debugged_json(const struct console *c)
+{
+	json_t *names = json_array();
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
+		if (c->partition[i].exists &&
+		    apmp_tree_debugged(&c->tw.tree, console_identity(&c->partition[i])))
+			json_array_append_new(names, json_string(c->partition[i].name));
+	return names;
+}
+
 static json_t *health_json(const struct console *c)
 {
 	bool died = c->last.op == APMP_BOX_LAST;
 
-	return json_pack("{s:{s:I,s:s?,s:I,s:I},s:o,s:o}", "console", "restarts",
+	return json_pack("{s:{s:I,s:s?,s:I,s:I},s:o,s:o,s:o}", "console", "restarts",
 			 (json_int_t)apmp_load_relaxed(&c->state->restarts), "last",
 			 died ? c->last.text : NULL, "deaths", (json_int_t)c->last.arg[0],
 			 "delay_ms", (json_int_t)c->last.arg[2], "nvram", nvram_json(c),
-			 "fence_pending", fence_pending_json(c));
+			 "fence_pending", fence_pending_json(c), "debugged", debugged_json(c));
 }
 
 void console_add_health(struct console *c, json_t *status)

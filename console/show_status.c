@@ -34,13 +34,27 @@ static json_t *bits_json(const struct console *c, const struct apmp_cpu_bits *sh
 	return list;
 }
 
+/* How often one that it watches was silent for 1, 2-3, 4-7, ... ticks and then beat again. */
+static json_t *silences_json(const struct apmp_db_node *node)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++)
+		json_array_append_new(
+		    list, json_integer((json_int_t)apmp_load_relaxed(&node->silence[i])));
+	return list;
+}
+
 static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 {
 	uint64_t identity = console_identity(p);
-	json_t *o = json_pack("{s:s,s:I}", "state", console_state_name(console_state(p)),
-			      "incarnation", (json_int_t)apmp_identity_incarnation(identity));
+	const struct apmp_console_partition *record = &p->console->state->partition[p->id];
+	json_t *o = json_pack("{s:s,s:I,s:I,s:I}", "state", console_state_text(p), "incarnation",
+			      (json_int_t)apmp_identity_incarnation(identity), "suspected",
+			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
+			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
-	if (p->pid)
+	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (db && identity && apmp_load_acquire(&db->node[p->id].identity) == identity &&
 	    apmp_load_relaxed(&db->header.members) >> p->id & 1) {
@@ -52,6 +66,7 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 				    json_integer(apmp_load_relaxed(&node->little_brother)));
 		json_object_set_new(o, "heartbeat",
 				    json_integer((json_int_t)apmp_load_relaxed(&node->heartbeat)));
+		json_object_set_new(o, "silences", silences_json(node));
 	}
 	return o;
 }
@@ -121,7 +136,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 		    o, "missing",
 		    json_pack("{s:s,s:I,s:I}", "what", console_part_name(missing.type), "wanted",
 			      (json_int_t)missing.wanted, "had", (json_int_t)missing.had));
-	if (p->pid)
+	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "uid", json_integer(p->uid));
 	add_cpus(p, o);
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
@@ -164,7 +179,7 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 	if (!at)
 		return cpu->owner ? "console" : "unassigned";
 	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
-	if (!at->pid)
+	if (!at->pid || console_reaping(at))
 		return "console";
 	return state == HWRPB_CPU_ACTIVE ? "active" : "configured";
 }

@@ -10,7 +10,7 @@
  *   -EACCES  MAP: not your memory
  *   -EAGAIN  SET_APMPDB_INFO: the field holds something else by now
  *   -ESTALE  this identity is fenced, or is being fenced
- *   -EINPROGRESS  REMOVE_INSTANCE: the fence is pending; ask again
+ *   -EINPROGRESS  REMOVE_INSTANCE: the fence is pending, or a debugger holds it; ask again
  *   MIGRATE_CPU besides: -EBUSY it is the primary; -EALREADY it is there; -EXDEV another community;
  *   -EHOSTDOWN nothing runs there; -ENOEXEC the CPU is not compatible there; what the host said
  * What changes the configuration (CREATE_COMMUNITY and all below it) has a reason besides, by
@@ -82,7 +82,8 @@ enum apmp_call_op {
 	X(REFORMED, 16, "reformed") /* about the incarnation of the set on the other range */      \
 	X(NAMED_LOCK_BROKEN, 17, "named_lock_broken") /* about its slot in the */                  \
 	/* lock table, and in [63:32] the partition id + 1 of the holder that was lost, 0: none */ \
-	X(DB_ODD, 18, "db_odd") /* the database makes no sense; about enum apmp_db_fault */
+	X(DB_ODD, 18, "db_odd") /* the database makes no sense; about enum apmp_db_fault */        \
+	X(UNSUSPECTED, 19, "unsuspected") /* about the identity that beats again */
 
 enum apmp_report {
 #define X(name, value, text) APMP_REPORT_##name = value,

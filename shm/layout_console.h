@@ -62,6 +62,8 @@ struct apmp_console_partition {
 	_Atomic uint64_t last_seq;	   /* of the last callback that was carried out */
 	struct apmp_call_reply last_reply; /* its answer, for a callback that is sent again */
 	_Atomic uint64_t durable_level;	   /* nvram_level that must be reached before it is sent */
+	_Atomic uint64_t suspected;	   /* times others reported its silence, since power on */
+	_Atomic uint64_t unsuspected;	   /* times they took that back: it beat again */
 };
 
 #define APMP_EVENT_SLOTS 2048u

@@ -150,7 +150,7 @@ static bool wait_for(struct apmp_locker *l, struct apmp_db_locks *table, uint32_
 
 int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns)
 {
-	uint64_t ours = l->word, seen;
+	uint64_t ours = l->word | l->watched, seen;
 	uint32_t waits = 0;
 
 	for (;;) {
@@ -169,11 +169,54 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		if (got == -EBUSY && !again && ++l->refused % ASK_AFTER_TRIES == 0)
 			ask_holder(l->m, seen);
 		apmp__locker_leave(l);
-		if (!again)
-			return got == -EBUSY || got == -EAGAIN ? -ETIMEDOUT : got;
-		if (got == -EAGAIN)
+		if (again && got == -EAGAIN)
 			apmp__locker_wait(l, deadline_ns);
+		if (again)
+			continue;
+		if (got == -EBUSY || got == -EAGAIN)
+			return -ETIMEDOUT;
+		l->watched = 0;
+		return got;
 	}
+}
+
+/* Marks the word as waited for; false: nobody has it now. */
+static bool mark_waiters(_Atomic uint64_t *word, uint64_t *ret_seen)
+{
+	uint64_t seen = apmp_load_relaxed(word);
+
+	while (seen && !(seen & APMP_LOCK_WAITERS))
+		if (apmp_cas(word, &seen, seen | APMP_LOCK_WAITERS))
+			seen |= APMP_LOCK_WAITERS;
+	*ret_seen = seen;
+	return seen;
+}
+
+int apmp_lock_watch(struct apmp_locker *l, uint32_t lock, const _Atomic uint32_t **ret_word,
+		    uint32_t *ret_seen)
+{
+	struct apmp_lock_open *open = entry_of(l, lock);
+	struct apmp_db_locks *table;
+	struct apmp_db_lock *shared;
+	uint64_t seen;
+	int err = -EAGAIN;
+
+	if (apmp__locker_enter(l, true, 0, &table))
+		return -EAGAIN;
+	if (table && apmp_load_acquire(&open->number) == lock) {
+		shared = &table->lock[apmp_load_relaxed(&open->slot)];
+		if (mark_waiters(&shared->word, &seen)) {
+			APMP_POINT_ARMED(l->m->env, named_wait, seen & ~APMP_LOCK_WAITERS);
+			if (!l->watched)
+				apmp_fetch_add(&shared->contended_count, 1);
+			l->watched = APMP_LOCK_WAITERS;
+			*ret_word = apmp__lock_futex(&shared->word);
+			*ret_seen = (uint32_t)seen;
+			err = 0;
+		}
+	}
+	apmp__locker_leave(l);
+	return err;
 }
 
 /* Drops bit i, those above move down. */

@@ -43,6 +43,7 @@ struct apmp_locker {
 	uint32_t broken;		 /* bit for each in held: was BROKEN, not declared good */
 	uint32_t refused;		 /* W: it; tries in vain */
 	uint32_t in_the_way; /* W: it; number of the lock that the last -EDEADLK was for */
+	uint64_t watched;    /* W: it; APMP_LOCK_WAITERS since it began to watch what it wants */
 };
 
 /* The private part of service "lock" in one instance, in memory of the caller's. */
@@ -89,6 +90,12 @@ APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
  * instance has left); -ENOTCONN the instance is no member; -EOWNERDEAD this instance was judged
  * dead: it must touch nothing shared and end. */
 APMP_CHECK int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns);
+/* For who waits for several locks in one thread: after a try that said -ETIMEDOUT, what to wait on
+ * before the next one.  The word is for a futex alone: its memory may be gone at any time.  Whoever
+ * waits tries again at each tick all the same.
+ * -EAGAIN: it may be free now, or can't be looked at just now. */
+APMP_CHECK int apmp_lock_watch(struct apmp_locker *l, uint32_t lock,
+			       const _Atomic uint32_t **ret_word, uint32_t *ret_seen);
 /* Lets go; BROKEN stays.  -EPERM this locker does not hold it; -ESTALE it was lost meanwhile (the
  * set was re-formed and another claimed it too, or somebody wrote over it): it is BROKEN, and not
  * held any more. */

@@ -77,6 +77,8 @@ APMP_CHECK int apmp__lock_word_take(struct apmp_member *m, _Atomic uint64_t *wor
  * the primary) does so in waits_on, to be woken when it has to leave. */
 void apmp__lock_word_wait(struct apmp_member *m, struct apmp_locker *l, uint32_t waits_on,
 			  _Atomic uint64_t *word, uint64_t seen, uint64_t deadline_ns);
+/* The half of a word that is waited on. */
+const _Atomic uint32_t *apmp__lock_futex(const _Atomic uint64_t *word);
 /* False: it was not ours, and is left alone. */
 bool apmp__lock_word_release(struct apmp_member *m, _Atomic uint64_t *word, uint64_t mine);
 /* Frees a lock that `seen` holds no more, as BROKEN, and wakes all who wait. */

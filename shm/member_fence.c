@@ -53,7 +53,7 @@ static void fence(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	struct apmp_env *env = m->env;
 	struct apmp_call call = {.request = {.op = APMP_CALL_REMOVE_INSTANCE, .arg = {identity}}};
 
-	if (!apmp_tree_alive(m->tree, identity))
+	if (!apmp_tree_alive(m->tree, identity) || apmp_tree_debugged(m->tree, identity))
 		return;
 	set_bugcheck(&db->node[id], identity);
 	APMP_POINT_ARG(env, fence_bugcheck, identity);

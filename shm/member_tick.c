@@ -5,6 +5,9 @@
  *           tick's.  A silent one is inactive after `suspect` ticks; then its little brother is
  *           watched too, up to APMP_WATCH_MAX; after `stop` it is judged dead and left to the
  *           primary to fence.  Silence only suspects: nothing is recovered here.
+ *           Whom a debugger holds (gct_partition_node.debugged) becomes inactive, as it watches
+ *           nobody meanwhile, but is neither suspected nor judged; the count begins anew when the
+ *           debugger goes.
  *           Whoever holds the database lock is watched by all, since a joiner has no big brother.
  * WRITERS   The clock thread alone; dead[] and dead_mask are handed to the primary, which adds to
  *           them only whom it quarantines.
@@ -22,38 +25,76 @@
  * in the new range, and the console may just be restarting. */
 #define EXPECTED_STOPS 4u
 
+/* It beats, or is another life: what was judged and not yet acted on is taken back. */
+static void begin(struct apmp_member *m, uint32_t id, uint64_t identity, uint64_t heartbeat)
+{
+	struct apmp_watch *w = &m->watch[id];
+
+	apmp_fetch_and(&m->dead_mask, ~(UINT64_C(1) << id));
+	if (w->identity == identity && w->heartbeat != heartbeat && !w->debugged &&
+	    w->missed >= m->timing.suspect)
+		m->env->report(m->env, APMP_REPORT_UNSUSPECTED, identity);
+	w->identity = identity;
+	w->heartbeat = heartbeat;
+	w->missed = 0;
+}
+
+/* One more tick of silence. */
+static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work)
+{
+	struct apmp_watch *w = &m->watch[id];
+
+	/* Whom a debugger holds watches nobody meanwhile: inactive, but not suspected. */
+	if (w->debugged && w->missed >= m->timing.suspect)
+		return;
+	w->missed++;
+	if (w->debugged)
+		return;
+	if (w->missed == m->timing.suspect) {
+		APMP_POINT_ARG(m->env, tick_suspect, id);
+		m->env->report(m->env, APMP_REPORT_SUSPECTED, w->identity);
+	}
+	if ((uint64_t)w->missed * m->timing.tick_ns >= stop_ns) {
+		apmp_store_relaxed(&m->dead[id], w->identity);
+		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
+		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
+		*work |= APMP_WORK_FENCE;
+	}
+}
+
+/* One that was silent for some of our ticks, but not for long enough, beats again. */
+static void count_silence(struct apmp_member *m, struct apmp_db *db, uint32_t missed)
+{
+	uint32_t class = 31u - (uint32_t)__builtin_clz(missed);
+	_Atomic uint64_t *count =
+	    &apmp__own_node(m, db)
+		 ->silence[class < APMP_DB_SILENCES ? class : APMP_DB_SILENCES - 1];
+
+	apmp_store_relaxed(count, apmp_load_relaxed(count) + 1);
+}
+
 /* Looks at one instance; true when it is inactive. */
 static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64_t identity,
 		  uint64_t stop_ns, bool late, int *work)
 {
 	struct apmp_watch *w = &m->watch[id];
 	uint64_t heartbeat = apmp_load_acquire(&db->node[id].heartbeat);
+	bool debugged = apmp_tree_debugged(m->tree, identity);
 	bool again = w->identity == identity && w->tick_no + 1 == m->tick_no;
 
 	if (w->tick_no == m->tick_no && w->identity == identity)
 		return w->missed >= m->timing.suspect; /* looked at already in this tick */
 	w->tick_no = m->tick_no;
-	if (!again || w->heartbeat != heartbeat) {
-		/* It beats: what was judged and not yet acted on is taken back. */
-		apmp_fetch_and(&m->dead_mask, ~(UINT64_C(1) << id));
-		w->identity = identity;
-		w->heartbeat = heartbeat;
-		w->missed = 0;
+	/* When a debugger comes or goes, the silence is counted anew. */
+	if (!again || w->heartbeat != heartbeat || w->debugged != debugged) {
+		if (again && w->missed && w->heartbeat != heartbeat)
+			count_silence(m, db, w->missed);
+		begin(m, id, identity, heartbeat);
+		w->debugged = debugged;
 		return false;
 	}
-	if (late || !apmp_tree_alive(m->tree, identity))
-		return w->missed >= m->timing.suspect;
-	w->missed++;
-	if (w->missed == m->timing.suspect) {
-		APMP_POINT_ARG(m->env, tick_suspect, id);
-		m->env->report(m->env, APMP_REPORT_SUSPECTED, identity);
-	}
-	if ((uint64_t)w->missed * m->timing.tick_ns >= stop_ns) {
-		apmp_store_relaxed(&m->dead[id], identity);
-		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
-		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
-		*work |= APMP_WORK_FENCE;
-	}
+	if (!late && apmp_tree_alive(m->tree, identity))
+		miss(m, id, stop_ns, work);
 	return w->missed >= m->timing.suspect;
 }
 
@@ -84,9 +125,9 @@ static uint32_t watch_brothers(struct apmp_member *m, struct apmp_db *db, bool l
 }
 
 /* A dead lock holder keeps everybody out, member or not: all look. */
-static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, bool late, int *work)
+static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, uint64_t holder, bool late,
+			      int *work)
 {
-	uint64_t holder = apmp__db_lock_holder(db);
 	uint32_t id = apmp_identity_id(holder);
 
 	if (holder == m->env->self)
@@ -149,7 +190,10 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 || apmp__locks_claiming(m))
 			work |= APMP_WORK_RECOVER;
 	}
-	watch_lock_holder(m, db, late, &work); /* last: it may have been watched as a brother */
+	/* Last: they may have been watched as brothers. */
+	watch_lock_holder(m, db, apmp__db_lock_holder(db), late, &work);
+	/* Who joins has no little brother, and keeps all others who could look from joining. */
+	watch_lock_holder(m, db, apmp_load_relaxed(&m->waits_for), late, &work);
 	return work;
 }
 

@@ -477,6 +477,14 @@ bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity)
 	       apmp_load_acquire(&p->fenced) < incarnation;
 }
 
+bool apmp_tree_debugged(const struct apmp_tree *tree, uint64_t identity)
+{
+	const struct gct_partition_node *p = partition_by_id(tree, apmp_identity_id(identity));
+	uint64_t incarnation = apmp_identity_incarnation(identity);
+
+	return p && incarnation && apmp_load_acquire(&p->debugged) == incarnation;
+}
+
 uint64_t apmp_tree_present(const struct apmp_tree *tree, uint32_t id)
 {
 	const struct gct_partition_node *p = partition_by_id(tree, id);

@@ -147,6 +147,9 @@ APMP_CHECK int apmp_tree_tested(const struct apmp_tree *tree, int32_t desc, uint
  * may be asked at any time, also in the middle of an update. */
 bool apmp_tree_alive(const struct apmp_tree *tree, uint64_t identity);
 
+/* Whether a debugger may hold this life, so that its silence says nothing. */
+bool apmp_tree_debugged(const struct apmp_tree *tree, uint64_t identity);
+
 /* The identity of the life that a partition lives now; 0 when it lives none. */
 uint64_t apmp_tree_present(const struct apmp_tree *tree, uint32_t id);
 

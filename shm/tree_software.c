@@ -310,6 +310,12 @@ void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t inc
 		apmp_store_release(&p->fenced, incarnation);
 }
 
+void apmp_tree_set_debugged(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation)
+{
+	/* Acquired by apmp_tree_debugged; nothing else goes with it. */
+	apmp_store_release(&partition_of(tw, id)->debugged, incarnation);
+}
+
 uint64_t apmp_tree_next_database_id(struct apmp_tree_writer *tw, int32_t community)
 {
 	struct gct_community_node *c = (void *)apmp__tree_at(tw, community);

@@ -102,6 +102,8 @@ uint64_t apmp_tree_partition_boot(struct apmp_tree_writer *tw, uint32_t id,
 /* Every incarnation up to this one is fenced.  One store, outside of any update: it is the truth.
  */
 void apmp_tree_set_fenced(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
+/* A debugger may hold this incarnation; 0: none.  One store, outside of any update. */
+void apmp_tree_set_debugged(struct apmp_tree_writer *tw, uint32_t id, uint64_t incarnation);
 /* set_APMPDB_info [0278]: -EAGAIN when the field does not hold old_info; -ENOENT.  One
  * compare-and-swap, outside of any update.  When it leaves a range, apmpdb_id rises before. */
 APMP_CHECK int apmp_tree_set_apmpdb_info(struct apmp_tree_writer *tw, uint32_t community_id,

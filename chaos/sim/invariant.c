@@ -18,6 +18,7 @@
 
 #include "chaos/sim/sim.h"
 #include "shm/ring.h"
+#include "shm/service.h"
 
 #define WAITERS	    UINT64_C(0x8000) /* shm/db_lock.c */
 #define PRINTED_MAX 20u
@@ -29,9 +30,29 @@
 bool sim_verbose, sim_trace;
 void (*sim_print_replay)(FILE *out);
 
+/* Where the database of the last set is, by the tree. */
 struct apmp_db *sim_db(void)
 {
-	return (void *)(sim_physical + SIM_SHARED_PA);
+	uint64_t pfn = (uint32_t)sim.community->apmpdb_info;
+
+	return (void *)(sim_physical + (pfn ? pfn * APMP_PAGE_SIZE : SIM_SHARED_PA));
+}
+
+static uint64_t db_pa(void)
+{
+	return (uint64_t)((unsigned char *)sim_db() - sim_physical);
+}
+
+/* The granule of shared memory that it lies in. */
+static struct sim_range *range_now(void)
+{
+	return &sim.range[(db_pa() - SIM_SHARED_PA) / APMP_GRANULE];
+}
+
+/* Whether a word is one of its, or follows in its granule. */
+static bool in_db(uint64_t key)
+{
+	return key >= db_pa() && key < SIM_PHYSICAL && key / APMP_GRANULE == db_pa() / APMP_GRANULE;
 }
 
 void sim_finding(const char *format, ...)
@@ -72,8 +93,7 @@ static const char *name_of(const struct sim_instance *in)
 	return in->member ? in->member->name : "an instance";
 }
 
-/* The partition's life that an identity names, unless it is fenced or was never there. */
-static struct sim_instance *living(uint64_t identity)
+struct sim_instance *sim_living(uint64_t identity)
 {
 	uint32_t id = apmp_identity_id(identity);
 	struct sim_instance *in = id < sim.plan.instances ? &sim.instance[id] : NULL;
@@ -102,9 +122,30 @@ static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 	}
 }
 
+static void *segment_of(enum apmp_service_idx service)
+{
+	return (unsigned char *)sim_db() + sim_db()->header.segment[service].off;
+}
+
+/* The service in whose segment a byte of the database lies, and where there; false: in none. */
+static bool service_at(uint64_t off, enum apmp_service_idx *ret_service, uint64_t *ret_off)
+{
+	for (enum apmp_service_idx s = 0; s < APMP_SERVICE_COUNT; s++) {
+		const struct apmp_db_segment *segment = &sim_db()->header.segment[s];
+
+		if (off < segment->off || off - segment->off >= segment->size)
+			continue;
+		*ret_service = s;
+		*ret_off = off - segment->off;
+		return true;
+	}
+	return false;
+}
+
 static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 {
-	bool holds = sim.lock_holder == in->identity;
+	bool holds = range_now()->lock_holder == in->identity;
+	enum apmp_service_idx service = APMP_SERVICE_COUNT;
 	uint64_t node = off - sizeof(struct apmp_db_header);
 
 	if (off == offsetof(struct apmp_db_header, lock))
@@ -116,8 +157,11 @@ static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 	if (off < sizeof(struct apmp_db))
 		return node_rule(node % sizeof(struct apmp_db_node),
 				 node / sizeof(struct apmp_db_node) == in->id, holds, op);
-	off -= (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
-	return holds || off / sizeof(struct apmp_db_cpu_sets) == in->id;
+	if (holds)
+		return true;
+	if (service_at(off, &service, &off) && service == APMP_SERVICE_lock)
+		return sim_locks_allowed(in, segment_of(APMP_SERVICE_lock), off, op);
+	return service == APMP_SERVICE_cpu && off / sizeof(struct apmp_db_cpu_sets) == in->id;
 }
 
 static bool is_host_pointer(uint32_t size, uint64_t value)
@@ -125,37 +169,51 @@ static bool is_host_pointer(uint32_t size, uint64_t value)
 	return size == sizeof(void *) && sim_in_arena((const void *)(uintptr_t)value);
 }
 
+/* Who lives and is a member of the set before is a member of the new one, or expected. */
+static void check_nobody_lost(const struct sim_instance *in)
+{
+	const struct apmp_db_header *h = &sim_db()->header;
+
+	for (uint32_t id = 0; id < sim.plan.instances; id++) {
+		struct sim_instance *other = &sim.instance[id];
+
+		if (other != in && sim_living(other->identity) && !other->start &&
+		    other->member->joined && !other->leaving &&
+		    !((h->members | h->expected) >> id & 1))
+			sim_finding("%s has made a set that does not expect %s, who is a living "
+				    "member",
+				    name_of(in), name_of(other));
+	}
+}
+
 static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value)
 {
-	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING) {
-		sim.creating = in->identity;
-		for (uint32_t id = 0; id < sim.plan.instances; id++) {
-			struct sim_instance *other = &sim.instance[id];
+	struct sim_range *range = range_now();
 
-			if (living(other->identity) && !other->start && other->member->joined)
-				sim_finding("%s creates a set, but %s is a living member",
-					    name_of(in), name_of(other));
-		}
-	}
+	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING)
+		range->creating = in->identity;
 	if (off == offsetof(struct apmp_db_header, incarnation)) {
-		if (sim.creating != in->identity || value <= sim.last_incarnation)
+		if (range->creating != in->identity || value <= range->last_incarnation)
 			sim_finding("%s sets the set's incarnation to %llu after %llu%s",
 				    name_of(in), (unsigned long long)value,
-				    (unsigned long long)sim.last_incarnation,
-				    sim.creating == in->identity ? "" : " without creating it");
-		sim.creating_incarnation = value;
+				    (unsigned long long)range->last_incarnation,
+				    range->creating == in->identity ? "" : " without creating it");
+		range->creating_incarnation = value;
 	}
+	if (off == offsetof(struct apmp_db_header, reformed_of))
+		sim_locks_created(value != 0);
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_OPERATIONAL &&
-	    sim.creating == in->identity) {
-		sim.creating = 0;
-		sim.last_incarnation = sim.creating_incarnation;
+	    range->creating == in->identity) {
+		range->creating = 0;
+		range->last_incarnation = range->creating_incarnation;
+		check_nobody_lost(in);
 	}
 }
 
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA;
+	uint64_t off = key - db_pa();
 	char name[64];
 
 	if (sim_trace && sim_verbose)
@@ -168,22 +226,23 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 	if (key < SIM_PHYSICAL && is_host_pointer(size, value))
 		sim_finding("a host pointer is stored in %s",
 			    sim_key_name(key, name, sizeof(name)));
-	if (key < SIM_SHARED_PA || key >= SIM_PHYSICAL)
+	if (!in_db(key)) {
+		if (!in && key >= SIM_SHARED_PA && key < SIM_PHYSICAL)
+			sim_finding("the console writes to shared memory");
 		return;
+	}
 	if (!in || !allowed(in, off, op))
 		sim_finding("%s must not write %s: lock holder is %#llx",
 			    in ? name_of(in) : "the console", sim_key_name(key, name, sizeof(name)),
-			    (unsigned long long)sim.lock_holder);
+			    (unsigned long long)range_now()->lock_holder);
 	else
 		check_creation(in, off, value);
 }
 
-/* The identity in a partition's slot of service "cpu"; its segment is the first. */
+/* The identity in a partition's slot of service "cpu". */
 static uint64_t service_identity(uint32_t id)
 {
-	const struct apmp_db_cpu_sets *slot =
-	    (const void *)((const unsigned char *)sim_db() +
-			   (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
+	const struct apmp_db_cpu_sets *slot = segment_of(APMP_SERVICE_cpu);
 
 	return slot[id].identity;
 }
@@ -229,11 +288,11 @@ static void check_lock(struct sim_instance *in, uint64_t old, uint64_t value)
 			sim_finding("%s releases the lock of %#llx", name_of(in),
 				    (unsigned long long)old);
 		check_released(in);
-	} else if (value != in->identity || living(old)) {
+	} else if (value != in->identity || sim_living(old)) {
 		sim_finding("%s puts %#llx into the lock that %#llx holds, who lives", name_of(in),
 			    (unsigned long long)value, (unsigned long long)old);
 	}
-	sim.lock_holder = value;
+	range_now()->lock_holder = value;
 	if (value)
 		sim_fault_lock_taken();
 }
@@ -259,7 +318,7 @@ void sim_check_beat(struct sim_instance *in)
 static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t value)
 {
 	struct apmp_db_node *node = &sim_db()->node[off / sizeof(*node)];
-	struct sim_instance *in = living(node->bugcheck_of);
+	struct sim_instance *in = sim_living(node->bugcheck_of);
 
 	if (!in)
 		return;
@@ -279,19 +338,23 @@ static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t valu
 void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA;
+	uint64_t off = key - db_pa(), segment_off;
+	enum apmp_service_idx service;
 
-	if (!in || key < SIM_SHARED_PA)
+	if (!in || !in_db(key))
 		return;
 	if (off == offsetof(struct apmp_db_header, lock))
 		check_lock(in, old, value);
+	if (off >= sizeof(struct apmp_db) && service_at(off, &service, &segment_off) &&
+	    service == APMP_SERVICE_lock)
+		sim_locks_rmw(in, segment_of(service), segment_off, old, value);
 	if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
 		check_judgement(in, off - sizeof(struct apmp_db_header), value);
 	if (off != offsetof(struct apmp_db_header, members))
 		return;
 	for (uint64_t gone = old & ~value; gone; gone &= gone - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(gone);
-		struct sim_instance *lost = living(sim_db()->node[id].identity);
+		struct sim_instance *lost = sim_living(sim_db()->node[id].identity);
 
 		if (lost && lost != in)
 			sim_finding("%s takes %s out of the members, who lives", name_of(in),
@@ -338,7 +401,7 @@ void sim_check_report(struct sim_instance *by, uint32_t report, uint64_t about)
 	if (id >= sim.plan.instances || incarnation >= SIM_LIVES)
 		sim_finding("%s reports the removal of %#llx, who never was", name_of(by),
 			    (unsigned long long)about);
-	else if (living(about))
+	else if (sim_living(about))
 		sim_finding("%s reports the removal of %#llx, who lives", name_of(by),
 			    (unsigned long long)about);
 	else
@@ -400,6 +463,10 @@ static const char *unsettled_instance(struct sim_instance *in)
 		return "an instance is leaving";
 	if (in->life == SIM_ALIVE && !in->member->joined)
 		return "an instance that lives is not a member";
+	if (in->life == SIM_ALIVE && in->acquires)
+		return "a thread waits for a named lock";
+	if (in->life == SIM_ALIVE && sim.plan.locks && !sim_locks_rest(in))
+		return "a thread has not got the named locks that nobody holds";
 	return NULL;
 }
 
@@ -424,6 +491,13 @@ const char *sim_unsettled(void)
 		return "the members are not those who live";
 	if (h->state != APMP_DB_OPERATIONAL)
 		return "the set is not operational";
+	if (h->expected)
+		return "a member of the set before is still expected";
+	if (h->incarnation != sim.community->apmpdb_id)
+		return "the set is not the last that the console gave an ID";
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		if (mask >> id & 1 && sim.instance[id].member->incarnation != h->incarnation)
+			return "a member is of another set";
 	if (h->validate & mask)
 		return "a member has not validated the database";
 	for (uint32_t id = 0; id < sim.plan.instances; id++)

@@ -63,7 +63,7 @@ VARLINK_MUST_CHECK int image_undocument(const json_t *document, struct image *re
 #define IMAGE_CPUS	0x1u /* HWRPBs, interrupt lines, heads of the flight recorders */
 #define IMAGE_DATABASES 0x2u /* both ranges of each community, all pages */
 
-/* Ranges that were wanted the last time, so that one call is enough the next time; zeroed is none. */
+/* Ranges that were wanted the last time: then one call is enough the next time.  Zeroed: none. */
 struct image_plan {
 	uint32_t count;
 	struct {
@@ -72,7 +72,8 @@ struct image_plan {
 };
 
 /* Takes an image of the machine behind the client.  0; -EREMOTEIO: it was refused, and *ret_reply,
- * which must be given to varlink_reply_fini, says why; -EBADMSG: an answer that is none; -EAGAIN:
+ * which must be given to varlink_reply_fini, says why; -EBADMSG: an answer that is none; -EPROTO:
+ * the machine is of a build with other layouts; -EAGAIN:
  * where things are changed again and again; what varlink_client_call said; -ENOMEM. */
 VARLINK_MUST_CHECK int image_fetch(struct varlink_client *client, unsigned what,
 				   struct image_plan *plan, struct image *ret_image,

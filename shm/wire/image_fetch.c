@@ -136,7 +136,7 @@ static int ask(struct varlink_client *client, const struct image_plan *plan, str
 	err = json_integer_value(json_object_get(reply->parameters, "layout")) ==
 		      (json_int_t)image_layout()
 		  ? image_read(reply->parameters, ret)
-		  : -EBADMSG;
+		  : -EPROTO;
 	varlink_reply_fini(reply);
 	return err;
 }

@@ -275,6 +275,8 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, last_seq, _Atomic uint64_t),
 	FIELD(apmp_console_partition, last_reply, struct apmp_call_reply),
 	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
+	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
+	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
 };
 
 FIELDS(apmp_event_slot) = {
@@ -368,6 +370,7 @@ FIELDS(apmp_db_node) = {
 	FIELD(apmp_db_node, little_inactive_ns, _Atomic uint64_t),
 	FIELD(apmp_db_node, validated, _Atomic uint64_t),
 	ARRAY(apmp_db_node, ring_fill, uint64_t, 2),
+	ARRAY(apmp_db_node, silence, _Atomic uint64_t, APMP_DB_SILENCES),
 	ARRAY(apmp_db_node, name, char, 128),
 };
 

@@ -111,7 +111,7 @@ START_TEST(families)
 	ck_assert_int_eq(json_array_size(verbs), 4);
 	json_decref(verbs);
 	ck_assert_int_eq(apmp("apmp chaos --help"), CLI_DONE);
-	expect(out, "usage: apmp chaos kills|joins|sim ...");
+	expect(out, "usage: apmp chaos kills|joins|quiet|sim ...");
 	expect(out, "  apmp chaos inject FAULT PARTY");
 }
 END_TEST

@@ -1,0 +1,38 @@
+/*
+ * operator_debug.c - `apmp debug`: whose silence nobody counts, because a debugger may hold it.
+ *
+ * WHAT      gct_partition_node.debugged names one incarnation, so it ends with that life.  Watchers
+ *           (shm/member_tick.c) then neither suspect nor fence it; callbacks.c refuses to remove it.
+ * LIMITS    A fence that is under way when this is asked goes on; who was judged and has its bugcheck
+ *           bit set a moment before sees it when it goes on.  What ends is fenced all the same.
+ */
+#include "console/operator.h"
+
+static void on_debug(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	struct console *c = ctx;
+	struct partition *p = console_wanted(c, call, parameters, "name");
+	bool off = json_is_true(json_object_get(parameters, "off"));
+	uint64_t identity;
+
+	if (!p)
+		return;
+	identity = console_identity(p);
+	if (!identity || p->fencing) {
+		varlink_call_error(call, "NotRunning",
+				   json_pack("{s:s,s:s}", "partition", p->name, "state",
+					     console_state_name(console_state(p))));
+		return;
+	}
+	if (apmp_tree_debugged(&c->tw.tree, identity) == off) {
+		apmp_tree_set_debugged(&c->tw, p->id,
+				       off ? 0 : apmp_identity_incarnation(identity));
+		console_event(c, off ? "instance.debugged-no-more" : "instance.debugged", p, NULL);
+	}
+	varlink_call_reply(call, NULL);
+}
+
+const struct console_method console_debug_methods[] = {
+    {"PartitionDebug", on_debug},
+    {NULL, NULL},
+};
