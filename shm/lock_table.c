@@ -35,23 +35,23 @@ static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_
 	apmp_store_relaxed(&m->waits_for, apmp_lock_identity(seen));
 	apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
 	apmp__fence_dead(m, apmp__db(m));
-	apmp_store_relaxed(&m->waits_for, 0);
 	return 0;
 }
 
 int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table)
 {
 	uint64_t ours = table_word(m, l), seen;
-	int err;
+	int err = 0;
 
-	while (apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
+	while (!err && apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
 		err = wait_table(m, l, table, seen);
-		if (err)
-			return err;
 		ours |= APMP_LOCK_WAITERS; /* others may wait still */
 	}
-	APMP_POINT(m->env, named_table);
-	return 0;
+	if (!l)
+		apmp_store_relaxed(&m->waits_for, 0);
+	if (!err)
+		APMP_POINT(m->env, named_table);
+	return err;
 }
 
 void apmp__lock_table_release(struct apmp_member *m, struct apmp_locker *l,
