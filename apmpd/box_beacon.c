@@ -120,7 +120,7 @@ static void clock_changed(struct apmp_box *box, uint32_t id)
 
 	if (!partition->pid)
 		return; /* reaped meanwhile, which says more */
-	if (apmp_exiting_task(partition->pid, partition->pid)) {
+	if (apmp_exiting_begun(partition->pid, partition->pid)) {
 		partition->ending = true;
 		apmp__console_tell_ending(box, id);
 		apmp_exiting_give_way(partition->pid);
