@@ -2,9 +2,11 @@
 #
 #   make            build everything          make check   all tests
 #   make demo       the first thing to type   make bench   speed, as ratios
-#   make campaign   10,000 kills of a console, in minutes
+#   make campaign   10,000 kills of a console, 10,000 joins while others die, 100,000 races of a fence
+#                   with SIGCONT, in half an hour; make campaign-quiet an hour in which nobody may be removed
 #   make lint       layer rules, clang-tidy   make spec    which requirements are shown
 #   make unit race system examples simulator  one stage of the tests
+#   make model      spin on all models, the largest too, in ten minutes
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=
 #   make deps       install missing packages  make format  apply .clang-format
 #   PROFILE=release (default) debug asan tsan cover;  CC=gcc (default) or clang
@@ -20,7 +22,7 @@ PYTHON  ?= /usr/bin/python3
 # for who builds on something else and has the same things under other names.
 DEBS := gcc clang make pkg-config libuv1-dev libjansson-dev libfyaml-dev libhwloc-dev liburing-dev \
 	check uthash-dev python3-pytest python3-jsonschema clang-tidy clang-format mandoc util-linux \
-	procps jq
+	procps jq spin
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:

@@ -14,12 +14,14 @@
 #include "chaos/console_kills.h"
 #include "chaos/joins.h"
 #include "chaos/kills.h"
+#include "chaos/quiet.h"
 
 static void usage(FILE *out)
 {
 	fputs("usage: apmp chaos kills [--console] [--name MACHINE] [--count N] [--seed N] "
 	      "[--json]\n"
 	      "       apmp chaos joins [--name MACHINE] [--count N] [--seed N] [--json]\n"
+	      "       apmp chaos quiet [--name MACHINE] [--count N] [--load N] [--json]\n"
 	      "       apmp chaos sim [OPTION]...\n"
 	      "       apmp check --live [--save FILE] | --dump FILE\n"
 	      "\n"
@@ -31,6 +33,9 @@ static void usage(FILE *out)
 	      "       or as after; for that a CPU, a bus and 4M of memory must be nobody's\n"
 	      "joins  starts partitions, N in all, while others are killed and leave, and checks\n"
 	      "       that whoever was not killed is a member and that the set is whole\n"
+	      "quiet  looks on until each member has beaten N times, beside --load busy processes\n"
+	      "       for each host CPU, and checks that nobody was removed; prints how long\n"
+	      "       members were silent\n"
 	      "sim    the same protocols under a seeded scheduler and a virtual clock;\n"
 	      "       apmp chaos sim --help\n"
 	      "\n"
@@ -58,19 +63,18 @@ static int exec_sim(char **argv)
 struct arguments {
 	const char *name;
 	uint64_t count, seed;
+	uint32_t load;
 	bool json, console;
 };
 
 /* 0; 1: help was asked for; -EINVAL. */
 static int parse(int argc, char **argv, struct arguments *ret)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-						{"count", required_argument, NULL, 'c'},
-						{"seed", required_argument, NULL, 's'},
-						{"json", no_argument, NULL, 'j'},
-						{"console", no_argument, NULL, 'C'},
-						{"help", no_argument, NULL, 'h'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'}, {"count", required_argument, NULL, 'c'},
+	    {"seed", required_argument, NULL, 's'}, {"load", required_argument, NULL, 'l'},
+	    {"json", no_argument, NULL, 'j'},	    {"console", no_argument, NULL, 'C'},
+	    {"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0}};
 	int option;
 
 	*ret = (struct arguments){.count = 100, .seed = (uint64_t)time(NULL)};
@@ -84,6 +88,9 @@ static int parse(int argc, char **argv, struct arguments *ret)
 			break;
 		case 's':
 			ret->seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'l':
+			ret->load = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'j':
 			ret->json = true;
@@ -111,10 +118,15 @@ static int joins(const struct arguments *a)
 	return chaos_joins(a->name, a->count, a->seed, a->json);
 }
 
+static int quiet(const struct arguments *a)
+{
+	return chaos_quiet(a->name, a->count, a->load, a->json);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(const struct arguments *a);
-} campaigns[] = {{"kills", kills}, {"joins", joins}};
+} campaigns[] = {{"kills", kills}, {"joins", joins}, {"quiet", quiet}};
 
 /* What `apmp check --live` and `apmp check --dump` become. */
 static int check(int argc, char **argv)

@@ -123,7 +123,7 @@ int check_live(const char *name, const char *save, bool json);
 int check_dump(const char *file, bool json);
 
 /* The same within a campaign: true, all holds; else *ret_what says what does not. */
-struct varlink_client;
-bool check_machine(struct varlink_client *client, char *ret_what, size_t size);
+struct machine;
+bool check_machine(const struct machine *machine, char *ret_what, size_t size);
 
 #endif

@@ -25,6 +25,7 @@
 #define CHECK_ROUNDS	  64u
 #define CHECK_KEPT	  3u /* images that are kept, to be saved */
 #define CHECK_DUMP_MAX	  64u
+#define CONSOLE_TRIES	  16u /* consoles that end in the middle of one answer */
 #define MSEC		  UINT64_C(1000000)
 
 struct standing {
@@ -42,7 +43,8 @@ struct watch {
 	struct check check;
 	struct findings findings;
 	struct image_plan plan;
-	char why[160]; /* it could not be watched */
+	struct varlink_client *client; /* NULL: none now */
+	char why[160];		       /* it could not be watched */
 };
 
 static struct image *newest(struct watch *w)
@@ -141,27 +143,46 @@ static bool decide(struct watch *w)
 	return decided;
 }
 
+/* One image.  A console that ends meanwhile is restarted, and asked again. */
+static int fetch(struct watch *w, const struct machine *machine, struct image *ret_image)
+{
+	struct varlink_reply reply;
+	int err = 0;
+
+	for (uint32_t tries = 0; tries < CONSOLE_TRIES; tries++) {
+		err = w->client ? 0 : machine_connect(machine, &w->client);
+		if (!err)
+			err = image_fetch(w->client, IMAGE_CPUS | IMAGE_DATABASES, &w->plan,
+					  ret_image, &reply);
+		if (err != -EPIPE && err != -ECONNRESET)
+			break;
+		varlink_client_close(w->client);
+		w->client = NULL;
+	}
+	if (err == -EREMOTEIO) {
+		snprintf(w->why, sizeof(w->why), "the console refuses: %s", reply.error);
+		varlink_reply_fini(&reply);
+	} else if (err == -EPROTO) {
+		snprintf(w->why, sizeof(w->why),
+			 "it runs a build with other layouts of shared memory than this one");
+	} else if (err) {
+		snprintf(w->why, sizeof(w->why), "the console does not answer: %s", strerror(-err));
+	}
+	return err;
+}
+
 /* Takes the next image when every member has beaten since the last, or had time enough. */
-static int take(struct watch *w, struct varlink_client *client)
+static int take(struct watch *w, const struct machine *machine)
 {
 	struct image *before = w->rounds ? newest(w) : NULL;
-	uint64_t pause_ns = w->standing_count ? w->stop_ns / 8 : 0, limit_ns;
-	struct varlink_reply reply;
+	uint64_t pause_ns = w->standing_count ? w->stop_ns / 8 : 0;
+	uint64_t limit_ns = 4 * w->stop_ns + 1000 * MSEC;
 
 	pause_ns = pause_ns > w->tick_ns ? pause_ns : w->tick_ns;
-	limit_ns = 4 * w->stop_ns + 1000 * MSEC;
 	for (;;) {
 		struct image image;
-		int err =
-		    image_fetch(client, IMAGE_CPUS | IMAGE_DATABASES, &w->plan, &image, &reply);
+		int err = fetch(w, machine, &image);
 
-		if (err == -EREMOTEIO) {
-			snprintf(w->why, sizeof(w->why), "the console refuses: %s", reply.error);
-			varlink_reply_fini(&reply);
-		} else if (err) {
-			snprintf(w->why, sizeof(w->why), "the console does not answer: %s",
-				 strerror(-err));
-		}
 		if (err)
 			return err;
 		if (!before || check_beaten(&image, before) ||
@@ -181,13 +202,13 @@ static const struct image *before_newest(struct watch *w)
 	return w->rounds > 1 ? &w->image[(w->rounds - 2) % CHECK_KEPT] : NULL;
 }
 
-static int watch_machine(struct watch *w, struct varlink_client *client)
+static int watch_machine(struct watch *w, const struct machine *machine)
 {
 	int err;
 
 	w->tick_ns = MSEC;
 	do {
-		err = take(w, client);
+		err = take(w, machine);
 		if (!err)
 			err = judge(w, before_newest(w));
 	} while (!err && (!decide(w) || w->rounds < CHECK_STANDS) && w->rounds < CHECK_ROUNDS);
@@ -309,6 +330,8 @@ static void watch_free(struct watch *w)
 {
 	for (uint32_t i = 0; w && i < CHECK_KEPT; i++)
 		image_fini(&w->image[i]);
+	if (w)
+		varlink_client_close(w->client);
 	free(w);
 }
 
@@ -319,10 +342,10 @@ int check_live(const char *name, const char *save, bool json)
 	int code;
 
 	if (!w || machine_open(&machine, name)) {
-		free(w);
+		watch_free(w);
 		return 3;
 	}
-	if (watch_machine(w, machine.client)) {
+	if (watch_machine(w, &machine)) {
 		fprintf(stderr, "apmp: the machine can't be checked: %s\n", w->why);
 		code = 1;
 	} else {
@@ -358,10 +381,10 @@ int check_dump(const char *file, bool json)
 	return code;
 }
 
-bool check_machine(struct varlink_client *client, char *ret_what, size_t size)
+bool check_machine(const struct machine *machine, char *ret_what, size_t size)
 {
 	struct watch *w = calloc(1, sizeof(*w));
-	bool good = w && watch_machine(w, client) == 0;
+	bool good = w && watch_machine(w, machine) == 0;
 
 	if (w && !good)
 		snprintf(ret_what, size, "%s", w->why);

@@ -19,13 +19,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chaos/check.h"
 #include "chaos/machine.h"
 #include "shm/layout_common.h"
 #include "shm/points.h"
 
-#define HOME	   "chaos-home" /* exists as long as the campaign does */
-#define STORES_MAX 512u
-#define LOOKS_MAX  100000u /* at a CPU on its way, and at one that is busy: each takes an answer */
+#define MEMORY_EVERY 16u	  /* changes after which the machine's whole memory is judged */
+#define HOME	     "chaos-home" /* exists as long as the campaign does */
+#define STORES_MAX   512u
+#define LOOKS_MAX    100000u /* at a CPU on its way, and at one that is busy: each takes an answer */
 
 enum change { COMMUNITY, PARTITION, MEMBER, CPU, BUS, MEMORY, MIGRATE, CHANGES };
 
@@ -61,6 +63,14 @@ static bool violated(struct campaign *c, const char *what, const char *about)
 	if (!c->what[0])
 		snprintf(c->what, sizeof(c->what), "%s: %s", what, about);
 	return false;
+}
+
+/* Memory, by the checker that shares nothing with the machine. */
+static bool memory_holds(struct campaign *c)
+{
+	char what[200];
+
+	return check_machine(&c->machine, what, sizeof(what)) || violated(c, "memory", what);
 }
 
 /* --- asking the console, whichever it is --- */
@@ -531,8 +541,11 @@ int chaos_console_kills(const char *name, uint64_t count, uint64_t seed, bool js
 	if (!good)
 		fprintf(stderr, "apmp-chaos: not begun: %s; a campaign wants a machine at rest\n",
 			c->what);
-	while (good && c->kills < count)
+	for (uint64_t changes = 0; good && c->kills < count; changes++) {
 		good = kill_in(c, (enum change)below(c, CHANGES), count);
+		if (good && (changes % MEMORY_EVERY == 0 || c->kills >= count))
+			good = memory_holds(c);
+	}
 	if (begun && json)
 		print_json(c);
 	else if (begun) {

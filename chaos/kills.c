@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chaos/check.h"
 #include "chaos/invariants.h"
 #include "chaos/machine.h"
 #include "shm/points.h"
@@ -75,10 +76,8 @@ static bool violated(struct campaign *c, const char *what, const char *about)
 static json_t *status_of(struct campaign *c)
 {
 	char error[64];
-	json_t *answer = machine_call(&c->machine, "Status", NULL, error);
-	json_t *status = answer ? json_incref(json_object_get(answer, "status")) : NULL;
+	json_t *status = machine_status(&c->machine, error);
 
-	json_decref(answer);
 	if (!status)
 		violated(c, "no status", error);
 	return status;
@@ -94,6 +93,14 @@ static bool check(struct campaign *c, bool all_members)
 		violated(c, what, "");
 	json_decref(status);
 	return holds;
+}
+
+/* The same from its memory, by the checker that shares nothing with the machine. */
+static bool memory_holds(struct campaign *c)
+{
+	char what[240];
+
+	return check_machine(&c->machine, what, sizeof(what)) || violated(c, what, "");
 }
 
 /* A life-cycle command; false when it failed with another error than the tolerated one. */
@@ -313,7 +320,7 @@ static bool round_of(struct campaign *c)
 	case OP_COUNT:
 		break;
 	}
-	good = good && check(c, true);
+	good = good && check(c, true) && memory_holds(c);
 	if (!good)
 		fprintf(stderr, "kill in %s of %s at %s\n", operation_names[op], victim,
 			points_of[op][point_idx]);

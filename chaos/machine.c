@@ -24,6 +24,11 @@ static int connect_to(const char *path, struct varlink_client **ret_client)
 	return err;
 }
 
+int machine_connect(const struct machine *machine, struct varlink_client **ret_client)
+{
+	return connect_to(machine->control, ret_client);
+}
+
 /* The number of the newest event. */
 static json_int_t newest_event(struct machine *machine)
 {
@@ -110,6 +115,15 @@ json_t *machine_call(struct machine *machine, const char *method, json_t *parame
 	int err = varlink_client_call(machine->client, method, parameters, &reply);
 
 	return take_answer(err, &reply, error);
+}
+
+json_t *machine_status(struct machine *machine, char *error)
+{
+	json_t *answer = machine_call(machine, "Status", NULL, error);
+	json_t *status = json_incref(json_object_get(answer, "status"));
+
+	json_decref(answer);
+	return status;
 }
 
 struct varlink_client *machine_begin(struct machine *machine, const char *method,

@@ -20,10 +20,16 @@ struct machine {
 /* Opens the machine of this name (NULL: APMP_MACHINE).  0, or -errno after saying why. */
 __attribute__((warn_unused_result)) int machine_open(struct machine *machine, const char *name);
 void machine_close(struct machine *machine);
+/* One more connection to its console.  -errno. */
+__attribute__((warn_unused_result)) int machine_connect(const struct machine *machine,
+							struct varlink_client **ret_client);
 
 /* Calls a method; parameters are stolen.  NULL: it was refused, and error (at least 64 bytes) has
  * the name of the error without its interface; or the machine is silent, and error is "silent". */
 json_t *machine_call(struct machine *machine, const char *method, json_t *parameters, char *error);
+
+/* What Status says; NULL and error as machine_call. */
+json_t *machine_status(struct machine *machine, char *error);
 
 /* Begins a call whose answer comes later, on a connection of its own; NULL: can't. */
 struct varlink_client *machine_begin(struct machine *machine, const char *method,

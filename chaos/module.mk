@@ -6,7 +6,10 @@ $(eval $(call program,apmp-chaos,chaos,$(LIBWIRE) $(LIBAPMP),libuv jansson))
 SIM_OBJS   := $(patsubst %.c,$(B)/obj/%.o,$(wildcard chaos/sim/*.c))
 SIM_SHARED := $(patsubst %.c,$(B)/simobj/%.o,$(wildcard shm/*.c))
 PROGRAMS   += $(B)/apmp-sim
+# Few locks and lockers: it dies at each access to each of them.
+SIM_FLAGS  := -DAPMP_LOCK_COUNT=4u -DAPMP_LOCKER_COUNT=2u
 $(SIM_OBJS): CFLAGS_tsan := -O2 -g
+$(SIM_OBJS): CFLAGS += $(SIM_FLAGS)
 # gcc with any sanitizer has built-in declarations of what this file defines.
 $(B)/obj/chaos/sim/access.o: CFLAGS_asan := -O2 -g
 $(B)/apmp-sim: LDFLAGS_tsan :=
@@ -19,7 +22,7 @@ SIM_RENAME := $(foreach f,memcpy memmove memset memcmp strncmp strnlen,--redefin
 $(B)/simobj/%.o: %.c | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@echo "  SIMCC $<"
-	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -O1 -g -fsanitize=thread -MMD -MP -c -o $@ $<
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) $(SIM_FLAGS) -O1 -g -fsanitize=thread -MMD -MP -c -o $@ $<
 	@objcopy $(SIM_RENAME) $@
 
 -include $(shell find $(B)/simobj -name '*.d' 2>/dev/null)

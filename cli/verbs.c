@@ -170,7 +170,7 @@ const struct cli_command cli_commands[] = {
 	 "apmp chaos inject kill beta --at join_812:2", 2, 2, 0,
 	 {{"at", "POINT[:N]", "when the party passes POINT for the N-th time; N 0 disarms it"}},
 	 cli_chaos_inject},
-	{"chaos", "kills|joins|sim ...", "campaigns, simulated runs: apmp-chaos(1)",
+	{"chaos", "kills|joins|quiet|sim ...", "campaigns, simulated runs: apmp-chaos(1)",
 	 "apmp chaos kills --count 100 --seed 7", 0, CLI_REST, -1, {{0}}, cli_chaos},
 
 	{.about = "shells"},

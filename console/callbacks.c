@@ -333,6 +333,29 @@ static void on_about_other(struct partition *p, uint32_t report, uint64_t identi
 	}
 }
 
+/* A named lock: by its name, and whose it was, which the event does without when it makes no
+ * sense. */
+static void on_named_lock(struct partition *p, uint64_t about)
+{
+	struct console *c = p->console;
+	uint32_t id = (uint32_t)(about >> 32) - 1;
+	struct partition *other = id < APMP_MAX_PARTITIONS ? &c->partition[id] : NULL;
+	struct apmp_tree_partition self;
+	struct apmp_tree_community community;
+	struct apmp_tree_node node;
+	char name[APMP_NAME_SIZE];
+
+	if (other && (!other->exists || !same_community(p, other)))
+		other = NULL;
+	if (apmp_tree_partition(&c->tw.tree, p->id, &self) || !self.community ||
+	    apmp_tree_node(&c->tw.tree, self.community, &node) ||
+	    apmp_tree_community(&c->tw.tree, (uint32_t)node.id, &community))
+		return;
+	console_db_lock_name(c, &community, (uint32_t)about, name);
+	console_event(c, "lock.broken", other, "{s:s,s:s%}", "by", p->name, "lock", name,
+		      strnlen(name, sizeof(name)));
+}
+
 static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
@@ -403,6 +426,9 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 	case APMP_REPORT_REMOVED:
 	case APMP_REPORT_LOCK_BROKEN:
 		on_about_other(p, report, about);
+		break;
+	case APMP_REPORT_NAMED_LOCK_BROKEN:
+		on_named_lock(p, about);
 		break;
 	case APMP_REPORT_CPU_ACTIVE:
 	case APMP_REPORT_CPU_QUIESCED:

@@ -3,32 +3,88 @@
  *
  * Mapped read-only where the community node says it is; what is read may be anything.
  */
+#include <string.h>
 #include <sys/mman.h>
 
 #include "console/console.h"
+#include "shm/layout_lock.h"
+#include "shm/service.h"
 #include "shm/shared.h"
 
-const struct apmp_db *console_db_map(struct console *c, const struct apmp_tree_community *community)
+static const void *map_pages(struct console *c, int32_t community, uint64_t pfn, uint32_t pages)
 {
-	uint64_t pa = (community->apmpdb_info & UINT32_MAX) * APMP_PAGE_SIZE;
-	uint64_t size = (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
+	uint64_t pa = pfn * APMP_PAGE_SIZE, size = (uint64_t)pages * APMP_PAGE_SIZE;
 	struct apmp_tree_fragment f;
 	uint64_t begin;
 	void *base;
 	int fd;
 
-	if (!community->apmpdb_info || apmp_tree_memory_at(&c->tw.tree, pa, &f) ||
+	if (!pfn || pfn > UINT32_MAX || apmp_tree_memory_at(&c->tw.tree, pa, &f) ||
 	    f.size - (pa - f.pa) < size ||
-	    console_ram_find(c, community->node.handle, f.pa, f.size, &fd, &begin))
+	    console_ram_find(c, community, f.pa, f.size, &fd, &begin))
 		return NULL;
 	base = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)(pa - begin));
 	return base == MAP_FAILED ? NULL : base;
 }
 
+static void unmap_pages(const void *base, uint32_t pages)
+{
+	if (base)
+		munmap((void *)(uintptr_t)base, (uint64_t)pages * APMP_PAGE_SIZE);
+}
+
+const struct apmp_db *console_db_map(struct console *c, const struct apmp_tree_community *community)
+{
+	return map_pages(c, community->node.handle, community->apmpdb_info & UINT32_MAX,
+			 APMP_DB_INITIAL_PAGES);
+}
+
 void console_db_unmap(const struct apmp_db *db)
 {
-	if (db)
-		munmap((void *)(uintptr_t)db, (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
+	unmap_pages(db, APMP_DB_INITIAL_PAGES);
+}
+
+/* The page frame of a page of the database beyond its initial piece; 0: there is none [0170]. */
+static uint64_t page_frame(struct console *c, int32_t community, const struct apmp_db_header *h,
+			   uint64_t page)
+{
+	uint64_t list = apmp_load_relaxed(&h->pfn_list), pfn = 0;
+	const _Atomic uint64_t *entry;
+
+	if (page >= apmp_load_relaxed(&h->page_count) || page >= APMP_DB_MAX_PAGES)
+		return 0;
+	if (!list)
+		return apmp_load_relaxed(&h->first_pfn) + page;
+	entry = map_pages(c, community, list & UINT32_MAX, 1);
+	if (entry)
+		pfn = apmp_load_relaxed(&entry[page]);
+	unmap_pages(entry, 1);
+	return pfn;
+}
+
+void console_db_lock_name(struct console *c, const struct apmp_tree_community *community,
+			  uint32_t slot, char ret_name[APMP_NAME_SIZE])
+{
+	const struct apmp_db *db = console_db_map(c, community);
+	const unsigned char *page = NULL;
+	uint64_t off = 0;
+
+	memset(ret_name, 0, APMP_NAME_SIZE);
+	if (db && slot < APMP_LOCK_COUNT) {
+		off = apmp_load_relaxed(&db->header.segment[APMP_SERVICE_lock].off) +
+		      offsetof(struct apmp_db_locks, lock) +
+		      (uint64_t)slot * sizeof(struct apmp_db_lock) +
+		      offsetof(struct apmp_db_lock, name);
+		page = map_pages(
+		    c, community->node.handle,
+		    page_frame(c, community->node.handle, &db->header, off / APMP_PAGE_SIZE), 1);
+	}
+	/* A line of a slot never crosses a page; an offset that is garbage may. */
+	if (page && off % APMP_PAGE_SIZE <= APMP_PAGE_SIZE - APMP_NAME_SIZE && off % 8 == 0)
+		apmp_copy_out(ret_name, page + off % APMP_PAGE_SIZE, APMP_NAME_SIZE);
+	ret_name[APMP_NAME_SIZE - 1] = 0;
+	unmap_pages(page, 1);
+	console_db_unmap(db);
 }
 
 bool console_db_has_member(struct partition *p)

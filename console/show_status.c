@@ -34,6 +34,17 @@ static json_t *bits_json(const struct console *c, const struct apmp_cpu_bits *sh
 	return list;
 }
 
+/* How often one that it watches was silent for 1, 2-3, 4-7, ... ticks and then beat again. */
+static json_t *silences_json(const struct apmp_db_node *node)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++)
+		json_array_append_new(
+		    list, json_integer((json_int_t)apmp_load_relaxed(&node->silence[i])));
+	return list;
+}
+
 static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 {
 	uint64_t identity = console_identity(p);
@@ -55,6 +66,7 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 				    json_integer(apmp_load_relaxed(&node->little_brother)));
 		json_object_set_new(o, "heartbeat",
 				    json_integer((json_int_t)apmp_load_relaxed(&node->heartbeat)));
+		json_object_set_new(o, "silences", silences_json(node));
 	}
 	return o;
 }

@@ -3,12 +3,13 @@
  *
  * WHAT      Nobody waits in shm/lock.c here: one thread would have to wait for many.  Who wants a
  *           lock stands in a queue, and all in it are tried in turn: whenever the thread has done
- *           something, as a program of ours may have let go, and once a tick, as others may have.
+ *           something, as a program of ours may have let go; when the word of a lock has changed
+ *           (app_waker.c), as others may have; and once a tick, as a death wakes nobody for sure.
  * STATES    of a connection: idle -> waiting (ACQUIRE) -> idle (answered).  While it waits its
  *           requests are not read, and only its end is noticed.
  * CRASHES   A program that ends holding locks leaves them broken: its connection ends with its last
  *           process that has it.
- * LIMITS    A lock that another partition lets go of is seen up to a tick later.
+ * LIMITS    Fair among the programs of one partition, in the order of asking; partitions race.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -227,6 +228,47 @@ static bool try(struct instance *in, struct app *app)
 	return true;
 }
 
+static uint32_t wanted_by(const struct app *app)
+{
+	return app->locks.open[app->locks.wanted].number;
+}
+
+/* Whether the lock is wanted by somebody before this one in the queue. */
+static bool wanted_before(const struct apps *apps, uint32_t place)
+{
+	for (uint32_t i = 0; i < place; i++)
+		if (wanted_by(apps->queue[i]) == wanted_by(apps->queue[place]))
+			return true;
+	return false;
+}
+
+static bool same_words(const struct app_waker *waker, const struct app_waker_word *word,
+		       uint32_t count)
+{
+	if (count != waker->count)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (word[i].word != waker->word[i].word || word[i].seen != waker->word[i].seen)
+			return false;
+	return true;
+}
+
+/* Each lock that is waited for is watched once.  What can't be is tried again at the next tick. */
+static void watch_words(struct apps *apps)
+{
+	struct app_waker_word word[APP_WAKER_WORDS];
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < apps->queue_count && count < APP_WAKER_WORDS; i++)
+		if (!wanted_before(apps, i) &&
+		    !apmp_lock_watch(apps->queue[i]->locks.locker, wanted_by(apps->queue[i]),
+				     &word[count].word, &word[count].seen))
+			count++;
+	if (apps->woken || !same_words(&apps->waker, word, count))
+		app_waker_watch(&apps->waker, word, count);
+	apps->woken = false;
+}
+
 void app_locks_try(struct instance *in)
 {
 	uint32_t i = 0;
@@ -234,6 +276,7 @@ void app_locks_try(struct instance *in)
 	while (i < in->apps.queue_count)
 		if (!try(in, in->apps.queue[i]))
 			i++;
+	watch_words(&in->apps);
 }
 
 /* ---- release and good ---- */

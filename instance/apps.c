@@ -30,6 +30,7 @@
 /* What epoll says it is about: these, or APPS_MAX's life and index. */
 #define ABOUT_LISTENER UINT64_MAX
 #define ABOUT_BELL     (UINT64_MAX - 1)
+#define ABOUT_WAKER    (UINT64_MAX - 2)
 
 #define EVENTS_AT_ONCE 32
 /* How often it looks again whether there are descriptors, when there were none for a connection. */
@@ -161,7 +162,7 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 		int err = app_locks_begin(in, app);
 
 		if (err) {
-			refuse(app, err, "the instance serves as many programs as it can");
+			refuse(app, -EUSERS, "the instance serves as many programs as it can");
 			return -EPIPE;
 		}
 	}
@@ -225,11 +226,20 @@ static void hear_bell(struct instance *in)
 	struct apps *apps = &in->apps;
 	uint64_t rings;
 
-	(void)!read(apps->bell, &rings, sizeof(rings)); /* non-blocking: how many says nothing */
+	(void)!read(apps->bell, &rings, sizeof(rings)); /* how many says nothing */
 	app_members_look(in);
 	for (uint32_t i = 0; i < APPS_MAX; i++)
 		if (apps->app[i].kind == APP_EVENTS && tell(in, &apps->app[i]))
 			app_drop(in, &apps->app[i]);
+}
+
+/* A lock that somebody waits for has changed: all are tried at the end of this turn. */
+static void hear_waker(struct apps *apps)
+{
+	uint64_t rings;
+
+	(void)!read(apps->waker.bell, &rings, sizeof(rings));
+	apps->woken = true;
 }
 
 static void look_at(struct instance *in, const struct epoll_event *event)
@@ -239,6 +249,8 @@ static void look_at(struct instance *in, const struct epoll_event *event)
 
 	if (about == ABOUT_BELL)
 		hear_bell(in);
+	else if (about == ABOUT_WAKER)
+		hear_waker(&in->apps);
 	else if (app->kind != APP_FREE && app->life == about >> 32 && serve(in, app, event->events))
 		app_drop(in, app);
 }
@@ -311,17 +323,33 @@ static int open_all(struct apps *apps)
 	if (apps->epoll < 0)
 		return -errno;
 	apps->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (apps->bell < 0)
+	apps->waker.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (apps->bell < 0 || apps->waker.bell < 0)
 		return -errno;
+	pthread_mutex_init(&apps->waker.lock, NULL);
 	err = watch(apps, EPOLL_CTL_ADD, apps->listener, EPOLLIN, ABOUT_LISTENER);
-	return err ? err : watch(apps, EPOLL_CTL_ADD, apps->bell, EPOLLIN, ABOUT_BELL);
+	if (!err)
+		err = watch(apps, EPOLL_CTL_ADD, apps->bell, EPOLLIN, ABOUT_BELL);
+	return err ? err : watch(apps, EPOLL_CTL_ADD, apps->waker.bell, EPOLLIN, ABOUT_WAKER);
+}
+
+static int start_thread(struct instance *in, void *(*function)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int err;
+
+	pthread_attr_init(&attr);
+	err = instance_stack(in, &attr);
+	if (!err)
+		err = -pthread_create(&thread, &attr, function, arg);
+	pthread_attr_destroy(&attr);
+	return err;
 }
 
 int instance_apps_start(struct instance *in)
 {
 	struct apps *apps = &in->apps;
-	pthread_attr_t attr;
-	pthread_t thread;
 	int err;
 
 	apps->bell = -1;
@@ -330,12 +358,7 @@ int instance_apps_start(struct instance *in)
 		err = apmp_locker_init(&in->member, &apps->locker);
 	if (!err)
 		err = open_all(apps);
-	if (err)
-		return err;
-	pthread_attr_init(&attr);
-	err = instance_stack(in, &attr);
 	if (!err)
-		err = -pthread_create(&thread, &attr, apps_main, in);
-	pthread_attr_destroy(&attr);
-	return err;
+		err = start_thread(in, app_waker_main, &apps->waker);
+	return err ? err : start_thread(in, apps_main, in);
 }

@@ -11,6 +11,7 @@
 #include "shm/wire/app.h"
 
 #include "instance/app_locks.h"
+#include "instance/app_waker.h"
 
 struct instance;
 
@@ -59,6 +60,8 @@ struct apps {
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
 	uint32_t queue_count;
+	struct app_waker waker;
+	bool woken; /* by it */
 	struct app app[APPS_MAX];
 };
 

@@ -80,7 +80,8 @@ enum apmp_call_op {
 	X(LEAVING, 14, "leaving")                                                                  \
 	X(JOIN_FAILED, 15, "join_failed") /* about the errno */                                    \
 	X(REFORMED, 16, "reformed") /* about the incarnation of the set on the other range */      \
-	X(NAMED_LOCK_BROKEN, 17, "named_lock_broken") /* about its index in the lock table */      \
+	X(NAMED_LOCK_BROKEN, 17, "named_lock_broken") /* about its slot in the */                  \
+	/* lock table, and in [63:32] the partition id + 1 of the holder that was lost, 0: none */ \
 	X(DB_ODD, 18, "db_odd") /* the database makes no sense; about enum apmp_db_fault */        \
 	X(UNSUSPECTED, 19, "unsuspected") /* about the identity that beats again */
 

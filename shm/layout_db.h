@@ -115,6 +115,9 @@ static_assert(offsetof(struct apmp_db_header, fingerprint) == 64, "lines");
 static_assert(offsetof(struct apmp_db_header, members) == 128, "lines");
 static_assert(sizeof(struct apmp_db_header) == 256, "lines");
 
+/* Classes of silences of little brothers that ended: by 1, 2-3, 4-7, ... missed ticks, and more. */
+#define APMP_DB_SILENCES 8u
+
 /* One per possible partition, by its id [0124]. */
 struct apmp_db_node {
 	/* line 0: what others tell this instance */
@@ -137,13 +140,17 @@ struct apmp_db_node {
 	_Atomic uint64_t little_inactive_ns; /* W: owner.  R: all; silence of the little brother */
 	_Atomic uint64_t validated; /* W: owner.  R: all; removed_count last validated for */
 	uint64_t ring_fill[2];	    /* W: nobody.  R: nobody */
-	/* line 3 and 4 */
+	/* line 3 */
+	_Atomic uint64_t silence[APMP_DB_SILENCES]; /* W: owner, +1 when one that it watches beats
+						     * again.  R: tools; since the set was made */
+	/* line 4 and 5 */
 	char name[128]; /* W: owner under lock.  R: all; instance name [0088] */
 };
 
 static_assert(offsetof(struct apmp_db_node, heartbeat) == 64, "lines");
 static_assert(offsetof(struct apmp_db_node, identity) == 128, "lines");
-static_assert(sizeof(struct apmp_db_node) == 320, "lines");
+static_assert(offsetof(struct apmp_db_node, silence) == 192, "lines");
+static_assert(sizeof(struct apmp_db_node) == 384, "lines");
 
 /* The initial piece: what is mapped before the create or join decision [0122, 0127]. */
 struct apmp_db {

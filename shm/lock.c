@@ -22,8 +22,10 @@
 #include "shm/assert.h"
 #include "shm/lock_internal.h"
 
-/* Ticks of waiting after which the holder is asked whether it knows that it holds the lock. */
-#define ASK_AFTER 8u
+/* Ticks of waiting, and tries in vain, after which the holder is asked whether it knows that it
+ * holds the lock. */
+#define ASK_AFTER_TICKS 8u
+#define ASK_AFTER_TRIES 64u
 
 static struct apmp_lock_open *entry_of(struct apmp_locker *l, uint32_t lock)
 {
@@ -54,12 +56,16 @@ static int check_rank(struct apmp_locker *l, uint32_t lock, uint32_t rank)
 	return l->held_count < APMP_LOCKER_HELD ? 0 : -EMFILE;
 }
 
-/* The word is ours: 0, or 1 BROKEN. */
+/* The word is ours: 0, or 1 BROKEN; -EAGAIN, -ESTALE: not any more. */
 static int hold(struct apmp_locker *l, struct apmp_db_lock *shared, uint32_t lock)
 {
 	uint32_t i = l->held_count;
 	int broken;
 
+	if (apmp__lock_superseded(l->m)) {
+		(void)apmp__lock_word_release(l->m, &shared->word, l->word);
+		return -EAGAIN;
+	}
 	if (atomic_load(&entry_of(l, lock)->number) != lock) { /* closed by another locker */
 		(void)apmp__lock_word_release(l->m, &shared->word, l->word);
 		return -ESTALE;
@@ -73,7 +79,8 @@ static int hold(struct apmp_locker *l, struct apmp_db_lock *shared, uint32_t loc
 	return broken;
 }
 
-/* One try, with ours to be written.  -EBUSY: *ret_seen stands there. */
+/* One try, with ours to be written.  -EBUSY: *ret_seen stands there; -EAGAIN: nothing is granted
+ * until the primary has come over. */
 static int try(struct apmp_locker *l, struct apmp_db_locks *table, uint32_t lock, uint64_t ours,
 	       uint64_t *ret_seen)
 {
@@ -135,7 +142,7 @@ static bool wait_for(struct apmp_locker *l, struct apmp_db_locks *table, uint32_
 		apmp_fetch_add(&table->lock[slot].contended_count, 1);
 	if (spin(l, word))
 		return false;
-	if (nth % ASK_AFTER == 0)
+	if (nth % ASK_AFTER_TICKS == 0)
 		ask_holder(l->m, seen);
 	apmp__lock_word_wait(l->m, l, slot + 1, word, seen, deadline_ns);
 	return true;
@@ -143,26 +150,73 @@ static bool wait_for(struct apmp_locker *l, struct apmp_db_locks *table, uint32_
 
 int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns)
 {
-	uint64_t ours = l->word, seen;
+	uint64_t ours = l->word | l->watched, seen;
 	uint32_t waits = 0;
 
 	for (;;) {
 		struct apmp_db_locks *table;
 		int got = apmp__locker_enter(l, true, deadline_ns, &table);
+		bool again;
 
 		if (got)
 			return got;
 		got = table ? try(l, table, lock, ours, &seen) : -ENOTCONN;
-		if (got == -EBUSY && deadline_ns && l->m->env->now(l->m->env) < deadline_ns) {
-			/* Others may sleep still: release must wake them. */
-			if (wait_for(l, table, lock, seen, deadline_ns, ++waits))
-				ours |= APMP_LOCK_WAITERS;
-			apmp__locker_leave(l);
-			continue;
-		}
+		again = (got == -EBUSY || got == -EAGAIN) && deadline_ns &&
+			l->m->env->now(l->m->env) < deadline_ns;
+		/* Others may sleep still: release must wake them. */
+		if (got == -EBUSY && again && wait_for(l, table, lock, seen, deadline_ns, ++waits))
+			ours |= APMP_LOCK_WAITERS;
+		if (got == -EBUSY && !again && ++l->refused % ASK_AFTER_TRIES == 0)
+			ask_holder(l->m, seen);
 		apmp__locker_leave(l);
-		return got == -EBUSY ? -ETIMEDOUT : got;
+		if (!again) {
+			if (got == -EBUSY || got == -EAGAIN)
+				return -ETIMEDOUT;
+			l->watched = 0;
+			return got;
+		}
+		if (got == -EAGAIN)
+			apmp__locker_wait(l, deadline_ns);
 	}
+}
+
+/* Marks the word as waited for; false: nobody has it now. */
+static bool mark_waiters(_Atomic uint64_t *word, uint64_t *ret_seen)
+{
+	uint64_t seen = apmp_load_relaxed(word);
+
+	while (seen && !(seen & APMP_LOCK_WAITERS))
+		if (apmp_cas(word, &seen, seen | APMP_LOCK_WAITERS))
+			seen |= APMP_LOCK_WAITERS;
+	*ret_seen = seen;
+	return seen;
+}
+
+int apmp_lock_watch(struct apmp_locker *l, uint32_t lock, const _Atomic uint32_t **ret_word,
+		    uint32_t *ret_seen)
+{
+	struct apmp_lock_open *open = entry_of(l, lock);
+	struct apmp_db_locks *table;
+	struct apmp_db_lock *shared;
+	uint64_t seen;
+	int err = -EAGAIN;
+
+	if (apmp__locker_enter(l, true, 0, &table))
+		return -EAGAIN;
+	if (table && apmp_load_acquire(&open->number) == lock) {
+		shared = &table->lock[apmp_load_relaxed(&open->slot)];
+		if (mark_waiters(&shared->word, &seen)) {
+			APMP_POINT_ARMED(l->m->env, named_wait, seen & ~APMP_LOCK_WAITERS);
+			if (!l->watched)
+				apmp_fetch_add(&shared->contended_count, 1);
+			l->watched = APMP_LOCK_WAITERS;
+			*ret_word = apmp__lock_futex(&shared->word);
+			*ret_seen = (uint32_t)seen;
+			err = 0;
+		}
+	}
+	apmp__locker_leave(l);
+	return err;
 }
 
 /* Drops bit i, those above move down. */
@@ -200,7 +254,8 @@ int apmp_lock_release(struct apmp_locker *l, uint32_t lock)
 	if (!err && table) {
 		shared = &table->lock[apmp_load_relaxed(&entry_of(l, lock)->slot)];
 		APMP_POINT_ARMED(l->m->env, named_release, lock % APMP_LOCK_COUNT);
-		if (!apmp__lock_word_release(l->m, &shared->word, l->word)) {
+		if (!apmp__lock_word_release(l->m, &shared->word, l->word) &&
+		    !apmp__lock_superseded(l->m)) {
 			apmp_fetch_add(&l->m->locks->odd_count, 1);
 			err = -ESTALE;
 		}

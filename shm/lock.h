@@ -26,9 +26,9 @@ struct apmp_lock_open {
 	_Atomic uint32_t number; /* what the openers got; 0: not open */
 	_Atomic uint32_t slot;	 /* in the segment */
 	_Atomic uint32_t rank;
-	uint32_t uses;	      /* opened so often */
-	uint32_t last_number; /* of this entry, so that none is used again */
-	char name[APMP_NAME_SIZE];
+	uint32_t uses;			       /* opened so often */
+	uint32_t last_number;		       /* of this entry, so that none is used again */
+	_Alignas(8) char name[APMP_NAME_SIZE]; /* copied in words */
 };
 
 struct apmp_locker {
@@ -41,7 +41,9 @@ struct apmp_locker {
 	uint32_t held[APMP_LOCKER_HELD]; /* numbers of locks, in the order of their ranks */
 	uint32_t lost;			 /* W: primary, with all kept out; bit for each in held */
 	uint32_t broken;		 /* bit for each in held: was BROKEN, not declared good */
+	uint32_t refused;		 /* W: it; tries in vain */
 	uint32_t in_the_way; /* W: it; number of the lock that the last -EDEADLK was for */
+	uint64_t watched;    /* W: it; APMP_LOCK_WAITERS since it began to watch what it wants */
 };
 
 /* The private part of service "lock" in one instance, in memory of the caller's. */
@@ -49,6 +51,7 @@ struct apmp_locks {
 	/* lock_gate.c.  W: primary. */
 	_Atomic(struct apmp_db_locks *) table; /* the segment, while locks are granted */
 	struct apmp_db_locks *segment;	       /* the segment, while it is mapped */
+	uint64_t incarnation;		       /* of the set that the segment belongs to */
 	_Atomic uint32_t state;
 	_Atomic uint32_t gate;	    /* rises when state has changed; who is kept out waits on it */
 	_Atomic uint32_t guard;	    /* protects open[] between lockers */
@@ -87,6 +90,12 @@ APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
  * instance has left); -ENOTCONN the instance is no member; -EOWNERDEAD this instance was judged
  * dead: it must touch nothing shared and end. */
 APMP_CHECK int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns);
+/* For who waits for several locks in one thread: after a try that said -ETIMEDOUT, what to wait on
+ * before the next one.  The word is for a futex alone: its memory may be gone at any time.  Whoever
+ * waits tries again at each tick all the same.
+ * -EAGAIN: it may be free now, or can't be looked at just now. */
+APMP_CHECK int apmp_lock_watch(struct apmp_locker *l, uint32_t lock,
+			       const _Atomic uint32_t **ret_word, uint32_t *ret_seen);
 /* Lets go; BROKEN stays.  -EPERM this locker does not hold it; -ESTALE it was lost meanwhile (the
  * set was re-formed and another claimed it too, or somebody wrote over it): it is BROKEN, and not
  * held any more. */

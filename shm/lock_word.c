@@ -21,7 +21,7 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the futex word is the first half");
 
-static const _Atomic uint32_t *futex_half(const _Atomic uint64_t *word)
+const _Atomic uint32_t *apmp__lock_futex(const _Atomic uint64_t *word)
 {
 	return (const _Atomic uint32_t *)word;
 }
@@ -56,7 +56,7 @@ void apmp__lock_word_wait(struct apmp_member *m, struct apmp_locker *l, uint32_t
 	if (l)
 		atomic_store(&l->waits_on, waits_on); /* before the look at table: lock_gate.c */
 	if (!l || atomic_load(&m->locks->table))
-		(void)env->wait(env, futex_half(word), (uint32_t)(seen | APMP_LOCK_WAITERS),
+		(void)env->wait(env, apmp__lock_futex(word), (uint32_t)(seen | APMP_LOCK_WAITERS),
 				deadline_ns < tick_ns ? deadline_ns : tick_ns);
 	if (l)
 		apmp_store_release(&l->waits_on, 0);
@@ -70,7 +70,7 @@ bool apmp__lock_word_release(struct apmp_member *m, _Atomic uint64_t *word, uint
 		if ((seen & ~APMP_LOCK_WAITERS) != mine)
 			return false;
 	if (seen & APMP_LOCK_WAITERS)
-		m->env->wake(m->env, futex_half(word), 1);
+		m->env->wake(m->env, apmp__lock_futex(word), 1);
 	return true;
 }
 
@@ -82,7 +82,8 @@ void apmp__lock_mark_broken(struct apmp_member *m, struct apmp_db_locks *table, 
 	APMP_POINT_ARG(m->env, named_broken, lost & ~APMP_LOCK_WAITERS);
 	apmp_store_relaxed(&lock->broken_by, lost & ~APMP_LOCK_WAITERS);
 	apmp_store_relaxed(&lock->broken_count, apmp_load_relaxed(&lock->broken_count) + 1);
-	m->env->report(m->env, APMP_REPORT_NAMED_LOCK_BROKEN, slot);
+	m->env->report(m->env, APMP_REPORT_NAMED_LOCK_BROKEN,
+		       slot | (uint64_t)(apmp_identity_id(apmp_lock_identity(lost)) + 1) << 32);
 }
 
 void apmp__lock_break(struct apmp_member *m, struct apmp_db_locks *table, uint32_t slot,
@@ -101,5 +102,5 @@ void apmp__lock_break(struct apmp_member *m, struct apmp_db_locks *table, uint32
 		if ((seen & ~APMP_LOCK_WAITERS) != ours)
 			return; /* a stray store: the next to take it finds it BROKEN */
 	APMP_POINT_ARG(m->env, named_freed, slot);
-	m->env->wake(m->env, futex_half(word), INT32_MAX);
+	m->env->wake(m->env, apmp__lock_futex(word), INT32_MAX);
 }

@@ -285,6 +285,23 @@ def stage_simulator(context, profile):
     return total
 
 
+def stage_model(context, _profile):
+    """One check for each case that spin decides (tests/model/models.py)."""
+    outcome = run(context, "model", [str(TOP / "tests/model/models.py")], STAGE_LIMIT)
+    result = Result()
+    counted = COUNT_LINE.findall(outcome.output)
+    if counted:
+        result.passed = int(counted[-1][0])
+    for line in re.findall(r"^FAIL  (.*)$", outcome.output, re.M):
+        result.fail(f"model {line}")
+    if not outcome.ok and not result.failed:
+        result.fail(f"models.py: {outcome.said()}")
+    show("spin on the models of tests/model", result, outcome.seconds)
+    if result.failed:
+        show_tail(outcome)
+    return result
+
+
 def expected_pattern(line):
     """A line of expected.txt; <...> in it stands for anything that varies, such as a time."""
     return re.compile(".+".join(re.escape(part) for part in line.split("<...>")) + r"\Z")
@@ -407,8 +424,8 @@ def plan(options, before):
     """The stages to run: (title, function, profile)."""
     profile = options.profile
     single = {"lint": stage_lint, "unit": stage_programs("unit"), "race": stage_programs("race"),
-              "simulator": stage_simulator, "examples": stage_examples, "system": stage_system,
-              "spec": stage_spec}
+              "simulator": stage_simulator, "examples": stage_examples, "model": stage_model,
+              "system": stage_system, "spec": stage_spec}
     if options.stage:
         return [(options.stage, single[options.stage], profile)]
     return [
@@ -420,6 +437,7 @@ def plan(options, before):
         ("race", single["race"], "release"),
         ("race, tsan", single["race"], "tsan"),
         ("simulator", stage_simulator, "release"),
+        ("model", stage_model, "release"),
         ("examples", stage_examples, "release"),
         ("system", stage_system, "release"),
         ("spec", stage_spec, "release"),

@@ -46,9 +46,9 @@ static const char usage[] =
     "  --depth D              policy pct: bugs of D ordered events, 1 to 5 (as the seed wants)\n"
     "  --length MS            of virtual time with faults (as the seed wants)\n"
     "  --exhaust-kills OP[:I[.J]]\n"
-    "                         one run for each access of create, join, leave, tick, fence or\n"
-    "                         recover, with a death in its place; or only the Ith.  OP update: the\n"
-    "                         console dies in each kind of update of the tree, and in its repair.\n"
+    "                         one run for each access of create, join, leave, tick, fence,\n"
+    "                         recover, acquire or release, with a death in its place; or only the\n"
+    "                         Ith.  OP update: the console dies in each kind of update of the tree, and in its repair.\n"
     "                         nvram: for each step of a write of NVRAM, also with its host, on a\n"
     "                         disk that loses and tears\n"
     "  --pairs                after each such death, one more run for each store of whoever repairs,\n"
@@ -219,7 +219,7 @@ static void parse_exhaust(const char *option, char *text, bool switches)
 	if (!options.exhaust)
 		refuse(option, text,
 		       switches ? "join-join, join-death, leave-suspicion or lock-death"
-				: "create, join, leave, tick, fence, recover, update or nvram");
+				: "create, join, leave, tick, fence, recover, acquire, release, update or nvram");
 	options.search.pairs |= switches || options.search.second;
 }
 

@@ -36,6 +36,8 @@ const char *const sim_operation_names[SIM_OP_COUNT] = {
     [SIM_OP_TICK] = "tick",
     [SIM_OP_FENCE] = "fence",
     [SIM_OP_RECOVER] = "recover",
+    [SIM_OP_ACQUIRE] = "acquire",
+    [SIM_OP_RELEASE] = "release",
     [SIM_OP_UPDATE] = "update",
     [SIM_OP_NVRAM] = "nvram",
     [SIM_OP_JOIN_JOIN] = "join-join",
@@ -82,6 +84,12 @@ static bool is_wanted(enum sim_operation op, const struct sim_instance *in)
 	case SIM_OP_FENCE:
 	case SIM_OP_RECOVER:
 		return op == SIM_OP_RECOVER && sim.now_ns > SIM_SCRIPT_NS;
+	case SIM_OP_ACQUIRE:
+	case SIM_OP_RELEASE:
+		return op == sim.plan.op && sim.now_ns > SIM_SCRIPT_NS;
+	case SIM_OP_LOCK_DEATH:
+		return sim.scripted &&
+		       (op == SIM_OP_ACQUIRE || op == SIM_OP_RELEASE || op == SIM_OP_RECOVER);
 	case SIM_OP_JOIN_JOIN:
 		return op == SIM_OP_JOIN && in->id > 0;
 	case SIM_OP_JOIN_DEATH:
@@ -453,10 +461,14 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 	}
 	plan->kill_rate = 0;
 	plan->leaves = false;
-	plan->reboots = false;
+	plan->reboots = plan->spoils = false;
 	plan->chaos_ns = SIM_SCRIPT_NS + 3 * plan->timing.tick_ns;
 	if (op == SIM_OP_FENCE || op == SIM_OP_LEAVE_SUSPICION)
 		plan->chaos_ns += 2 * plan->timing.stop_ns;
+	if (op == SIM_OP_ACQUIRE || op == SIM_OP_RELEASE || op == SIM_OP_LOCK_DEATH)
+		plan->locks = true;
+	else if (sim_is_preemption(op))
+		plan->locks = false;
 	plan->cost_ns = plan->cost_ns < 1000 ? plan->cost_ns : 500;
 	if (sim_is_preemption(op)) {
 		plan->policy = SIM_POLICY_SERIAL;

@@ -18,6 +18,7 @@
 
 #include "chaos/sim/sim.h"
 #include "shm/ring.h"
+#include "shm/service.h"
 
 #define WAITERS	    UINT64_C(0x8000) /* shm/db_lock.c */
 #define PRINTED_MAX 20u
@@ -29,9 +30,27 @@
 bool sim_verbose, sim_trace;
 void (*sim_print_replay)(FILE *out);
 
+/* Where the database of the last set is, by the tree. */
 struct apmp_db *sim_db(void)
 {
-	return (void *)(sim_physical + SIM_SHARED_PA);
+	uint64_t pfn = (uint32_t)sim.community->apmpdb_info;
+
+	return (void *)(sim_physical + (pfn ? pfn * APMP_PAGE_SIZE : SIM_SHARED_PA));
+}
+
+/* The granule of shared memory that a word lies in, which may hold a database from its first page
+ * on; NULL: it is none of them. */
+static struct sim_range *range_at(uint64_t key)
+{
+	return key >= SIM_SHARED_PA && key < SIM_PHYSICAL
+		   ? &sim.range[(key - SIM_SHARED_PA) / APMP_GRANULE]
+		   : NULL;
+}
+
+static struct apmp_db *db_of(const struct sim_range *range)
+{
+	return (void *)(sim_physical + SIM_SHARED_PA +
+			(uint64_t)(range - sim.range) * APMP_GRANULE);
 }
 
 void sim_finding(const char *format, ...)
@@ -72,8 +91,7 @@ static const char *name_of(const struct sim_instance *in)
 	return in->member ? in->member->name : "an instance";
 }
 
-/* The partition's life that an identity names, unless it is fenced or was never there. */
-static struct sim_instance *living(uint64_t identity)
+struct sim_instance *sim_living(uint64_t identity)
 {
 	uint32_t id = apmp_identity_id(identity);
 	struct sim_instance *in = id < sim.plan.instances ? &sim.instance[id] : NULL;
@@ -81,12 +99,14 @@ static struct sim_instance *living(uint64_t identity)
 	return in && in->identity == identity && in->life != SIM_FENCED ? in : NULL;
 }
 
-/* Whether op on a word at off in a node block is allowed; lines 0 to 2 as layout_db.h says. */
+/* Whether op on a word at off in a node block is allowed; as layout_db.h says. */
 static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 {
 	if (off < offsetof(struct apmp_db_node, heartbeat))
 		return own || op == SIM_RMW;
-	if (off < offsetof(struct apmp_db_node, identity))
+	if (off < offsetof(struct apmp_db_node, identity) ||
+	    (off >= offsetof(struct apmp_db_node, silence) &&
+	     off < offsetof(struct apmp_db_node, name)))
 		return own;
 	switch (off) {
 	case offsetof(struct apmp_db_node, identity):
@@ -102,11 +122,37 @@ static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 	}
 }
 
-static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
+static void *segment_of(struct apmp_db *db, enum apmp_service_idx service)
 {
-	bool holds = sim.lock_holder == in->identity;
+	return (unsigned char *)db + db->header.segment[service].off;
+}
+
+/* The service in whose segment a byte of the database lies, and where there; false: in none. */
+static bool service_at(const struct apmp_db *db, uint64_t off, enum apmp_service_idx *ret_service,
+		       uint64_t *ret_off)
+{
+	for (enum apmp_service_idx s = 0; s < APMP_SERVICE_COUNT; s++) {
+		const struct apmp_db_segment *segment = &db->header.segment[s];
+
+		if (off < segment->off || off - segment->off >= segment->size)
+			continue;
+		*ret_service = s;
+		*ret_off = off - segment->off;
+		return true;
+	}
+	return false;
+}
+
+static bool allowed(const struct sim_instance *in, const struct sim_range *range, uint64_t off,
+		    enum sim_op op)
+{
+	bool holds = range->lock_holder == in->identity;
+	struct apmp_db *db = db_of(range);
+	enum apmp_service_idx service = APMP_SERVICE_COUNT;
 	uint64_t node = off - sizeof(struct apmp_db_header);
 
+	if (range->spoilt)
+		return true; /* who has the lock is anybody's guess */
 	if (off == offsetof(struct apmp_db_header, lock))
 		return op == SIM_RMW;
 	if (off == offsetof(struct apmp_db_header, validate))
@@ -116,8 +162,11 @@ static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 	if (off < sizeof(struct apmp_db))
 		return node_rule(node % sizeof(struct apmp_db_node),
 				 node / sizeof(struct apmp_db_node) == in->id, holds, op);
-	off -= (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE;
-	return holds || off / sizeof(struct apmp_db_cpu_sets) == in->id;
+	if (holds)
+		return true;
+	if (service_at(db, off, &service, &off) && service == APMP_SERVICE_lock)
+		return sim_locks_allowed(in, segment_of(db, APMP_SERVICE_lock), off, op);
+	return service == APMP_SERVICE_cpu && off / sizeof(struct apmp_db_cpu_sets) == in->id;
 }
 
 static bool is_host_pointer(uint32_t size, uint64_t value)
@@ -125,37 +174,50 @@ static bool is_host_pointer(uint32_t size, uint64_t value)
 	return size == sizeof(void *) && sim_in_arena((const void *)(uintptr_t)value);
 }
 
-static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value)
+/* Who lives and is a member of the set before is a member of the new one, or expected. */
+static void check_nobody_lost(const struct sim_instance *in, const struct apmp_db_header *h)
 {
-	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING) {
-		sim.creating = in->identity;
-		for (uint32_t id = 0; id < sim.plan.instances; id++) {
-			struct sim_instance *other = &sim.instance[id];
 
-			if (living(other->identity) && !other->start && other->member->joined)
-				sim_finding("%s creates a set, but %s is a living member",
-					    name_of(in), name_of(other));
-		}
+	for (uint32_t id = 0; id < sim.plan.instances; id++) {
+		struct sim_instance *other = &sim.instance[id];
+
+		if (other != in && sim_living(other->identity) && !other->start &&
+		    other->member->joined && !other->leaving &&
+		    !((h->members | h->expected) >> id & 1))
+			sim_finding("%s has made a set that does not expect %s, who is a living "
+				    "member",
+				    name_of(in), name_of(other));
 	}
+}
+
+static void check_creation(struct sim_instance *in, struct sim_range *range, uint64_t off,
+			   uint64_t value)
+{
+	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING)
+		range->creating = in->identity;
 	if (off == offsetof(struct apmp_db_header, incarnation)) {
-		if (sim.creating != in->identity || value <= sim.last_incarnation)
+		if (range->creating != in->identity || value <= range->last_incarnation)
 			sim_finding("%s sets the set's incarnation to %llu after %llu%s",
 				    name_of(in), (unsigned long long)value,
-				    (unsigned long long)sim.last_incarnation,
-				    sim.creating == in->identity ? "" : " without creating it");
-		sim.creating_incarnation = value;
+				    (unsigned long long)range->last_incarnation,
+				    range->creating == in->identity ? "" : " without creating it");
+		range->creating_incarnation = value;
 	}
+	if (off == offsetof(struct apmp_db_header, reformed_of))
+		sim_locks_created(value != 0);
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_OPERATIONAL &&
-	    sim.creating == in->identity) {
-		sim.creating = 0;
-		sim.last_incarnation = sim.creating_incarnation;
+	    range->creating == in->identity) {
+		range->creating = 0;
+		range->last_incarnation = range->creating_incarnation;
+		check_nobody_lost(in, &db_of(range)->header);
 	}
 }
 
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA;
+	struct sim_range *range = range_at(key);
+	uint64_t off = key % APMP_GRANULE;
 	char name[64];
 
 	if (sim_trace && sim_verbose)
@@ -168,30 +230,27 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 	if (key < SIM_PHYSICAL && is_host_pointer(size, value))
 		sim_finding("a host pointer is stored in %s",
 			    sim_key_name(key, name, sizeof(name)));
-	if (key < SIM_SHARED_PA || key >= SIM_PHYSICAL)
+	if (!range)
 		return;
-	if (!in || !allowed(in, off, op))
+	if (!in || !allowed(in, range, off, op))
 		sim_finding("%s must not write %s: lock holder is %#llx",
 			    in ? name_of(in) : "the console", sim_key_name(key, name, sizeof(name)),
-			    (unsigned long long)sim.lock_holder);
+			    (unsigned long long)range->lock_holder);
 	else
-		check_creation(in, off, value);
+		check_creation(in, range, off, value);
 }
 
-/* The identity in a partition's slot of service "cpu"; its segment is the first. */
-static uint64_t service_identity(uint32_t id)
+/* The identity in a partition's slot of service "cpu". */
+static uint64_t service_identity(struct apmp_db *db, uint32_t id)
 {
-	const struct apmp_db_cpu_sets *slot =
-	    (const void *)((const unsigned char *)sim_db() +
-			   (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
+	const struct apmp_db_cpu_sets *slot = segment_of(db, APMP_SERVICE_cpu);
 
 	return slot[id].identity;
 }
 
 /* At a release by its holder the database is whole. */
-static void check_released(const struct sim_instance *in)
+static void check_released(const struct sim_instance *in, struct apmp_db *db)
 {
-	struct apmp_db *db = sim_db();
 	uint64_t members = db->header.members;
 	uint32_t state = db->header.state;
 
@@ -199,7 +258,7 @@ static void check_released(const struct sim_instance *in)
 		sim_finding("%s releases the lock with members %#llx in state %u", name_of(in),
 			    (unsigned long long)members, state);
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
-		if (!(members >> id & 1) && service_identity(id))
+		if (!(members >> id & 1) && service_identity(db, id))
 			sim_finding(
 			    "%s releases the lock, p%u is no member, but service cpu has it",
 			    name_of(in), id);
@@ -218,22 +277,27 @@ static void check_released(const struct sim_instance *in)
 	}
 }
 
-static void check_lock(struct sim_instance *in, uint64_t old, uint64_t value)
+static void check_lock(struct sim_instance *in, struct sim_range *range, uint64_t old,
+		       uint64_t value)
 {
 	old &= ~WAITERS;
 	value &= ~WAITERS;
 	if (old == value)
 		return;
+	if (range->spoilt) {
+		range->lock_holder = value;
+		return;
+	}
 	if (value == 0) {
 		if (old != in->identity)
 			sim_finding("%s releases the lock of %#llx", name_of(in),
 				    (unsigned long long)old);
-		check_released(in);
-	} else if (value != in->identity || living(old)) {
+		check_released(in, db_of(range));
+	} else if (value != in->identity || sim_living(old)) {
 		sim_finding("%s puts %#llx into the lock that %#llx holds, who lives", name_of(in),
 			    (unsigned long long)value, (unsigned long long)old);
 	}
-	sim.lock_holder = value;
+	range->lock_holder = value;
 	if (value)
 		sim_fault_lock_taken();
 }
@@ -251,15 +315,16 @@ void sim_check_beat(struct sim_instance *in)
 		in->last_silence_end_ns = sim.now_ns;
 	in->last_beat_ns = sim.now_ns;
 	/* One beat may be under way when it is told. */
-	if (in->told == in->identity && ++in->beats_since_told == 2)
+	if (in->told == in->identity && ++in->beats_since_told == 2 && !sim.spoils)
 		sim_finding("%s was told that it was judged dead, and goes on", name_of(in));
 }
 
 /* Whom the bugcheck word names is judged; whom word and bit name is told, and must end. */
-static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t value)
+static void check_judgement(struct sim_instance *by, struct apmp_db *db, uint64_t off,
+			    uint64_t value)
 {
-	struct apmp_db_node *node = &sim_db()->node[off / sizeof(*node)];
-	struct sim_instance *in = living(node->bugcheck_of);
+	struct apmp_db_node *node = &db->node[off / sizeof(*node)];
+	struct sim_instance *in = sim_living(node->bugcheck_of);
 
 	if (!in)
 		return;
@@ -276,27 +341,38 @@ static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t valu
 	in->judged = value;
 }
 
-void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
+static void check_gone(const struct sim_instance *in, const struct apmp_db *db, uint64_t gone)
 {
-	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - SIM_SHARED_PA;
-
-	if (!in || key < SIM_SHARED_PA)
-		return;
-	if (off == offsetof(struct apmp_db_header, lock))
-		check_lock(in, old, value);
-	if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
-		check_judgement(in, off - sizeof(struct apmp_db_header), value);
-	if (off != offsetof(struct apmp_db_header, members))
-		return;
-	for (uint64_t gone = old & ~value; gone; gone &= gone - 1) {
+	for (; gone; gone &= gone - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(gone);
-		struct sim_instance *lost = living(sim_db()->node[id].identity);
+		struct sim_instance *lost = sim_living(db->node[id].identity);
 
 		if (lost && lost != in)
 			sim_finding("%s takes %s out of the members, who lives", name_of(in),
 				    name_of(lost));
 	}
+}
+
+void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
+{
+	struct sim_instance *in = sim.current->in;
+	struct sim_range *range = range_at(key);
+	uint64_t off = key % APMP_GRANULE, segment_off;
+	enum apmp_service_idx service;
+	struct apmp_db *db;
+
+	if (!in || !range)
+		return;
+	db = db_of(range);
+	if (off == offsetof(struct apmp_db_header, lock))
+		check_lock(in, range, old, value);
+	else if (off == offsetof(struct apmp_db_header, members) && !range->spoilt)
+		check_gone(in, db, old & ~value);
+	else if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
+		check_judgement(in, db, off - sizeof(struct apmp_db_header), value);
+	else if (off >= sizeof(struct apmp_db) && !range->spoilt &&
+		 service_at(db, off, &service, &segment_off) && service == APMP_SERVICE_lock)
+		sim_locks_rmw(in, segment_of(db, service), segment_off, old, value);
 }
 
 /* --- at a fence, at a report --- */
@@ -312,7 +388,7 @@ void sim_check_fence(struct sim_instance *in, uint64_t by)
 
 void sim_check_bugcheck(struct sim_instance *in)
 {
-	if (sim_db()->node[in->id].bugcheck_of != in->identity)
+	if (in->judged != in->identity)
 		sim_finding("%s ends as if judged dead, and nobody did", name_of(in));
 }
 
@@ -338,7 +414,7 @@ void sim_check_report(struct sim_instance *by, uint32_t report, uint64_t about)
 	if (id >= sim.plan.instances || incarnation >= SIM_LIVES)
 		sim_finding("%s reports the removal of %#llx, who never was", name_of(by),
 			    (unsigned long long)about);
-	else if (living(about))
+	else if (sim_living(about))
 		sim_finding("%s reports the removal of %#llx, who lives", name_of(by),
 			    (unsigned long long)about);
 	else
@@ -400,6 +476,10 @@ static const char *unsettled_instance(struct sim_instance *in)
 		return "an instance is leaving";
 	if (in->life == SIM_ALIVE && !in->member->joined)
 		return "an instance that lives is not a member";
+	if (in->life == SIM_ALIVE && in->acquires)
+		return "a thread waits for a named lock";
+	if (in->life == SIM_ALIVE && sim.plan.locks && !sim_locks_rest(in))
+		return "a thread has not got the named locks that nobody holds";
 	return NULL;
 }
 
@@ -424,6 +504,13 @@ const char *sim_unsettled(void)
 		return "the members are not those who live";
 	if (h->state != APMP_DB_OPERATIONAL)
 		return "the set is not operational";
+	if (h->expected)
+		return "a member of the set before is still expected";
+	if (h->incarnation != sim.community->apmpdb_id)
+		return "the set is not the last that the console gave an ID";
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		if (mask >> id & 1 && sim.instance[id].member->incarnation != h->incarnation)
+			return "a member is of another set";
 	if (h->validate & mask)
 		return "a member has not validated the database";
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
@@ -442,7 +529,7 @@ void sim_check_end(void)
 		sim_finding("an update of the tree is open, and nobody is there to finish it");
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		for (uint32_t life = 1; life < SIM_LIVES; life++)
-			if (sim.instance[id].lost_in[life] == set &&
+			if (sim.instance[id].lost_in[life] == set && !sim.spoils &&
 			    !sim.instance[id].reported[life])
 				sim_finding("set %llu lost its member p%u-%u, and nobody said so",
 					    (unsigned long long)set, id, life);

@@ -27,6 +27,8 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .kill_rate = 2.0,
 	    .policy = sim_random_once_in(&r, 3) ? SIM_POLICY_PCT : SIM_POLICY_RANDOM,
 	    .depth = (uint32_t)sim_random_range(&r, 2, 4),
+	    .locks = !sim_random_once_in(&r, 3),
+	    .spoils = sim_random_once_in(&r, 4),
 	    .slice = slices[sim_random_below(&r, 4)],
 	    .cost_ns = costs[sim_random_below(&r, 5)],
 	    .weak = sim_random_once_in(&r, 3),
@@ -118,6 +120,21 @@ void sim_script_operation(enum sim_operation op, struct sim_instance *in)
 	sim_look_up_soon();
 }
 
+/* Who holds a lock dies, others want it. */
+void sim_script_acquired(struct sim_instance *in)
+{
+	if (sim.plan.op != SIM_OP_LOCK_DEATH || sim.scripted || sim.now_ns < SIM_SCRIPT_NS)
+		return;
+	sim.scripted = true;
+	sim_kill(in, true);
+}
+
+bool sim_locks_rest(const struct sim_instance *in)
+{
+	return sim.phase == PHASE_SETTLING ||
+	       (sim.phase == PHASE_REFILL && in->took == (1u << SIM_NAMED_COUNT) - 1);
+}
+
 void sim_script_judged(void)
 {
 	sim.judged = true;
@@ -164,9 +181,11 @@ static void begin_quiet(void)
 static void refill(void)
 {
 	sim_say("survivors have settled; everybody is booted again");
-	for (uint32_t id = 0; id < sim.plan.instances; id++)
+	for (uint32_t id = 0; id < sim.plan.instances; id++) {
+		sim.instance[id].took = 0;
 		if (sim.instance[id].life != SIM_ALIVE)
 			ask_boot(&sim.instance[id]);
+	}
 	sim.still_since_ns = sim.now_ns;
 	enter_phase(PHASE_REFILL, settle_bound());
 }
@@ -232,7 +251,8 @@ void sim_scenario_event(void)
 		instance_events(&sim.instance[id], &next);
 	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= sim.next_leave_ns)
 		random_leave();
-	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && !sim.scripted &&
+	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH &&
+	    sim.plan.op != SIM_OP_LOCK_DEATH && !sim.scripted &&
 	    sim.now_ns >= SIM_SCRIPT_NS)
 		script();
 	look();
@@ -288,6 +308,7 @@ void sim_finish(void)
 	totals.runs++;
 	totals.kills += sim.kills;
 	totals.stalls += sim.stalls;
+	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;
 	totals.hash += sim_mix(sim.hash); /* in any order */
 	if (sim.findings)

@@ -35,6 +35,7 @@
 #include "shm/env.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
+#include "shm/lock.h"
 #include "shm/member.h"
 #include "shm/tree_write.h"
 
@@ -48,8 +49,10 @@
 #define SIM_RATE_ACCESSES 10000.0
 
 #define SIM_MS 1000000u
+#define SIM_SHARED_COUNT 2u /* granules of shared memory */
 
 #define SIM_PRIVATE_WORDS ((sizeof(struct apmp_member) + 7) / 8)
+#define SIM_NAMED_COUNT	  2u /* named locks in use */
 
 enum sim_op { SIM_LOAD = 1, SIM_STORE, SIM_RMW };
 enum sim_policy { SIM_POLICY_RANDOM, SIM_POLICY_PCT, SIM_POLICY_SERIAL };
@@ -61,6 +64,8 @@ enum sim_operation {
 	SIM_OP_TICK,
 	SIM_OP_FENCE,
 	SIM_OP_RECOVER,
+	SIM_OP_ACQUIRE,
+	SIM_OP_RELEASE,
 	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
 	SIM_OP_NVRAM,  /* no instance's: a write of NVRAM, in the box */
 	/* two at once, for preemptions */
@@ -118,6 +123,18 @@ enum sim_life {
 	SIM_FENCED, /* the tree says so */
 };
 
+/* Private memory of one life. */
+struct sim_private {
+	struct apmp_member member; /* first */
+	struct apmp_locks locks;
+};
+
+/* What is known of a named lock beside its word. */
+struct sim_named {
+	uint64_t inside; /* identity between acquire and release; 0 */
+	enum { SIM_GOOD, SIM_BROKEN, SIM_NOT_KNOWN } broken;
+};
+
 /* A partition and its present life. */
 struct sim_instance {
 	struct apmp_env env;	    /* first: apmp_env is the way back to here */
@@ -139,6 +156,10 @@ struct sim_instance {
 	uint64_t judged, told; /* lives that others have taken for dead, and that can know it */
 	uint32_t beats_since_told;
 	struct apmp_cpu_bits cpu_sets[4];
+	/* sim_locks.c */
+	uint32_t lock[SIM_NAMED_COUNT]; /* numbers; 0: not open */
+	uint32_t took;			/* bit for each that it got since the last phase began */
+	bool acquires;			/* is in apmp_lock_acquire */
 	/* a callback that is on its way */
 	struct {
 		bool pending, done;
@@ -158,6 +179,8 @@ struct sim_plan {
 	uint64_t slice;	  /* mean accesses between two switches */
 	uint64_t cost_ns; /* of an access */
 	enum { SIM_NOTING_NOT, SIM_NOTING_FIRST, SIM_NOTING_SECOND } noting; /* exhaust.c */
+	bool locks; /* a thread of each instance uses named locks */
+	bool spoils; /* a stray writer is among the faults */
 	bool weak, garbage, lossy, leaves, reboots;
 	struct apmp_timing timing;
 	uint64_t chaos_ns;     /* then faults cease */
@@ -203,7 +226,7 @@ struct sim {
 	struct sim_participant *ambushed; /* that one; NULL: none */
 	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
-	uint64_t kills, stalls, console_kills, at_passed;
+	uint64_t kills, stalls, console_kills, spoils, at_passed;
 	/* the console's */
 	struct apmp_env console_env;
 	struct apmp_tree_writer writer;
@@ -222,7 +245,12 @@ struct sim {
 	uint8_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
 	/* invariant.c */
 	unsigned char *tree_before; /* in the arena */
-	uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
+	struct sim_named named[SIM_NAMED_COUNT];
+	struct gct_community_node *community; /* as main memory has it */
+	struct sim_range {
+		uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
+		bool spoilt; /* a stray writer was here: who holds which lock is not known */
+	} range[SIM_SHARED_COUNT]; /* where a database may lie */
 };
 
 extern struct sim sim;
@@ -230,7 +258,7 @@ extern struct sim sim;
 /* Sums over all runs; words alone, so that those of several processes can be added. */
 struct sim_totals {
 	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
-	    console_kills, hash;
+	    console_kills, spoils, hash;
 	uint64_t pairs; /* runs with a second death or switch, */
 	uint64_t skipped_pairs; /* and those that the stride left out */
 	/* policy pct, by depth: runs, and sums over them of threads and accesses */
@@ -264,7 +292,6 @@ void sim_sums_points(enum sim_operation op);
 #define SIM_TREE_PA	 0u
 #define SIM_LINES_PA	 SIM_SLOT_SIZE
 #define SIM_SHARED_PA	 (2 * APMP_GRANULE)
-#define SIM_SHARED_COUNT 2u /* ranges of one granule each */
 #define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
 #define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
 /* Keys of private memory lie above all physical addresses. */
@@ -374,6 +401,8 @@ void sim_fault_plan_next(void);
 void sim_fault_lock_taken(void);
 /* Kills the process of an instance: at once where the current thread is its, or nearly so. */
 void sim_kill(struct sim_instance *in, bool noticed);
+/* Memory of the database is written over by nobody who should. */
+void sim_spoil(void);
 /* The process of the current participant ends by itself. */
 __attribute__((noreturn)) void sim_exit(struct sim_instance *in);
 /* Point passed: kills where the command line wants it. */
@@ -393,7 +422,22 @@ void sim_instance_stop(struct sim_instance *in);
 void sim_instance_begin(struct sim_instance *in);
 void sim_env_init(struct apmp_env *env);
 
+/* --- sim_locks.c: named locks --- */
+
+void sim_locks_begin(struct sim_instance *in);
+/* Whether a byte of the segment may be written. */
+bool sim_locks_allowed(const struct sim_instance *in, struct apmp_db_locks *table, uint64_t off,
+		       enum sim_op op);
+/* A read-modify-write that changed it. */
+void sim_locks_rmw(struct sim_instance *in, struct apmp_db_locks *table, uint64_t off, uint64_t old,
+		   uint64_t value);
+/* A set is made anew: the segment says nothing of what was. */
+void sim_locks_created(bool reformed);
+
 /* --- invariant.c --- */
+
+/* The partition's life that an identity names, unless it is fenced or was never there. */
+struct sim_instance *sim_living(uint64_t identity);
 
 void sim_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -432,6 +476,9 @@ void sim_finish(void);
 /* The scenario of an operation: one begins; somebody has been judged dead. */
 void sim_script_operation(enum sim_operation op, struct sim_instance *in);
 void sim_script_judged(void);
+void sim_script_acquired(struct sim_instance *in);
+/* Whether who uses named locks has to rest: it is quiet, or he has taken each once at the end. */
+bool sim_locks_rest(const struct sim_instance *in);
 /* What the main stack looks at between two participants. */
 void sim_scenario_event(void);
 

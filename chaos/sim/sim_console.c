@@ -84,6 +84,8 @@ static void build(void)
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		add_partition(community.handle, sbb, id);
 	apmp_tree_publish(tw);
+	sim.community = (void *)(sim_physical + SIM_TREE_PA + sizeof(struct gct_header) +
+				 (uint32_t)community.handle);
 }
 
 /* A console's own view of the machine: mappings of its own. */
@@ -157,6 +159,18 @@ static int map(uint64_t pa, uint64_t size)
 	return pa - f.pa + size <= f.size ? 0 : -ENXIO;
 }
 
+static int set_apmpdb_info(const struct apmp_call_request *r)
+{
+	int err;
+
+	if (r->arg[2])
+		return apmp_tree_set_apmpdb_other(&sim.writer, 0, r->arg[0], r->arg[1]);
+	err = apmp_tree_set_apmpdb_info(&sim.writer, 0, r->arg[0], r->arg[1]);
+	if (!err && r->arg[0] && r->arg[0] != r->arg[1]) /* the members are to come over */
+		apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
+	return err;
+}
+
 /* What shm/configure.c decides. */
 static int configure(const struct apmp_call_request *r, uint32_t by, uint64_t ret[2])
 {
@@ -182,8 +196,7 @@ static int serve(const struct apmp_call_request *r, uint64_t sender, uint64_t re
 	case APMP_CALL_MAP:
 		return map(r->arg[0], r->arg[1]);
 	case APMP_CALL_SET_APMPDB_INFO:
-		return (r->arg[2] ? apmp_tree_set_apmpdb_other : apmp_tree_set_apmpdb_info)(
-		    &sim.writer, 0, r->arg[0], r->arg[1]);
+		return set_apmpdb_info(r);
 	case APMP_CALL_SET_ID:
 	case APMP_CALL_RESET_BUSES:
 		return configure(r, apmp_identity_id(sender), ret);

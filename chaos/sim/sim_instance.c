@@ -116,6 +116,7 @@ static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 	if (point == APMP_P_tick_beat)
 		sim_check_beat(in);
 	sim.current->recovered |= point == APMP_P_recover_begin || point == APMP_P_lock_broken;
+	sim.current->recovered |= point == APMP_P_named_broken;
 	sim.current->fenced |= point == APMP_P_fence_bugcheck;
 	if (sim_trace && point != APMP_P_tick_beat && point != APMP_P_tick_watch &&
 	    point != APMP_P_update_store)
@@ -229,6 +230,8 @@ static void open_machine(struct sim_instance *in)
 	err = apmp_member_init(in->member, &in->env, &in->tree, SIM_HWRPB_PA(in->id),
 			       &sim.plan.timing, in->cpu_sets);
 	apmp_assert(!err);
+	if (sim.plan.locks)
+		apmp_locks_init(in->member, &((struct sim_private *)in->member)->locks);
 }
 
 static void primary_body(void *arg)
@@ -238,6 +241,8 @@ static void primary_body(void *arg)
 	open_machine(in);
 	sim_access_forget(in->id);
 	sim_participant_begin(sim_thread_of(in, SIM_CLOCK), clock_body, in);
+	if (sim.plan.locks)
+		sim_locks_begin(in);
 	enter(in);
 	for (;;) {
 		int err;
@@ -271,8 +276,8 @@ void sim_instance_begin(struct sim_instance *in)
 	sim_env_init(&in->env);
 	sim_access_forget(in->id);
 	if (in->member)
-		sim_arena_unmap(in->member, sizeof(*in->member));
-	in->member = sim_arena_private(in->id, sizeof(*in->member));
+		sim_arena_unmap(in->member, sizeof(struct sim_private));
+	in->member = sim_arena_private(in->id, sizeof(struct sim_private));
 	sim_say("p%u boots", in->id);
 	sim_participant_begin(sim_thread_of(in, SIM_PRIMARY), primary_body, in);
 }

@@ -370,6 +370,7 @@ FIELDS(apmp_db_node) = {
 	FIELD(apmp_db_node, little_inactive_ns, _Atomic uint64_t),
 	FIELD(apmp_db_node, validated, _Atomic uint64_t),
 	ARRAY(apmp_db_node, ring_fill, uint64_t, 2),
+	ARRAY(apmp_db_node, silence, _Atomic uint64_t, APMP_DB_SILENCES),
 	ARRAY(apmp_db_node, name, char, 128),
 };
 

@@ -34,6 +34,18 @@ static int wait_a_tick(struct apmp_env *env, const _Atomic uint32_t *word, uint3
 	return 0;
 }
 
+/* Now and then another thread runs between two steps; an instance has several here. */
+static void point(struct apmp_env *env, enum apmp_point at, uint64_t arg)
+{
+	static _Thread_local uint32_t state;
+
+	(void)env;
+	(void)arg;
+	state = state * 1103515245u + 12345u + (uint32_t)at;
+	if (state >> 16 & 1)
+		(void)sched_yield();
+}
+
 static void setup(void)
 {
 	world_init(&w);
@@ -42,6 +54,7 @@ static void setup(void)
 
 		threads_party(p);
 		p->env.wait = wait_a_tick;
+		p->env.point = point;
 		ck_assert_int_eq(apmp_member_enter(&p->member), 0);
 		for (uint32_t i = 0; i < LOCKERS; i++)
 			l[id * LOCKERS + i] = locker(p);

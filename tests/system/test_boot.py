@@ -108,8 +108,8 @@ def test_heartbeats_rise(machine):
 
 
 def test_pids_are_instances_and_each_cpu_is_a_thread(machine):
-    """A thread for each CPU, pinned to the host CPU under it, one for the clock before them, and one
-    that serves programs.
+    """A thread for each CPU, pinned to the host CPU under it, one for the clock before them, one that
+    serves programs, and one that waits for locks for it.
     shows: PLAT-04"""
     status = machine.status()
     for partition in status["partitions"]:
@@ -118,7 +118,7 @@ def test_pids_are_instances_and_each_cpu_is_a_thread(machine):
         threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
         names = {Path(f"/proc/{pid}/task/{thread}/comm").read_text().strip()
                  for thread in threads if thread != pid}
-        assert names == {f"cpu {cpu}" for cpu in partition["cpus"]} | {"programs"}
+        assert names == {f"cpu {cpu}" for cpu in partition["cpus"]} | {"programs", "lock waker"}
         assert len(threads) == len(names) + 1
         allowed = [os.sched_getaffinity(thread) for thread in threads]
         for cpu in partition["cpus"]:

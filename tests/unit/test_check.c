@@ -329,7 +329,7 @@ static uint64_t *list_pages(void)
 	X(lock_twice, lock_names, (void)used_lock(9, "a"); (void)used_lock(8, "a")) \
 	X(silence, beat_rises, db()->node[BETA].heartbeat = beat_before(BETA)) \
 	X(level, order_tree, root()->transient_level = root()->current_level = 1) \
-	X(old_life, order_tree, then_partition(LONE)->fenced = then_partition(LONE)->incarnation = 2) \
+	X(old_life, order_tree, then_partition(LONE)->incarnation = 2) \
 	X(old_set, order_db, db()->header.incarnation--) \
 	X(less_lost, order_db, then_db()->header.removed_count = 2)
 /* clang-format on */

@@ -111,7 +111,7 @@ START_TEST(families)
 	ck_assert_int_eq(json_array_size(verbs), 4);
 	json_decref(verbs);
 	ck_assert_int_eq(apmp("apmp chaos --help"), CLI_DONE);
-	expect(out, "usage: apmp chaos kills|joins|sim ...");
+	expect(out, "usage: apmp chaos kills|joins|quiet|sim ...");
 	expect(out, "  apmp chaos inject FAULT PARTY");
 }
 END_TEST
@@ -411,6 +411,8 @@ START_TEST(other_programs)
 	ck_assert_str_eq(out, "apmpd doctor --fix none\n");
 	ck_assert_int_eq(apmp("apmp clean"), 5);
 	ck_assert_str_eq(out, "apmpd clean none\n");
+	ck_assert_int_eq(apmp("apmp --json check --dump trio.dump"), 5);
+	ck_assert_str_eq(out, "apmp-chaos check --dump trio.dump --json none\n");
 	ck_assert_int_eq(apmp("apmp --name trio chaos run plan.yaml --seed 7"), 5);
 	ck_assert_str_eq(out, "apmp-chaos run plan.yaml --seed 7 trio\n");
 	for (int i = 0; i < 2; i++) {

@@ -261,6 +261,9 @@ START_TEST(broken_by_death)
 	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->broken_count), 1);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers), BIT(BETA));
 	ck_assert_uint_eq(beta->reports[APMP_REPORT_NAMED_LOCK_BROKEN], 1);
+	ck_assert_uint_eq(beta->report_about[APMP_REPORT_NAMED_LOCK_BROKEN],
+			  (uint64_t)(ALPHA + 1) << 32 |
+			      (uint64_t)(slot_of("x") - lock_table()->lock));
 	for (uint32_t i = 0; i < 2; i++) {
 		ck_assert_int_eq(apmp_lock_acquire(b, lb, 0), 1);
 		ck_assert_int_eq(apmp_lock_release(b, lb), 0);
@@ -443,6 +446,20 @@ START_TEST(stray_word_of_the_living)
 }
 END_TEST
 
+/* Nor does one that others only try for. */
+START_TEST(stray_word_and_tries)
+{
+	uint32_t lb = opened(b, "x", 1), tries = 0;
+	int got;
+
+	apmp_store_relaxed(&slot_of("x")->word, a->word);
+	while ((got = apmp_lock_acquire(b, lb, 0)) == -ETIMEDOUT && ++tries < 1000)
+		world_tick(&w);
+	ck_assert_int_eq(got, 1);
+	ck_assert_int_eq(apmp_lock_release(b, lb), 0);
+}
+END_TEST
+
 static int validate(struct party *p)
 {
 	return apmp_services[APMP_SERVICE_lock]->validate(&p->member, locks[p->id].segment);
@@ -510,6 +527,7 @@ int main(void)
 	tcase_add_loop_test(tc, garbage_in_the_word, 0, GARBAGE);
 	tcase_add_loop_test(tc, garbage_in_a_word_that_is_held, 0, GARBAGE);
 	tcase_add_loop_test(tc, stray_word_of_the_living, 0, 2);
+	tcase_add_test(tc, stray_word_and_tries);
 	tcase_add_test(tc, validation);
 	return suite_run(suite);
 }

@@ -105,6 +105,9 @@ START_TEST(a_beat_in_time_saves)
 	world_tick(&w); /* BETA ticks first: only now it sees the last beat */
 	world_check_set(&w, everybody);
 	ck_assert_uint_eq(w.party[BETA].reports[APMP_REPORT_SUSPECTED], 20);
+	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++) /* of 16 to 31 ticks */
+		ck_assert_uint_eq(apmp_load_relaxed(&world_db(&w)->node[BETA].silence[i]),
+				  i == 4 ? 20 : 0);
 	ck_assert_uint_eq(w.party[BETA].reports[APMP_REPORT_UNSUSPECTED], 20);
 	ck_assert_uint_eq(w.party[BETA].report_about[APMP_REPORT_UNSUSPECTED],
 			  party_identity(gamma));
