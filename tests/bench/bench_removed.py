@@ -1,5 +1,6 @@
-"""Deaths, as each survivor sees them: from the kill of one of eight to the point `member_gone` in the
-flight recorder of every other. APMP_BENCH_KILLS kills of each sort, 100 unless said otherwise."""
+"""Deaths, as each survivor sees them: from the kill of one of eight to the point `member_gone` in
+the flight recorder of every other. APMP_BENCH_KILLS kills of each sort, 100 unless said
+otherwise."""
 import contextlib
 import json
 import os
@@ -72,7 +73,6 @@ class Recorder:
             t_ns = self.passed(point, since, identity)
             if t_ns:
                 return t_ns
-            time.sleep(0.002)  # a measuring process that spins would be in the way
         raise RuntimeError(f"{point} was not passed within 30 s")
 
 
@@ -83,8 +83,9 @@ def victim(link):
     return instance["pid"], instance["incarnation"] << 16 | MEMBERS
 
 
-def one_death(link, recorders, sig):
-    """ns from the signal until each survivor knows."""
+def one_death(link, events, recorders, sig):
+    """ns from the signal until each survivor knows. Nothing is looked at before one is known to,
+    for who looks is in the way."""
     pid, identity = victim(link)
     for recorder in recorders:  # who never knew it would never miss it
         recorder.until_passed("member_added", 0, identity)
@@ -92,6 +93,7 @@ def one_death(link, recorders, sig):
     begin = time.monotonic_ns()
     signal.pidfd_send_signal(pidfd, sig)
     os.close(pidfd)
+    next(event for event in events if event["t_ns"] > begin and event["kind"] == "member.removed")
     return [recorder.until_passed("member_gone", begin, identity) - begin
             for recorder in recorders]
 
@@ -105,15 +107,17 @@ def measure(context, world, name, what, *, extra="", touched=0, sig=signal.SIGKI
     os.environ["APMP_TOUCH"] = str(touched // MIB)
     try:
         with world.machine_up(machine_text(extra, touched)) as machine, \
-                contextlib.closing(machine.connect()) as link, contextlib.ExitStack() as stack, \
+                contextlib.closing(machine.connect()) as link, \
+                contextlib.closing(machine.connect()) as other, contextlib.ExitStack() as stack, \
                 world.Peer(context.program("peer_robust")) as peer:
+            events = other.follow(since=1)
             boot = link.message("PartitionBoot", name=VICTIM, wait=True)
             recorders = [stack.enter_context(contextlib.closing(Recorder(p["instance"]["pid"])))
                          for p in machine.status()["partitions"] if p["name"] != VICTIM]
             for _ in range(max(1, KILLS // ROUND)):
                 ours, released, reaped = [], [], []
                 for _ in range(ROUND):
-                    ours += one_death(link, recorders, sig)
+                    ours += one_death(link, events, recorders, sig)
                     link.timed(boot)
                     line = peer.timed(f"kill {touched} 3\n".encode())[0]
                     released.append(int(line.split()[0]))
