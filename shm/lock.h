@@ -51,6 +51,7 @@ struct apmp_locks {
 	/* lock_gate.c.  W: primary. */
 	_Atomic(struct apmp_db_locks *) table; /* the segment, while locks are granted */
 	struct apmp_db_locks *segment;	       /* the segment, while it is mapped */
+	uint64_t incarnation;		       /* of the set that the segment belongs to */
 	_Atomic uint32_t state;
 	_Atomic uint32_t gate;	    /* rises when state has changed; who is kept out waits on it */
 	_Atomic uint32_t guard;	    /* protects open[] between lockers */
