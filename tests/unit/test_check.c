@@ -226,6 +226,11 @@ static uint64_t *list_pages(void)
 	X(no_array, tree_arrays, root()->partitions = -64) \
 	X(nameless, tree_arrays, partition(BETA)->name[0] = '\0') \
 	X(namesake, tree_arrays, strcpy(partition(BETA)->name, "alpha")) \
+	X(same_id, tree_ids, desc(1)->hd.id = 0) \
+	X(locked_by, tree_lock, root()->lock = 63) \
+	X(locked_dead, tree_lock, root()->lock = DELTA) \
+	X(mem_size, memory_apart, root()->mem_size -= APMP_GRANULE) \
+	X(min_alloc, memory_tiles, root()->min_alloc = 4 * APMP_GRANULE) \
 	X(lookaside, tree_deleted, root()->lookaside = w.cpu[0]) \
 	X(pool_gap, tree_pool, root()->first_free += 64; root()->available -= 64) \
 	X(pool_twice, tree_pool, root()->platform_name = root()->bindings) \
@@ -604,8 +609,8 @@ START_TEST(odd_pieces_are_refused)
 	    "{'machine': 'm', 'ranges': [{'pa': 8, 'size': 8, 'data': 'AAAAAAAAAAAA'}]}",
 	    "{'machine': 'm', 'ranges': [{'pa': 8, 'size': 8, 'data': 'AAAAAAAAAA!='}]}",
 	    "{'machine': 'm', 'ranges': [{'pa': 8, 'size': 8, 'data': 3}]}",
-	    "{'machine': 'm', 'ranges': [{'pa': 8, 'size': 8, 'data': 'AAAAAAAAAAA='},"
-	    " {'pa': 8, 'size': 8, 'data': 'AAAAAAAAAAA='}]}",
+	    ("{'machine': 'm', 'ranges': [{'pa': 8, 'size': 8, 'data': 'AAAAAAAAAAA='},"
+	     " {'pa': 8, 'size': 8, 'data': 'AAAAAAAAAAA='}]}"),
 	    "{'machine': 'm', 'ranges': [{'pa': 8, 'size': 9223372036854775800, 'data': ''}]}",
 	    "{'machine': 'm', 'ranges': 3}",
 	    "{'ranges': []}",
