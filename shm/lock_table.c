@@ -26,8 +26,10 @@ int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct a
 	while (apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
 		if (apmp__bugchecked(m, apmp__db(m)))
 			return -EOWNERDEAD;
-		if (!l && apmp__db_moved(m))
+		if (!l && apmp__db_moved(m)) {
+			apmp_store_relaxed(&m->waits_for, 0);
 			return -EREMCHG;
+		}
 		if (!l) /* the clock watches him */
 			apmp_store_relaxed(&m->waits_for, apmp_lock_identity(seen));
 		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
@@ -192,6 +194,10 @@ int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank, uint3
 			guard_take(m);
 			err = open_entry(m, table, name, rank, ret_lock);
 			guard_release(m);
+			/* Is it full, or garbage?  The primary looks at its next tick. */
+			if (err == -ENOSPC)
+				apmp_fetch_or(&apmp__db(m)->header.validate,
+					      UINT64_C(1) << m->id);
 			apmp__lock_table_release(m, l, table);
 		}
 		apmp__locker_leave(l);

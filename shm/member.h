@@ -24,6 +24,7 @@ struct apmp_timing {
 struct apmp_watch {
 	uint64_t identity, heartbeat;
 	uint64_t tick_no; /* own tick at which it was last looked at */
+	uint64_t stop_ns; /* patience with it */
 	uint32_t missed;  /* own ticks, not late ones, without a beat */
 	bool debugged;	  /* a debugger may hold it */
 };

@@ -66,16 +66,19 @@ static void fence(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 
 void apmp__fence_dead(struct apmp_member *m, struct apmp_db *db)
 {
-	uint64_t mask = apmp_swap(&m->dead_mask, 0);
-	uint64_t age = m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns);
+	/* Each once: the clock judges anew at each tick of silence. */
+	for (uint64_t left = apmp_load_acquire(&m->dead_mask); left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+		uint64_t bit = UINT64_C(1) << id;
 
-	/* Who was late itself suspects nobody: the clock judges anew at each tick of silence. */
-	if (age > 2 * m->timing.tick_ns)
-		mask = 0;
-
-	for (; mask; mask &= mask - 1) {
-		uint32_t id = (uint32_t)__builtin_ctzll(mask);
-
+		/* One by one: while the console fences another, the clock may see that this one
+		 * beats, and takes it back. */
+		if (!(apmp_fetch_and(&m->dead_mask, ~bit) & bit))
+			continue;
+		/* Who was late itself suspects nobody. */
+		if (m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns) >
+		    2 * m->timing.tick_ns)
+			continue;
 		fence(m, db, id, apmp_load_relaxed(&m->dead[id]));
 	}
 }

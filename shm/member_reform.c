@@ -87,13 +87,15 @@ static uint64_t bad_page(struct apmp_member *m)
 
 uint32_t apmp__db_fault(struct apmp_member *m, struct apmp_db *db)
 {
+	const struct apmp_db_node *own = apmp__own_node(m, db);
 	uint64_t page = bad_page(m);
 
 	if (page) {
 		m->env->report(m->env, APMP_REPORT_PAGE_BAD, page);
 		return APMP_DB_FAULT_PAGE;
 	}
-	if (apmp_load_acquire(&apmp__own_node(m, db)->identity) != m->env->self)
+	if (apmp_load_acquire(&own->identity) != m->env->self ||
+	    apmp_load_relaxed(&own->state) != APMP_NODE_MEMBER)
 		return APMP_DB_FAULT_NODE;
 	return apmp__db_odd(m, db) || header_is_odd(m, db) ? APMP_DB_FAULT_HEADER : 0;
 }

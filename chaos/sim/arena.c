@@ -359,6 +359,7 @@ static const struct field {
 		   FIELD(apmp_db_node, big_brother),
 		   FIELD(apmp_db_node, little_inactive_ns),
 		   FIELD(apmp_db_node, validated),
+		   FIELD(apmp_db_node, silence),
 		   FIELD(apmp_db_node, name),
 		   {0, 0, NULL}};
 

@@ -461,7 +461,7 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 	}
 	plan->kill_rate = 0;
 	plan->leaves = false;
-	plan->reboots = false;
+	plan->reboots = plan->spoils = false;
 	plan->chaos_ns = SIM_SCRIPT_NS + 3 * plan->timing.tick_ns;
 	if (op == SIM_OP_FENCE || op == SIM_OP_LEAVE_SUSPICION)
 		plan->chaos_ns += 2 * plan->timing.stop_ns;

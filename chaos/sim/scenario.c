@@ -28,6 +28,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .policy = sim_random_once_in(&r, 3) ? SIM_POLICY_PCT : SIM_POLICY_RANDOM,
 	    .depth = (uint32_t)sim_random_range(&r, 2, 4),
 	    .locks = !sim_random_once_in(&r, 3),
+	    .spoils = sim_random_once_in(&r, 4),
 	    .slice = slices[sim_random_below(&r, 4)],
 	    .cost_ns = costs[sim_random_below(&r, 5)],
 	    .weak = sim_random_once_in(&r, 3),
@@ -307,6 +308,7 @@ void sim_finish(void)
 	totals.runs++;
 	totals.kills += sim.kills;
 	totals.stalls += sim.stalls;
+	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;
 	totals.hash += sim_mix(sim.hash); /* in any order */
 	if (sim.findings)

@@ -180,6 +180,7 @@ struct sim_plan {
 	uint64_t cost_ns; /* of an access */
 	enum { SIM_NOTING_NOT, SIM_NOTING_FIRST, SIM_NOTING_SECOND } noting; /* exhaust.c */
 	bool locks; /* a thread of each instance uses named locks */
+	bool spoils; /* a stray writer is among the faults */
 	bool weak, garbage, lossy, leaves, reboots;
 	struct apmp_timing timing;
 	uint64_t chaos_ns;     /* then faults cease */
@@ -225,7 +226,7 @@ struct sim {
 	struct sim_participant *ambushed; /* that one; NULL: none */
 	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
-	uint64_t kills, stalls, console_kills, at_passed;
+	uint64_t kills, stalls, console_kills, spoils, at_passed;
 	/* the console's */
 	struct apmp_env console_env;
 	struct apmp_tree_writer writer;
@@ -248,6 +249,7 @@ struct sim {
 	struct gct_community_node *community; /* as main memory has it */
 	struct sim_range {
 		uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
+		bool spoilt; /* a stray writer was here: who holds which lock is not known */
 	} range[SIM_SHARED_COUNT]; /* where a database may lie */
 };
 
@@ -256,7 +258,7 @@ extern struct sim sim;
 /* Sums over all runs; words alone, so that those of several processes can be added. */
 struct sim_totals {
 	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
-	    console_kills, hash;
+	    console_kills, spoils, hash;
 	uint64_t pairs; /* runs with a second death or switch, */
 	uint64_t skipped_pairs; /* and those that the stride left out */
 	/* policy pct, by depth: runs, and sums over them of threads and accesses */
@@ -399,6 +401,8 @@ void sim_fault_plan_next(void);
 void sim_fault_lock_taken(void);
 /* Kills the process of an instance: at once where the current thread is its, or nearly so. */
 void sim_kill(struct sim_instance *in, bool noticed);
+/* Memory of the database is written over by nobody who should. */
+void sim_spoil(void);
 /* The process of the current participant ends by itself. */
 __attribute__((noreturn)) void sim_exit(struct sim_instance *in);
 /* Point passed: kills where the command line wants it. */

@@ -75,6 +75,16 @@ int image_add(struct image *image, uint64_t pa, const void *data, uint64_t size)
 	return 0;
 }
 
+void image_join(struct image *image, struct image *more)
+{
+	for (uint32_t i = 0; i < more->count && image->count < IMAGE_PIECES_MAX; i++) {
+		image->piece[image->count++] = more->piece[i];
+		more->piece[i].data = NULL;
+	}
+	image->t_ns = more->t_ns;
+	image_fini(more);
+}
+
 const void *image_at(const struct image *image, uint64_t pa, uint64_t size)
 {
 	for (uint32_t i = 0; i < image->count && pa % 8 == 0; i++) {

@@ -201,7 +201,7 @@ START_TEST(who_is_exiting_stores_no_more)
 }
 END_TEST
 
-/* vfork: the parent sleeps in the kernel while the child uses its memory; each is asked for itself. */
+/* vfork: the parent sleeps in the kernel while the child uses its memory; each for itself. */
 START_TEST(a_child_that_shares_memory)
 {
 	pid_t pid;
