@@ -9,7 +9,7 @@
 #include "tests/unit/suite.h"
 #include "tests/unit/threads.h"
 
-#define CHANGES 200000u
+#define CHANGES 1000000u
 
 static struct instance in;
 static _Atomic uint32_t torn, looks;
@@ -43,8 +43,11 @@ static void programs(void)
 	uint64_t rings;
 
 	do {
-		(void)poll(&bell, 1, -1);
-		(void)!read(in.apps.bell, &rings, sizeof(rings));
+		/* Mostly uncalled, to meet the primary; in between as the instance does. */
+		if (apmp_load_relaxed(&looks) % 1024 == 0) {
+			(void)poll(&bell, 1, -1);
+			(void)!read(in.apps.bell, &rings, sizeof(rings));
+		}
 		app_members_look(&in);
 		for (uint32_t id = 1; id < APMP_MAX_PARTITIONS; id++)
 			if (life_of(id) != life_of(0) ||
