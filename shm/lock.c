@@ -169,9 +169,9 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		if (got == -EBUSY && !again && ++l->refused % ASK_AFTER_TRIES == 0)
 			ask_holder(l->m, seen);
 		apmp__locker_leave(l);
-		if (!again && (got == -EBUSY || got == -EAGAIN))
-			return -ETIMEDOUT;
 		if (!again) {
+			if (got == -EBUSY || got == -EAGAIN)
+				return -ETIMEDOUT;
 			l->watched = 0;
 			return got;
 		}
