@@ -362,5 +362,9 @@ int instance_apps_start(struct instance *in)
 		err = open_all(apps);
 	if (!err)
 		err = start_thread(in, app_waker_main, &apps->waker);
-	return err ? err : start_thread(in, apps_main, in);
+	if (!err)
+		err = start_thread(in, apps_main, in);
+	if (err)
+		close(APMP_INSTANCE_APPS_FD); /* nobody waits for one that will not serve */
+	return err;
 }
