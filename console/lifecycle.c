@@ -337,7 +337,7 @@ static void uninitialize(struct partition *p)
 		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
 	}
 	apmp_tree_end_use(&c->tw, p->handle);
-	apmp_update_commit(&c->update);
+	apmp_update_commit_quietly(&c->update); /* `fenced` follows, with the interrupts */
 }
 
 /* What the last life ended as. */
