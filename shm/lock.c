@@ -56,12 +56,16 @@ static int check_rank(struct apmp_locker *l, uint32_t lock, uint32_t rank)
 	return l->held_count < APMP_LOCKER_HELD ? 0 : -EMFILE;
 }
 
-/* The word is ours: 0, or 1 BROKEN. */
+/* The word is ours: 0, or 1 BROKEN; -EAGAIN, -ESTALE: not any more. */
 static int hold(struct apmp_locker *l, struct apmp_db_lock *shared, uint32_t lock)
 {
 	uint32_t i = l->held_count;
 	int broken;
 
+	if (apmp__lock_superseded(l->m)) {
+		(void)apmp__lock_word_release(l->m, &shared->word, l->word);
+		return -EAGAIN;
+	}
 	if (atomic_load(&entry_of(l, lock)->number) != lock) { /* closed by another locker */
 		(void)apmp__lock_word_release(l->m, &shared->word, l->word);
 		return -ESTALE;
@@ -75,7 +79,8 @@ static int hold(struct apmp_locker *l, struct apmp_db_lock *shared, uint32_t loc
 	return broken;
 }
 
-/* One try, with ours to be written.  -EBUSY: *ret_seen stands there. */
+/* One try, with ours to be written.  -EBUSY: *ret_seen stands there; -EAGAIN: nothing is granted
+ * until the primary has come over. */
 static int try(struct apmp_locker *l, struct apmp_db_locks *table, uint32_t lock, uint64_t ours,
 	       uint64_t *ret_seen)
 {
@@ -151,21 +156,24 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 	for (;;) {
 		struct apmp_db_locks *table;
 		int got = apmp__locker_enter(l, true, deadline_ns, &table);
+		bool again;
 
 		if (got)
 			return got;
 		got = table ? try(l, table, lock, ours, &seen) : -ENOTCONN;
-		if (got == -EBUSY && deadline_ns && l->m->env->now(l->m->env) < deadline_ns) {
-			/* Others may sleep still: release must wake them. */
-			if (wait_for(l, table, lock, seen, deadline_ns, ++waits))
-				ours |= APMP_LOCK_WAITERS;
-			apmp__locker_leave(l);
-			continue;
-		}
-		if (got == -EBUSY && ++l->refused % ASK_AFTER_TRIES == 0)
+		again = (got == -EBUSY || got == -EAGAIN) && deadline_ns &&
+			l->m->env->now(l->m->env) < deadline_ns;
+		/* Others may sleep still: release must wake them. */
+		if (got == -EBUSY && again && wait_for(l, table, lock, seen, deadline_ns, ++waits))
+			ours |= APMP_LOCK_WAITERS;
+		if (got == -EBUSY && !again && ++l->refused % ASK_AFTER_TRIES == 0)
 			ask_holder(l->m, seen);
 		apmp__locker_leave(l);
-		if (got == -EBUSY)
+		if (again && got == -EAGAIN)
+			apmp__locker_wait(l, deadline_ns);
+		if (again)
+			continue;
+		if (got == -EBUSY || got == -EAGAIN)
 			return -ETIMEDOUT;
 		l->watched = 0;
 		return got;
@@ -246,7 +254,8 @@ int apmp_lock_release(struct apmp_locker *l, uint32_t lock)
 	if (!err && table) {
 		shared = &table->lock[apmp_load_relaxed(&entry_of(l, lock)->slot)];
 		APMP_POINT_ARMED(l->m->env, named_release, lock % APMP_LOCK_COUNT);
-		if (!apmp__lock_word_release(l->m, &shared->word, l->word)) {
+		if (!apmp__lock_word_release(l->m, &shared->word, l->word) &&
+		    !apmp__lock_superseded(l->m)) {
 			apmp_fetch_add(&l->m->locks->odd_count, 1);
 			err = -ESTALE;
 		}

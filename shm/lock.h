@@ -26,9 +26,9 @@ struct apmp_lock_open {
 	_Atomic uint32_t number; /* what the openers got; 0: not open */
 	_Atomic uint32_t slot;	 /* in the segment */
 	_Atomic uint32_t rank;
-	uint32_t uses;	      /* opened so often */
-	uint32_t last_number; /* of this entry, so that none is used again */
-	char name[APMP_NAME_SIZE];
+	uint32_t uses;			       /* opened so often */
+	uint32_t last_number;		       /* of this entry, so that none is used again */
+	_Alignas(8) char name[APMP_NAME_SIZE]; /* copied in words */
 };
 
 struct apmp_locker {
@@ -51,6 +51,7 @@ struct apmp_locks {
 	/* lock_gate.c.  W: primary. */
 	_Atomic(struct apmp_db_locks *) table; /* the segment, while locks are granted */
 	struct apmp_db_locks *segment;	       /* the segment, while it is mapped */
+	uint64_t incarnation;		       /* of the set that the segment belongs to */
 	_Atomic uint32_t state;
 	_Atomic uint32_t gate;	    /* rises when state has changed; who is kept out waits on it */
 	_Atomic uint32_t guard;	    /* protects open[] between lockers */

@@ -15,9 +15,19 @@
 
 #include "shm/lock_internal.h"
 
-static uint64_t earlier(uint64_t a, uint64_t b)
+/* Until the gate is another than the one seen. */
+static void wait_gate(struct apmp_locker *l, uint32_t seen, uint64_t deadline_ns)
 {
-	return a < b ? a : b;
+	struct apmp_env *env = l->m->env;
+	uint64_t tick_ns = env->now(env) + l->m->timing.tick_ns;
+
+	(void)env->wait(env, &l->m->locks->gate, seen,
+			deadline_ns < tick_ns ? deadline_ns : tick_ns);
+}
+
+void apmp__locker_wait(struct apmp_locker *l, uint64_t deadline_ns)
+{
+	wait_gate(l, apmp_load_acquire(&l->m->locks->gate), deadline_ns);
 }
 
 int apmp__locker_enter_slowly(struct apmp_locker *l, bool grant, uint64_t deadline_ns,
@@ -43,8 +53,7 @@ int apmp__locker_enter_slowly(struct apmp_locker *l, bool grant, uint64_t deadli
 		apmp__locker_leave(l);
 		if (env->now(env) >= deadline_ns)
 			return -ETIMEDOUT;
-		(void)env->wait(env, &locks->gate, gate,
-				earlier(deadline_ns, env->now(env) + l->m->timing.tick_ns));
+		wait_gate(l, gate, deadline_ns);
 	}
 }
 
@@ -89,13 +98,6 @@ void apmp__lockers_stop(struct apmp_member *m, uint32_t state)
 		locks->segment = NULL;
 }
 
-void apmp__lockers_out(struct apmp_member *m)
-{
-	/* Who is still a member goes where the set has been re-formed. */
-	if (m->locks && apmp_load_relaxed(&m->locks->state) != LOCKS_AWAY)
-		apmp__lockers_stop(m, m->joined || m->comes_over ? LOCKS_MOVING : LOCKS_AWAY);
-}
-
 void apmp__lockers_go(struct apmp_member *m, uint32_t state, struct apmp_db_locks *segment)
 {
 	struct apmp_locks *locks = m->locks;
@@ -107,4 +109,28 @@ void apmp__lockers_go(struct apmp_member *m, uint32_t state, struct apmp_db_lock
 	atomic_store(&locks->table, state == LOCKS_OPEN ? segment : NULL);
 	apmp_fetch_add(&locks->gate, 1);
 	m->env->wake(m->env, &locks->gate, INT32_MAX);
+}
+
+void apmp__lockers_end(struct apmp_member *m)
+{
+	struct apmp_locks *locks = m->locks;
+
+	for (uint32_t i = 0; i < APMP_LOCKER_COUNT; i++)
+		locks->locker[i].held_count = locks->locker[i].lost = locks->locker[i].broken = 0;
+	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++)
+		apmp_store_relaxed(&locks->open[i].number, 0);
+	apmp__lockers_go(m, LOCKS_AWAY, NULL);
+}
+
+void apmp__lockers_out(struct apmp_member *m)
+{
+	if (!m->locks || apmp_load_relaxed(&m->locks->state) == LOCKS_AWAY)
+		return;
+	/* Who is still a member goes where the set has been re-formed. */
+	if (m->joined || m->comes_over) {
+		apmp__lockers_stop(m, LOCKS_MOVING);
+	} else {
+		apmp__lockers_stop(m, LOCKS_SHUT);
+		apmp__lockers_end(m);
+	}
 }

@@ -25,8 +25,12 @@ enum { LOCKER_OUT = 0, LOCKER_IN = 1 };
  * and it does not want to be granted anything.  -ETIMEDOUT: kept out till the deadline. */
 APMP_CHECK int apmp__locker_enter_slowly(struct apmp_locker *l, bool grant, uint64_t deadline_ns,
 					 struct apmp_db_locks **ret_table);
-/* All lockers are out and stay out while the state is `state`: AWAY, MOVING or SHUT. */
+/* All lockers are out and stay out of the segment while the state is `state`: MOVING or SHUT. */
 void apmp__lockers_stop(struct apmp_member *m, uint32_t state);
+/* When they are: what they held and had open is so no more, and they go on without a set. */
+void apmp__lockers_end(struct apmp_member *m);
+/* Waits until the gate has changed, the deadline or the next tick. */
+void apmp__locker_wait(struct apmp_locker *l, uint64_t deadline_ns);
 /* The mapping is about to change: all are out until the service is joined again. */
 void apmp__lockers_out(struct apmp_member *m);
 /* They go on. */
@@ -55,6 +59,16 @@ static inline void apmp__locker_leave(struct apmp_locker *l)
 		l->m->env->wake(l->m->env, &l->inside, 1);
 }
 
+/* Whether the segment is being made anew for another set than that which we are in: nothing is
+ * granted here, and what is held is known to its holders alone. */
+static inline bool apmp__lock_superseded(struct apmp_member *m)
+{
+	const struct apmp_db_header *h = &apmp__db(m)->header;
+
+	return apmp_load_relaxed(&h->state) == APMP_DB_INITIALIZING ||
+	       apmp_load_relaxed(&h->incarnation) != m->locks->incarnation;
+}
+
 /* lock_word.c.  One try to make the word ours: 0; 1 it was a dead holder's or made no sense;
  * -EBUSY somebody alive has it.  *ret_seen is what stood there. */
 APMP_CHECK int apmp__lock_word_take(struct apmp_member *m, _Atomic uint64_t *word, uint64_t mine,
@@ -75,7 +89,7 @@ void apmp__lock_mark_broken(struct apmp_member *m, struct apmp_db_locks *table, 
 			    uint64_t lost);
 
 /* lock_table.c.  The table lock, for a locker or (NULL) the primary.  -EAGAIN the locker has to
- * leave first; -EOWNERDEAD. */
+ * leave first; -EREMCHG the set is elsewhere; -EOWNERDEAD. */
 APMP_CHECK int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l,
 				     struct apmp_db_locks *table);
 void apmp__lock_table_release(struct apmp_member *m, struct apmp_locker *l,

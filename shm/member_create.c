@@ -12,7 +12,7 @@
  */
 #include <errno.h>
 
-#include "shm/member_internal.h"
+#include "shm/lock_internal.h"
 #include "shm/ring.h"
 #include "shm/service.h"
 
@@ -79,6 +79,7 @@ void apmp__db_is_member(struct apmp_member *m, uint64_t incarnation)
 	m->joined = true;
 	/* The clock that acquires it compares the incarnation with what it reads. */
 	apmp_store_release(&m->watching, 1);
+	apmp__locks_work(m, 0);
 }
 
 /* Step 712: sole member, next incarnation, creation parameters. */

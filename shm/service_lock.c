@@ -5,10 +5,13 @@
  * WHAT      What an instance has open and holds it also knows by itself (struct apmp_locks).  So
  *           a segment made anew is filled again by those who come over: a lock that its holder
  *           claims is as good as he left it; one that nobody claims is BROKEN: nobody can know.
+ *           Where the segment is made anew in place, others use it still: apmp__lock_superseded
+ *           tells them, and what they took of it meanwhile yields to a claim.
  * LOCKS     All but apmp__locks_work are called with the database lock held; the table lock is
  *           taken inside it.
  * CRASHES   Recovery of a lock: lock_word.c.  An opener's bit goes after its words, so who recovers
  *           next finds them again.
+ * LIMITS    A set that is created because all members are gone remembers no broken lock.
  */
 #include <errno.h>
 #include <string.h>
@@ -31,7 +34,8 @@ static void create(struct apmp_member *m, void *segment)
 		struct apmp_db_lock *lock = &table->lock[i];
 
 		apmp_store_relaxed(&lock->openers, 0);
-		apmp_store_relaxed(&lock->word, 0);
+		/* Acquired by who takes it: he sees that the set is being made anew. */
+		apmp_store_release(&lock->word, 0);
 		apmp_store_relaxed(&lock->broken_by, 0);
 		apmp_store_relaxed(&lock->acquired_count, 0);
 		apmp_store_relaxed(&lock->contended_count, 0);
@@ -39,7 +43,7 @@ static void create(struct apmp_member *m, void *segment)
 		apmp_store_relaxed(&lock->rank, 0);
 		apmp_copy_in(lock->name, no_name, sizeof(no_name));
 	}
-	apmp_store_relaxed(&table->table, 0);
+	apmp_store_release(&table->table, 0);
 }
 
 /* Breaks what lives of this partition hold that are over, or all of them, and closes what they
@@ -61,25 +65,48 @@ static void forget(struct apmp_member *m, struct apmp_db_locks *table, uint32_t 
 	}
 }
 
+static uint64_t expected(struct apmp_member *m)
+{
+	return apmp_load_acquire(&apmp__db(m)->header.expected) & ~(UINT64_C(1) << m->id);
+}
+
+/* Whether the word of a claim becomes ours.  Who has not come over yet had his at another time. */
+static bool claim_word(struct apmp_member *m, _Atomic uint64_t *word, uint64_t ours)
+{
+	uint64_t seen = apmp_load_acquire(word);
+
+	for (;;) {
+		uint32_t id = apmp_identity_id(apmp_lock_identity(seen & ~APMP_LOCK_WAITERS));
+		bool free = !(seen & ~APMP_LOCK_WAITERS) || (seen & ~APMP_LOCK_WAITERS) == ours;
+
+		if (!free && (id == APMP_NO_PARTITION || !(expected(m) >> id & 1)))
+			return false;
+		if (apmp_cas(word, &seen, ours | (seen & APMP_LOCK_WAITERS)))
+			return true;
+	}
+}
+
 /* Enters in a segment that is new to us what the locker holds. */
 static void claim(struct apmp_member *m, struct apmp_db_locks *table, struct apmp_locker *l)
 {
 	for (uint32_t i = 0; i < l->held_count; i++) {
 		struct apmp_lock_open *open = &m->locks->open[l->held[i] % APMP_LOCK_COUNT];
 		struct apmp_db_lock *lock = &table->lock[apmp_load_relaxed(&open->slot)];
-		uint64_t seen = 0, bit = 1u << i;
+		uint32_t bit = 1u << i;
 
 		if (l->lost & bit)
 			continue;
-		if (open->number == l->held[i] && apmp_cas(&lock->word, &seen, l->word)) {
+		if (apmp_load_relaxed(&open->number) != l->held[i]) {
+			l->lost |= bit; /* there was no room for it */
+		} else if (claim_word(m, &lock->word, l->word)) {
 			apmp_store_relaxed(&lock->broken_by,
 					   l->broken & bit ? APMP_LOCK_BY_REFORMING : 0);
 			APMP_POINT_ARG(m->env, named_claim, apmp_load_relaxed(&open->slot));
-			continue;
+		} else {
+			/* Two claim it: the later is told when it lets go. */
+			l->lost |= bit;
+			apmp_store_relaxed(&lock->broken_by, l->word);
 		}
-		/* Two claim it: the later is told when it lets go. */
-		l->lost |= (uint32_t)bit;
-		apmp_store_relaxed(&lock->broken_by, l->word);
 	}
 }
 
@@ -98,51 +125,68 @@ static void reopen(struct apmp_member *m, struct apmp_db_locks *table)
 		else
 			apmp_store_relaxed(&open->slot, (uint32_t)slot);
 	}
-	for (uint32_t i = 0; i < APMP_LOCKER_COUNT; i++)
-		claim(m, table, &m->locks->locker[i]);
 }
 
-/* Whether members of the set before must still come over, besides ourselves. */
-static bool others_expected(struct apmp_member *m)
+/* Whether one of our lockers holds the lock by this word; none is inside. */
+static bool is_held(const struct apmp_locks *locks, uint32_t slot, uint64_t word)
 {
-	uint64_t expected = apmp_load_acquire(&apmp__db(m)->header.expected);
+	uint32_t idx = apmp_lock_locker(word);
+	const struct apmp_locker *l = idx ? &locks->locker[idx - 1] : NULL;
 
-	return (expected & ~(UINT64_C(1) << m->id)) != 0;
+	for (uint32_t i = 0; l && i < l->held_count; i++)
+		if (apmp_load_relaxed(&locks->open[l->held[i] % APMP_LOCK_COUNT].slot) == slot)
+			return true;
+	return false;
 }
 
+/* Lets go what names us and we don't hold: somebody's stray stores.  No locker is inside. */
+static void free_strays(struct apmp_member *m, struct apmp_db_locks *table)
+{
+	uint64_t word;
+
+	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
+		word = apmp_load_acquire(&table->lock[i].word);
+		if (apmp_lock_identity(word) != m->env->self || is_held(m->locks, i, word))
+			continue;
+		apmp_fetch_add(&m->locks->odd_count, 1);
+		apmp__lock_break(m, table, i, word);
+	}
+	word = apmp_load_acquire(&table->table);
+	if (apmp_lock_identity(word) == m->env->self)
+		(void)apmp__lock_word_release(m, &table->table, word & ~APMP_LOCK_WAITERS);
+}
+
+/* Nothing is granted before we are a member: apmp__locks_work. */
 static int join(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_locks *table = segment;
 	int err;
 
-	forget(m, table, m->id, true);
+	forget(m, table, m->id, !m->locks);
 	if (!m->locks)
 		return 0;
 	apmp__lockers_stop(m, LOCKS_SHUT);
 	err = apmp__lock_table_take(m, NULL, table);
-	if (err) {
-		apmp__lockers_go(m, LOCKS_AWAY, NULL);
+	if (err) { /* what is held is known, for another try */
+		apmp__lockers_go(m, LOCKS_MOVING, NULL);
 		return err;
 	}
+	m->locks->incarnation = apmp_load_relaxed(&apmp__db(m)->header.incarnation);
 	reopen(m, table);
+	for (uint32_t i = 0; i < APMP_LOCKER_COUNT; i++)
+		claim(m, table, &m->locks->locker[i]);
 	apmp__lock_table_release(m, NULL, table);
-	apmp__lockers_go(m, others_expected(m) ? LOCKS_CLAIMING : LOCKS_OPEN, table);
+	free_strays(m, table);
+	apmp__lockers_go(m, LOCKS_CLAIMING, table);
 	return 0;
 }
 
 static void leave(struct apmp_member *m, void *segment)
 {
-	struct apmp_locks *locks = m->locks;
-
 	apmp__lockers_stop(m, LOCKS_SHUT);
 	forget(m, segment, m->id, true);
-	if (!locks)
-		return;
-	for (uint32_t i = 0; i < APMP_LOCKER_COUNT; i++)
-		locks->locker[i].held_count = locks->locker[i].lost = 0;
-	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++)
-		apmp_store_relaxed(&locks->open[i].number, 0);
-	apmp__lockers_go(m, LOCKS_AWAY, NULL);
+	if (m->locks)
+		apmp__lockers_end(m);
 }
 
 static void recover(struct apmp_member *m, void *segment, uint32_t id)
@@ -183,53 +227,6 @@ static int validate(struct apmp_member *m, void *segment)
 	return err;
 }
 
-/* Whether one of our lockers holds the lock by this word; none is inside. */
-static bool is_held(const struct apmp_locks *locks, uint32_t slot, uint64_t word)
-{
-	uint32_t idx = apmp_lock_locker(word);
-	const struct apmp_locker *l = idx ? &locks->locker[idx - 1] : NULL;
-
-	for (uint32_t i = 0; l && i < l->held_count; i++)
-		if (apmp_load_relaxed(&locks->open[l->held[i] % APMP_LOCK_COUNT].slot) == slot)
-			return true;
-	return false;
-}
-
-/* Lets go what names us and we don't hold: somebody's stray stores. */
-static void free_strays(struct apmp_member *m)
-{
-	struct apmp_locks *locks = m->locks;
-	struct apmp_db_locks *table = locks->segment;
-	uint32_t state = apmp_load_relaxed(&locks->state);
-	uint64_t word;
-
-	apmp__lockers_stop(m, LOCKS_SHUT);
-	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
-		word = apmp_load_acquire(&table->lock[i].word);
-		if (apmp_lock_identity(word) == m->env->self && !is_held(locks, i, word)) {
-			apmp_fetch_add(&locks->odd_count, 1);
-			apmp__lock_break(m, table, i, word);
-		}
-	}
-	word = apmp_load_acquire(&table->table);
-	if (apmp_lock_identity(word) == m->env->self)
-		(void)apmp__lock_word_release(m, &table->table, word & ~APMP_LOCK_WAITERS);
-	apmp__lockers_go(m, state, table);
-}
-
-bool apmp__locks_claiming(struct apmp_member *m)
-{
-	return m->locks && apmp_load_acquire(&m->locks->state) == LOCKS_CLAIMING;
-}
-
-void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
-{
-	if (apmp__locks_claiming(m) && !others_expected(m))
-		apmp__lockers_go(m, LOCKS_OPEN, m->locks->segment);
-	if (m->locks && m->locks->segment && reasons & APMP_REASON_LOCKS)
-		free_strays(m);
-}
-
 const struct apmp_service apmp_service_lock = {
     .name = "lock",
     .size = size,
@@ -239,3 +236,23 @@ const struct apmp_service apmp_service_lock = {
     .recover = recover,
     .validate = validate,
 };
+
+bool apmp__locks_claiming(struct apmp_member *m)
+{
+	return m->locks && apmp_load_acquire(&m->locks->state) == LOCKS_CLAIMING;
+}
+
+void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
+{
+	struct apmp_locks *locks = m->locks;
+
+	if (apmp__locks_claiming(m) && !expected(m))
+		apmp__lockers_go(m, LOCKS_OPEN, locks->segment);
+	if (locks && locks->segment && reasons & APMP_REASON_LOCKS) {
+		uint32_t state = apmp_load_relaxed(&locks->state);
+
+		apmp__lockers_stop(m, LOCKS_SHUT);
+		free_strays(m, locks->segment);
+		apmp__lockers_go(m, state, locks->segment);
+	}
+}

@@ -1,0 +1,323 @@
+/*
+ * test_lock_reform.c - the database goes bad under named locks, and its set is re-formed in another
+ * place: who held a lock holds it still, and nobody is granted one before all have come over.
+ */
+#include <errno.h>
+
+#include "shm/service.h"
+#include "tests/unit/lock_world.h"
+#include "tests/unit/suite.h"
+
+static struct party *alpha, *beta, *third;
+static struct apmp_locker *a, *b, *c;
+
+static void setup(void)
+{
+	world_init(&w);
+	alpha = lock_member(ALPHA);
+	beta = lock_member(BETA);
+	third = lock_member(GAMMA);
+	a = locker(alpha);
+	b = locker(beta);
+	c = locker(third);
+	world_ticks(&w, 2);
+}
+
+static void teardown(void)
+{
+	world_fini(&w);
+}
+
+static void spoil(void)
+{
+	apmp_store_relaxed(&world_db(&w)->header.fingerprint, 0);
+}
+
+static void spoil_and_wait(uint64_t members)
+{
+	uint64_t before = apmp_load_relaxed(&world_db(&w)->header.incarnation);
+
+	spoil();
+	world_ticks(&w, 5);
+	world_check_set(&w, members);
+	ck_assert_uint_gt(apmp_load_relaxed(&world_db(&w)->header.incarnation), before);
+	ck_assert_uint_eq(apmp_load_relaxed(&lock_table()->table), 0);
+}
+
+/* A lock that all have open. */
+static uint32_t shared_by_all(const char *name, uint32_t rank)
+{
+	uint32_t lock = opened(a, name, rank);
+
+	ck_assert_uint_eq(opened(b, name, rank), lock);
+	ck_assert_uint_eq(opened(c, name, rank), lock);
+	return lock;
+}
+
+/* shows: COMM-04, DB-03 */
+START_TEST(what_is_held_stays_so)
+{
+	uint32_t x = shared_by_all("x", 1), y = shared_by_all("y", 2), z = shared_by_all("z", 3);
+	uint32_t own = opened(b, "own", 9);
+
+	ck_assert_int_eq(apmp_lock_acquire(a, x, 0), 0);
+	ck_assert_int_eq(apmp_lock_acquire(a, y, 0), 0);
+	apmp_store_relaxed(&slot_of("z")->broken_by, 1);
+	ck_assert_int_eq(apmp_lock_acquire(b, z, 0), 1);
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(word_of("x"), a->word);
+	ck_assert_uint_eq(word_of("y"), a->word);
+	ck_assert_uint_eq(word_of("z"), b->word);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers),
+			  BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("own")->openers), BIT(BETA));
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("y")->rank), 2);
+	/* As it was: good for others, or BROKEN. */
+	ck_assert_int_eq(apmp_lock_acquire(c, x, 0), -ETIMEDOUT);
+	ck_assert_int_eq(apmp_lock_release(a, x), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, x, 0), 0);
+	ck_assert_int_eq(apmp_lock_release(b, z), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, z, 0), 1);
+	ck_assert_int_eq(apmp_lock_good(c, z), 0);
+	ck_assert_int_eq(apmp_lock_release(c, z), 0);
+	ck_assert_int_eq(apmp_lock_release(c, x), 0);
+	ck_assert_int_eq(apmp_lock_release(a, y), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, own, 0), 1); /* nobody held it: nobody can know */
+	ck_assert_int_eq(apmp_lock_good(b, own), 0);
+	ck_assert_int_eq(apmp_lock_release(b, own), 0);
+	/* And again, back to the first range. */
+	ck_assert_int_eq(apmp_lock_acquire(c, y, 0), 0);
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(word_of("y"), c->word);
+	ck_assert_int_eq(apmp_lock_release(c, y), 0);
+	for (uint32_t id = ALPHA; id <= GAMMA; id++)
+		ck_assert_uint_eq(apmp_load_relaxed(&locks[id].odd_count), 0);
+}
+END_TEST
+
+/* Somebody wrote over the word, and another took the lock: of two that claim it the later is told.
+ */
+START_TEST(two_claim_it)
+{
+	uint32_t x = shared_by_all("x", 1);
+	int first, second;
+
+	ck_assert_int_eq(apmp_lock_acquire(a, x, 0), 0);
+	apmp_store_relaxed(&slot_of("x")->word, 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, x, 0), 0);
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	first = apmp_lock_release(a, x);
+	second = apmp_lock_release(b, x);
+	ck_assert(first == 0 || second == 0);
+	ck_assert(first == -ESTALE || second == -ESTALE);
+	ck_assert_int_eq(apmp_lock_acquire(c, x, 0), 1);
+	ck_assert_int_eq(apmp_lock_release(c, x), 0);
+}
+END_TEST
+
+static uint32_t wanted, held, tries;
+
+/* At each step of whoever comes over. */
+static void on_point_try(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	struct apmp_locker *l = p == alpha ? a : p == beta ? b : c;
+	uint64_t expected = apmp_load_relaxed(&world_db(&w)->header.expected);
+	bool over = apmp_load_relaxed(&locks[p->id].state) == LOCKS_CLAIMING;
+
+	(void)arg;
+	if (!over || point == APMP_P_named_claim || !expected)
+		return;
+	ck_assert_int_eq(apmp_lock_acquire(l, wanted, 0), -ETIMEDOUT);
+	tries++;
+	/* But what is held can be let go. */
+	if (l == a && a->held_count)
+		ck_assert_int_eq(apmp_lock_release(a, held), 0);
+}
+
+/* shows: COMM-04 */
+START_TEST(nothing_is_granted_till_all_have_come)
+{
+	wanted = shared_by_all("wanted", 2);
+	held = shared_by_all("held", 1);
+	ck_assert_int_eq(apmp_lock_acquire(a, held, 0), 0);
+	alpha->on_point = beta->on_point = third->on_point = on_point_try;
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_gt(tries, 2);
+	alpha->on_point = beta->on_point = third->on_point = NULL;
+	ck_assert_int_eq(apmp_lock_acquire(c, held, 0), 0); /* let go in order */
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), 1);
+	ck_assert_int_eq(apmp_lock_release(c, wanted), 0);
+	ck_assert_int_eq(apmp_lock_release(c, held), 0);
+}
+END_TEST
+
+/* One that waits for a lock goes on waiting in the set re-formed. */
+static void on_wait_spoil(struct party *p, const _Atomic uint32_t *word)
+{
+	(void)word;
+	if (p->waits == 3)
+		spoil();
+	p->on_wait = NULL;
+	world_tick(&w);
+	p->on_wait = on_wait_spoil;
+	if (p->waits == 12)
+		ck_assert_int_eq(apmp_lock_release(a, held), 0);
+}
+
+START_TEST(a_waiter_goes_over)
+{
+	held = shared_by_all("held", 1);
+	ck_assert_int_eq(apmp_lock_acquire(a, held, 0), 0);
+	/* Its primary is another thread, and not this one. */
+	third->hung = true;
+	third->waits = 0;
+	third->on_wait = on_wait_spoil;
+	ck_assert_int_eq(apmp_lock_acquire(c, held, w.now_ns + 10 * w.timing.tick_ns), -ETIMEDOUT);
+	third->on_wait = NULL;
+	third->hung = false;
+	world_ticks(&w, 5);
+	world_check_set(&w, BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_int_eq(apmp_lock_release(a, held), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, held, 0), 0);
+	ck_assert_int_eq(apmp_lock_release(c, held), 0);
+}
+END_TEST
+
+static const enum apmp_point dying[] = {
+    APMP_P_reform_over,	 APMP_P_map_602,    APMP_P_create_702, APMP_P_create_710,
+    APMP_P_named_table,	 APMP_P_named_slot, APMP_P_named_open, APMP_P_named_claim,
+    APMP_P_create_716,	 APMP_P_join_806,   APMP_P_join_808,   APMP_P_join_812,
+    APMP_P_lock_release, APMP_P_join_818,   APMP_P_tick_beat,
+};
+
+/* No page of the second range is good: the set is made anew in place. */
+static void leave_one_range(void)
+{
+	struct apmp_tree_fragment f;
+	struct gct_mem_desc_node *d;
+	uint64_t first;
+
+	ck_assert_int_eq(apmp_tree_memory_at(&w.tw.tree, w.range_pa[1], &f), 0);
+	d = (void *)(w.tw.root + f.desc);
+	first = (w.range_pa[1] - apmp_load_relaxed(&d->mem_info.base_pa)) / APMP_PAGE_SIZE;
+	for (uint64_t i = 0; i < WORLD_RANGE_SIZE / APMP_PAGE_SIZE; i++) {
+		apmp_update_begin(&w.up);
+		ck_assert_int_eq(apmp_tree_mark_bad(&w.tw, f.desc, first + i), 0);
+		apmp_update_commit(&w.up);
+	}
+}
+
+/* ALPHA makes the set anew over the words of BETA and GAMMA, which use them still. */
+static void on_point_use(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	(void)p;
+	(void)arg;
+	if (point < APMP_P_create_710 || point > APMP_P_create_718)
+		return;
+	tries++;
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), -ETIMEDOUT);
+	if (b->held_count == 2) /* nobody's store: it is let go in order */
+		ck_assert_int_eq(apmp_lock_release(b, held), 0);
+}
+
+START_TEST(in_place)
+{
+	leave_one_range();
+	wanted = shared_by_all("wanted", 1);
+	held = shared_by_all("held", 2);
+	ck_assert_int_eq(apmp_lock_acquire(b, wanted, 0), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, held, 0), 0);
+	alpha->on_point = on_point_use;
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(world_pfn(&w), w.range_pa[0] / APMP_PAGE_SIZE);
+	ck_assert_uint_gt(tries, 3);
+	ck_assert_uint_eq(word_of("wanted"), b->word);
+	ck_assert_uint_eq(word_of("held"), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), -ETIMEDOUT);
+	ck_assert_int_eq(apmp_lock_release(b, wanted), 0);
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), 0);
+	ck_assert_int_eq(apmp_lock_release(c, wanted), 0);
+	for (uint32_t id = ALPHA; id <= GAMMA; id++)
+		ck_assert_uint_eq(apmp_load_relaxed(&locks[id].odd_count), 0);
+}
+END_TEST
+
+/* One of them took what was free in place, and yields to who held it. */
+START_TEST(a_claim_goes_before_who_has_not_come)
+{
+	struct apmp_db_header *h = &world_db(&w)->header;
+	uint32_t x = shared_by_all("x", 1);
+
+	ck_assert_int_eq(apmp_lock_acquire(a, x, 0), 0);
+	apmp_store_relaxed(&h->expected, BIT(GAMMA));
+	apmp_store_relaxed(&slot_of("x")->word, c->word | APMP_LOCK_WAITERS);
+	ck_assert_int_eq(apmp_services[APMP_SERVICE_lock]->join(&alpha->member, lock_table()), 0);
+	ck_assert_uint_eq(word_of("x"), a->word | APMP_LOCK_WAITERS);
+	/* Not before one who has. */
+	apmp_store_relaxed(&h->expected, 0);
+	apmp_store_relaxed(&slot_of("x")->word, c->word);
+	ck_assert_int_eq(apmp_services[APMP_SERVICE_lock]->join(&alpha->member, lock_table()), 0);
+	apmp__locks_work(&alpha->member, 0);
+	ck_assert_uint_eq(word_of("x"), c->word);
+	ck_assert_int_eq(apmp_lock_release(a, x), -ESTALE);
+}
+END_TEST
+
+/* The box has seen who died; others may be waiting for it. */
+static void fence_ended(struct party *p, const _Atomic uint32_t *word)
+{
+	(void)p;
+	(void)word;
+	for (uint32_t id = ALPHA; id <= GAMMA; id++)
+		if (w.party[id].ended && apmp_tree_alive(&w.tw.tree, w.party[id].env.self))
+			world_fence(&w, id);
+}
+
+/* ALPHA or GAMMA dies over it with the lock: BROKEN, whoever comes over first. */
+START_TEST(holder_dies)
+{
+	enum apmp_point point = dying[_i / 2];
+	struct party *dead = _i % 2 ? third : alpha;
+	uint32_t x = shared_by_all("x", 1), y = shared_by_all("y", 2);
+	struct apmp_locker *l = _i % 2 ? c : a;
+
+	ck_assert_int_eq(apmp_lock_acquire(l, x, 0), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, y, 0), 0);
+	party_arm(dead, point, 1);
+	alpha->on_wait = beta->on_wait = third->on_wait = fence_ended;
+	spoil();
+	for (uint32_t i = 0; i < 5; i++) {
+		world_tick(&w);
+		fence_ended(NULL, NULL);
+	}
+	if (!dead->ended)
+		world_fence(&w, dead->id); /* it does not pass this point */
+	world_ticks(&w, 5);
+	world_check_set(&w, (BIT(ALPHA) | BIT(BETA) | BIT(GAMMA)) & ~BIT(dead->id));
+	ck_assert_uint_eq(word_of("y"), b->word);
+	ck_assert_int_eq(apmp_lock_acquire(b, x, 0), -EDEADLK);
+	ck_assert_int_eq(apmp_lock_release(b, y), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, x, 0), 1);
+	ck_assert_int_eq(apmp_lock_release(b, x), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, y, 0), 0);
+	ck_assert_int_eq(apmp_lock_release(b, y), 0);
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+int main(void)
+{
+	Suite *suite = suite_create("lock_reform");
+	TCase *tc = suite_case(suite, "lock_reform");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, what_is_held_stays_so);
+	tcase_add_test(tc, two_claim_it);
+	tcase_add_test(tc, nothing_is_granted_till_all_have_come);
+	tcase_add_test(tc, a_waiter_goes_over);
+	tcase_add_test(tc, in_place);
+	tcase_add_test(tc, a_claim_goes_before_who_has_not_come);
+	tcase_add_loop_test(tc, holder_dies, 0, COUNT(dying) * 2);
+	return suite_run(suite);
+}
