@@ -263,11 +263,9 @@ class Caller:
     def database(self, tree):
         community = tree.nodes[tree.nodes[self.me].parent]
         if community.type == tc.TYPE["community"]:
-            shared = [f.pa // 4096 for _, fragments in tree.fragments.values() for f in fragments
-                      if f.mem_owner == tree.nodes[self.me].parent]
-            info = self.pick(shared) + self.random.randrange(500) | 16 << 32
-            self.ask(tc.OP["set_apmpdb_info"],
-                     (community.apmpdb_info, self.pick([info, info, self.random.getrandbits(20)])))
+            info = community.apmpdb_info
+            self.ask(tc.OP["set_apmpdb_info"],  # as it is [0280] step (4), or what is no memory
+                     (info, self.pick([info, self.random.getrandbits(20)])))
 
     def remove(self, tree):
         """Judges another one dead; seldom one that is not."""
