@@ -28,7 +28,7 @@ struct apmp_lock_open {
 	_Atomic uint32_t rank;
 	uint32_t uses;	      /* opened so often */
 	uint32_t last_number; /* of this entry, so that none is used again */
-	char name[APMP_NAME_SIZE];
+	_Alignas(uint64_t) char name[APMP_NAME_SIZE];
 };
 
 struct apmp_locker {

@@ -80,7 +80,7 @@ static void guard_release(struct apmp_member *m)
 
 static bool has_name(const struct apmp_db_lock *lock, const char *name)
 {
-	char copy[APMP_NAME_SIZE];
+	_Alignas(uint64_t) char copy[APMP_NAME_SIZE];
 
 	apmp_copy_out(copy, lock->name, sizeof(copy));
 	return strncmp(copy, name, sizeof(copy)) == 0;

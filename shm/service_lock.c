@@ -27,7 +27,7 @@ static uint32_t size(void)
 static void create(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_locks *table = segment;
-	static const char no_name[APMP_NAME_SIZE];
+	static const _Alignas(uint64_t) char no_name[APMP_NAME_SIZE];
 
 	(void)m;
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
@@ -196,7 +196,7 @@ static void recover(struct apmp_member *m, void *segment, uint32_t id)
 
 static bool is_name(const struct apmp_db_lock *lock)
 {
-	char name[APMP_NAME_SIZE];
+	_Alignas(uint64_t) char name[APMP_NAME_SIZE];
 
 	apmp_copy_out(name, lock->name, sizeof(name));
 	return name[0] && strnlen(name, sizeof(name)) < sizeof(name);
