@@ -13,14 +13,17 @@
 #include "apmpd/partition_uid.h"
 #include "apmpd/rundir.h"
 #include "apmpd/state_dir.h"
+#include "shm/wire/beacon_futex.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,6 +144,36 @@ static void check_class(struct report *report, const struct apmp_host *host)
 		add(report, "scheduling", LIMITED, change, "%s at nice %d; SCHED_FIFO: %s",
 		    apmp_host_class_name(host->heartbeat_class), host->nice_best,
 		    strerror(-host->fifo_error));
+}
+
+static void *light_beacon(void *arg)
+{
+	return apmp_beacon_futex_light(arg, 0) ? arg : NULL;
+}
+
+/* Tried with a thread that lights one and ends. */
+static void check_beacons(struct report *report, const struct apmp_host *host)
+{
+	static const char late[] = "the end of an instance is seen when it is reaped, which for a "
+				   "large memory is tens of milliseconds later";
+	struct apmp_recorder *rec = mmap(NULL, APMP_RECORDER_SIZE, PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int error = rec == MAP_FAILED ? errno : -host->futex_waitv;
+	void *refused = NULL;
+	pthread_t thread;
+
+	if (!error)
+		error = pthread_create(&thread, NULL, light_beacon, rec);
+	if (!error)
+		error = pthread_join(thread, &refused);
+	if (error || refused || apmp_beacon_read(rec, 0).state != APMP_BEACON_OUT)
+		add(report, "death beacons", LIMITED, "Linux 5.16 or newer", "%s: %s",
+		    error ? strerror(error) : "the kernel does not put them out", late);
+	else
+		add(report, "death beacons", OK, NULL,
+		    "the end of an instance is seen before its memory is torn down");
+	if (rec != MAP_FAILED)
+		munmap(rec, APMP_RECORDER_SIZE);
 }
 
 static void check_memory(struct report *report)
@@ -318,6 +351,7 @@ int apmp_doctor(FILE *out, bool json, json_t *fixes)
 		check_features(&report, host);
 		check_cpus(&report, host);
 		check_class(&report, host);
+		check_beacons(&report, host);
 		apmp_host_destroy(host);
 	}
 	check_isolation(&report, check_cpuset(&report));

@@ -7,7 +7,8 @@
  *           the dead, recoveries, leavers and each other.
  * JUDGED    Who boots and is not killed becomes a member, whatever happens around it: no start is
  *           refused.  Who lives on is the same process and a member.  At the end of a round just
- *           these are members, in a right ring of an operational set (chaos/invariants.c).
+ *           these are members, in a right ring of an operational set (chaos/invariants.c), and
+ *           all that chaos/check.c knows holds of the machine's memory.
  * LIMITS    The machine has two partitions or more, all of one community, all members; nobody else
  *           changes it meanwhile; the campaign may signal its processes.
  */
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "chaos/check.h"
 #include "chaos/invariants.h"
 #include "chaos/machine.h"
 #include "chaos/sim/random.h"
@@ -67,10 +69,8 @@ static bool violated(struct campaign *c, const char *about, const char *what)
 static json_t *status_of(struct campaign *c)
 {
 	char error[64];
-	json_t *answer = machine_call(&c->machine, "Status", NULL, error);
-	json_t *status = answer ? json_incref(json_object_get(answer, "status")) : NULL;
+	json_t *status = machine_status(&c->machine, error);
 
-	json_decref(answer);
 	if (!status)
 		violated(c, "no status", error);
 	return status;
@@ -214,8 +214,12 @@ static bool is_as_meant(const struct joiner *j, const json_t *instance, char *wh
 static bool at_rest(struct campaign *c, const json_t *status, bool *ret_harmed, char *what,
 		    size_t size)
 {
+	bool any = false;
+
 	for (size_t i = 0; i < c->count; i++) {
 		bool good = is_as_meant(&c->joiner[i], instance_of(status, i), what, size);
+
+		any |= c->joiner[i].fate == LIVES || c->joiner[i].fate == BOOTS;
 
 		*ret_harmed = what[0] != '\0';
 		if (*ret_harmed)
@@ -223,8 +227,9 @@ static bool at_rest(struct campaign *c, const json_t *status, bool *ret_harmed, 
 		if (!good || *ret_harmed)
 			return false;
 	}
+	/* When all have died nobody is left to remove anybody: the next makes the set anew. */
 	return invariants_hold(status, c->first, false, what, size) &&
-	       invariants_hold_sets(status, what, size);
+	       (!any || invariants_hold_sets(status, what, size));
 }
 
 static void learn(struct campaign *c, const json_t *status)
@@ -263,12 +268,14 @@ static bool settle(struct campaign *c)
 static bool round_of(struct campaign *c)
 {
 	bool good = begin_all(c);
+	char what[240];
 
 	/* Also after a violation: the console still holds the others' calls. */
 	for (size_t i = 0; i < c->count; i++)
 		good = end(c, &c->joiner[i]) && good;
 	c->rounds++;
-	return good && settle(c);
+	return good && settle(c) &&
+	       (check_machine(&c->machine, what, sizeof(what)) || violated(c, "memory", what));
 }
 
 /* ---- the campaign ---- */

@@ -117,6 +117,15 @@ json_t *machine_call(struct machine *machine, const char *method, json_t *parame
 	return take_answer(err, &reply, error);
 }
 
+json_t *machine_status(struct machine *machine, char *error)
+{
+	json_t *answer = machine_call(machine, "Status", NULL, error);
+	json_t *status = json_incref(json_object_get(answer, "status"));
+
+	json_decref(answer);
+	return status;
+}
+
 struct varlink_client *machine_begin(struct machine *machine, const char *method,
 				     json_t *parameters)
 {

@@ -28,6 +28,9 @@ __attribute__((warn_unused_result)) int machine_connect(const struct machine *ma
  * the name of the error without its interface; or the machine is silent, and error is "silent". */
 json_t *machine_call(struct machine *machine, const char *method, json_t *parameters, char *error);
 
+/* What Status says; NULL and error as machine_call. */
+json_t *machine_status(struct machine *machine, char *error);
+
 /* Begins a call whose answer comes later, on a connection of its own; NULL: can't. */
 struct varlink_client *machine_begin(struct machine *machine, const char *method,
 				     json_t *parameters);

@@ -48,10 +48,8 @@ static bool violated(struct campaign *c, const char *about, const char *what)
 static json_t *status_of(struct campaign *c)
 {
 	char error[64];
-	json_t *answer = machine_call(&c->machine, "Status", NULL, error);
-	json_t *status = answer ? json_incref(json_object_get(answer, "status")) : NULL;
+	json_t *status = machine_status(&c->machine, error);
 
-	json_decref(answer);
 	if (!status)
 		violated(c, "no status", error);
 	return status;

@@ -26,9 +26,9 @@ struct apmp_lock_open {
 	_Atomic uint32_t number; /* what the openers got; 0: not open */
 	_Atomic uint32_t slot;	 /* in the segment */
 	_Atomic uint32_t rank;
-	uint32_t uses;	      /* opened so often */
-	uint32_t last_number; /* of this entry, so that none is used again */
-	_Alignas(uint64_t) char name[APMP_NAME_SIZE];
+	uint32_t uses;			       /* opened so often */
+	uint32_t last_number;		       /* of this entry, so that none is used again */
+	_Alignas(8) char name[APMP_NAME_SIZE]; /* copied in words */
 };
 
 struct apmp_locker {

@@ -37,12 +37,14 @@ bool apmp__bugchecked(struct apmp_member *m, struct apmp_db *db)
 	       apmp_load_relaxed(&own->bugcheck_of) == m->env->self;
 }
 
-/* Says whom the bugcheck bit is for.  Identities of one partition only rise, and so does this. */
-static void set_bugcheck(struct apmp_db_node *node, uint64_t identity)
+/* Says whom the bugcheck bit is for.  Identities of one partition only rise, and so does this; but
+ * a life that is not yet is somebody's stray store. */
+static void set_bugcheck(struct apmp_db_node *node, uint64_t identity, uint64_t present)
 {
 	uint64_t seen = apmp_load_relaxed(&node->bugcheck_of);
 
-	while (seen < identity && !apmp_cas(&node->bugcheck_of, &seen, identity))
+	while ((seen < identity || (present && seen > present)) &&
+	       !apmp_cas(&node->bugcheck_of, &seen, identity))
 		;
 	/* Release: who acquires the bit sees whom it is for. */
 	apmp_fetch_or(&node->reasons, APMP_REASON_BUGCHECK);
@@ -55,7 +57,7 @@ static void fence(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 
 	if (!apmp_tree_alive(m->tree, identity) || apmp_tree_debugged(m->tree, identity))
 		return;
-	set_bugcheck(&db->node[id], identity);
+	set_bugcheck(&db->node[id], identity, apmp_tree_present(m->tree, id));
 	APMP_POINT_ARG(env, fence_bugcheck, identity);
 	apmp__interrupt(m, db, id, APMP_REASON_BUGCHECK, true);
 	APMP_POINT(env, fence_interrupt);
@@ -66,16 +68,18 @@ static void fence(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 
 void apmp__fence_dead(struct apmp_member *m, struct apmp_db *db)
 {
-	uint64_t mask = apmp_swap(&m->dead_mask, 0);
-	uint64_t age = m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns);
+	/* Each once: the clock judges anew at each tick of silence. */
+	for (uint64_t left = apmp_load_acquire(&m->dead_mask); left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+		uint64_t bit = UINT64_C(1) << id;
 
-	/* Who was late itself suspects nobody: the clock judges anew at each tick of silence. */
-	if (age > 2 * m->timing.tick_ns)
-		mask = 0;
-
-	for (; mask; mask &= mask - 1) {
-		uint32_t id = (uint32_t)__builtin_ctzll(mask);
-
+		/* One by one: while the console fences another, the clock may see that this one
+		 * beats, and takes it back. */
+		if (!(apmp_fetch_and(&m->dead_mask, ~bit) & bit))
+			continue;
+		/* Who was late itself suspects nobody. */
+		if (m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns) > 2 * m->timing.tick_ns)
+			continue;
 		fence(m, db, id, apmp_load_relaxed(&m->dead[id]));
 	}
 }

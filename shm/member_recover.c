@@ -46,11 +46,15 @@ bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 	uint64_t expected = apmp_load_acquire(&db->header.expected);
 
 	if (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
-	    (expected && expected & ~apmp__db_identified(m, true)))
+	    (expected && expected & (members | ~apmp__db_identified(m, true))))
 		return true;
-	for (; members; members &= members - 1)
-		if (node_standing(m, db, (uint32_t)__builtin_ctzll(members)) != STANDING_ALIVE)
+	for (uint64_t left = members; left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+
+		if (node_standing(m, db, id) != STANDING_ALIVE ||
+		    !apmp_ring_is_whole(db, members, id))
 			return true;
+	}
 	return false;
 }
 
@@ -77,7 +81,8 @@ static void remove_dead(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 	recover_services(m, db, id);
 	APMP_POINT(env, recover_services);
 	/* At least once: before the mask forgets it; the console tells one life once. */
-	env->report(env, APMP_REPORT_REMOVED, identity);
+	if (apmp_identity_id(identity) == id) /* else the mask is garbage, and nobody was lost */
+		env->report(env, APMP_REPORT_REMOVED, identity);
 	apmp_store_relaxed(&db->node[id].state, APMP_NODE_REMOVED);
 	apmp_fetch_add(&h->removed_count, 1); /* at least: twice when we die before the mask */
 	apmp_store_relaxed(&h->validate, apmp_fetch_and(&h->members, ~(UINT64_C(1) << id)) &
@@ -102,9 +107,10 @@ void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 		if (node_standing(m, db, id) == STANDING_DEAD)
 			remove_dead(m, db, id);
 	}
-	/* Who has died, or left, will not come over. */
+	/* Who has died, or left, will not come over; who is a member has done so. */
 	if (apmp_load_relaxed(&db->header.expected))
-		apmp_fetch_and(&db->header.expected, apmp__db_identified(m, true));
+		apmp_fetch_and(&db->header.expected, apmp__db_identified(m, true) &
+							 ~apmp_load_relaxed(&db->header.members));
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, recover_ring);
 	apmp_store_relaxed(&db->header.crashing, 0);

@@ -40,7 +40,7 @@ static void begin(struct apmp_member *m, uint32_t id, uint64_t identity, uint64_
 }
 
 /* One more tick of silence. */
-static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work)
+static void miss(struct apmp_member *m, uint32_t id, int *work)
 {
 	struct apmp_watch *w = &m->watch[id];
 
@@ -54,7 +54,7 @@ static void miss(struct apmp_member *m, uint32_t id, uint64_t stop_ns, int *work
 		APMP_POINT_ARG(m->env, tick_suspect, id);
 		m->env->report(m->env, APMP_REPORT_SUSPECTED, w->identity);
 	}
-	if ((uint64_t)w->missed * m->timing.tick_ns >= stop_ns) {
+	if ((uint64_t)w->missed * m->timing.tick_ns >= w->stop_ns) {
 		apmp_store_relaxed(&m->dead[id], w->identity);
 		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
 		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
@@ -85,16 +85,19 @@ static bool watch(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 	if (w->tick_no == m->tick_no && w->identity == identity)
 		return w->missed >= m->timing.suspect; /* looked at already in this tick */
 	w->tick_no = m->tick_no;
-	/* When a debugger comes or goes, the silence is counted anew. */
-	if (!again || w->heartbeat != heartbeat || w->debugged != debugged) {
+	/* When a debugger comes or goes, the silence is counted anew; also of one that has come
+	 * over, and has not beaten in this range before. */
+	if (!again || w->heartbeat != heartbeat || w->debugged != debugged ||
+	    w->stop_ns != stop_ns) {
 		if (again && w->missed && w->heartbeat != heartbeat)
 			count_silence(m, db, w->missed);
 		begin(m, id, identity, heartbeat);
 		w->debugged = debugged;
+		w->stop_ns = stop_ns;
 		return false;
 	}
 	if (!late && apmp_tree_alive(m->tree, identity))
-		miss(m, id, stop_ns, work);
+		miss(m, id, work);
 	return w->missed >= m->timing.suspect;
 }
 
@@ -151,12 +154,20 @@ static void watch_expected(struct apmp_member *m, struct apmp_db *db, bool late,
 		uint32_t id = (uint32_t)__builtin_ctzll(expected);
 		uint64_t identity = apmp_tree_present(m->tree, id);
 
-		if (!identity || !apmp_tree_id_field(m->tree, id))
-			*work |= APMP_WORK_RECOVER; /* it will not come */
+		if (!identity || !apmp_tree_id_field(m->tree, id) || members >> id & 1)
+			*work |= APMP_WORK_RECOVER; /* it will not come, or has */
 		else if (apmp_ring_big(members, id) == m->id)
 			(void)watch(m, db, id, identity, EXPECTED_STOPS * m->timing.stop_ns, late,
 				    work);
 	}
+}
+
+/* Words that only the lock's holder leaves otherwise, seen while nobody holds it. */
+static bool is_unfinished(struct apmp_member *m, struct apmp_db *db)
+{
+	return !apmp__db_lock_holder(db) &&
+	       (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
+		!apmp_ring_is_whole(db, apmp_load_acquire(&db->header.members), m->id));
 }
 
 static int tick(struct apmp_member *m, struct apmp_db *db)
@@ -187,7 +198,8 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		APMP_POINT_ARG(env, tick_watch, count);
 		/* A bugcheck bit that is still there was for an earlier life. */
 		if (apmp_load_relaxed(&own->reasons) & ~(uint64_t)APMP_REASON_BUGCHECK ||
-		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 || apmp__locks_claiming(m))
+		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 ||
+		    apmp__locks_claiming(m) || is_unfinished(m, db))
 			work |= APMP_WORK_RECOVER;
 	}
 	/* Last: they may have been watched as brothers. */

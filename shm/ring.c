@@ -21,6 +21,12 @@ uint32_t apmp_ring_big(uint64_t members, uint32_t id)
 	return members ? 63u - (uint32_t)__builtin_clzll(members) : id;
 }
 
+bool apmp_ring_is_whole(const struct apmp_db *db, uint64_t members, uint32_t id)
+{
+	return apmp_load_relaxed(&db->node[id].little_brother) == apmp_ring_little(members, id) &&
+	       apmp_load_relaxed(&db->node[id].big_brother) == apmp_ring_big(members, id);
+}
+
 static void set_brothers(struct apmp_db *db, uint64_t members, uint32_t id)
 {
 	apmp_store_release(&db->node[id].little_brother, apmp_ring_little(members, id));

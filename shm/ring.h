@@ -8,6 +8,8 @@
 #ifndef APMP_SHM_RING_H
 #define APMP_SHM_RING_H
 
+#include <stdbool.h>
+
 #include "shm/layout_db.h"
 
 /* The member after id, around the end; id itself when it is the only one or there is none. */
@@ -22,5 +24,8 @@ void apmp_ring_add(struct apmp_db *db, uint32_t id);
 void apmp_ring_remove(struct apmp_db *db, uint32_t id);
 /* Writes every member's brothers anew.  Lock held. */
 void apmp_ring_rebuild(struct apmp_db *db);
+
+/* Whether this member's brothers are those of the mask. */
+bool apmp_ring_is_whole(const struct apmp_db *db, uint64_t members, uint32_t id);
 
 #endif

@@ -20,7 +20,7 @@ void sim_fault_plan_next(void)
 {
 	sim.next_fault = APMP_NEVER;
 	for (uint32_t i = 0; i < SIM_CHOSEN_MAX; i++)
-		if (sim.plan.chosen[i].access > sim.accesses &&
+		if (sim.plan.chosen[i].access > sim.accesses - !!sim.paused &&
 		    sim.plan.chosen[i].access < sim.next_fault)
 			sim.next_fault = sim.plan.chosen[i].access;
 	if (sim.next_fault != APMP_NEVER)
@@ -137,6 +137,40 @@ static void make_chosen(enum sim_choice what, uint32_t target)
 	}
 }
 
+static void scribble(uint64_t pa, uint64_t size)
+{
+	uint64_t *word = (void *)(sim_physical + pa);
+
+	for (uint64_t w = 0; w < size / sizeof(*word); w++)
+		word[w] = sim_random_next(&sim.random);
+	sim_written[pa / APMP_PAGE_SIZE] = true;
+}
+
+void sim_spoil(void)
+{
+	const struct apmp_db *db = sim_db();
+	uint64_t base = (uint64_t)((unsigned char *)(void *)sim_db() - sim_physical), off;
+
+	sim.spoils++;
+	sim.range[(base - SIM_SHARED_PA) / APMP_GRANULE].spoilt = true;
+	for (uint32_t n = 0; n < SIM_NAMED_COUNT; n++)
+		sim.named[n] = (struct sim_named){.broken = SIM_NOT_KNOWN};
+	switch (sim_chance(4)) {
+	case 0:
+		off = sim_chance(sizeof(db->header) / 8) * 8;
+		scribble(base + off, 8);
+		break;
+	case 1:
+		off = sizeof(db->header) + sim_chance(sim.plan.instances) * sizeof(db->node[0]);
+		scribble(base + off, sizeof(db->node[0]));
+		break;
+	default:
+		off = sim_chance(APMP_DB_INITIAL_PAGES + 4) * APMP_PAGE_SIZE;
+		scribble(base + off, APMP_PAGE_SIZE);
+	}
+	sim_say("fault: somebody writes over the database at +%#llx", (unsigned long long)off);
+}
+
 void sim_fault_due(void)
 {
 	struct sim_instance *in = sim.current->in;
@@ -170,6 +204,10 @@ void sim_fault_due(void)
 	switch (sim_chance(8)) {
 	case 0:
 		stall(in);
+		break;
+	case 2:
+		if (sim.plan.spoils)
+			sim_spoil();
 		break;
 	case 1:
 		sim.now_ns += sim_random_range(&sim.random, SIM_MS, 500 * SIM_MS);

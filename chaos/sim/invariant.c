@@ -38,21 +38,19 @@ struct apmp_db *sim_db(void)
 	return (void *)(sim_physical + (pfn ? pfn * APMP_PAGE_SIZE : SIM_SHARED_PA));
 }
 
-static uint64_t db_pa(void)
+/* The granule of shared memory that a word lies in, which may hold a database from its first page
+ * on; NULL: it is none of them. */
+static struct sim_range *range_at(uint64_t key)
 {
-	return (uint64_t)((unsigned char *)sim_db() - sim_physical);
+	return key >= SIM_SHARED_PA && key < SIM_PHYSICAL
+		   ? &sim.range[(key - SIM_SHARED_PA) / APMP_GRANULE]
+		   : NULL;
 }
 
-/* The granule of shared memory that it lies in. */
-static struct sim_range *range_now(void)
+static struct apmp_db *db_of(const struct sim_range *range)
 {
-	return &sim.range[(db_pa() - SIM_SHARED_PA) / APMP_GRANULE];
-}
-
-/* Whether a word is one of its, or follows in its granule. */
-static bool in_db(uint64_t key)
-{
-	return key >= db_pa() && key < SIM_PHYSICAL && key / APMP_GRANULE == db_pa() / APMP_GRANULE;
+	return (void *)(sim_physical + SIM_SHARED_PA +
+			(uint64_t)(range - sim.range) * APMP_GRANULE);
 }
 
 void sim_finding(const char *format, ...)
@@ -101,12 +99,14 @@ struct sim_instance *sim_living(uint64_t identity)
 	return in && in->identity == identity && in->life != SIM_FENCED ? in : NULL;
 }
 
-/* Whether op on a word at off in a node block is allowed; lines 0 to 2 as layout_db.h says. */
+/* Whether op on a word at off in a node block is allowed; as layout_db.h says. */
 static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 {
 	if (off < offsetof(struct apmp_db_node, heartbeat))
 		return own || op == SIM_RMW;
-	if (off < offsetof(struct apmp_db_node, identity))
+	if (off < offsetof(struct apmp_db_node, identity) ||
+	    (off >= offsetof(struct apmp_db_node, silence) &&
+	     off < offsetof(struct apmp_db_node, name)))
 		return own;
 	switch (off) {
 	case offsetof(struct apmp_db_node, identity):
@@ -122,16 +122,17 @@ static bool node_rule(uint64_t off, bool own, bool holds, enum sim_op op)
 	}
 }
 
-static void *segment_of(enum apmp_service_idx service)
+static void *segment_of(struct apmp_db *db, enum apmp_service_idx service)
 {
-	return (unsigned char *)sim_db() + sim_db()->header.segment[service].off;
+	return (unsigned char *)db + db->header.segment[service].off;
 }
 
 /* The service in whose segment a byte of the database lies, and where there; false: in none. */
-static bool service_at(uint64_t off, enum apmp_service_idx *ret_service, uint64_t *ret_off)
+static bool service_at(const struct apmp_db *db, uint64_t off, enum apmp_service_idx *ret_service,
+		       uint64_t *ret_off)
 {
 	for (enum apmp_service_idx s = 0; s < APMP_SERVICE_COUNT; s++) {
-		const struct apmp_db_segment *segment = &sim_db()->header.segment[s];
+		const struct apmp_db_segment *segment = &db->header.segment[s];
 
 		if (off < segment->off || off - segment->off >= segment->size)
 			continue;
@@ -142,12 +143,16 @@ static bool service_at(uint64_t off, enum apmp_service_idx *ret_service, uint64_
 	return false;
 }
 
-static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
+static bool allowed(const struct sim_instance *in, const struct sim_range *range, uint64_t off,
+		    enum sim_op op)
 {
-	bool holds = range_now()->lock_holder == in->identity;
+	bool holds = range->lock_holder == in->identity;
+	struct apmp_db *db = db_of(range);
 	enum apmp_service_idx service = APMP_SERVICE_COUNT;
 	uint64_t node = off - sizeof(struct apmp_db_header);
 
+	if (range->spoilt)
+		return true; /* who has the lock is anybody's guess */
 	if (off == offsetof(struct apmp_db_header, lock))
 		return op == SIM_RMW;
 	if (off == offsetof(struct apmp_db_header, validate))
@@ -159,8 +164,8 @@ static bool allowed(const struct sim_instance *in, uint64_t off, enum sim_op op)
 				 node / sizeof(struct apmp_db_node) == in->id, holds, op);
 	if (holds)
 		return true;
-	if (service_at(off, &service, &off) && service == APMP_SERVICE_lock)
-		return sim_locks_allowed(in, segment_of(APMP_SERVICE_lock), off, op);
+	if (service_at(db, off, &service, &off) && service == APMP_SERVICE_lock)
+		return sim_locks_allowed(in, segment_of(db, APMP_SERVICE_lock), off, op);
 	return service == APMP_SERVICE_cpu && off / sizeof(struct apmp_db_cpu_sets) == in->id;
 }
 
@@ -170,9 +175,8 @@ static bool is_host_pointer(uint32_t size, uint64_t value)
 }
 
 /* Who lives and is a member of the set before is a member of the new one, or expected. */
-static void check_nobody_lost(const struct sim_instance *in)
+static void check_nobody_lost(const struct sim_instance *in, const struct apmp_db_header *h)
 {
-	const struct apmp_db_header *h = &sim_db()->header;
 
 	for (uint32_t id = 0; id < sim.plan.instances; id++) {
 		struct sim_instance *other = &sim.instance[id];
@@ -186,10 +190,9 @@ static void check_nobody_lost(const struct sim_instance *in)
 	}
 }
 
-static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value)
+static void check_creation(struct sim_instance *in, struct sim_range *range, uint64_t off,
+			   uint64_t value)
 {
-	struct sim_range *range = range_now();
-
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING)
 		range->creating = in->identity;
 	if (off == offsetof(struct apmp_db_header, incarnation)) {
@@ -206,14 +209,15 @@ static void check_creation(struct sim_instance *in, uint64_t off, uint64_t value
 	    range->creating == in->identity) {
 		range->creating = 0;
 		range->last_incarnation = range->creating_incarnation;
-		check_nobody_lost(in);
+		check_nobody_lost(in, &db_of(range)->header);
 	}
 }
 
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - db_pa();
+	struct sim_range *range = range_at(key);
+	uint64_t off = key % APMP_GRANULE;
 	char name[64];
 
 	if (sim_trace && sim_verbose)
@@ -226,31 +230,27 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 	if (key < SIM_PHYSICAL && is_host_pointer(size, value))
 		sim_finding("a host pointer is stored in %s",
 			    sim_key_name(key, name, sizeof(name)));
-	if (!in_db(key)) {
-		if (!in && key >= SIM_SHARED_PA && key < SIM_PHYSICAL)
-			sim_finding("the console writes to shared memory");
+	if (!range)
 		return;
-	}
-	if (!in || !allowed(in, off, op))
+	if (!in || !allowed(in, range, off, op))
 		sim_finding("%s must not write %s: lock holder is %#llx",
 			    in ? name_of(in) : "the console", sim_key_name(key, name, sizeof(name)),
-			    (unsigned long long)range_now()->lock_holder);
+			    (unsigned long long)range->lock_holder);
 	else
-		check_creation(in, off, value);
+		check_creation(in, range, off, value);
 }
 
 /* The identity in a partition's slot of service "cpu". */
-static uint64_t service_identity(uint32_t id)
+static uint64_t service_identity(struct apmp_db *db, uint32_t id)
 {
-	const struct apmp_db_cpu_sets *slot = segment_of(APMP_SERVICE_cpu);
+	const struct apmp_db_cpu_sets *slot = segment_of(db, APMP_SERVICE_cpu);
 
 	return slot[id].identity;
 }
 
 /* At a release by its holder the database is whole. */
-static void check_released(const struct sim_instance *in)
+static void check_released(const struct sim_instance *in, struct apmp_db *db)
 {
-	struct apmp_db *db = sim_db();
 	uint64_t members = db->header.members;
 	uint32_t state = db->header.state;
 
@@ -258,7 +258,7 @@ static void check_released(const struct sim_instance *in)
 		sim_finding("%s releases the lock with members %#llx in state %u", name_of(in),
 			    (unsigned long long)members, state);
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
-		if (!(members >> id & 1) && service_identity(id))
+		if (!(members >> id & 1) && service_identity(db, id))
 			sim_finding(
 			    "%s releases the lock, p%u is no member, but service cpu has it",
 			    name_of(in), id);
@@ -277,22 +277,27 @@ static void check_released(const struct sim_instance *in)
 	}
 }
 
-static void check_lock(struct sim_instance *in, uint64_t old, uint64_t value)
+static void check_lock(struct sim_instance *in, struct sim_range *range, uint64_t old,
+		       uint64_t value)
 {
 	old &= ~WAITERS;
 	value &= ~WAITERS;
 	if (old == value)
 		return;
+	if (range->spoilt) {
+		range->lock_holder = value;
+		return;
+	}
 	if (value == 0) {
 		if (old != in->identity)
 			sim_finding("%s releases the lock of %#llx", name_of(in),
 				    (unsigned long long)old);
-		check_released(in);
+		check_released(in, db_of(range));
 	} else if (value != in->identity || sim_living(old)) {
 		sim_finding("%s puts %#llx into the lock that %#llx holds, who lives", name_of(in),
 			    (unsigned long long)value, (unsigned long long)old);
 	}
-	range_now()->lock_holder = value;
+	range->lock_holder = value;
 	if (value)
 		sim_fault_lock_taken();
 }
@@ -310,14 +315,15 @@ void sim_check_beat(struct sim_instance *in)
 		in->last_silence_end_ns = sim.now_ns;
 	in->last_beat_ns = sim.now_ns;
 	/* One beat may be under way when it is told. */
-	if (in->told == in->identity && ++in->beats_since_told == 2)
+	if (in->told == in->identity && ++in->beats_since_told == 2 && !sim.spoils)
 		sim_finding("%s was told that it was judged dead, and goes on", name_of(in));
 }
 
 /* Whom the bugcheck word names is judged; whom word and bit name is told, and must end. */
-static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t value)
+static void check_judgement(struct sim_instance *by, struct apmp_db *db, uint64_t off,
+			    uint64_t value)
 {
-	struct apmp_db_node *node = &sim_db()->node[off / sizeof(*node)];
+	struct apmp_db_node *node = &db->node[off / sizeof(*node)];
 	struct sim_instance *in = sim_living(node->bugcheck_of);
 
 	if (!in)
@@ -335,31 +341,38 @@ static void check_judgement(struct sim_instance *by, uint64_t off, uint64_t valu
 	in->judged = value;
 }
 
-void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
+static void check_gone(const struct sim_instance *in, const struct apmp_db *db, uint64_t gone)
 {
-	struct sim_instance *in = sim.current->in;
-	uint64_t off = key - db_pa(), segment_off;
-	enum apmp_service_idx service;
-
-	if (!in || !in_db(key))
-		return;
-	if (off == offsetof(struct apmp_db_header, lock))
-		check_lock(in, old, value);
-	if (off >= sizeof(struct apmp_db) && service_at(off, &service, &segment_off) &&
-	    service == APMP_SERVICE_lock)
-		sim_locks_rmw(in, segment_of(service), segment_off, old, value);
-	if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
-		check_judgement(in, off - sizeof(struct apmp_db_header), value);
-	if (off != offsetof(struct apmp_db_header, members))
-		return;
-	for (uint64_t gone = old & ~value; gone; gone &= gone - 1) {
+	for (; gone; gone &= gone - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(gone);
-		struct sim_instance *lost = sim_living(sim_db()->node[id].identity);
+		struct sim_instance *lost = sim_living(db->node[id].identity);
 
 		if (lost && lost != in)
 			sim_finding("%s takes %s out of the members, who lives", name_of(in),
 				    name_of(lost));
 	}
+}
+
+void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
+{
+	struct sim_instance *in = sim.current->in;
+	struct sim_range *range = range_at(key);
+	uint64_t off = key % APMP_GRANULE, segment_off;
+	enum apmp_service_idx service;
+	struct apmp_db *db;
+
+	if (!in || !range)
+		return;
+	db = db_of(range);
+	if (off == offsetof(struct apmp_db_header, lock))
+		check_lock(in, range, old, value);
+	else if (off == offsetof(struct apmp_db_header, members) && !range->spoilt)
+		check_gone(in, db, old & ~value);
+	else if (off >= sizeof(struct apmp_db_header) && off < sizeof(struct apmp_db))
+		check_judgement(in, db, off - sizeof(struct apmp_db_header), value);
+	else if (off >= sizeof(struct apmp_db) && !range->spoilt &&
+		 service_at(db, off, &service, &segment_off) && service == APMP_SERVICE_lock)
+		sim_locks_rmw(in, segment_of(db, service), segment_off, old, value);
 }
 
 /* --- at a fence, at a report --- */
@@ -375,7 +388,7 @@ void sim_check_fence(struct sim_instance *in, uint64_t by)
 
 void sim_check_bugcheck(struct sim_instance *in)
 {
-	if (sim_db()->node[in->id].bugcheck_of != in->identity)
+	if (in->judged != in->identity)
 		sim_finding("%s ends as if judged dead, and nobody did", name_of(in));
 }
 
@@ -516,7 +529,7 @@ void sim_check_end(void)
 		sim_finding("an update of the tree is open, and nobody is there to finish it");
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		for (uint32_t life = 1; life < SIM_LIVES; life++)
-			if (sim.instance[id].lost_in[life] == set &&
+			if (sim.instance[id].lost_in[life] == set && !sim.spoils &&
 			    !sim.instance[id].reported[life])
 				sim_finding("set %llu lost its member p%u-%u, and nobody said so",
 					    (unsigned long long)set, id, life);

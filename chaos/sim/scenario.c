@@ -28,6 +28,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .policy = sim_random_once_in(&r, 3) ? SIM_POLICY_PCT : SIM_POLICY_RANDOM,
 	    .depth = (uint32_t)sim_random_range(&r, 2, 4),
 	    .locks = !sim_random_once_in(&r, 3),
+	    .spoils = sim_random_once_in(&r, 4),
 	    .slice = slices[sim_random_below(&r, 4)],
 	    .cost_ns = costs[sim_random_below(&r, 5)],
 	    .weak = sim_random_once_in(&r, 3),
@@ -250,9 +251,8 @@ void sim_scenario_event(void)
 		instance_events(&sim.instance[id], &next);
 	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= sim.next_leave_ns)
 		random_leave();
-	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH &&
-	    sim.plan.op != SIM_OP_LOCK_DEATH && !sim.scripted &&
-	    sim.now_ns >= SIM_SCRIPT_NS)
+	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && sim.plan.op != SIM_OP_LOCK_DEATH &&
+	    !sim.scripted && sim.now_ns >= SIM_SCRIPT_NS)
 		script();
 	look();
 	sim.next_event_ns = next < sim.console_back_ns ? next : sim.console_back_ns;
@@ -273,8 +273,7 @@ void sim_begin(const struct sim_plan *plan)
 		sim.participant[i].idx = i;
 		sim.participant[i].state = SIM_ENDED;
 		sim.participant[i].thread = i % SIM_THREADS;
-		sim.participant[i].in =
-		    i == SIM_CONSOLE ? NULL : &sim.instance[i / SIM_THREADS];
+		sim.participant[i].in = i == SIM_CONSOLE ? NULL : &sim.instance[i / SIM_THREADS];
 		sim.due_ns[i] = APMP_NEVER;
 	}
 	sim.plan = *plan;
@@ -307,6 +306,7 @@ void sim_finish(void)
 	totals.runs++;
 	totals.kills += sim.kills;
 	totals.stalls += sim.stalls;
+	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;
 	totals.hash += sim_mix(sim.hash); /* in any order */
 	if (sim.findings)

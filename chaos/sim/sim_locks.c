@@ -10,8 +10,9 @@
  *           let in while somebody alive is inside.  BROKEN is told if and only if somebody was lost
  *           holding it since it was last declared good.
  * QUIET     Nobody begins, and all who wait must get theirs.  At the very end each takes each once.
- * LIMITS    One thread in each instance; what becomes of BROKEN in a set that was re-formed is not
- *           followed: either is taken for right until it is known again.
+ * LIMITS    One thread in each instance.  Once a stray writer has been there (sim.spoils) words may
+ *           say anything: then BROKEN and who is inside are not judged any more in that run, but
+ *           everybody must still get each lock in the end.
  */
 #include <errno.h>
 #include <string.h>
@@ -112,6 +113,12 @@ void sim_locks_rmw(struct sim_instance *in, struct apmp_db_locks *table, uint64_
 		lose(named);
 	else if (old && named->inside == holder)
 		named->inside = 0;
+	if (value && sim.current->thread == SIM_LOCKER) {
+		if (named->inside && sim_living(named->inside) && !sim.spoils)
+			sim_finding("%s gets lock \"%s\", and %#llx holds it", in->member->name,
+				    lock->name, (unsigned long long)named->inside);
+		named->inside = in->identity;
+	}
 }
 
 void sim_locks_created(bool reformed)
@@ -132,14 +139,13 @@ static void entered(struct sim_instance *in, uint32_t n, bool broken)
 {
 	struct sim_named *named = &sim.named[n];
 
-	if (named->inside && sim_living(named->inside))
-		sim_finding("%s holds lock \"%s\", and so does %#llx", in->member->name, names[n],
-			    (unsigned long long)named->inside);
-	if (named->broken != SIM_NOT_KNOWN && broken != (named->broken == SIM_BROKEN))
+	if (named->inside != in->identity)
+		return; /* the instance has left between the library's last access and here */
+	if (!sim.spoils && named->broken != SIM_NOT_KNOWN &&
+	    broken != (named->broken == SIM_BROKEN))
 		sim_finding("%s is told that lock \"%s\" is %s", in->member->name, names[n],
 			    broken ? "BROKEN, but nobody was lost holding it"
 				   : "good, but somebody was lost holding it");
-	named->inside = in->identity;
 	named->broken = broken ? SIM_BROKEN : SIM_GOOD;
 }
 
@@ -173,7 +179,7 @@ static int release(struct sim_instance *in, struct apmp_locker *l, uint32_t n)
 	err = apmp_lock_release(l, in->lock[n]);
 	sim_operation_end();
 	/* It is lost when the instance leaves, and when another claims it after a re-forming. */
-	if (err && err != -EOWNERDEAD && kept && sim.named[n].inside == in->identity)
+	if (err && err != -EOWNERDEAD && !sim.spoils && kept && sim.named[n].inside == in->identity)
 		sim_finding("%s can't release lock \"%s\": %s", in->member->name, names[n],
 			    strerror(-err));
 	return err;

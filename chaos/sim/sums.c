@@ -122,9 +122,9 @@ void sim_sums_text(double seconds)
 		if (totals.kills_after[p])
 			printf("  %-18s %6llu\n", kill_name(p),
 			       (unsigned long long)totals.kills_after[p]);
-	printf("%llu kills, %llu stalls, %llu deaths of the console\n",
+	printf("%llu kills, %llu stalls, %llu deaths of the console, %llu pages spoilt\n",
 	       (unsigned long long)totals.kills, (unsigned long long)totals.stalls,
-	       (unsigned long long)totals.console_kills);
+	       (unsigned long long)totals.console_kills, (unsigned long long)totals.spoils);
 	printf("%llu shared accesses, %.1f million/s, %llu switches; %.1f s of virtual time in "
 	       "%.1f s, ratio %.1f\n",
 	       (unsigned long long)totals.accesses, (double)totals.accesses / seconds / 1e6,

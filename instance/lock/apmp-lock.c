@@ -200,19 +200,32 @@ static int serve(struct apmp_app_locks *locks, const struct wish *wish, uint32_t
 	if (WIFSIGNALED(status)) {
 		fprintf(stderr, "apmp-lock: %s was ended by signal %d: lock \"%s\" is broken\n",
 			wish->command[0], WTERMSIG(status), wish->name);
-		return EXIT_SIGNAL + WTERMSIG(status); /* our end is what breaks it */
+		return EXIT_SIGNAL + WTERMSIG(status); /* the end of our connection breaks it */
 	}
 	if (apmp_app_lock_release(locks, lock))
 		return complain(apmp_app_locks_sentence(locks));
 	return WEXITSTATUS(status);
 }
 
+static int lock_and_serve(struct apmp_app_locks *locks, const struct wish *wish)
+{
+	uint32_t lock;
+	bool broken;
+	int code = take(locks, wish, &lock, &broken);
+
+	if (code != DONE)
+		return code;
+	if (broken && !repair(locks, wish))
+		return apmp_app_lock_release(locks, lock) ? REFUSED : SUSPECT;
+	if (broken && apmp_app_lock_good(locks, lock))
+		return complain(apmp_app_locks_sentence(locks));
+	return serve(locks, wish, lock);
+}
+
 int main(int argc, char **argv)
 {
 	struct wish wish = {.rank = 1, .timeout_ns = APMP_APP_FOR_EVER};
 	struct apmp_app_locks *locks;
-	uint32_t lock;
-	bool broken;
 	int err, code;
 
 	if (!read_arguments(&wish, argc, argv))
@@ -220,12 +233,7 @@ int main(int argc, char **argv)
 	err = apmp_app_locks_open(&locks);
 	if (err)
 		return complain(apmp_app_explain(err));
-	code = take(locks, &wish, &lock, &broken);
-	if (code != DONE)
-		return code;
-	if (broken && !repair(locks, &wish))
-		return apmp_app_lock_release(locks, lock) ? REFUSED : SUSPECT;
-	if (broken && apmp_app_lock_good(locks, lock))
-		return complain(apmp_app_locks_sentence(locks));
-	return serve(locks, &wish, lock);
+	code = lock_and_serve(locks, &wish);
+	apmp_app_locks_close(locks); /* what is held still is broken by that */
+	return code;
 }

@@ -8,7 +8,8 @@
 
 /* Lights the calling thread's beacon, once in its life; rec stays mapped as long as the thread
  * lives.  It takes the place of the C library's list of robust mutexes, which must not be used in
- * this thread.  -ERANGE: idx; -errno of set_robust_list(): its end is then seen when it is reaped. */
+ * this thread.  -ERANGE: idx; -errno of set_robust_list(): its end is then seen when it is
+ * reaped. */
 __attribute__((warn_unused_result)) int apmp_beacon_futex_light(struct apmp_recorder *rec,
 								uint32_t idx);
 

@@ -130,8 +130,8 @@ enum apmp_box_op {
  * PROGRAM    arg0 number, arg1 wait status: a program that RUN started was reaped.
  * TERM       somebody sent the box SIGTERM or SIGINT: power off in order.
  * PENDING    id, arg0 incarnation, arg1 processes that SIGKILL has not ended within a second.
- * ENDING     id, arg0 incarnation: the clock thread of its instance runs no more, which is the end of
- *            the instance; seen by its death beacon, before EXITED or (without beacons) never.
+ * ENDING     id, arg0 incarnation: the clock thread of its instance runs no more, which is the end
+ *            of the instance; seen by its death beacon, before EXITED or (without beacons) never.
  * FENCED     id, arg0 incarnation: a KILL is under way, and by the kernel's word no process of it
  *            runs user code any more or can store into memory.  At most once for each KILL and
  *            console; DONE of KILL says the same and more.

@@ -1,4 +1,13 @@
-/* image.c - pieces of copied memory, and images as a document that can be kept. */
+/*
+ * image.c - pieces of copied memory, and images as a document that can be kept.
+ *
+ * WHAT      A document is {apmp_dump, layout, checksum, images: [{machine, t_ns, tree, lines,
+ *           ranges: [{pa, size, data}]}]}; an image in it is just what method Memory answers.  The
+ *           checksum (FNV-1a) is of the images as compact JSON with sorted keys, so it outlives a
+ *           rewrite by jq.
+ * LIMITS    IMAGE_PIECES_MAX pieces of IMAGE_BYTES_MAX bytes.  The checksum finds damage, it is no
+ *           signature.
+ */
 #include "shm/wire/image.h"
 
 #include <errno.h>
@@ -73,6 +82,16 @@ int image_add(struct image *image, uint64_t pa, const void *data, uint64_t size)
 	memcpy(piece->data, data, size);
 	image->count++;
 	return 0;
+}
+
+void image_join(struct image *image, struct image *more)
+{
+	for (uint32_t i = 0; i < more->count && image->count < IMAGE_PIECES_MAX; i++) {
+		image->piece[image->count++] = more->piece[i];
+		more->piece[i].data = NULL;
+	}
+	image->t_ns = more->t_ns;
+	image_fini(more);
 }
 
 const void *image_at(const struct image *image, uint64_t pa, uint64_t size)

@@ -1,9 +1,10 @@
 /*
  * image.h - the memory of a running machine, copied: what looks at it without trusting it.
  *
- * An image is pieces of physical memory as they stood at one moment.  It shares the layouts with
- * the machine and none of its code: whatever is read here may be anything, and is asked for by its
- * address and size; what is not all there is not there.
+ * An image is pieces of physical memory as they stood at one moment, or (a large one) at moments
+ * that follow each other.  What reads it shares the layouts with the machine and none of its code:
+ * whatever is read may be anything, and is asked for by its address and size; what is not all there
+ * is not there.
  */
 #ifndef APMP_SHM_WIRE_IMAGE_H
 #define APMP_SHM_WIRE_IMAGE_H
@@ -18,7 +19,7 @@
 #include "shm/wire/varlink.h"
 
 /* Bytes that the console gives in one answer, and pieces of it. */
-#define IMAGE_BYTES_MAX	 (UINT64_C(24) << 20)
+#define IMAGE_BYTES_MAX	 (UINT64_C(4) << 20)
 #define IMAGE_PIECES_MAX 512u
 
 struct image_piece {
@@ -44,6 +45,9 @@ void image_fini(struct image *image);
  * already; -ENOSPC: too many pieces, too many bytes; -ENOMEM. */
 VARLINK_MUST_CHECK int image_add(struct image *image, uint64_t pa, const void *data, uint64_t size);
 
+/* Moves the pieces of another image, of disjoint memory, into this one, and its time. */
+void image_join(struct image *image, struct image *more);
+
 /* The copy of size bytes at pa, a multiple of 8; NULL: not all of it is in one piece. */
 const void *image_at(const struct image *image, uint64_t pa, uint64_t size);
 
@@ -63,7 +67,7 @@ VARLINK_MUST_CHECK int image_undocument(const json_t *document, struct image *re
 #define IMAGE_CPUS	0x1u /* HWRPBs, interrupt lines, heads of the flight recorders */
 #define IMAGE_DATABASES 0x2u /* both ranges of each community, all pages */
 
-/* Ranges that were wanted the last time: then one call is enough the next time.  Zeroed: none. */
+/* Ranges that were wanted the last time: then one round is enough the next time.  Zeroed: none. */
 struct image_plan {
 	uint32_t count;
 	struct {
@@ -73,8 +77,8 @@ struct image_plan {
 
 /* Takes an image of the machine behind the client.  0; -EREMOTEIO: it was refused, and *ret_reply,
  * which must be given to varlink_reply_fini, says why; -EBADMSG: an answer that is none; -EPROTO:
- * the machine is of a build with other layouts; -EAGAIN:
- * where things are changed again and again; what varlink_client_call said; -ENOMEM. */
+ * the machine is of a build with other layouts; -EAGAIN: where things are changed again and again;
+ * what varlink_client_call said; -ENOMEM. */
 VARLINK_MUST_CHECK int image_fetch(struct varlink_client *client, unsigned what,
 				   struct image_plan *plan, struct image *ret_image,
 				   struct varlink_reply *ret_reply);

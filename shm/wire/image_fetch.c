@@ -3,9 +3,11 @@
  *
  * WHAT      What is wanted follows from what was got: the tree says where HWRPBs and databases are,
  *           a database's header where its other pages are.  So the plan grows from answer to answer
- *           until an answer holds all that it leads to; that one is the image, taken at one moment.
- *           The plan of the last image is where the next one begins: then one call is enough.
- * LIMITS    FETCH_TRIES answers.  What a garbled word leads to is bounded by IMAGE_PIECES_MAX, and
+ *           until an answer holds all that it leads to; that one is the image.  The plan of the
+ *           last image is where the next one begins: then one round is enough.
+ *           A console has fences to see to: what is more than CALL_BYTES takes several calls, and
+ *           is then of several moments, one after the other.
+ * LIMITS    FETCH_TRIES rounds.  What a garbled word leads to is bounded by IMAGE_PIECES_MAX, and
  *           each range by what its structure can have.
  */
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include "shm/wire/image_tree.h"
 
 #define FETCH_TRIES 8u
+#define CALL_BYTES  (UINT64_C(256) << 10) /* of one call: some milliseconds of the console's time */
 
 static void want(struct image_plan *plan, uint64_t pa, uint64_t size)
 {
@@ -113,21 +116,27 @@ static bool holds(const struct image_plan *asked, const struct image_plan *wante
 	return true;
 }
 
-static json_t *plan_json(const struct image_plan *plan)
+/* Ranges of the plan from *at on, as many as one call may take; *at is then behind them. */
+static json_t *next_ranges(const struct image_plan *plan, uint32_t *at)
 {
 	json_t *ranges = json_array();
+	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < plan->count; i++)
+	do {
+		bytes += plan->range[*at].size;
 		json_array_append_new(ranges,
-				      json_pack("{s:I,s:I}", "pa", (json_int_t)plan->range[i].pa,
-						"size", (json_int_t)plan->range[i].size));
-	return json_pack("{s:o}", "ranges", ranges);
+				      json_pack("{s:I,s:I}", "pa", (json_int_t)plan->range[*at].pa,
+						"size", (json_int_t)plan->range[*at].size));
+	} while (++*at < plan->count && bytes + plan->range[*at].size <= CALL_BYTES);
+	return ranges;
 }
 
-static int ask(struct varlink_client *client, const struct image_plan *plan, struct image *ret,
+/* One call; ranges are stolen. */
+static int ask(struct varlink_client *client, json_t *ranges, struct image *ret,
 	       struct varlink_reply *reply)
 {
-	int err = varlink_client_call(client, "Memory", plan_json(plan), reply);
+	int err =
+	    varlink_client_call(client, "Memory", json_pack("{s:o}", "ranges", ranges), reply);
 
 	if (err)
 		return err;
@@ -141,6 +150,25 @@ static int ask(struct varlink_client *client, const struct image_plan *plan, str
 	return err;
 }
 
+/* All of the plan; with an empty one only where things are. */
+static int ask_all(struct varlink_client *client, const struct image_plan *plan, struct image *ret,
+		   struct varlink_reply *reply)
+{
+	uint32_t at = 0;
+	int err = ask(client, plan->count ? next_ranges(plan, &at) : json_array(), ret, reply);
+
+	while (!err && at < plan->count) {
+		struct image more;
+
+		err = ask(client, next_ranges(plan, &at), &more, reply);
+		if (!err)
+			image_join(ret, &more);
+		else
+			image_fini(ret);
+	}
+	return err;
+}
+
 int image_fetch(struct varlink_client *client, unsigned what, struct image_plan *plan,
 		struct image *ret_image, struct varlink_reply *ret_reply)
 {
@@ -148,7 +176,7 @@ int image_fetch(struct varlink_client *client, unsigned what, struct image_plan 
 
 	for (uint32_t i = 0; i < FETCH_TRIES; i++) {
 		struct image image;
-		int err = ask(client, plan, &image, ret_reply);
+		int err = ask_all(client, plan, &image, ret_reply);
 
 		if (err)
 			return err;

@@ -4,7 +4,7 @@
  *
  * WHAT      Both tell test_fence_races.py at APMP_RACE_DIR/report who they are.  A victim has threads
  *           and a child process, of which each, once told to, counts in a word of its own in this
- *           life's lane.
+ *           life's lane.  In every other life its threads have death beacons; the child has none.
  *           Partition 0 watches: for each identity that it is told it asks the console to remove
  *           that instance, and as soon as the tree says that it is fenced it reads the lane: no
  *           word of it may ever change again.  It answers how long that took and how many did.
@@ -33,6 +33,7 @@
 #include "shm/hwrpb.h"
 #include "shm/shared.h"
 #include "shm/tree.h"
+#include "shm/wire/beacon_futex.h"
 #include "shm/wire/box.h"
 #include "shm/wire/linux_env.h"
 
@@ -64,6 +65,7 @@ struct verdict {
 static struct channel channel;
 static struct apmp_tree tree;
 static struct table *table;
+static struct apmp_recorder *recorder;
 static uint64_t self;
 static int report;
 
@@ -118,6 +120,7 @@ static void boot(void)
 			   apmp_load_relaxed(&header->size)))
 		errx(1, "the configuration tree is none");
 	map_table();
+	recorder = map(apmp_load_relaxed(&h->recorder), APMP_RECORDER_SIZE);
 	booted.identity = booted.arg[1] = self;
 	if (channel_tell(&channel, &booted))
 		errx(1, "the console does not hear that we have booted");
@@ -153,8 +156,19 @@ static void *store(void *word)
 	return NULL;
 }
 
+/* The same, in a thread that has a death beacon. */
+static void *store_lit(void *word)
+{
+	_Atomic uint64_t *its = word;
+
+	if (apmp_beacon_futex_light(recorder, (uint32_t)(its - lane_of(self)->word)))
+		errx(1, "no beacon");
+	return store(word);
+}
+
 __attribute__((noreturn)) static void be_victim(void)
 {
+	void *(*body)(void *) = apmp_identity_incarnation(self) % 2 ? store_lit : store;
 	struct lane *lane = lane_of(self);
 	pthread_t thread;
 	int go[2], child;
@@ -171,9 +185,9 @@ __attribute__((noreturn)) static void be_victim(void)
 	if (recv(report, &byte, 1, 0) != 1 || write(go[1], "", 1) != 1)
 		errx(1, "nobody wants a race");
 	for (unsigned i = 1; i < WRITERS - 1; i++)
-		if (pthread_create(&thread, NULL, store, &lane->word[i]))
+		if (pthread_create(&thread, NULL, body, &lane->word[i]))
 			errx(1, "no thread");
-	store(&lane->word[WRITERS - 1]);
+	body(&lane->word[WRITERS - 1]);
 	abort();
 }
 

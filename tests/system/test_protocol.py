@@ -16,7 +16,7 @@ METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt"
            "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove", "CpuAssign",
            "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
            "MemoryList", "HardwareAdd", "HardwareRemove", "HardwareList", "Run", "ConsolePort",
-           "Inject", "Points", "PowerOff"}
+           "Inject", "Points", "PowerOff", "Memory"}
 
 
 class Client:

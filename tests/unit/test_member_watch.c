@@ -102,12 +102,80 @@ START_TEST(a_beat_in_time_saves)
 		gamma->hung = false;
 		world_tick(&w);
 	}
+	world_tick(&w); /* BETA ticks first: only now it sees the last beat */
 	world_check_set(&w, everybody);
 	ck_assert_uint_eq(w.party[BETA].reports[APMP_REPORT_SUSPECTED], 20);
-	world_tick(&w); /* BETA ticks first: only now it sees the last beat */
 	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++) /* of 16 to 31 ticks */
 		ck_assert_uint_eq(apmp_load_relaxed(&world_db(&w)->node[BETA].silence[i]),
 				  i == 4 ? 20 : 0);
+	ck_assert_uint_eq(w.party[BETA].reports[APMP_REPORT_UNSUSPECTED], 20);
+	ck_assert_uint_eq(w.party[BETA].report_about[APMP_REPORT_UNSUSPECTED],
+			  party_identity(gamma));
+}
+END_TEST
+
+static void debug(uint32_t id, bool on)
+{
+	uint64_t identity = party_identity(&w.party[id]);
+
+	apmp_tree_set_debugged(&w.tw, id, on ? apmp_identity_incarnation(identity) : 0);
+	ck_assert(apmp_tree_debugged(&w.tw.tree, identity) == on);
+}
+
+/* A debugger holds GAMMA for ten times `stop`; whom it would watch is watched by BETA meanwhile.
+ * shows: DB-09 */
+START_TEST(whom_a_debugger_holds)
+{
+	struct party *beta = &w.party[BETA], *gamma = &w.party[GAMMA], *delta = &w.party[DELTA];
+
+	debug(GAMMA, true);
+	gamma->hung = true;
+	world_ticks(&w, 10 * STOP_TICKS);
+	ck_assert(alive(GAMMA));
+	world_check_set(&w, everybody);
+	ck_assert_uint_eq(beta->reports[APMP_REPORT_SUSPECTED], 0);
+	delta->hung = true;
+	world_ticks(&w, STOP_TICKS + 4);
+	ck_assert(!alive(DELTA));
+	ck_assert_uint_eq(beta->report_about[APMP_REPORT_REMOVED], party_identity(delta));
+	ck_assert(alive(GAMMA));
+	/* The count begins when the debugger goes. */
+	debug(GAMMA, false);
+	world_ticks(&w, STOP_TICKS - 1);
+	ck_assert(alive(GAMMA));
+	world_ticks(&w, 4);
+	ck_assert(!alive(GAMMA));
+	ck_assert_uint_eq(beta->report_about[APMP_REPORT_SUSPECTED], party_identity(gamma));
+	world_check_set(&w, everybody & ~BIT(GAMMA) & ~BIT(DELTA));
+}
+END_TEST
+
+/* A debugger comes after the judgement and before the fence. */
+START_TEST(judged_and_debugged)
+{
+	struct party *beta = &w.party[BETA];
+	int work = 0;
+
+	for (uint32_t i = 0; i <= STOP_TICKS; i++)
+		work = party_run(beta, party_tick);
+	ck_assert_int_eq(work & APMP_WORK_FENCE, APMP_WORK_FENCE);
+	debug(GAMMA, true);
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(alive(GAMMA));
+	ck_assert_uint_eq(party_passed(beta, APMP_P_fence_bugcheck), 0);
+}
+END_TEST
+
+/* Its next life is not that which the debugger held. */
+START_TEST(a_debugger_holds_one_life)
+{
+	struct party *gamma = &w.party[GAMMA];
+	uint64_t before = party_identity(gamma);
+
+	debug(GAMMA, true);
+	ck_assert(!apmp_tree_debugged(&w.tw.tree, before + (UINT64_C(1) << 16)));
+	ck_assert(!apmp_tree_debugged(&w.tw.tree, apmp_identity(ALPHA, 1)));
+	ck_assert(!apmp_tree_debugged(&w.tw.tree, 0));
 }
 END_TEST
 
@@ -484,6 +552,9 @@ static void tests_of_fencing(TCase *tc)
 	tcase_add_test(tc, header_names_the_dead);
 	tcase_add_test(tc, already_fenced);
 	tcase_add_test(tc, fence_pending);
+	tcase_add_test(tc, whom_a_debugger_holds);
+	tcase_add_test(tc, judged_and_debugged);
+	tcase_add_test(tc, a_debugger_holds_one_life);
 	tcase_add_test(tc, console_refuses_the_fence);
 	tcase_add_test(tc, silent_lock_holder_is_little_brother);
 	tcase_add_test(tc, silent_lock_holder_is_a_joiner);
