@@ -244,10 +244,15 @@ bool apmp__locks_claiming(struct apmp_member *m)
 
 void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
 {
+	struct apmp_db_header *h = &apmp__db(m)->header;
 	struct apmp_locks *locks = m->locks;
 
-	if (apmp__locks_claiming(m) && !expected(m))
+	if (apmp__locks_claiming(m) && !expected(m)) {
 		apmp__lockers_go(m, LOCKS_OPEN, locks->segment);
+		/* In place, who had not come over may have opened a name where we did. */
+		if (apmp_load_relaxed(&h->reformed_of))
+			apmp_fetch_or(&h->validate, UINT64_C(1) << m->id);
+	}
 	if (locks && locks->segment && reasons & APMP_REASON_LOCKS) {
 		uint32_t state = apmp_load_relaxed(&locks->state);
 
