@@ -414,7 +414,6 @@ static void judge(const struct image *before)
 	ck_assert_int_eq(check_image(&now, before, &check, &findings), 0);
 }
 
-/* shows: DB-07, DB-11, MEM-13 */
 START_TEST(a_good_machine)
 {
 	judge(&good);
@@ -424,7 +423,6 @@ START_TEST(a_good_machine)
 }
 END_TEST
 
-/* shows: DB-11, DB-14 */
 START_TEST(each_violation_is_found)
 {
 	poke(_i);
@@ -492,7 +490,6 @@ static void spoil(uint64_t *seed, uint32_t words)
 	}
 }
 
-/* shows: DB-14 */
 START_TEST(no_image_crashes_it)
 {
 	uint64_t seed = UINT64_C(0x9e3779b97f4a7c15) * ((uint64_t)_i + 1);
