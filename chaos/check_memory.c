@@ -1,4 +1,12 @@
-/* check_memory.c - fragments: that they tile their descriptors, and whose they are. */
+/*
+ * check_memory.c - fragments: that they tile their descriptors, and whose they are [0092-0097].
+ *
+ * WHAT      A descriptor's fragments are what its memory is cut into: in order, without a gap, the
+ *           free ones as large as can be.  Private memory is a partition's that owns the descriptor
+ *           or is in the community that does; shared memory a community's that owns the subsystem.
+ * LIMITS    Entries behind desc_count are stale and not looked at; nor is who uses memory
+ *           (current_owner) until its next boot.
+ */
 #include <inttypes.h>
 
 #include "chaos/check.h"

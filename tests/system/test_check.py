@@ -16,7 +16,8 @@ from operator_calls import Operator
 from test_apps import Holder
 
 ALL = {"alpha", "beta", "gamma"}
-PENDING = apmp.TRIO + "fence: bugcheck\n"
+MACHINE = apmp.TRIO + "timing: {stop: 500ms}\n"  # nobody is removed because the host is busy
+PENDING = MACHINE + "fence: bugcheck\n"
 STRUCTURES = tc._DUMP["structures"]  # pylint: disable=protected-access
 
 
