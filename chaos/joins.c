@@ -214,8 +214,12 @@ static bool is_as_meant(const struct joiner *j, const json_t *instance, char *wh
 static bool at_rest(struct campaign *c, const json_t *status, bool *ret_harmed, char *what,
 		    size_t size)
 {
+	bool any = false;
+
 	for (size_t i = 0; i < c->count; i++) {
 		bool good = is_as_meant(&c->joiner[i], instance_of(status, i), what, size);
+
+		any |= c->joiner[i].fate == LIVES || c->joiner[i].fate == BOOTS;
 
 		*ret_harmed = what[0] != '\0';
 		if (*ret_harmed)
@@ -223,8 +227,9 @@ static bool at_rest(struct campaign *c, const json_t *status, bool *ret_harmed, 
 		if (!good || *ret_harmed)
 			return false;
 	}
+	/* When all have died nobody is left to remove anybody: the next makes the set anew. */
 	return invariants_hold(status, c->first, false, what, size) &&
-	       invariants_hold_sets(status, what, size);
+	       (!any || invariants_hold_sets(status, what, size));
 }
 
 static void learn(struct campaign *c, const json_t *status)

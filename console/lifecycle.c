@@ -282,6 +282,8 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	console_event(c, "partition.initialized", p, "{s:I}", "incarnation",
 		      (json_int_t)incarnation);
 	if (spawn(p, incarnation, ret_refusal)) {
+		fprintf(stderr, "apmp-console: partition %s: %s: %s\n", p->name,
+			ret_refusal->what, ret_refusal->text);
 		console_fence(p, FENCE_SPAWN);
 		return BOOT_HOST;
 	}
@@ -335,7 +337,7 @@ static void uninitialize(struct partition *p)
 		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
 	}
 	apmp_tree_end_use(&c->tw, p->handle);
-	apmp_update_commit(&c->update);
+	apmp_update_commit_quietly(&c->update); /* `fenced` follows, with the interrupts */
 }
 
 /* What the last life ended as. */

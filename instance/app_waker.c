@@ -46,6 +46,7 @@ void *app_waker_main(void *arg)
 	const uint64_t one = 1;
 
 	instance_thread_is(APMP_THREAD_APPS);
+	instance_beacon(waker->instance, APMP_BEACON_WAKER);
 	(void)pthread_setname_np(pthread_self(), "lock waker"); /* for top -H and gdb */
 	for (;;) {
 		struct futex_waitv list[APP_WAKER_WORDS + 1];

@@ -72,6 +72,8 @@ static void run(struct cpu *cpu)
 	struct instance *in = cpu->instance;
 	struct apmp_env *env = &in->env;
 
+	/* What the tree says is the primary's to act on. */
+	apmp_store_relaxed(&env->lines[cpu->idx].tree_can_wait, 1);
 	for (;;) {
 		uint32_t to_id;
 		bool loan;

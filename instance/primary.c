@@ -109,6 +109,7 @@ static void start_primary(struct instance *in)
 
 	instance_thread_is(in->primary);
 	instance_cpu_pin(in, in->primary);
+	apmp_store_relaxed(&in->env.lines[in->primary].tree_can_wait, 0);
 	if (apmp_intr_take(&in->env, in->primary, &other))
 		instance_bugcheck(in, in->primary);
 	apmp_store_release(&in->hwrpb->slot[in->primary].state, HWRPB_CPU_ACTIVE);

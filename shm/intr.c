@@ -15,6 +15,9 @@ void apmp_intr_send(struct apmp_env *env, uint32_t cpu_idx, uint64_t reasons)
 	apmp_fetch_or(&line->pending, reasons);
 	/* Release: the waiter that sees the doorbell's new value sees what is pending. */
 	apmp_fetch_add(&line->doorbell, 1);
+	/* 256 CPUs to wake take milliseconds, in which nobody recovers anything. */
+	if (reasons == APMP_INTR_TREE && apmp_load_relaxed(&line->tree_can_wait))
+		return;
 	env->wake(env, &line->doorbell, INT32_MAX);
 }
 

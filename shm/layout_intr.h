@@ -24,12 +24,13 @@
 #define APMP_INTR_WORK	  0x10u /* the instance's own: its clock has work for its primary */
 
 struct apmp_intr_line {
-	_Atomic uint32_t doorbell; /* W: anyone, +1 after pending.  R: the CPU; futex word */
-	uint32_t fill;		   /* W: nobody.  R: nobody; zero */
-	_Atomic uint64_t pending;  /* W: anyone sets bits, the CPU clears.  R: the CPU */
-	_Atomic uint64_t runner;   /* W: who executes, by compare-and-swap.  R: checkers */
-	_Atomic uint64_t taken;	   /* W: who takes runner, +1.  R: checkers; times it was taken */
-	uint64_t reserved[4];	   /* W: nobody.  R: nobody; zero */
+	_Atomic uint32_t doorbell;	/* W: anyone, +1 after pending.  R: the CPU; futex word */
+	_Atomic uint32_t tree_can_wait; /* W: the CPU; 1: a tree interrupt alone need not wake it.
+					 * R: anyone */
+	_Atomic uint64_t pending;	/* W: anyone sets bits, the CPU clears.  R: the CPU */
+	_Atomic uint64_t runner;	/* W: who executes, by compare-and-swap.  R: checkers */
+	_Atomic uint64_t taken; /* W: who takes runner, +1.  R: checkers; times it was taken */
+	uint64_t reserved[4];	/* W: nobody.  R: nobody; zero */
 };
 
 static_assert(sizeof(struct apmp_intr_line) == APMP_CACHE_LINE, "one line for each CPU");

@@ -249,7 +249,7 @@ FIELDS(hwrpb) = {
 
 FIELDS(apmp_intr_line) = {
 	FIELD(apmp_intr_line, doorbell, _Atomic uint32_t),
-	FIELD(apmp_intr_line, fill, uint32_t),
+	FIELD(apmp_intr_line, tree_can_wait, _Atomic uint32_t),
 	FIELD(apmp_intr_line, pending, _Atomic uint64_t),
 	FIELD(apmp_intr_line, runner, _Atomic uint64_t),
 	FIELD(apmp_intr_line, taken, _Atomic uint64_t),

@@ -47,6 +47,23 @@ START_TEST(all_are_interrupted)
 }
 END_TEST
 
+/* It has the tree's interrupt pending, and is woken for whatever else. */
+START_TEST(the_tree_can_wait)
+{
+	apmp_store_relaxed(&w.line[5].tree_can_wait, 1);
+	apmp_intr_send(env, 5, APMP_INTR_TREE);
+	ck_assert_uint_eq(w.party[ALPHA].wakes, 0);
+	apmp_intr_send(env, 5, APMP_INTR_WORK);
+	apmp_intr_send(env, 5, APMP_INTR_TREE | APMP_INTR_APMP);
+	ck_assert_uint_eq(w.party[ALPHA].wakes, 2);
+	ck_assert_uint_eq(apmp_intr_wait(env, 5, 0),
+			  APMP_INTR_TREE | APMP_INTR_WORK | APMP_INTR_APMP);
+	apmp_store_relaxed(&w.line[5].tree_can_wait, UINT32_MAX); /* whoever wrote that */
+	apmp_intr_send(env, 5, APMP_INTR_WORK);
+	ck_assert_uint_eq(w.party[ALPHA].wakes, 3);
+}
+END_TEST
+
 /* A CPU id may come from shared memory. */
 START_TEST(no_such_cpu)
 {
@@ -129,6 +146,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, reasons_add_up);
 	tcase_add_test(tc, all_are_interrupted);
+	tcase_add_test(tc, the_tree_can_wait);
 	tcase_add_test(tc, no_such_cpu);
 	tcase_add_test(tc, what_is_pending_needs_no_wait);
 	tcase_add_test(tc, interrupt_ends_the_wait);
