@@ -436,3 +436,33 @@ def test_no_tick_is_waited_for(machine):
     assert machine.partition("alpha")["instance"]["heartbeat"] - before < 20
     for connection in connections:
         connection.close()
+
+
+# ---- the instance dies at each step of a lock's path ----
+
+SCRIPT = """apmp-lock journal -- sh -c 'kill -KILL $$'
+apmp-lock --repair true journal -- true
+apmp-lock held -- true
+echo alive
+"""
+
+
+@pytest.mark.parametrize("point", ["table", "slot", "open", "acquired", "broken", "marked", "freed",
+                                   "good", "release", "wait"])
+def test_an_instance_that_dies_on_the_path_of_a_lock(machine, point):
+    """Its locks are had by others, who are told what they must know, and by its own next life.
+    shows: COMM-04, FAIL-05"""
+    holder = Holder(machine, "gamma", "held")
+    machine.arm("alpha", f"named_{point}")
+    died = machine.start("run", "alpha", "--", "sh", "-c", SCRIPT)
+    out, _ = died.communicate(timeout=apmp.WATCHDOG)
+    assert "alive" not in out
+    machine.at_rest(["beta", "gamma"])
+    said = lock(machine, "beta", "--repair", "echo repaired", "journal", "--", "echo", "ran")
+    assert said.code == 0 and said.out.endswith("ran\n"), str(said)
+    if point in ("acquired", "broken", "marked", "good", "release"):
+        assert said.out == "repaired\nran\n"
+    assert holder.let_go() == 0
+    machine.boots_and_joins("alpha")
+    for name in ("journal", "held"):
+        assert lock(machine, "alpha", name, "--", "true").code == 0
