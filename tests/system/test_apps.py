@@ -1,8 +1,10 @@
 """Programs in a partition and their instance: named locks, deaths, and programs that are mad."""
 import errno
 import os
+import select
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -368,6 +370,33 @@ def test_more_programs_than_there_is_room_for(shared):
                  lambda: shared.try_apmp("run", "gamma", "--", "apmp-events", "--now"))
     for connection in connections:
         connection.close()
+
+
+def test_an_instance_without_descriptors(make_machine):
+    """Who comes waits until it has one again; others are served, and it does not run hot."""
+    machine = make_machine()
+    machine.command = ["prlimit", "--nofile=256:256", *machine.command]
+    machine.up()
+    place, pid = inside.address_of(machine, "alpha"), machine.pid("alpha")
+    witness = Connection(place, "LOCKS")
+    number = witness.open("witness")
+    strangers = [Connection(place) for _ in range(255)]
+    machine.until(lambda count: count == 256, lambda: inside.descriptors(pid))
+    late = Connection(place)
+    late.send(request("LOCKS", said=place[1]))
+    began, ran = time.monotonic_ns(), inside.run_ns(pid, "programs")
+    beats = machine.partition("alpha")["instance"]["heartbeat"]
+    machine.until(lambda partition: partition["instance"]["heartbeat"] > beats + 100,
+                  lambda: machine.partition("alpha"))
+    assert inside.run_ns(pid, "programs") - ran < (time.monotonic_ns() - began) / 5
+    witness.must("ACQUIRE", number)
+    witness.must("RELEASE", number)
+    assert not select.select([late.socket], [], [], 0)[0]
+    for stranger in strangers:
+        stranger.close()
+    assert late.receive().error == 0
+    late.close()
+    witness.close()
 
 
 def test_a_reader_that_stops_learns_the_state(machine):
