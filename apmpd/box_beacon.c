@@ -11,7 +11,8 @@
  *          answers -EFAULT for one that was unmapped meanwhile.
  * CRASHES  A victim may write anything into its beacons, as often as it likes: each armed place
  *          fires once, and what it said is checked against the kernel's word (exiting.h).  So at
- *          worst its end is seen when it is reaped, as where there are no beacons.
+ *          worst its end is seen when it is reaped, as where there are no beacons.  One that wakes
+ *          the thread for nothing makes it slow, by a millisecond.
  * LIMITS   The thread is in SCHED_FIFO where that is allowed: it runs for microseconds, and its
  *          victim's teardown would else go first.
  */
@@ -29,11 +30,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+
+#define FRUITLESS_MAX 256u
 
 static_assert(APMP_MAX_PARTITIONS < APMP_BEACON_WAITS, "one for each, and ours");
 
-/* What to sleep on; with something fired, the loop is woken.  Returns how many. */
-static unsigned list_waits(struct apmp_beacons *beacons, struct apmp_beacon_wait *ret_waits)
+/* What to sleep on, and how many that are.  Whether something has fired: then the loop is woken. */
+static bool list_waits(struct apmp_beacons *beacons, struct apmp_beacon_wait *ret_waits,
+		       unsigned *ret_count)
 {
 	unsigned count = 0;
 	bool fired = false;
@@ -58,21 +63,29 @@ static unsigned list_waits(struct apmp_beacons *beacons, struct apmp_beacon_wait
 	pthread_mutex_unlock(&beacons->lock);
 	if (fired)
 		uv_async_send(&beacons->wake_loop);
-	return count;
+	*ret_count = count;
+	return fired;
 }
 
 static void *watch_main(void *arg)
 {
 	struct sched_param param = {.sched_priority = APMP_INSTANCE_FIFO_PRIORITY};
+	static const struct timespec breath = {.tv_nsec = 1000000};
 	struct apmp_beacon_wait waits[APMP_BEACON_WAITS];
 	struct apmp_beacons *beacons = arg;
+	unsigned fruitless = 0;
 	int error = 0;
 
+	(void)pthread_setname_np(pthread_self(), "beacons"); /* for top -H and gdb */
 	/* Refused: then it is as late as any thread. */
 	(void)!sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param);
 	while (!apmp_load_acquire(&beacons->stop) && (!error || error == -EFAULT)) {
-		unsigned count = list_waits(beacons, waits);
+		unsigned count;
 
+		/* Somebody wakes it again and again for nothing: he must not have the host. */
+		fruitless = list_waits(beacons, waits, &count) ? 0 : fruitless + 1;
+		if (fruitless > FRUITLESS_MAX)
+			(void)nanosleep(&breath, NULL);
 		error = apmp_beacon_futex_wait(waits, count);
 	}
 	return NULL;
@@ -120,7 +133,7 @@ static void clock_changed(struct apmp_box *box, uint32_t id)
 
 	if (!partition->pid)
 		return; /* reaped meanwhile, which says more */
-	if (apmp_exiting_task(partition->pid, partition->pid)) {
+	if (apmp_exiting_begun(partition->pid, partition->pid)) {
 		partition->ending = true;
 		apmp__console_tell_ending(box, id);
 		apmp_exiting_give_way(partition->pid);

@@ -6,7 +6,7 @@
  *          (box_beacon.c), after each reaping, and from a timer for what has no beacon.
  * STATES   none -> active -> fenced (FENCED is told: by the kernel's word no user code runs, see
  *          box_fenced.c) -> done (all is reaped; everybody who asked is answered)
- *          active and not fenced within a second: PENDING is told, once; it stays active.
+ *          not fenced, or fenced and not done, within a second: PENDING is told, once each.
  * CRASHES  A console that dies meanwhile changes nothing: what was asked goes on.  The next one
  *          hears FENCED and PENDING anew, or asks again and is answered with the others.
  * LIMITS   A grandchild that ended counts as gone when it has left its group, which is after it
@@ -20,11 +20,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define PENDING_MS	 1000u
-#define STRAGGLER_MAX_MS 10u /* what has no beacon is looked at after 1, 3, 7, 10 ms */
-#define STRANGER_MS                                                                                \
-	100u /* fenced: only who is in the group and no child of ours is not reaped
-			       * with a SIGCHLD */
+#define PENDING_MS 1000u
+/* What has no beacon is looked at after 1, 3, 7 and then every 10 ms. */
+#define STRAGGLER_MAX_MS 10u
+/* Fenced: only who is in the group and no child of ours is reaped without a SIGCHLD. */
+#define STRANGER_MS 100u
 
 /* Answers all who asked. */
 static void done(struct apmp_box *box, uint32_t id, int error, const char *text)
@@ -92,6 +92,8 @@ static bool look_fenced(struct apmp_box *box, uint32_t id)
 	if (end->fenced || !apmp__partition_fenced(box, id))
 		return end->fenced;
 	end->fenced = true;
+	end->told = false; /* its reaping has a second of its own */
+	end->since_ms = uv_now(&box->loop);
 	tell(box, id, APMP_BOX_FENCED, 0);
 	if (box->partitions[id].pid)
 		apmp_exiting_give_way(box->partitions[id].pid);
@@ -134,13 +136,14 @@ static void look(struct apmp_box *box, uint32_t id)
 
 	(void)look_fenced(box, id); /* first: survivors wait for it */
 	left = round_of(box, id);
-	if (left <= 0) {
+	/* It can't be listed: what is fenced already is looked at again, nobody could ask anew. */
+	if (left == 0 || (left < 0 && !end->fenced)) {
 		done(box, id, left, apmp_cpuset_error(box->cpuset));
 		return;
 	}
 	end->wait_ms = next_wait_ms(box, id);
 	if (end->lethal && !end->told && uv_now(&box->loop) - end->since_ms >= PENDING_MS)
-		tell_pending(box, id, left);
+		tell_pending(box, id, left < 0 ? 0 : left);
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -31,40 +31,57 @@
 #define TASKS_MAX    4096u
 #define LISTINGS_MAX 8u /* a process that changes more often than this runs */
 
+struct stat_line {
+	unsigned flags;
+	unsigned long long vsize;
+};
+
 /* "PID (NAME) STATE PPID ..."; flags is field 9, vsize 23. */
-static bool text_exiting(const char *text)
+static bool parse(const char *text, struct stat_line *ret)
 {
 	const char *close = strrchr(text, ')');
-	unsigned long long vsize;
-	unsigned flags;
-	char state;
 
-	if (!close || sscanf(close + 1,
-			     " %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-			     "%*d %*d %*u %llu",
-			     &state, &flags, &vsize) != 3)
-		return false;
-	return flags & FLAG_EXITING && vsize == 0;
+	return close && sscanf(close + 1,
+			       " %*c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+			       "%*d %*d %*d %*u %llu",
+			       &ret->flags, &ret->vsize) == 2;
 }
 
-bool apmp_exiting_task(pid_t pid, pid_t tid)
+/* 0; -ESRCH: there is no such task; -EIO: it can't be looked at. */
+static int read_task(pid_t pid, pid_t tid, struct stat_line *ret)
 {
 	char path[64], text[1024];
+	int fd, error = 0;
 	ssize_t n;
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH;
+		return errno == ENOENT || errno == ESRCH ? -ESRCH : -EIO;
 	n = read(fd, text, sizeof(text) - 1);
 	if (n < 0)
-		n = errno == ESRCH ? -1 : 0;
+		error = errno == ESRCH ? -ESRCH : -EIO; /* released meanwhile */
 	close(fd);
-	if (n < 0)
-		return true; /* it was released meanwhile */
+	if (error)
+		return error;
 	text[n] = '\0';
-	return text_exiting(text);
+	return parse(text, ret) ? 0 : -EIO;
+}
+
+bool apmp_exiting_begun(pid_t pid, pid_t tid)
+{
+	struct stat_line line;
+	int error = read_task(pid, tid, &line);
+
+	return error ? error == -ESRCH : (line.flags & FLAG_EXITING) != 0;
+}
+
+bool apmp_exiting_task(pid_t pid, pid_t tid)
+{
+	struct stat_line line;
+	int error = read_task(pid, tid, &line);
+
+	return error ? error == -ESRCH : line.flags & FLAG_EXITING && line.vsize == 0;
 }
 
 struct tasks {

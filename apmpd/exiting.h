@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* The task has passed the start of its end: what its death beacon says is true. */
+bool apmp_exiting_begun(pid_t pid, pid_t tid);
+
 /* The task has passed the start of its end and has no address space any more, so that neither it
  * nor the kernel on its behalf writes there; or it is gone.  A task that can't be looked at counts
  * as running.  tid is a thread of the process pid. */

@@ -1,4 +1,14 @@
-/* check_cpus.c - lives, HWRPBs and CPUs: tree, available bits and execution words agree. */
+/*
+ * check_cpus.c - lives, HWRPBs and CPUs: tree, available bits and execution words agree.
+ *
+ * WHAT      Three places say who has a CPU: current_owner in the tree, the available bit in a HWRPB
+ *           [0106], the execution word of its interrupt line.  The console writes the first two in
+ *           one update; the CPU itself gives the word up before and takes it after, so a word may
+ *           be missing for a while, and must never be another one's.
+ * LIMITS    HWRPBs of partitions that live no life are memories of the last one, and the words of
+ *           the dead are nobody's: neither is looked at.  What changes with a migration has a stamp
+ *           that does, so that two migrations are not taken for one that stands.
+ */
 #include <inttypes.h>
 
 #include "chaos/check.h"

@@ -146,7 +146,7 @@ static bool decide(struct watch *w)
 /* One image.  A console that ends meanwhile is restarted, and asked again. */
 static int fetch(struct watch *w, const struct machine *machine, struct image *ret_image)
 {
-	struct varlink_reply reply;
+	struct varlink_reply reply = {0};
 	int err = 0;
 
 	for (uint32_t tries = 0; tries < CONSOLE_TRIES; tries++) {

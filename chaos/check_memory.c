@@ -88,11 +88,14 @@ static void check_flags(struct check *c, const struct gct_mem_desc_node *d,
 static void check_descriptor(struct check *c, const struct gct_mem_desc_node *d)
 {
 	uint64_t at = d->mem_info.base_pa, end = at + d->mem_info.base_size;
+	uint64_t unit = image_root(&c->tree)->min_alloc;
 	const struct gct_mem_desc *f;
 	uint32_t i;
 
+	unit = unit ? unit : 1;
+
 	for (i = 0; (f = check_fragment(c, d, i)); i++) {
-		if (f->pa != at || !f->size || f->size % APMP_PAGE_SIZE || f->size > end - at) {
+		if (f->pa != at || !f->size || f->size % unit || f->size > end - at) {
 			found(c, CHECK_memory_tiles,
 			      "%" PRIu64 " bytes at %#" PRIx64 " follow %#" PRIx64
 			      " in memory that ends at %#" PRIx64,
@@ -109,19 +112,27 @@ static void check_descriptor(struct check *c, const struct gct_mem_desc_node *d)
 		      i, at, (unsigned)d->mem_info.desc_count, end);
 }
 
+static bool overlap(const struct gct_mem_info *a, const struct gct_mem_info *b)
+{
+	return a->base_pa < b->base_pa + b->base_size && b->base_pa < a->base_pa + a->base_size;
+}
+
 void check_memory(struct check *c)
 {
 	const struct gct_mem_desc_node *d, *other;
+	uint64_t total = 0, wanted = image_root(&c->tree)->mem_size;
 
 	for (uint32_t at = 0; (d = next_descriptor(c, &at));) {
 		check_descriptor(c, d);
+		total += d->hd.node_flags & NODE_UNAVAILABLE ? 0 : d->mem_info.base_size;
 		for (uint32_t behind = at; (other = next_descriptor(c, &behind));)
-			if (d->mem_info.base_pa <
-				other->mem_info.base_pa + other->mem_info.base_size &&
-			    other->mem_info.base_pa < d->mem_info.base_pa + d->mem_info.base_size)
+			if (overlap(&d->mem_info, &other->mem_info))
 				found(c, CHECK_memory_apart,
 				      "descriptors at %#" PRIx64 " and %#" PRIx64 " overlap",
 				      (uint64_t)d->mem_info.base_pa,
 				      (uint64_t)other->mem_info.base_pa);
 	}
+	if (total != wanted)
+		found(c, CHECK_memory_apart, "there are %" PRIu64 " bytes, the root says %" PRIu64,
+		      total, wanted);
 }

@@ -1,4 +1,13 @@
-/* check_services.c - segments of the services: where they are, CPU sets, named locks. */
+/*
+ * check_services.c - segments of the services: where they are, CPU sets, named locks.
+ *
+ * WHAT      Where the segments lie in one another nothing in them is looked at.  A slot of service
+ *           "cpu" is its member's copy of the sets in its HWRPB.  Of a named lock the word is the
+ *           truth; a slot is in use while somebody has it open, and its name is a memory otherwise.
+ * LIMITS    Locks change hands without the database lock: a finding about one is of the acquisition
+ *           that its counter shows, and goes with it.  Ranks are looked at, not their order: what a
+ *           locker holds besides is its own.
+ */
 #include <inttypes.h>
 #include <string.h>
 

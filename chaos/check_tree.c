@@ -185,6 +185,38 @@ static void check_array(struct check *c, int32_t off, enum gct_node_type type, c
 		      what, named);
 }
 
+/* Hardware of one type has ids of its own; quadratic in the few of a type. */
+static void check_ids(struct check *c)
+{
+	for (uint32_t i = 0; i < c->node_count; i++) {
+		const struct gct_node *n = node(c, c->node[i]);
+
+		if (n->type < GCT_SBB || n->node_flags & NODE_HW_TEMPLATE)
+			continue;
+		for (uint32_t k = 0; k < i; k++) {
+			const struct gct_node *other = node(c, c->node[k]);
+
+			if (other->type == n->type && other->id == n->id &&
+			    !(other->node_flags & NODE_HW_TEMPLATE))
+				found(c, CHECK_tree_ids,
+				      "nodes %" PRId32 " and %" PRId32
+				      " of type %u have id %" PRIu64,
+				      c->node[k], c->node[i], (unsigned)n->type, (uint64_t)n->id);
+		}
+	}
+}
+
+static void check_lock(struct check *c)
+{
+	uint64_t holder = image_root(&c->tree)->lock;
+	const struct gct_partition_node *p =
+	    holder < APMP_MAX_PARTITIONS ? image_partition(&c->tree, (uint32_t)holder) : NULL;
+
+	if (holder != UINT64_MAX && (!p || !image_present(p)))
+		found(c, CHECK_tree_lock, "it is locked by %" PRIu64 ", which does not live",
+		      holder);
+}
+
 static void check_lookaside(struct check *c)
 {
 	uint32_t left = 2 * APMP_MAX_PARTITIONS;
@@ -342,6 +374,7 @@ static void check_owners(struct check *c)
 void check_tree(struct check *c)
 {
 	const struct gct_root_node *r = image_root(&c->tree);
+	uint32_t told;
 
 	if (!header_holds(c))
 		return;
@@ -358,9 +391,12 @@ void check_tree(struct check *c)
 	c->tree_good = !c->findings->count;
 	if (!c->tree_good)
 		return;
+	told = c->findings->count;
 	check_lookaside(c);
 	claim_memory(c);
-	if (!c->findings->count)
+	if (c->findings->count == told)
 		check_pool(c);
+	check_ids(c);
+	check_lock(c);
 	check_owners(c);
 }

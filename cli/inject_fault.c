@@ -17,6 +17,8 @@ const struct cli_fault cli_faults[CLI_FAULTS] = {
      "the partition's process stands still (SIGSTOP), as if it hung; a console that does so "
      "is found and restarted"},
     {"cont", "a partition that was stopped goes on (SIGCONT): late, and it must notice"},
+    {"page-bad", "a page of a community's shared memory fails: it is marked, and all are told"},
+    {"garbage", "a page of a community's database is written over, and nobody is told"},
 };
 
 static json_t *faults_json(void)
@@ -171,6 +173,35 @@ static char *party_text(const char *name)
 	return cli_text("partition \"%s\"", name);
 }
 
+/* Which page, of the database or of all memory: --page N, --pfn N. */
+static int add_page(const struct cli_args *args, json_t *parameters)
+{
+	static const char *const options[] = {"page", "pfn"};
+	json_t *arg = json_object();
+	int code = CLI_DONE;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]) && code == CLI_DONE; i++) {
+		const char *text = cli_option(args, options[i]);
+		json_int_t number;
+
+		if (!text)
+			continue;
+		code = cli_number(args, i ? "PFN of --pfn" : "N of --page", text, &number);
+		if (code == CLI_DONE)
+			json_object_set_new(arg, options[i], json_integer(number));
+	}
+	json_object_set_new(parameters, "arg", arg);
+	return code;
+}
+
+/* Whom the fault struck. */
+static char *struck_text(const struct cli_args *args)
+{
+	if (strcmp(args->args[0], "page-bad") == 0 || strcmp(args->args[0], "garbage") == 0)
+		return cli_text("community \"%s\"", args->args[1]);
+	return party_text(args->args[1]);
+}
+
 int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 {
 	const char *at = cli_option(args, "at");
@@ -178,7 +209,7 @@ int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 	    json_pack("{s:s, s:s}", "fault", args->args[0], "partition", args->args[1]);
 	json_t *answer;
 	char *whom;
-	int code = at ? add_point(args, at, parameters) : CLI_DONE;
+	int code = at ? add_point(args, at, parameters) : add_page(args, parameters);
 
 	if (code != CLI_DONE) {
 		json_decref(parameters);
@@ -187,7 +218,7 @@ int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 	code = cli_call(cli, "Inject", parameters, &answer);
 	if (code != CLI_DONE)
 		return code;
-	whom = party_text(args->args[1]);
+	whom = struck_text(args);
 	if (cli->json)
 		cli_print_json(answer);
 	else if (at && strstr(at, ":0") && strtol(strchr(at, ':') + 1, NULL, 10) == 0)

@@ -6,7 +6,7 @@ struct cli_fault {
 	const char *name, *about;
 };
 
-enum { CLI_FAULTS = 3 };
+enum { CLI_FAULTS = 5 };
 extern const struct cli_fault cli_faults[CLI_FAULTS];
 
 #endif

@@ -69,9 +69,10 @@ static json_t *reasons_json(uint64_t reasons)
 
 static json_t *range_json(uint64_t info)
 {
-	return info ? json_pack("{s:I,s:I,s:I}", "pfn", (json_int_t)(info & UINT32_MAX), "pages",
-				(json_int_t)(info >> 32), "pa",
-				(json_int_t)((info & UINT32_MAX) * APMP_PAGE_SIZE))
+	uint64_t pfn = info & UINT32_MAX, pa = pfn * APMP_PAGE_SIZE;
+
+	return info ? json_pack("{s:I,s:I,s:I}", "pfn", (json_int_t)pfn, "pages",
+				(json_int_t)(info >> 32), "pa", (json_int_t)pa)
 		    : json_null();
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "console/console_configure.h"
+#include "console/page_fault.h"
 #include "shm/db_place.h"
 #include "shm/shared.h"
 
@@ -391,6 +392,35 @@ static void on_join_failed(struct partition *p, uint64_t about)
 	console_check_on(c);
 }
 
+/* What a member says of its set's database. */
+static void on_database(struct partition *p, uint32_t report, uint64_t about)
+{
+	static const char *const faults[] = {
+#define X(name, value, text) [value] = text,
+	    APMP_DB_FAULTS(X)
+#undef X
+	};
+	struct console *c = p->console;
+	struct apmp_tree_partition self;
+	struct apmp_tree_database db;
+
+	if (apmp_tree_partition(&c->tw.tree, p->id, &self) || !self.community)
+		return;
+	if (report == APMP_REPORT_PAGE_BAD) {
+		/* Another may have found it before; what is not the community's is nonsense. */
+		(void)!console_page_bad(c, self.community, about, p);
+		return;
+	}
+	if (report == APMP_REPORT_DB_ODD) {
+		if (about && about < sizeof(faults) / sizeof(faults[0]))
+			console_event(c, "set.odd", p, "{s:s}", "what", faults[about]);
+		return;
+	}
+	db = apmp_tree_database(&c->tw.tree, self.community);
+	console_event(c, "set.reformed", p, "{s:I,s:I}", "incarnation", (json_int_t)about, "pfn",
+		      (json_int_t)apmp_place_pfn(db.info));
+}
+
 static void on_report(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
@@ -436,7 +466,9 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 		on_cpu(p, report, about);
 		break;
 	case APMP_REPORT_PAGE_BAD:
-		console_event(c, "page.bad", p, "{s:I}", "pfn", (json_int_t)about);
+	case APMP_REPORT_DB_ODD:
+	case APMP_REPORT_REFORMED:
+		on_database(p, report, about);
 		break;
 	default: /* of a build that knows more: nothing is lost by passing over it */
 		break;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "console/console.h"
+#include "shm/db_place.h"
 #include "shm/layout_lock.h"
 #include "shm/service.h"
 #include "shm/shared.h"
@@ -59,6 +60,20 @@ static uint64_t page_frame(struct console *c, int32_t community, const struct ap
 	if (entry)
 		pfn = apmp_load_relaxed(&entry[page]);
 	unmap_pages(entry, 1);
+	return pfn;
+}
+
+uint64_t console_db_page(struct console *c, const struct apmp_tree_community *community,
+			 uint64_t page)
+{
+	const struct apmp_db *db = console_db_map(c, community);
+	uint64_t pfn = 0;
+
+	if (db && page < APMP_DB_INITIAL_PAGES)
+		pfn = apmp_place_pfn(community->apmpdb_info) + page;
+	else if (db)
+		pfn = page_frame(c, community->node.handle, &db->header, page);
+	console_db_unmap(db);
 	return pfn;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "console/operator.h"
+#include "console/page_fault.h"
 #include "shm/pal.h"
 #include "shm/points.h"
 #include "shm/shared.h"
@@ -425,6 +426,8 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		     : strcmp(fault, "cont") == 0 ? SIGCONT
 						  : 0;
 
+	if (console_inject_page(c, call, parameters))
+		return;
 	if (!p && !box && strcmp(name, "console") != 0)
 		no_such_partition(call, name);
 	else if (!signal || (box && signal != SIGKILL))

@@ -3,8 +3,9 @@
  *
  * WHAT      gct_partition_node.debugged names one incarnation, so it ends with that life.  Watchers
  *           (shm/member_tick.c) then neither suspect nor fence it; callbacks.c refuses.
- * LIMITS    A fence that is under way when this is asked goes on; who was judged a moment before and
- *           has its bugcheck bit set, sees it when it goes on.  What ends is fenced all the same.
+ * LIMITS    A fence that is under way when this is asked goes on; who was judged a moment before
+ *           and has its bugcheck bit set, sees it when it goes on.  What ends is fenced all the
+ *           same.
  */
 #include "console/operator.h"
 

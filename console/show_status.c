@@ -159,11 +159,12 @@ static json_t *community_json(struct console *c, const struct apmp_tree_communit
 		if (mask >> i & 1 && c->partition[i].exists)
 			json_array_append_new(members, json_string(c->partition[i].name));
 	return json_pack(
-	    "{s:I,s:s,s:o,s:{s:s,s:I,s:I,s:I}}", "id", (json_int_t)community->id, "name",
+	    "{s:I,s:s,s:o,s:{s:s,s:I,s:I,s:I,s:I}}", "id", (json_int_t)community->id, "name",
 	    community->name, "members", members, "sharing_set", "state",
 	    db ? set_state(apmp_load_relaxed(&db->header.state)) : "none", "incarnation",
 	    (json_int_t)(db ? apmp_load_relaxed(&db->header.incarnation) : 0), "apmpdb_pfn",
-	    (json_int_t)(info & UINT32_MAX), "apmpdb_pages", (json_int_t)(info >> 32));
+	    (json_int_t)(info & UINT32_MAX), "apmpdb_pages", (json_int_t)(info >> 32), "other_pfn",
+	    (json_int_t)(community->apmpdb_other & UINT32_MAX));
 }
 
 /* CPU states of the contract; where a CPU is, its instance says what it does. */

@@ -133,13 +133,16 @@ static json_t *detail_json(struct console *c, const struct apmp_tree_node *n)
 		return json_pack("{s:i,s:I,s:I}", "host_cpu", (int)c->host_cpu[n->id], "type",
 				 (json_int_t)type, "revision", (json_int_t)revision);
 	if (n->type == GCT_PARTITION && apmp_tree_partition(&c->tw.tree, (uint32_t)n->id, &p) == 0)
-		return json_pack("{s:I,s:I,s:I,s:s,s:b}", "hwrpb", (json_int_t)p.hwrpb,
+		return json_pack("{s:I,s:I,s:I,s:s,s:b,s:I}", "hwrpb", (json_int_t)p.hwrpb,
 				 "incarnation", (json_int_t)p.incarnation, "fenced",
 				 (json_int_t)p.fenced, "instance_name", p.instance_name, "boot",
-				 (p.policy & GCT_POLICY_BOOT) != 0);
+				 (p.policy & GCT_POLICY_BOOT) != 0, "id_field",
+				 (json_int_t)p.id_field);
 	if (n->type == GCT_COMMUNITY &&
 	    apmp_tree_community(&c->tw.tree, (uint32_t)n->id, &community) == 0)
-		return json_pack("{s:I}", "apmpdb_info", (json_int_t)community.apmpdb_info);
+		return json_pack("{s:I,s:I,s:I}", "apmpdb_info", (json_int_t)community.apmpdb_info,
+				 "apmpdb_other", (json_int_t)community.apmpdb_other, "apmpdb_id",
+				 (json_int_t)community.apmpdb_id);
 	return json_object();
 }
 

@@ -46,12 +46,13 @@ void *app_waker_main(void *arg)
 	const uint64_t one = 1;
 
 	instance_thread_is(APMP_THREAD_APPS);
+	instance_beacon(waker->instance, APMP_BEACON_WAKER);
 	(void)pthread_setname_np(pthread_self(), "lock waker"); /* for top -H and gdb */
 	for (;;) {
 		struct futex_waitv list[APP_WAKER_WORDS + 1];
 		uint32_t count = copy_list(waker, list), order = (uint32_t)list[0].val;
 
-		/* Woken, or changed before it slept (EAGAIN), or unmapped (EFAULT): all the same. */
+		/* Woken, changed before it slept (EAGAIN), unmapped (EFAULT): all the same. */
 		if (count && syscall(SYS_futex_waitv, list, count + 1, 0, NULL, 0) < 0 &&
 		    errno == ENOSYS)
 			return NULL;

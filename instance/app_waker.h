@@ -16,7 +16,10 @@ struct app_waker_word {
 	uint32_t seen;
 };
 
+struct instance;
+
 struct app_waker {
+	struct instance *instance;
 	int bell;		/* an eventfd: a word has changed */
 	pthread_mutex_t lock;	/* protects word and count; nobody waits while he has it */
 	_Atomic uint32_t order; /* W: thread of programs, +1 for each new list; a futex */

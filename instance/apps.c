@@ -286,6 +286,7 @@ static void *apps_main(void *arg)
 	bool listening = true;
 
 	instance_thread_is(APMP_THREAD_APPS);
+	instance_beacon(in, APMP_BEACON_APPS);
 	(void)pthread_setname_np(pthread_self(), "programs"); /* for top -H and gdb */
 	for (;;) {
 		int n = epoll_wait(in->apps.epoll, events, EVENTS_AT_ONCE, patience(in, listening));
@@ -353,6 +354,7 @@ int instance_apps_start(struct instance *in)
 	int err;
 
 	apps->bell = -1;
+	apps->waker.instance = in;
 	err = learn_word(apps);
 	if (!err)
 		err = apmp_locker_init(&in->member, &apps->locker);
@@ -360,5 +362,9 @@ int instance_apps_start(struct instance *in)
 		err = open_all(apps);
 	if (!err)
 		err = start_thread(in, app_waker_main, &apps->waker);
-	return err ? err : start_thread(in, apps_main, in);
+	if (!err)
+		err = start_thread(in, apps_main, in);
+	if (err)
+		close(APMP_INSTANCE_APPS_FD); /* nobody waits for one that will not serve */
+	return err;
 }

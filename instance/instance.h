@@ -63,7 +63,7 @@ struct instance {
 void instance_env_init(struct instance *in);
 /* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
 void instance_thread_is(uint32_t thread);
-/* Lights this thread's death beacon, once: by CPU id, or APMP_BEACON_CLOCK. */
+/* Lights this thread's death beacon, once: by CPU id, or APMP_BEACON_*. */
 void instance_beacon(struct instance *in, uint32_t idx);
 /* Prints a line on the console port; never waits: what doesn't fit is lost. */
 __attribute__((format(printf, 2, 3))) void instance_say(struct instance *in, const char *format,

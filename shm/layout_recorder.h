@@ -18,8 +18,10 @@
 #define APMP_RECORDER_ENTRIES 4096u	      /* a power of two; older ones are overwritten */
 #define APMP_RECORDER_POINTS  192u	      /* room for shm/points.def */
 #define APMP_PANIC_SIZE	      256u
-/* One death beacon for each thread that reaches shared memory: by CPU id, and the clock's. */
+/* One death beacon for each thread of an instance: by CPU id, and those that are no CPU's. */
 #define APMP_BEACON_CLOCK APMP_MAX_CPUS
+#define APMP_BEACON_APPS  (APMP_MAX_CPUS + 1u)
+#define APMP_BEACON_WAKER (APMP_MAX_CPUS + 2u)
 #define APMP_BEACONS	  (APMP_MAX_CPUS + 16u)
 
 /* One passing of a point.  W: the party.  R: the box, tools.  seq is 0 while it is written. */

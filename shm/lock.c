@@ -169,14 +169,14 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		if (got == -EBUSY && !again && ++l->refused % ASK_AFTER_TRIES == 0)
 			ask_holder(l->m, seen);
 		apmp__locker_leave(l);
-		if (!again) {
-			if (got == -EBUSY || got == -EAGAIN)
-				return -ETIMEDOUT;
-			l->watched = 0;
-			return got;
-		}
-		if (got == -EAGAIN)
+		if (again && got == -EAGAIN)
 			apmp__locker_wait(l, deadline_ns);
+		if (again)
+			continue;
+		if (got == -EBUSY || got == -EAGAIN)
+			return -ETIMEDOUT;
+		l->watched = 0;
+		return got;
 	}
 }
 

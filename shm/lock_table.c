@@ -19,30 +19,39 @@ static uint64_t table_word(struct apmp_member *m, const struct apmp_locker *l)
 	return l ? l->word : m->env->self;
 }
 
+/* Whether to go on waiting for who holds the table lock: 0, or what the caller says then. */
+static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table,
+		      uint64_t seen)
+{
+	if (apmp__bugchecked(m, apmp__db(m)))
+		return -EOWNERDEAD;
+	if (l) {
+		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
+		return atomic_load(&m->locks->table) ? 0 : -EAGAIN;
+	}
+	if (apmp__db_moved(m))
+		return -EREMCHG;
+	/* Who joins holds the database lock, and has no little brother: its clock watches him. */
+	apmp_store_relaxed(&m->waits_for, apmp_lock_identity(seen));
+	apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
+	apmp__fence_dead(m, apmp__db(m));
+	return 0;
+}
+
 int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table)
 {
 	uint64_t ours = table_word(m, l), seen;
+	int err = 0;
 
-	while (apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
-		if (apmp__bugchecked(m, apmp__db(m)))
-			return -EOWNERDEAD;
-		if (!l && apmp__db_moved(m)) {
-			apmp_store_relaxed(&m->waits_for, 0);
-			return -EREMCHG;
-		}
-		if (!l) /* the clock watches him */
-			apmp_store_relaxed(&m->waits_for, apmp_lock_identity(seen));
-		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
-		if (l && !atomic_load(&m->locks->table))
-			return -EAGAIN;
-		if (!l)
-			apmp__fence_dead(m, apmp__db(m)); /* it may be the holder */
-		ours |= APMP_LOCK_WAITERS;		  /* others may wait still */
+	while (!err && apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
+		err = wait_table(m, l, table, seen);
+		ours |= APMP_LOCK_WAITERS; /* others may wait still */
 	}
 	if (!l)
 		apmp_store_relaxed(&m->waits_for, 0);
-	APMP_POINT(m->env, named_table);
-	return 0;
+	if (!err)
+		APMP_POINT(m->env, named_table);
+	return err;
 }
 
 void apmp__lock_table_release(struct apmp_member *m, struct apmp_locker *l,

@@ -49,15 +49,16 @@ struct apmp_member {
 	uint64_t reformed_ns;		 /* W: primary; when; 0 never */
 	_Atomic uint64_t incarnation;	 /* W: primary; of the set it is a member of, 0 none */
 	uint64_t came_from;		 /* W: primary; the set that it came over from last */
-	bool comes_over;		 /* W: primary; from one place of the set to another */
-	uint64_t pfn_list;		 /* W: primary; as in the header */
-	bool joined;			 /* W: primary; holds membership */
-	bool locked;			 /* W: primary; holds the database lock */
-	_Atomic(struct apmp_db *) cell;	 /* W: primary; the private cell of step 608 */
-	_Atomic uint32_t in_tick;	 /* W: clock, primary; see member_internal.h */
-	_Atomic uint32_t watching;	 /* W: primary; 1: member, watches its little brother */
-	_Atomic uint64_t waits_for;	 /* W: primary; who holds the table lock it waits for */
-	uint64_t last_tick_ns, tick_no;	 /* W: clock */
+	bool no_place;			/* W: primary; a bad page was told, and there is no other */
+	bool comes_over;		/* W: primary; from one place of the set to another */
+	uint64_t pfn_list;		/* W: primary; as in the header */
+	bool joined;			/* W: primary; holds membership */
+	bool locked;			/* W: primary; holds the database lock */
+	_Atomic(struct apmp_db *) cell; /* W: primary; the private cell of step 608 */
+	_Atomic uint32_t in_tick;	/* W: clock, primary; see member_internal.h */
+	_Atomic uint32_t watching;	/* W: primary; 1: member, watches its little brother */
+	_Atomic uint64_t waits_for;	/* W: primary; who holds the table lock it waits for */
+	uint64_t last_tick_ns, tick_no; /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */
 	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
 	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* identity */

@@ -37,12 +37,14 @@ bool apmp__bugchecked(struct apmp_member *m, struct apmp_db *db)
 	       apmp_load_relaxed(&own->bugcheck_of) == m->env->self;
 }
 
-/* Says whom the bugcheck bit is for.  Identities of one partition only rise, and so does this. */
-static void set_bugcheck(struct apmp_db_node *node, uint64_t identity)
+/* Says whom the bugcheck bit is for.  Identities of one partition only rise, and so does this; but
+ * a life that is not yet is somebody's stray store. */
+static void set_bugcheck(struct apmp_db_node *node, uint64_t identity, uint64_t present)
 {
 	uint64_t seen = apmp_load_relaxed(&node->bugcheck_of);
 
-	while (seen < identity && !apmp_cas(&node->bugcheck_of, &seen, identity))
+	while ((seen < identity || (present && seen > present)) &&
+	       !apmp_cas(&node->bugcheck_of, &seen, identity))
 		;
 	/* Release: who acquires the bit sees whom it is for. */
 	apmp_fetch_or(&node->reasons, APMP_REASON_BUGCHECK);
@@ -55,7 +57,7 @@ static void fence(struct apmp_member *m, struct apmp_db *db, uint32_t id, uint64
 
 	if (!apmp_tree_alive(m->tree, identity) || apmp_tree_debugged(m->tree, identity))
 		return;
-	set_bugcheck(&db->node[id], identity);
+	set_bugcheck(&db->node[id], identity, apmp_tree_present(m->tree, id));
 	APMP_POINT_ARG(env, fence_bugcheck, identity);
 	apmp__interrupt(m, db, id, APMP_REASON_BUGCHECK, true);
 	APMP_POINT(env, fence_interrupt);
@@ -76,8 +78,7 @@ void apmp__fence_dead(struct apmp_member *m, struct apmp_db *db)
 		if (!(apmp_fetch_and(&m->dead_mask, ~bit) & bit))
 			continue;
 		/* Who was late itself suspects nobody. */
-		if (m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns) >
-		    2 * m->timing.tick_ns)
+		if (m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns) > 2 * m->timing.tick_ns)
 			continue;
 		fence(m, db, id, apmp_load_relaxed(&m->dead[id]));
 	}

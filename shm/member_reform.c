@@ -19,7 +19,7 @@
  *           all the same, and what is silent in the new range is fenced.
  * LIMITS    A range that is spoilt again and again is given up again and again, by each member at
  *           most once in the `stop` time: a mad writer costs time, not lives.  Where not even one
- *           good range is left, a bad page is told and used on.
+ *           good range is left, a bad page is told once and used on, also when memory comes later.
  */
 #include <errno.h>
 
@@ -88,7 +88,7 @@ static uint64_t bad_page(struct apmp_member *m)
 uint32_t apmp__db_fault(struct apmp_member *m, struct apmp_db *db)
 {
 	const struct apmp_db_node *own = apmp__own_node(m, db);
-	uint64_t page = bad_page(m);
+	uint64_t page = m->no_place ? 0 : bad_page(m);
 
 	if (page) {
 		m->env->report(m->env, APMP_REPORT_PAGE_BAD, page);
@@ -197,12 +197,16 @@ int apmp__db_reform(struct apmp_member *m, uint32_t fault)
 	uint64_t now = env->now(env);
 	int err;
 
-	if (m->reformed_ns && now - m->reformed_ns < m->timing.stop_ns)
-		return 0; /* the clock finds it again */
+	if (m->reformed_ns && now - m->reformed_ns < m->timing.stop_ns) {
+		/* At the next tick we look at everything again. */
+		apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
+		return 0;
+	}
 	m->reformed_ns = now;
 	m->odd_count++;
 	env->report(env, APMP_REPORT_DB_ODD, fault);
-	if (fault == APMP_DB_FAULT_PAGE && !has_place(m))
+	m->no_place = fault == APMP_DB_FAULT_PAGE && !has_place(m);
+	if (m->no_place)
 		return 0;
 	m->spoilt = apmp_load_relaxed(&m->incarnation);
 	err = apmp__db_give_up(m);

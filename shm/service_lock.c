@@ -11,6 +11,7 @@
  *           taken inside it.
  * CRASHES   Recovery of a lock: lock_word.c.  An opener's bit goes after its words, so who recovers
  *           next finds them again.
+ * LIMITS    A set that is created because all members are gone remembers no broken lock.
  */
 #include <errno.h>
 #include <string.h>

@@ -48,14 +48,18 @@ static const char usage[] =
     "  --exhaust-kills OP[:I[.J]]\n"
     "                         one run for each access of create, join, leave, tick, fence,\n"
     "                         recover, acquire or release, with a death in its place; or only the\n"
-    "                         Ith.  OP update: the console dies in each kind of update of the tree, and in its repair.\n"
+    "                         Ith.  OP update: the console dies in each kind of update of the "
+    "tree, and in its repair.\n"
     "                         nvram: for each step of a write of NVRAM, also with its host, on a\n"
     "                         disk that loses and tears\n"
-    "  --pairs                after each such death, one more run for each store of whoever repairs,\n"
+    "  --pairs                after each such death, one more run for each store of whoever "
+    "repairs,\n"
     "                         with his death in its place\n"
     "  --exhaust-switches OP[:I[.J]]\n"
-    "                         participants run until they wait, but for a switch before each access\n"
-    "                         of join-join, join-death, leave-suspicion or lock-death, and, for each\n"
+    "                         participants run until they wait, but for a switch before each "
+    "access\n"
+    "                         of join-join, join-death, leave-suspicion or lock-death, and, for "
+    "each\n"
     "                         of these, a second one before each later access\n"
     "  --stride N             of the runs with a second death or switch, every Nth\n"
     "  --workers N            processes that share the work\n"
@@ -89,7 +93,7 @@ static void replay(FILE *out)
 	if (options.exhaust)
 		fprintf(out, "%s --exhaust-%s %s",
 			options.search.pairs && !sim_is_preemption(options.exhaust) ? " --pairs"
-										   : "",
+										    : "",
 			sim_is_preemption(options.exhaust) ? "switches" : "kills",
 			sim_operation_names[options.exhaust]);
 	if (sim_exhaust_number)
@@ -219,7 +223,8 @@ static void parse_exhaust(const char *option, char *text, bool switches)
 	if (!options.exhaust)
 		refuse(option, text,
 		       switches ? "join-join, join-death, leave-suspicion or lock-death"
-				: "create, join, leave, tick, fence, recover, acquire, release, update or nvram");
+				: "create, join, leave, tick, fence, recover, acquire, release, "
+				  "update or nvram");
 	options.search.pairs |= switches || options.search.second;
 }
 

@@ -84,8 +84,7 @@ static void host_map(uint32_t slot, uint32_t first, uint32_t count, uint64_t pa)
 		 private ? -1 : physical_fd, private ? 0 : (off_t)pa) == MAP_FAILED)
 		die("apmp-sim: can't map the simulated machine's memory");
 	for (uint32_t p = 0; p < count; p++)
-		host[slot][first + p] =
-		    private ? ANONYMOUS : pa + (uint64_t)p * APMP_PAGE_SIZE;
+		host[slot][first + p] = private ? ANONYMOUS : pa + (uint64_t)p * APMP_PAGE_SIZE;
 }
 
 /* A free slot at random, one that shows pa at its start if some are found soon. */
@@ -172,8 +171,8 @@ void sim_arena_reset(bool garbage)
 struct sim_arena_image {
 	bool written[SIM_PHYSICAL / APMP_PAGE_SIZE];
 	uint32_t used_pages[SLOTS], used[SLOTS], used_count;
-	uint64_t page[SLOTS / 2][SLOT_PAGES];		      /* of those that are used */
-	unsigned char physical[SIM_PHYSICAL];		      /* the pages that were written */
+	uint64_t page[SLOTS / 2][SLOT_PAGES];		   /* of those that are used */
+	unsigned char physical[SIM_PHYSICAL];		   /* the pages that were written */
 	unsigned char private[SLOTS / 2 * APMP_PAGE_SIZE]; /* pages of private memory */
 };
 

@@ -128,15 +128,12 @@ void sim_operation_begin(enum sim_operation op, struct sim_instance *in)
 void sim_operation_end(void)
 {
 	struct sim_participant *self = sim.current;
-	uint32_t kept = self->noted_from;
 
 	if (sim.plan.noting && self->operation && !sim_is_preemption(sim.plan.op) &&
-	    !was_wanted(self)) {
-		for (uint32_t i = kept; i < note_count; i++)
-			if (notes[i].participant != self->idx)
-				notes[kept++] = notes[i];
-		note_count = kept;
-	}
+	    !was_wanted(self))
+		for (uint32_t i = self->noted_from; i < note_count; i++)
+			if (notes[i].participant == self->idx)
+				notes[i].access = 0; /* not wanted; drop_unwanted() */
 	self->operation = SIM_OP_NONE;
 }
 
@@ -151,6 +148,8 @@ void sim_operation_note(enum sim_op op)
 		update_note(op);
 		return;
 	}
+	if (self->in && self->in->life != SIM_ALIVE)
+		return; /* what it still does before the kill arrives is not repair */
 	/* Between the first and the last of them everybody is noted for a switch. */
 	if (!wanted && !(switches && note_count && note_count < NOTES_MAX))
 		return;
@@ -162,6 +161,17 @@ void sim_operation_note(enum sim_op op)
 	notes[note_count++].store = op != SIM_LOAD;
 	if (wanted)
 		wanted_count = note_count;
+}
+
+/* Others may have noted meanwhile, so notes keep their places until the run is over. */
+static void drop_unwanted(void)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < note_count; i++)
+		if (notes[i].access)
+			notes[kept++] = notes[i];
+	note_count = kept;
 }
 
 /* The notes are not in the image: those that go on from one begin with none. */
@@ -177,18 +187,23 @@ static void begin_notes(int noting)
 
 struct branch {
 	struct sim_plan plan;
-	struct sim_image *image;
-	bool kept; /* the image is of this plan, not beyond the next access, */
-	uint64_t at; /* but here */
+	struct sim_image *image, *from; /* from: of one with the same beginning; NULL */
+	bool kept;			/* the image is of this plan, not beyond the next access, */
+	uint64_t at;			/* but here */
 };
 
 /* The run of the plan stands still before this access.  False: it ended earlier. */
 static bool reach(struct branch *b, uint64_t access)
 {
-	if (b->kept)
+	if (b->kept) {
 		sim_image_load(b->image);
-	else
+	} else if (b->from) {
+		sim_image_load(b->from);
+		memcpy(sim.plan.chosen, b->plan.chosen, sizeof(sim.plan.chosen));
+		sim_fault_plan_next();
+	} else {
 		sim_start(&b->plan);
+	}
 	if (sim.accesses < access) {
 		sim.pause_at = access;
 		sim_schedule();
@@ -229,8 +244,7 @@ static void finish(const struct branch *b, uint32_t chosen)
 	if (!search->twice)
 		return;
 	sim_run(&b->plan);
-	if (sim.hash != hash)
-	{
+	if (sim.hash != hash) {
 		sim_finding("from the beginning it is another run than from an image");
 		totals.failed++;
 	}
@@ -239,9 +253,9 @@ static void finish(const struct branch *b, uint32_t chosen)
 /* Whether the run with a second one that was just numbered is to be made. */
 static bool second_wanted(void)
 {
-	bool wanted = search->second
-			  ? search->second == sim_exhaust_second
-			  : (sim_exhaust_number + sim_exhaust_second) % search->stride == 0;
+	bool wanted = search->second ? search->second == sim_exhaust_second
+				     : (sim_exhaust_number + sim_exhaust_second) % search->stride ==
+					   first.plan.seed % search->stride;
 
 	totals.skipped_pairs += !wanted;
 	return wanted;
@@ -296,8 +310,8 @@ static void second_deaths(const struct note *sites, uint32_t count, enum sim_cho
 
 static void kill_at(const struct note *site)
 {
-	enum sim_choice what = (first.plan.seed + sim_exhaust_number) & 1 ? SIM_DEATH
-									  : SIM_SILENT_DEATH;
+	enum sim_choice what =
+	    (first.plan.seed + sim_exhaust_number) & 1 ? SIM_DEATH : SIM_SILENT_DEATH;
 	struct note *sites;
 	uint32_t count;
 
@@ -309,6 +323,7 @@ static void kill_at(const struct note *site)
 	choose(&first, 0, what, 0);
 	begin_notes(search->pairs ? SIM_NOTING_SECOND : SIM_NOTING_NOT);
 	finish(&first, 1);
+	drop_unwanted();
 	count = note_count;
 	if (!search->pairs || !count)
 		return;
@@ -394,11 +409,14 @@ static void exhaust(void)
 	if (!first.image && coroutine_can_copy()) { /* once in a process */
 		first.image = sim_image_make();
 		second.image = sim_image_make();
+		second.from = first.image;
 	}
 	first.plan.noting = SIM_NOTING_FIRST;
 	note_count = wanted_count = 0;
 	sim_run(&first.plan);
 	first.plan.noting = SIM_NOTING_NOT;
+	if (!switches)
+		drop_unwanted();
 	count = switches ? wanted_count : note_count;
 	if (!count) {
 		sim_finding("operation %s did not happen", sim_operation_names[first.plan.op]);

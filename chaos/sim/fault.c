@@ -20,7 +20,7 @@ void sim_fault_plan_next(void)
 {
 	sim.next_fault = APMP_NEVER;
 	for (uint32_t i = 0; i < SIM_CHOSEN_MAX; i++)
-		if (sim.plan.chosen[i].access > sim.accesses &&
+		if (sim.plan.chosen[i].access > sim.accesses - !!sim.paused &&
 		    sim.plan.chosen[i].access < sim.next_fault)
 			sim.next_fault = sim.plan.chosen[i].access;
 	if (sim.next_fault != APMP_NEVER)

@@ -251,9 +251,8 @@ void sim_scenario_event(void)
 		instance_events(&sim.instance[id], &next);
 	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= sim.next_leave_ns)
 		random_leave();
-	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH &&
-	    sim.plan.op != SIM_OP_LOCK_DEATH && !sim.scripted &&
-	    sim.now_ns >= SIM_SCRIPT_NS)
+	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && sim.plan.op != SIM_OP_LOCK_DEATH &&
+	    !sim.scripted && sim.now_ns >= SIM_SCRIPT_NS)
 		script();
 	look();
 	sim.next_event_ns = next < sim.console_back_ns ? next : sim.console_back_ns;
@@ -274,8 +273,7 @@ void sim_begin(const struct sim_plan *plan)
 		sim.participant[i].idx = i;
 		sim.participant[i].state = SIM_ENDED;
 		sim.participant[i].thread = i % SIM_THREADS;
-		sim.participant[i].in =
-		    i == SIM_CONSOLE ? NULL : &sim.instance[i / SIM_THREADS];
+		sim.participant[i].in = i == SIM_CONSOLE ? NULL : &sim.instance[i / SIM_THREADS];
 		sim.due_ns[i] = APMP_NEVER;
 	}
 	sim.plan = *plan;

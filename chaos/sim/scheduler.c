@@ -28,7 +28,8 @@ struct sim sim;
 /* Keeps what pick and wake_due look at in step with a participant's state. */
 static void file(struct sim_participant *p)
 {
-	uint64_t still = p->in && p->in->stalled_until_ns > sim.now_ns ? p->in->stalled_until_ns : 0;
+	uint64_t still =
+	    p->in && p->in->stalled_until_ns > sim.now_ns ? p->in->stalled_until_ns : 0;
 	uint64_t due = APMP_NEVER, bit = UINT64_C(1) << p->idx;
 
 	sim.ready &= ~bit;
@@ -151,8 +152,7 @@ static void begin_slice(void)
 		sim.slice_end = sim.accesses + 1 + sim_chance(2 * sim.plan.slice);
 	if (sim.plan.policy == SIM_POLICY_PCT)
 		for (uint32_t i = 0; i + 1 < sim.plan.depth; i++)
-			if (sim.plan.change[i] > sim.accesses &&
-			    sim.plan.change[i] < sim.slice_end)
+			if (sim.plan.change[i] > sim.accesses && sim.plan.change[i] < sim.slice_end)
 				sim.slice_end = sim.plan.change[i];
 }
 
@@ -177,6 +177,8 @@ static struct sim_participant *next(void)
 		reap();
 	if (sim.now_ns >= sim.next_event_ns)
 		sim_scenario_event();
+	if (sim.over)
+		return NULL;
 	wake_due();
 	p = pick();
 	if (p) {

@@ -43,12 +43,12 @@
 #define SIM_THREADS	     3u /* of an instance: primary, clock, one that uses named locks */
 #define SIM_MAX_PARTICIPANTS (SIM_THREADS * SIM_MAX_INSTANCES + 1u)
 #define SIM_CONSOLE	     (SIM_THREADS * SIM_MAX_INSTANCES) /* its participant */
-#define SIM_STORES	     8u	  /* stores that a CPU may hold back */
-#define SIM_LIVES	     256u /* of one partition in one run */
+#define SIM_STORES	     8u				       /* stores that a CPU may hold back */
+#define SIM_LIVES	     256u			       /* of one partition in one run */
 
 #define SIM_RATE_ACCESSES 10000.0
 
-#define SIM_MS 1000000u
+#define SIM_MS		 1000000u
 #define SIM_SHARED_COUNT 2u /* granules of shared memory */
 
 #define SIM_PRIVATE_WORDS ((sizeof(struct apmp_member) + 7) / 8)
@@ -99,10 +99,10 @@ struct sim_participant {
 	uint32_t idx;
 	enum sim_thread thread;
 	enum sim_participant_state state; /* W: scheduler.c */
-	uint64_t key;		 /* waits for a wake of this word; 0 none */
-	uint64_t deadline_ns;	 /* or until then */
-	uint64_t ready_since_ns; /* wants to run since then */
-	uint64_t priority;	 /* policy pct: the highest runs */
+	uint64_t key;			  /* waits for a wake of this word; 0 none */
+	uint64_t deadline_ns;		  /* or until then */
+	uint64_t ready_since_ns;	  /* wants to run since then */
+	uint64_t priority;		  /* policy pct: the highest runs */
 	uint64_t linger; /* accesses that it still makes after its process was killed; 0: no end */
 	bool timed_out;	 /* the last wait ended by its deadline */
 	enum apmp_point last_point;
@@ -110,8 +110,8 @@ struct sim_participant {
 	uint32_t store_count;
 	/* exhaust.c: the operation under way */
 	enum sim_operation operation;
-	bool is_wanted;		   /* it is the one that the run is about */
-	bool recovered, fenced;	   /* within it */
+	bool is_wanted;		/* it is the one that the run is about */
+	bool recovered, fenced; /* within it */
 	uint32_t noted_from;
 };
 
@@ -179,7 +179,7 @@ struct sim_plan {
 	uint64_t slice;	  /* mean accesses between two switches */
 	uint64_t cost_ns; /* of an access */
 	enum { SIM_NOTING_NOT, SIM_NOTING_FIRST, SIM_NOTING_SECOND } noting; /* exhaust.c */
-	bool locks; /* a thread of each instance uses named locks */
+	bool locks;  /* a thread of each instance uses named locks */
 	bool spoils; /* a stray writer is among the faults */
 	bool weak, garbage, lossy, leaves, reboots;
 	struct apmp_timing timing;
@@ -195,8 +195,8 @@ struct sim_plan {
 	 * so at one with a lower index; 0: none */
 	uint32_t depth;
 	uint64_t change[SIM_DEPTH_MAX - 1];
-	enum apmp_point at;    /* an instance dies here, */
-	uint64_t at_nth;       /* at this passing */
+	enum apmp_point at; /* an instance dies here, */
+	uint64_t at_nth;    /* at this passing */
 };
 
 /* One run. */
@@ -208,16 +208,16 @@ struct sim {
 	struct sim_plan plan;
 	struct sim_random random;
 	/* scheduler.c */
-	uint64_t ready;			      /* bit per participant: runs when it is picked */
+	uint64_t ready;			       /* bit per participant: runs when it is picked */
 	uint64_t due_ns[SIM_MAX_PARTICIPANTS]; /* when it is ready again by itself */
-	uint64_t next_due_ns;		      /* not after any of them */
+	uint64_t next_due_ns;		       /* not after any of them */
 	uint64_t switches;
 	uint64_t slice_end, next_fault, pause_at; /* as access numbers */
 	bool soon;				  /* the next access looks up in any case */
-	struct sim_participant *paused;		  /* who ran when sim_schedule returned to be resumed */
-	struct sim_participant *last, *target;	  /* policy serial: who runs, who shall */
-	uint32_t chosen_done;			  /* of plan.chosen */
-	uint64_t next_event_ns;		/* scenario.c wants to look */
+	struct sim_participant *paused; /* who ran when sim_schedule returned to be resumed */
+	struct sim_participant *last, *target; /* policy serial: who runs, who shall */
+	uint32_t chosen_done;		       /* of plan.chosen */
+	uint64_t next_event_ns;		       /* scenario.c wants to look */
 	struct sim_instance instance[SIM_MAX_INSTANCES];
 	struct sim_participant participant[SIM_MAX_PARTICIPANTS];
 	bool quiet;			  /* no more faults */
@@ -249,7 +249,7 @@ struct sim {
 	struct gct_community_node *community; /* as main memory has it */
 	struct sim_range {
 		uint64_t lock_holder, creating, creating_incarnation, last_incarnation;
-		bool spoilt; /* a stray writer was here: who holds which lock is not known */
+		bool spoilt;	   /* a stray writer was here: who holds which lock is not known */
 	} range[SIM_SHARED_COUNT]; /* where a database may lie */
 };
 
@@ -259,7 +259,7 @@ extern struct sim sim;
 struct sim_totals {
 	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
 	    console_kills, spoils, hash;
-	uint64_t pairs; /* runs with a second death or switch, */
+	uint64_t pairs;		/* runs with a second death or switch, */
 	uint64_t skipped_pairs; /* and those that the stride left out */
 	/* policy pct, by depth: runs, and sums over them of threads and accesses */
 	uint64_t pct_runs[SIM_DEPTH_MAX + 1], pct_threads[SIM_DEPTH_MAX + 1],

@@ -141,7 +141,8 @@ static void entered(struct sim_instance *in, uint32_t n, bool broken)
 
 	if (named->inside != in->identity)
 		return; /* the instance has left between the library's last access and here */
-	if (!sim.spoils && named->broken != SIM_NOT_KNOWN && broken != (named->broken == SIM_BROKEN))
+	if (!sim.spoils && named->broken != SIM_NOT_KNOWN &&
+	    broken != (named->broken == SIM_BROKEN))
 		sim_finding("%s is told that lock \"%s\" is %s", in->member->name, names[n],
 			    broken ? "BROKEN, but nobody was lost holding it"
 				   : "good, but somebody was lost holding it");

@@ -34,7 +34,7 @@ static int connect_to(const char *name, size_t length, int *ret_sock)
 	memcpy(address.sun_path + 1, name, length); /* behind the NUL that makes it abstract */
 	while (connect(sock, (struct sockaddr *)&address, size) < 0)
 		if (errno != EINTR) {
-			/* Nobody listens: that life of the partition is over. */
+			/* Nobody listens: that life of the partition is over, or never did. */
 			err = errno == ECONNREFUSED ? -EPIPE : -errno;
 			close(sock);
 			return err;
@@ -101,7 +101,7 @@ const char *apmp_app_explain(int error)
 		return "the instance speaks another version of the protocol; programs are built "
 		       "with the libapmp of the machine that they run on";
 	case -EPIPE:
-		return "the partition has ended";
+		return "the partition has ended, or its instance serves no programs";
 	default:
 		return strerror(-error);
 	}

@@ -1,4 +1,13 @@
-/* image.c - pieces of copied memory, and images as a document that can be kept. */
+/*
+ * image.c - pieces of copied memory, and images as a document that can be kept.
+ *
+ * WHAT      A document is {apmp_dump, layout, checksum, images: [{machine, t_ns, tree, lines,
+ *           ranges: [{pa, size, data}]}]}; an image in it is just what method Memory answers.  The
+ *           checksum (FNV-1a) is of the images as compact JSON with sorted keys, so it outlives a
+ *           rewrite by jq.
+ * LIMITS    IMAGE_PIECES_MAX pieces of IMAGE_BYTES_MAX bytes.  The checksum finds damage, it is no
+ *           signature.
+ */
 #include "shm/wire/image.h"
 
 #include <errno.h>

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import bench_figures
+from bench_removed import removed
 
 TICK_NS = 2_000_000  # of the machines here, as of any whose file says nothing else
 
@@ -310,7 +311,7 @@ def named_lock(context):
         benches[name].add_round([float(ours)], [float(peer)])
 
 
-MEASURES = (migrate, kill_and_boot, up, heartbeat, callback, lock_and_point, named_lock)
+MEASURES = (migrate, kill_and_boot, removed, up, heartbeat, callback, lock_and_point, named_lock)
 
 
 class Context:

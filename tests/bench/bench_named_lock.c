@@ -263,7 +263,6 @@ int main(int argc, char **argv)
 	tcase_set_timeout(tc, 0);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_SILENT);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

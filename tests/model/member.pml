@@ -138,7 +138,7 @@ byte judged[N]; /* mask: dead_mask, handed from its clock to its primary */
 #define MUST(name, cond) assert(name || (cond))
 hidden byte one_holder, one_set, fenced_before_recovered, no_half_built_set_is_joined,
     only_the_silent_are_fenced, ring_is_one_cycle, services_know_the_members,
-    a_joiner_gets_in_at_last, the_dead_are_removed_at_last, the_set_operates_at_last;
+    a_joiner_gets_in_at_last, the_dead_are_removed_at_last, the_set_operates_at_last, the_trace_is_passed;
 
 /* In every set that operates, whenever the lock is released. */
 #define RING_RIGHT(q) (state != OPERATIONAL || !IN(members, q) || \
@@ -148,19 +148,33 @@ hidden byte one_holder, one_set, fenced_before_recovered, no_half_built_set_is_j
 #define IS_MEMBER(q)  (up[q] && member[q])
 
 /* A point of shm/points.def.  In a trace it is a step of its own, for the recorder is written some
- * time after the store that the point follows. */
+ * time after the store that the point follows.  The second argument of AT_OF is C. */
 #ifdef TRACE
 #include "trace.pml"
-#define AT(point)	; PASS(p, P_##point)
-#define PASSES(point)	PASS(p, P_##point);
-#define AT_OF(point, i) ; PASS_OF(p, P_##point, i)
+#define PASSES(point)	     PASS(P_##point);
+#define AT(point)	     ; PASS(P_##point)
+#define AT_OF(point, about)  ; PASS_OF(P_##point, about)
+#define MAY_END(q)	     c_expr { IS_OVER(q) }
+#define MAY_PAUSE(q)	     c_expr { IS_FENCED_LATER(q) }
+#define CONSOLE_MAY_DIE	     false
+#define MAY_BEGIN(q)	     c_expr { NEXT_IS(q, P_map_602) }
+#define MAY_LEAVE(q)	     c_expr { NEXT_IS_LOCK(Pinstance->p) }
+#define SPEND(budget)
+#define ANY_TAKES_IT_FIRST   true
 #else
-#define AT(point)
 #define PASSES(point)
-#define AT_OF(point, i)
+#define AT(point)
+#define AT_OF(point, about)
 #define MAY_END(q)   true
+#define MAY_PAUSE(q) true
+#define CONSOLE_MAY_DIE true
 #define MAY_BEGIN(q) true
 #define MAY_LEAVE(q) (leaves > 0)
+#define SPEND(budget) budget--
+#define ANY_TAKES_IT_FIRST false
+#define COMES(q)
+#define GOES(q)
+#define VALIDATES
 #endif
 
 inline end_process(q)
@@ -209,7 +223,7 @@ inline fence_dead()
 	d_step { if
 	:: target[p] <= N || WRONG == 8 -> bugcheck[PART(target[p])] = up[PART(target[p])]
 	:: else -> skip /* bugcheck_of is above it: not for the present life */
-	fi; asked[p] = 1 } AT_OF(fence_bugcheck, target[p]) AT(fence_interrupt);
+	fi; asked[p] = 1 } AT_OF(fence_bugcheck, now.target[Pinstance->p]) AT(fence_interrupt);
 	if
 	:: atomic { !asked[p] && IN(pending[p], PART(target[p])) -> target[p] = NONE }
 	:: atomic { !asked[p] && !IN(pending[p], PART(target[p])) -> target[p] = NONE } AT(fence_done)
@@ -218,7 +232,7 @@ inline fence_dead()
 
 /* apmp__db_lock.  Loading the word, asking the tree and compare-and-swap are one step: the swap
  * fails unless the word is still the same, and who is not alive never is again. */
-#define IS_FREE	 (lock == NONE && (p == 0 || state))
+#define IS_FREE	 (lock == NONE && (p == 0 || state || ANY_TAKES_IT_FIRST))
 #define IS_DEADS (lock != NONE && lock != ME && !ALIVE(lock))
 
 inline acquire()
@@ -235,9 +249,9 @@ inline acquire()
 #endif
 		/* Nothing of the dead is touched before it runs no more. */
 		MUST(one_holder, !RUNS(lock)); was = lock; lock = ME; broken = 1 }
-		AT_OF(lock_broken, was); was = NONE; break
+		AT_OF(lock_broken, Pinstance->was); was = NONE; break
 #ifdef TRACE
-	:: atomic { lock != NONE && lock != ME && ALIVE(lock) -> was = lock } AT_OF(lock_wait, was);
+	:: atomic { lock != NONE && lock != ME && ALIVE(lock) -> was = lock } AT_OF(lock_wait, Pinstance->was);
 		was = NONE
 #endif
 	:: fence_dead()
@@ -280,14 +294,14 @@ inline recover(when)
 	atomic { when -> HELD broken = 0; FORGET_JOINER };
 	do
 	:: atomic { ANY(LOST) -> HELD PICK(LOST); actor = ME; state = RECOVERING }
-		AT_OF(recover_begin, node[v]);
+		AT_OF(recover_begin, now.node[Pinstance->v]);
 		STEP(MUST(fenced_before_recovered, !RUNS(node[v])); slot[v] = NONE) AT(recover_services);
 		STEP(MUST(fenced_before_recovered, !RUNS(node[v]));
-		     members = members & ~BIT(v); v = 0) AT(recover_mask)
+		     members = members & ~BIT(v); GOES(v) VALIDATES v = 0) AT(recover_mask)
 #if WRONG == 7
 	:: atomic { !ANY(LOST) -> TO_OPERATIONAL; break }
 	od;
-	d_step { MUST(ring_is_one_cycle, ALL(RING_RIGHT)); lock = NONE };
+	atomic { MUST(ring_is_one_cycle, ALL(RING_RIGHT)); lock = NONE };
 	acquire();
 	atomic { HELD EACH(REBUILD) skip }
 #else
@@ -313,7 +327,7 @@ inline create()
 	STEP(members = BIT(p); node[p] = ME; made = 1; state = OPERATIONAL);
 #endif
 	d_step { EACH(CLEAR_SLOT) built = 1; node[p] = ME; little[p] = p; big[p] = p;
-		 members = BIT(p); slot[p] = ME; made = 1; member[p] = 1;
+		 members = BIT(p); slot[p] = ME; made = 1; member[p] = 1; COMES(p)
 		 HELD state = OPERATIONAL } AT(create_710) AT(create_712) AT(create_714) AT(create_716);
 	release() AT(create_718)
 }
@@ -328,7 +342,7 @@ inline join(when)
 	PASSES(join_802)
 	atomic { when -> HELD broken = 0; actor = ME; state = JOINING } AT(join_804) AT(join_806);
 	STEP(MUST(no_half_built_set_is_joined, made && built); slot[p] = ME) AT(join_808) AT(join_810);
-	STEP(node[p] = ME; members = members | BIT(p)) AT(join_812);
+	STEP(node[p] = ME; members = members | BIT(p); COMES(p) skip) AT(join_812);
 	/* apmp_ring_add: before that it is watched by nobody but as the lock's holder */
 	STEP(little[p] = LITTLE(members, p); big[p] = BIG(members, p);
 	     big[LITTLE(members, p)] = p; little[BIG(members, p)] = p) AT(join_814);
@@ -356,7 +370,7 @@ inline leave()
 	release();
 	d_step { CLOSE(BIG(members, p)); CLOSE(LITTLE(members, p)) };
 #else
-	STEP(members = members & ~BIT(p));
+	STEP(members = members & ~BIT(p); GOES(p) skip);
 	STEP(if
 	:: members -> CLOSE(BIG(members, p)); CLOSE(LITTLE(members, p))
 	:: else -> state = EMPTY
@@ -428,7 +442,7 @@ end_idle:	/* a member: apmp_member_work whenever there is something to do */
 #else
 		:: repair(lock == NONE && NEEDS_RECOVERY)
 #endif
-		:: atomic { MAY_LEAVE(p) -> leaves-- };
+		:: atomic { MAY_LEAVE(p) -> SPEND(leaves) };
 			acquire();
 			if
 			:: recover(RECOVER_WHEN)
@@ -436,9 +450,9 @@ end_idle:	/* a member: apmp_member_work whenever there is something to do */
 			fi;
 			leave()
 #ifdef TRACE
-		:: skip AT(validate_pages)
-		:: skip AT(member_gone)
-		:: skip AT(member_added)
+		:: atomic { IN(validate, p) -> validate = validate & ~BIT(p) } AT(validate_pages)
+		:: TOLD(gone, P_member_gone)
+		:: TOLD(come, P_member_added)
 #endif
 		od
 	} unless { atomic { ends[p]?_ -> v = 0; was = NONE; broken = 0 } };
@@ -518,12 +532,13 @@ end_idle:	/* a member: apmp_member_work whenever there is something to do */
 	/* what may happen */                                                                      \
 	:: d_step { (REBOOT || !state) && fenced[q] && !up[q] && MAY_BEGIN(q) -> BOOT(q) }         \
 	:: d_step { silent[q] == 1 -> silent[q] = 0; v = q; blamed[q] = HAS_CONSEQUENCES; v = 0 }  \
-	:: atomic { faults && up[q] && MAY_END(q) -> faults--; end_process(q); ends[q]!1 }         \
-	:: d_step { faults && up[q] && !silent[q] -> faults--; silent[q] = 1; blamed[q] = 1 }      \
+	:: atomic { faults && up[q] && MAY_END(q) -> SPEND(faults); end_process(q); ends[q]!1 }  \
+	:: d_step { faults && up[q] && !silent[q] && MAY_PAUSE(q) ->                               \
+		SPEND(faults); silent[q] = 1; blamed[q] = 1 }                                      \
 	:: d_step { GOOD && faults && up[q] && !silent[q] ->                                       \
-		faults--; silent[q] = 2; blamed[q] = 1 }                                                \
+		SPEND(faults); silent[q] = 2; blamed[q] = 1 }                                      \
 	:: d_step { STUCK && state && faults && up[q] && !silent[q] ->                             \
-		faults--; silent[q] = 2; blamed[q] = 1; stuck[q] = 1 }
+		SPEND(faults); silent[q] = 2; blamed[q] = 1; stuck[q] = 1 }
 
 #define TAKE_OVER(q)	killing[q] = !up[q] && !fenced[q];
 #define WAKE_LATE(q)	late = late | (up[q] << q);
@@ -545,9 +560,11 @@ end:
 	EACH(WORLD)
 	PAIRS(JUDGE)
 	/* the console dies and is started again; a slow one takes care of the time between */
-	:: d_step { faults -> faults--; EACH(TAKE_OVER) skip }
-	:: d_step { SLEEP && faults && !late -> faults--; EACH(WAKE_LATE) skip }
-#ifndef TRACE
+	:: d_step { faults && CONSOLE_MAY_DIE -> SPEND(faults); EACH(TAKE_OVER) skip }
+	:: d_step { SLEEP && faults && !late -> SPEND(faults); EACH(WAKE_LATE) skip }
+#ifdef TRACE
+	:: atomic { c_expr { now.passed == row_count - 1 } -> MUST(the_trace_is_passed, false) }
+#else
 	:: atomic { timeout && ANY(HOLDS_UP) -> EACH(DIES) skip } /* all wait for that one */
 	:: atomic { timeout && state && !ANY(HOLDS_UP) ->
 		MUST(a_joiner_gets_in_at_last, ALL(ENTERED));
@@ -563,6 +580,9 @@ end:
 #define POWER(q) up[q] = 1; run instance(q);
 init
 {
+#ifdef TRACE
+	read_trace();
+#endif
 	atomic {
 		run world();
 		EACH(POWER)

@@ -19,8 +19,14 @@ class Freezer:
         self._group.mkdir()
 
     def freeze(self, *pids):
-        for pid in pids:
-            (self._group / "cgroup.procs").write_text(str(pid))
+        self._freeze("cgroup.procs", pids)
+
+    def freeze_thread(self, tid):
+        self._freeze("tasks", [tid])
+
+    def _freeze(self, file, numbers):
+        for number in numbers:
+            (self._group / file).write_text(str(number))
         self._state("FROZEN")
         while self._state() != "FROZEN":  # FREEZING: not all have stopped yet
             pass
@@ -30,8 +36,8 @@ class Freezer:
 
     def close(self):
         self.thaw()
-        for pid in (self._group / "cgroup.procs").read_text().split():
-            (BASE / "cgroup.procs").write_text(pid)
+        for tid in (self._group / "tasks").read_text().split():
+            (BASE / "tasks").write_text(tid)
         self._group.rmdir()
 
     def _state(self, wanted=None):

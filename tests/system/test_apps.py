@@ -155,7 +155,8 @@ def test_a_command_that_a_signal_ends(shared):
 
 
 def test_a_partition_dies_with_a_lock(machine):
-    """Its lock goes to who waits in another, told, after the fence. shows: COMM-04, DB-10"""
+    """Its lock goes to who waits in another, told, after the fence.
+    shows: COMM-04, DB-10, FAIL-04"""
     holder = Holder(machine, "beta", "journal")
     waiters = [machine.start("run", name, "--", "apmp-lock", "journal", "--", "echo", name)
                for name in ("alpha", "gamma")]

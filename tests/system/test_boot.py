@@ -108,8 +108,8 @@ def test_heartbeats_rise(machine):
 
 
 def test_pids_are_instances_and_each_cpu_is_a_thread(machine):
-    """A thread for each CPU, pinned to the host CPU under it, one for the clock before them, one that
-    serves programs, and one that waits for locks for it.
+    """A thread for each CPU, pinned to the host CPU under it, one for the clock before them, one
+    that serves programs, and one that waits for locks for it.
     shows: PLAT-04"""
     status = machine.status()
     for partition in status["partitions"]:

@@ -295,7 +295,7 @@ def test_kill_ends_every_process_of_a_partition(make_box, backend):
     wire.must("KILL", 1)
     assert [p.runs for p in processes] == [False] * 4
     assert [(e.op, e.arg[:2]) for e in sorted(wire.heard, key=lambda e: e.op)] == [
-        ("EXITED", [1, signal.SIGKILL]), ("PROGRAM", [1, signal.SIGKILL])]
+        ("EXITED", [1, signal.SIGKILL]), ("FENCED", [1, 0]), ("PROGRAM", [1, signal.SIGKILL])]
     assert other.runs
     assert wire.ask("REMOVE", 2).error == -errno.EBUSY
     wire.must("REMOVE", 1)
@@ -347,7 +347,7 @@ def test_kill_may_only_wait(box):
     assert run(wire, 1, ["true"]).error == -errno.EBUSY
     port.write(b"exit 0\n")
     assert wire.wait("DONE", seq=waiting).error == 0
-    assert [e.op for e in wire.heard] == ["EXITED"]
+    assert sorted(e.op for e in wire.heard) == ["EXITED", "FENCED"]
 
 
 def test_two_may_ask_for_the_same_end(box):

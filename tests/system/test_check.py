@@ -100,9 +100,9 @@ def test_a_dump_is_judged_as_the_machine_was(machine, memories):
     dump = machine.dir / "dump"
     verdict(machine, "--live", "--save", dump)
     assert verdict(machine, "--dump", dump)["images"] == 3
-    memories.poke_database(node(2) + offset("apmp_db_node", "big_brother"), b"\x63\0\0\0")
+    memories.poke_database(node(2) + offset("apmp_db_node", "name"), b"\0")
     live = verdict(machine, "--live", "--save", dump, code=apmp.REFUSED)
-    assert ids(live) == {"db.ring"}
+    assert ids(live) == {"db.names"}
     machine.down()
     kept = verdict(machine, "--dump", dump, code=apmp.REFUSED)
     assert kept["violations"] == live["violations"]
@@ -117,8 +117,6 @@ def test_a_dump_is_judged_as_the_machine_was(machine, memories):
 # What is written: where, which bytes, and the check that must find it, alone.  Nobody reads these
 # while the set is at rest, so the machine goes on.
 PLANTED = {
-    "brother": ("database", node(0) + offset("apmp_db_node", "big_brother"), b"\1\0\0\0",
-                "db.ring"),
     "name": ("database", node(1) + offset("apmp_db_node", "name"), b"\0", "db.names"),
     "state": ("database", node(1) + offset("apmp_db_node", "state"), b"\2", "db.nodes"),
     "crashing": ("database", offset("apmp_db_header", "crashing"), b"\1\0\1\0", "db.crashing"),
@@ -151,12 +149,28 @@ def test_sets_of_a_hwrpb(machine, memories):
 
 
 def test_what_the_machine_mends_is_no_violation(machine, memories):
-    """A lock word of a life that never was: whoever looks next breaks it. A check that comes
-    meanwhile sees it go."""
+    """A lock word of a life that never was, and a brother that is none: whoever looks next mends
+    it. A check that comes meanwhile sees it go."""
+    memories.poke_database(node(0) + offset("apmp_db_node", "big_brother"), b"\x63\0\0\0")
+    verdict(machine, "--live")
     memories.poke_database(offset("apmp_db_header", "lock"), struct.pack("<Q", 2 << 48 | 1))
     verdict(machine, "--live")
     assert machine.apmp("db", "show", json=True)[0]["database"]["lock_holder"] is None
     machine.at_rest(ALL)
+
+
+def test_a_set_that_is_formed_again(machine, memories):
+    """A garbled header: its members go on with the other range, and that is looked at from then on.
+    Meanwhile and afterwards nothing stands that must not. shows: DB-07, MEM-13"""
+    before = machine.apmp("db", "show", json=True)[0]
+    memories.poke_database(offset("apmp_db_header", "fingerprint"), b"\0" * 8)
+    verdict(machine, "--live")
+    machine.at_rest(ALL)
+    verdict(machine, "--live")
+    after = machine.apmp("db", "show", json=True)[0]
+    assert after["range"] == before["other_range"]
+    assert after["database"]["reformed_of"] == before["database"]["incarnation"]
+    assert not after["database"]["expected"]
 
 
 @pytest.mark.machine_file(PENDING)
@@ -269,8 +283,11 @@ def test_db_show(shared):
 
 
 def test_odd_values_are_shown_as_odd(machine, memories):
-    memories.poke_database(node(1) + offset("apmp_db_node", "state"), b"\x4d")
-    memories.poke_database(node(0) + offset("apmp_db_node", "big_brother"), b"\x63")
-    shown = machine.apmp("db", "show", json=True)[0]["database"]["nodes"]
-    assert shown[1]["state"] == "odd: 77" and shown[0]["big_brother"] == "odd: 99"
+    """In the block of a partition that there is none of: nobody mends it."""
+    memories.poke_database(node(9) + offset("apmp_db_node", "state"), b"\x4d")
+    memories.poke_database(node(9) + offset("apmp_db_node", "big_brother"), b"\x63")
+    memories.poke_database(node(9) + offset("apmp_db_node", "identity"), b"\xff" * 8)
+    shown = machine.apmp("db", "show", json=True)[0]["database"]["nodes"][-1]
+    assert shown["id"] == 9 and shown["state"] == "odd: 77" and shown["big_brother"] == "odd: 99"
+    assert shown["life"] == "odd: 0xffffffffffffffff" and not shown["member"]
     assert "odd: 77" in machine.apmp("db", "show")

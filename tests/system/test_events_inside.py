@@ -35,7 +35,7 @@ TRIO = [("member", name, 1) for name in ("alpha", "beta", "gamma")]
 
 
 def test_the_state_at_the_beginning(shared):
-    """shows: COMM-04"""
+    """shows: FAIL-04"""
     assert members(shared) == {("alpha", 1), ("beta", 1), ("gamma", 1)}
     said = shared.try_apmp("run", "beta", "--", "apmp-events", "--now")
     assert said.out.splitlines() == ["member   alpha 1", "member   beta 1 self",
@@ -44,7 +44,7 @@ def test_the_state_at_the_beginning(shared):
 
 @pytest.mark.parametrize("end", ["kill", "crash", "halt"])
 def test_both_survivors_are_told(make_machine, end):
-    """However it ends, and that it has come back."""
+    """However it ends, and that it has come back. shows: FAIL-04"""
     machine = make_machine()
     machine.up()
     followers = [Follower(machine, name) for name in ("alpha", "gamma")]

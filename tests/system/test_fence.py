@@ -210,6 +210,22 @@ def test_who_changes_its_beacon_all_the_time(machine):
     assert log.count("into its death beacon") == 1
 
 
+def test_the_thread_that_watches_stands_still(machine, freezer):
+    """Its end is seen when it is reaped, and the fence completes. shows: FAIL-05"""
+    threads = Path(f"/proc/{machine.box_pid()}/task").iterdir()
+    watcher = next(t for t in threads if (t / "comm").read_text() == "beacons\n")
+    freezer.freeze_thread(int(watcher.name))
+    for name in ("beta", "gamma"):
+        machine.kill_partition(name)
+        machine.events.wait_for("member.removed", partition=name)
+    machine.boots_and_joins("beta")
+    freezer.thaw()
+    mark = machine.events.mark()
+    machine.kill_partition("beta")
+    machine.events.wait_for("member.removed", partition="beta", after=mark)
+    machine.at_rest({"alpha"})
+
+
 def test_a_program_without_beacon_is_part_of_the_fence(machine):
     """It runs on in its partition when the instance dies: fenced is when it runs no more as well.
     shows: DB-10"""

@@ -116,7 +116,7 @@ static void settle(uint64_t seq_before)
 	ck_assert_uint_le(seq, changes - seq_before);
 }
 
-/* shows: COMM-04 */
+/* shows: FAIL-04 */
 START_TEST(the_state_then_each_change)
 {
 	change(ALPHA);

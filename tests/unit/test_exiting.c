@@ -166,7 +166,7 @@ START_TEST(whose_threads_take_turns)
 		syscall(SYS_exit, 0);
 	}
 	until_ready(100);
-	for (int i = 0; i < 3000; i++)
+	for (int i = 0; i < 1000; i++)
 		ck_assert_int_eq(apmp_exiting_process(pid), 0);
 	kill(pid, SIGKILL);
 	while (apmp_exiting_process(pid) == 0)
@@ -179,7 +179,7 @@ END_TEST
  * shows: DB-10 */
 START_TEST(who_is_exiting_stores_no_more)
 {
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 40; i++) {
 		uint32_t seen;
 		pid_t pid;
 

@@ -95,7 +95,8 @@ START_TEST(what_is_held_stays_so)
 }
 END_TEST
 
-/* Somebody wrote over the word, and another took the lock: when both claim it, the later is told. */
+/* Somebody wrote over the word, and another took the lock: of two that claim it the later is told.
+ */
 START_TEST(two_claim_it)
 {
 	uint32_t x = shared_by_all("x", 1);

@@ -35,7 +35,7 @@ static const char *changes_of(uint32_t id)
 	return text;
 }
 
-/* shows: COMM-04 */
+/* shows: FAIL-04 */
 START_TEST(who_joins_is_told_of_all)
 {
 	(void)world_member(&w, ALPHA);
