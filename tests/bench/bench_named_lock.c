@@ -4,8 +4,8 @@
  * waits for it has it.
  *
  * Each round runs each pair once, one after the other, and prints a line for each: name, ns of
- * ours, ns of the peer.  Two instances of the world of tests/unit, forked into processes of their own:
- * the segment, the tree and the futexes are shared as on a machine.
+ * ours, ns of the peer.  Two instances of the world of tests/unit, forked into processes of their
+ * own: the segment, the tree and the futexes are shared as on a machine.
  */
 #include <check.h>
 #include <err.h>

@@ -1,4 +1,4 @@
-"""Named locks on a running machine: what is told of broken ones, and deaths at each of their points.
+"""Named locks on a running machine: what is told of broken ones, and a death at each point.
 
 What programs see of them: test_apps.py.
 """
