@@ -4,7 +4,7 @@ import json
 
 import apmp
 import pytest
-from test_membership import ALL
+from test_membership import ALL, dies_at
 
 MACHINE = apmp.TRIO + "timing: {stop: 500ms}\n"
 GRANULE_PAGES = 512
@@ -137,9 +137,7 @@ def test_death_while_buses_are_reset(shared):
     shared.at_rest(ALL)
     for name in sorted(ALL):
         shared.kill_partition(name)
-    mark = shared.events.mark()
-    shared.arm("gamma", "create_263")
-    shared.refused("partition", "boot", "gamma")
+    mark = dies_at(shared, "gamma", "create_263", "boot")
     shared.boots_and_joins("alpha")
     resets = [event["partition"] for event in shared.events.find("bus.reset", after=mark)]
     assert sorted(resets) == ["alpha", "beta"]
