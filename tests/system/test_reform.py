@@ -174,3 +174,19 @@ def test_death_while_the_set_moves(shared, point):
 ])
 def test_what_can_not_go_bad(shared, arguments, words):
     assert words in shared.refused("chaos", "inject", *arguments)
+
+
+def test_status_says_when_there_is_no_second_range(make_machine):
+    machine = make_machine(apmp.TRIO.replace("shared: 32M", "shared: 2M"))
+    machine.up()
+    machine.at_rest(ALL)
+    assert machine.status()["health"]["one_range"] == ["lab"]
+    assert "no second range" in machine.apmp("status")
+    machine.apmp("chaos", "inject", "garbage", "lab")
+    machine.events.wait_for("set.reformed")
+    machine.at_rest(ALL)  # in the same place, by the same processes
+    assert not machine.events.find("instance.fenced")
+
+
+def test_both_ranges(shared):
+    assert shared.status()["health"]["one_range"] == []
