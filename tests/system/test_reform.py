@@ -121,8 +121,10 @@ def test_ids_and_buses(make_machine):
     machine.boots_and_joins("alpha")
     machine.boots_and_joins("beta")
     assert ids() == {"alpha": 1, "beta": 1, "gamma": 0}
+    mark = machine.events.mark()
     for name in ("alpha", "beta"):
         machine.kill_partition(name)
+        machine.events.wait_for("instance.fenced", partition=name, after=mark)
     mark = machine.events.mark()
     machine.boots_and_joins("gamma")
     reset = {event["bus"] for event in machine.events.find("bus.reset", after=mark)}
@@ -135,8 +137,10 @@ def test_ids_and_buses(make_machine):
 def test_death_while_buses_are_reset(shared):
     """The next creator resets the rest. shows: DB-14"""
     shared.at_rest(ALL)
+    mark = shared.events.mark()
     for name in sorted(ALL):
         shared.kill_partition(name)
+        shared.events.wait_for("instance.fenced", partition=name, after=mark)
     mark = dies_at(shared, "gamma", "create_263", "boot")
     shared.boots_and_joins("alpha")
     resets = [event["partition"] for event in shared.events.find("bus.reset", after=mark)]
