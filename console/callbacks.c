@@ -348,7 +348,7 @@ static void on_named_lock(struct partition *p, uint64_t about)
 	struct apmp_tree_partition self;
 	struct apmp_tree_community community;
 	struct apmp_tree_node node;
-	char name[APMP_NAME_SIZE];
+	_Alignas(uint64_t) char name[APMP_NAME_SIZE];
 
 	if (other && (!other->exists || !same_community(p, other)))
 		other = NULL;
