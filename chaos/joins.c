@@ -220,7 +220,6 @@ static bool at_rest(struct campaign *c, const json_t *status, bool *ret_harmed, 
 		bool good = is_as_meant(&c->joiner[i], instance_of(status, i), what, size);
 
 		any |= c->joiner[i].fate == LIVES || c->joiner[i].fate == BOOTS;
-
 		*ret_harmed = what[0] != '\0';
 		if (*ret_harmed)
 			violated(c, c->joiner[i].name, what);
