@@ -6,6 +6,8 @@
 #                   with SIGCONT, in half an hour; make campaign-quiet an hour in which nobody may be removed
 #   make lint       layer rules, clang-tidy   make spec    which requirements are shown
 #   make unit race system examples simulator  one stage of the tests
+#   make exhaust    every pair of deaths and every two switches in the simulator, in an hour; less
+#                   with STRIDE=10
 #   make model      spin on all models, the largest too, in ten minutes
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=
 #   make deps       install missing packages  make format  apply .clang-format

@@ -128,6 +128,7 @@ struct apmp_nvram {
 /* Death beacons, and who sleeps on them: box_beacon.c. */
 struct apmp_beacon_place {
 	struct apmp_recorder *rec; /* W: loop; NULL: not mapped */
+	pid_t pid;		   /* W: loop; of the instance */
 	uint32_t idx, seen;	   /* W: loop; which one, and what stood there */
 	bool armed, fired;	   /* W: both; lock */
 };
@@ -355,6 +356,8 @@ void apmp__beacons_stop(struct apmp_box *box);
 void apmp__beacons_begin(struct apmp_box *box, uint32_t id);
 /* It was started: its clock's beacon is watched. */
 void apmp__beacons_watch(struct apmp_box *box, uint32_t id);
+/* It was reaped. */
+void apmp__beacons_end(struct apmp_box *box, uint32_t id);
 /* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
  * False: it has none that would. */
 __attribute__((warn_unused_result)) bool apmp__beacons_await(struct apmp_box *box, uint32_t id);

@@ -96,7 +96,7 @@ static bool look_fenced(struct apmp_box *box, uint32_t id)
 	end->since_ms = uv_now(&box->loop);
 	tell(box, id, APMP_BOX_FENCED, 0);
 	if (box->partitions[id].pid)
-		apmp_exiting_give_way(box->partitions[id].pid);
+		apmp_exiting_gives_way(box->partitions[id].pid);
 	return true;
 }
 

@@ -144,15 +144,20 @@ int apmp_exiting_process(pid_t pid)
 	return error == -ENOENT || error == -ESRCH ? -ESRCH : 0;
 }
 
-void apmp_exiting_give_way(pid_t pid)
+void apmp_exiting_task_gives_way(pid_t tid)
 {
 	static const struct sched_param none = {0};
+
+	(void)sched_setscheduler(tid, SCHED_OTHER, &none);
+	(void)setpriority(PRIO_PROCESS, (id_t)tid, 19);
+}
+
+void apmp_exiting_gives_way(pid_t pid)
+{
 	static struct tasks tasks; /* as above */
 
 	if (list_tasks(pid, &tasks))
 		return;
-	for (unsigned i = 0; i < tasks.count; i++) {
-		(void)sched_setscheduler(tasks.tid[i], SCHED_OTHER, &none);
-		(void)setpriority(PRIO_PROCESS, (id_t)tasks.tid[i], 19);
-	}
+	for (unsigned i = 0; i < tasks.count; i++)
+		apmp_exiting_task_gives_way(tasks.tid[i]);
 }

@@ -18,9 +18,11 @@ bool apmp_exiting_task(pid_t pid, pid_t tid);
  * -ESRCH: there is no such process to be seen. */
 __attribute__((warn_unused_result)) int apmp_exiting_process(pid_t pid);
 
-/* Every task of a process that is ending gives way to all others: what is left to do for it, the
- * teardown of its address space, would else run in the class of the thread that ended last, which
- * may be a clock's.  Best effort. */
-void apmp_exiting_give_way(pid_t pid);
+/* A task that is ending gives way to all others: what is left to do for it, the teardown of its
+ * address space, would else run in the class of the thread that ended last, which may be a clock's
+ * and then keeps every other clock from a host CPU for that long.  Best effort. */
+void apmp_exiting_task_gives_way(pid_t tid);
+/* Every task of the process. */
+void apmp_exiting_gives_way(pid_t pid);
 
 #endif

@@ -339,9 +339,16 @@ int check_live(const char *name, const char *save, bool json)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 	struct machine machine;
-	int code;
+	int code, err;
 
-	if (!w || machine_open(&machine, name)) {
+	if (!w || machine_find(&machine, name)) {
+		watch_free(w);
+		return 3;
+	}
+	err = machine_connect(&machine, &w->client);
+	if (err) {
+		fprintf(stderr, "apmp: no machine \"%s\": %s: %s\n", machine.name, machine.control,
+			strerror(-err));
 		watch_free(w);
 		return 3;
 	}
@@ -353,7 +360,6 @@ int check_live(const char *name, const char *save, bool json)
 	}
 	if (save && w->rounds && save_images(w, save))
 		code = 1;
-	machine_close(&machine);
 	watch_free(w);
 	return code;
 }

@@ -1,4 +1,12 @@
-/* check_memory.c - fragments: that they tile their descriptors, and whose they are. */
+/*
+ * check_memory.c - fragments: that they tile their descriptors, and whose they are [0092-0097].
+ *
+ * WHAT      A descriptor's fragments are what its memory is cut into: in order, without a gap, the
+ *           free ones as large as can be.  Private memory is a partition's that owns the descriptor
+ *           or is in the community that does; shared memory a community's that owns the subsystem.
+ * LIMITS    Entries behind desc_count are stale and not looked at; nor is who uses memory
+ *           (current_owner) until its next boot.
+ */
 #include <inttypes.h>
 
 #include "chaos/check.h"
@@ -64,8 +72,25 @@ bool check_bad_page(const struct check *c, uint64_t pa)
 	return false;
 }
 
-static void check_flags(struct check *c, const struct gct_mem_desc_node *d,
-			const struct gct_mem_desc *f)
+static bool is_free(const struct gct_mem_desc *f)
+{
+	return !f->mem_owner && !f->mem_current_owner;
+}
+
+/* Whether the owner may have a part of this descriptor [0096, 0097]: it has all of it, or is of the
+ * community that has; what is shared has the subsystem, too. */
+static bool may_have(const struct check *c, const struct gct_mem_desc_node *d,
+		     const struct gct_node *owner, int32_t handle)
+{
+	const struct gct_node *sub = image_node(&c->tree, d->hd.parent);
+
+	if (owner->type == GCT_COMMUNITY)
+		return d->hd.owner == handle && sub->owner == handle;
+	return d->hd.owner == handle || (d->hd.owner && owner->parent == d->hd.owner);
+}
+
+static void check_fragment_owner(struct check *c, const struct gct_mem_desc_node *d,
+				 const struct gct_mem_desc *f)
 {
 	const struct gct_node *owner = f->mem_owner ? image_node(&c->tree, f->mem_owner) : NULL;
 	bool shared = owner && owner->type == GCT_COMMUNITY;
@@ -74,22 +99,21 @@ static void check_flags(struct check *c, const struct gct_mem_desc_node *d,
 	if (f->mem_owner && !(owner && (shared || owner->type == GCT_PARTITION)))
 		found(c, CHECK_memory_owners, "memory at %#" PRIx64 " is of node %" PRId32,
 		      (uint64_t)f->pa, (int32_t)f->mem_owner);
-	else if (!f->mem_owner ? !f->mem_current_owner && f->mem_flags
-			       : kind != (shared ? GCT_MEM_SHARED : GCT_MEM_PRIVATE))
+	else if (owner ? kind != (shared ? GCT_MEM_SHARED : GCT_MEM_PRIVATE)
+		       : is_free(f) && f->mem_flags)
 		found(c, CHECK_memory_owners, "memory at %#" PRIx64 " of %s has flags %#x",
 		      (uint64_t)f->pa, check_owner(c, f->mem_owner).text, f->mem_flags);
-	else if (shared && d->hd.owner != f->mem_owner)
+	else if (owner ? !may_have(c, d, owner, f->mem_owner) : !is_free(f) && !d->hd.owner)
 		found(c, CHECK_memory_owners,
-		      "memory at %#" PRIx64 " is shared by %s in a descriptor of %s",
-		      (uint64_t)f->pa, check_owner(c, f->mem_owner).text,
-		      check_owner(c, d->hd.owner).text);
+		      "memory at %#" PRIx64 " is of %s, in a descriptor of %s", (uint64_t)f->pa,
+		      check_owner(c, f->mem_owner).text, check_owner(c, d->hd.owner).text);
 }
 
 static void check_descriptor(struct check *c, const struct gct_mem_desc_node *d)
 {
 	uint64_t at = d->mem_info.base_pa, end = at + d->mem_info.base_size;
 	uint64_t unit = image_root(&c->tree)->min_alloc;
-	const struct gct_mem_desc *f;
+	const struct gct_mem_desc *f, *before = NULL;
 	uint32_t i;
 
 	unit = unit ? unit : 1;
@@ -102,8 +126,11 @@ static void check_descriptor(struct check *c, const struct gct_mem_desc_node *d)
 			      (uint64_t)f->size, (uint64_t)f->pa, at, end);
 			return;
 		}
-		check_flags(c, d, f);
+		check_fragment_owner(c, d, f);
+		if (before && is_free(before) && is_free(f))
+			found(c, CHECK_memory_tiles, "two free fragments meet at %#" PRIx64, at);
 		at += f->size;
+		before = f;
 	}
 	if (i != d->mem_info.desc_count || at != end)
 		found(c, CHECK_memory_tiles,

@@ -209,11 +209,10 @@ static void check_ids(struct check *c)
 static void check_lock(struct check *c)
 {
 	uint64_t holder = image_root(&c->tree)->lock;
-	const struct gct_partition_node *p =
-	    holder < APMP_MAX_PARTITIONS ? image_partition(&c->tree, (uint32_t)holder) : NULL;
 
-	if (holder != UINT64_MAX && (!p || !image_present(p)))
-		found(c, CHECK_tree_lock, "it is locked by %" PRIu64 ", which does not live",
+	if (holder != UINT64_MAX &&
+	    (holder >= APMP_MAX_PARTITIONS || !image_partition(&c->tree, (uint32_t)holder)))
+		found(c, CHECK_tree_lock, "it is locked by %" PRIu64 ", which is no partition",
 		      holder);
 }
 
@@ -323,10 +322,19 @@ static bool owner_holds(struct check *c, int32_t handle, int32_t owner, const ch
 	return true;
 }
 
+static bool is_above(const struct check *c, const struct gct_node *n, int32_t handle)
+{
+	int32_t at = n->parent;
+
+	while (at && at != handle)
+		at = node(c, at)->parent;
+	return at && at == handle;
+}
+
 static void check_component(struct check *c, int32_t handle)
 {
 	const struct gct_node *n = node(c, handle);
-	int32_t above = n->parent;
+	int32_t above = n->config;
 
 	if (n->node_flags & NODE_PRIMARY && n->type != GCT_CPU)
 		found(c, CHECK_tree_owners, "node %" PRId32 " is primary and no CPU", handle);
@@ -334,12 +342,11 @@ static void check_component(struct check *c, int32_t handle)
 	    !owner_holds(c, handle, n->current_owner, "current owner") ||
 	    n->node_flags & NODE_HW_TEMPLATE)
 		return;
-	while (above && above != n->config)
-		above = node(c, above)->parent;
-	if (!above || above != n->config) {
+	if (!is_above(c, n, n->config) || !is_above(c, n, n->affinity)) {
 		found(c, CHECK_tree_bound,
-		      "node %" PRId32 " is configured with %" PRId32 ", which is not above it",
-		      handle, (int32_t)n->config);
+		      "node %" PRId32 " is configured with %" PRId32 ", near %" PRId32
+		      ": not both are above it",
+		      handle, (int32_t)n->config, (int32_t)n->affinity);
 		return;
 	}
 	if (node(c, above)->type == GCT_HW_ROOT)

@@ -53,13 +53,12 @@ static json_int_t newest_event(struct machine *machine)
 	return newest;
 }
 
-int machine_open(struct machine *machine, const char *name)
+int machine_find(struct machine *machine, const char *name)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	int err;
 
-	*machine = (struct machine){0};
 	name = name ? name : getenv("APMP_MACHINE");
+	*machine = (struct machine){.name = name};
 	if (!name) {
 		fprintf(stderr, "apmp-chaos: which machine? --name NAME, or APMP_MACHINE\n");
 		return -EINVAL;
@@ -70,6 +69,15 @@ int machine_open(struct machine *machine, const char *name)
 	else
 		snprintf(machine->control, sizeof(machine->control), "/tmp/apmp-%u/%s/control",
 			 (unsigned)getuid(), name);
+	return 0;
+}
+
+int machine_open(struct machine *machine, const char *name)
+{
+	int err = machine_find(machine, name);
+
+	if (err)
+		return err;
 	err = connect_to(machine->control, &machine->client);
 	if (!err)
 		err = connect_to(machine->control, &machine->events);
@@ -79,8 +87,8 @@ int machine_open(struct machine *machine, const char *name)
 		    json_pack("{s:I,s:b}", "since", newest_event(machine) + 1, "follow", 1),
 		    VARLINK_MORE, NULL, 0);
 	if (err)
-		fprintf(stderr, "apmp-chaos: no machine \"%s\": %s: %s\n", name, machine->control,
-			strerror(-err));
+		fprintf(stderr, "apmp-chaos: no machine \"%s\": %s: %s\n", machine->name,
+			machine->control, strerror(-err));
 	return err;
 }
 

@@ -14,9 +14,12 @@
 struct machine {
 	struct varlink_client *client; /* calls */
 	struct varlink_client *events; /* a stream from when the machine was opened */
+	const char *name;
 	char control[108];
 };
 
+/* Where the machine of this name (NULL: APMP_MACHINE) is reached.  -EINVAL after asking which. */
+__attribute__((warn_unused_result)) int machine_find(struct machine *machine, const char *name);
 /* Opens the machine of this name (NULL: APMP_MACHINE).  0, or -errno after saying why. */
 __attribute__((warn_unused_result)) int machine_open(struct machine *machine, const char *name);
 void machine_close(struct machine *machine);

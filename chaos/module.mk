@@ -17,15 +17,31 @@ $(B)/apmp-sim: $(SIM_OBJS) $(SIM_SHARED)
 	@echo "  LD    $@"
 	@$(CC) $(ALL_LDFLAGS) -rdynamic -o $@ $^ $(LDLIBS)
 
+# What a function calls at entry and exit is for stacks in reports alone.
+SIM_NO_ENTRY := $(if $(findstring clang,$(CC)),-mllvm -tsan-instrument-func-entry-exit=0,--param=tsan-instrument-func-entry-exit=0)
+
 # The runtime would also have replaced these functions.
 SIM_RENAME := $(foreach f,memcpy memmove memset memcmp strncmp strnlen,--redefine-sym $(f)=__tsan_$(f))
 $(B)/simobj/%.o: %.c | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@echo "  SIMCC $<"
-	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) $(SIM_FLAGS) -O1 -g -fsanitize=thread -MMD -MP -c -o $@ $<
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) $(SIM_FLAGS) -O2 -g -fsanitize=thread $(SIM_NO_ENTRY) -MMD -MP -c -o $@ $<
 	@objcopy $(SIM_RENAME) $@
 
 -include $(shell find $(B)/simobj -name '*.d' 2>/dev/null)
+
+# Every pair of deaths, every two switches; STRIDE=10 every tenth.
+STRIDE ?= 1
+.PHONY: exhaust
+exhaust: $(B)/apmp-sim
+	set -e; for op in create join leave tick fence recover acquire release; do \
+		echo "== $$op: every death, and every second one"; \
+		$< --exhaust-kills $$op --pairs --stride $(STRIDE) --instances 3 --seed 1 \
+			--workers $$(nproc); done
+	set -e; for op in join-join join-death leave-suspicion lock-death; do \
+		echo "== $$op: every two switches"; \
+		$< --exhaust-switches $$op --stride $(STRIDE) --instances 3 --seed 1 \
+			--workers $$(nproc); done
 
 # The disk of the simulator has a libcheck test too.
 test_nvram_EXTRA := $(addprefix $(B)/obj/chaos/sim/,sim_disk.o nvram_deaths.o)

@@ -297,7 +297,8 @@ bool console_db_has_member(struct partition *p);
 /* The page frame of a page of the database; 0: there is none. */
 uint64_t console_db_page(struct console *c, const struct apmp_tree_community *community,
 			 uint64_t page);
-/* The name in a slot of the lock table, as it stands there; empty when it can't be read. */
+/* The name in a slot of the lock table, as it stands there, to an 8-aligned place; empty when it
+ * can't be read. */
 void console_db_lock_name(struct console *c, const struct apmp_tree_community *community,
 			  uint32_t slot, char ret_name[APMP_NAME_SIZE]);
 

@@ -70,7 +70,7 @@ static struct app *make_room(struct instance *in)
 	struct apps *apps = &in->apps;
 	struct app *oldest = NULL;
 
-	for (uint32_t i = 0; i < APPS_MAX; i++) {
+	for (uint32_t i = 0; i < apps->used; i++) {
 		struct app *app = &apps->app[i];
 
 		if (app->kind == APP_FREE)
@@ -78,6 +78,8 @@ static struct app *make_room(struct instance *in)
 		if (app->kind == APP_NEW && (!oldest || app->arrival < oldest->arrival))
 			oldest = app;
 	}
+	if (apps->used < APPS_MAX)
+		return &apps->app[apps->used++];
 	if (oldest)
 		app_drop(in, oldest);
 	return oldest;
@@ -228,7 +230,7 @@ static void hear_bell(struct instance *in)
 
 	(void)!read(apps->bell, &rings, sizeof(rings)); /* how many says nothing */
 	app_members_look(in);
-	for (uint32_t i = 0; i < APPS_MAX; i++)
+	for (uint32_t i = 0; i < apps->used; i++)
 		if (apps->app[i].kind == APP_EVENTS && tell(in, &apps->app[i]))
 			app_drop(in, &apps->app[i]);
 }

@@ -62,6 +62,7 @@ struct apps {
 	uint32_t queue_count;
 	struct app_waker waker;
 	bool woken; /* by it */
+	uint32_t used; /* so many of these were ever used; the others cost no memory */
 	struct app app[APPS_MAX];
 };
 

@@ -97,7 +97,7 @@ struct apmp_db_header {
 					 * that ring and node states are derived from */
 	_Atomic uint64_t crashing;	/* W: lock holder.  R: all; identity being removed */
 	_Atomic uint64_t removed_count; /* W: lock holder.  R: all; members lost so far */
-	_Atomic uint64_t validate;	/* W: lock holder sets, members clear own bit.  R: all;
+	_Atomic uint64_t validate;	/* W: lock holder sets, members their own bit.  R: all;
 					 * members that must still check every page [0143] */
 	_Atomic uint64_t service_mask;	/* W: creator under lock.  R: all; bit per service */
 	_Atomic uint64_t expected; /* W: creator of a re-formed set, then lock holder clears bits.

@@ -80,7 +80,7 @@ static void guard_release(struct apmp_member *m)
 
 static bool has_name(const struct apmp_db_lock *lock, const char *name)
 {
-	char copy[APMP_NAME_SIZE];
+	_Alignas(uint64_t) char copy[APMP_NAME_SIZE];
 
 	apmp_copy_out(copy, lock->name, sizeof(copy));
 	return strncmp(copy, name, sizeof(copy)) == 0;
@@ -201,15 +201,17 @@ int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank, uint3
 			err = table ? apmp__lock_table_take(m, l, table) : -ENOTCONN;
 		if (!err) {
 			guard_take(m);
-			err = open_entry(m, table, name, rank, ret_lock);
+			err = apmp__lock_superseded(m) ? -EAGAIN
+						       : open_entry(m, table, name, rank, ret_lock);
 			guard_release(m);
 			/* Is it full, or garbage?  The primary looks at its next tick. */
 			if (err == -ENOSPC)
-				apmp_fetch_or(&apmp__db(m)->header.validate,
-					      UINT64_C(1) << m->id);
+				apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
 			apmp__lock_table_release(m, l, table);
 		}
 		apmp__locker_leave(l);
+		if (err == -EAGAIN) /* the primary goes over to another set */
+			apmp__locker_wait(l, APMP_NEVER);
 	} while (err == -EAGAIN);
 	return err;
 }

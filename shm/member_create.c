@@ -178,6 +178,9 @@ int apmp__db_create(struct apmp_member *m)
 		apmp_services[s]->create(m, segment);
 	}
 	APMP_POINT(env, create_710);
+	/* Another creates too: somebody has written over the lock.  The last ID is the set's. */
+	if (apmp__db_superseded(m, incarnation))
+		return -EREMCHG;
 	fill_header(m, db, incarnation, pages);
 	apmp_store_relaxed(&db->header.expected, expected);
 	apmp_store_relaxed(&db->header.reformed_of, before);

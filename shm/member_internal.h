@@ -101,7 +101,8 @@ void apmp__interrupt(struct apmp_member *m, struct apmp_db *db, uint32_t id, uin
 		     bool all_cpus);
 bool apmp__bugchecked(struct apmp_member *m, struct apmp_db *db);
 
-/* member_create.c, member_join.c: with the lock held.  -EAGAIN: start over. */
+/* member_create.c, member_join.c: with the lock held.  -EAGAIN: start over; -EREMCHG: the set is
+ * elsewhere, or another one, by now. */
 APMP_CHECK int apmp__db_create(struct apmp_member *m);
 APMP_CHECK int apmp__db_join(struct apmp_member *m);
 /* Membership as this instance knows it itself. */

@@ -27,7 +27,7 @@ static uint32_t size(void)
 static void create(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_locks *table = segment;
-	static const char no_name[APMP_NAME_SIZE];
+	static const _Alignas(uint64_t) char no_name[APMP_NAME_SIZE];
 
 	(void)m;
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
@@ -196,7 +196,7 @@ static void recover(struct apmp_member *m, void *segment, uint32_t id)
 
 static bool is_name(const struct apmp_db_lock *lock)
 {
-	char name[APMP_NAME_SIZE];
+	_Alignas(uint64_t) char name[APMP_NAME_SIZE];
 
 	apmp_copy_out(name, lock->name, sizeof(name));
 	return name[0] && strnlen(name, sizeof(name)) < sizeof(name);
@@ -244,10 +244,15 @@ bool apmp__locks_claiming(struct apmp_member *m)
 
 void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
 {
+	struct apmp_db_header *h = &apmp__db(m)->header;
 	struct apmp_locks *locks = m->locks;
 
-	if (apmp__locks_claiming(m) && !expected(m))
+	if (apmp__locks_claiming(m) && !expected(m)) {
 		apmp__lockers_go(m, LOCKS_OPEN, locks->segment);
+		/* In place, who had not come over may have opened a name where we did. */
+		if (apmp_load_relaxed(&h->reformed_of))
+			apmp_fetch_or(&h->validate, UINT64_C(1) << m->id);
+	}
 	if (locks && locks->segment && reasons & APMP_REASON_LOCKS) {
 		uint32_t state = apmp_load_relaxed(&locks->state);
 

@@ -32,9 +32,17 @@ STAGE_LIMIT = 1800   # seconds for one build or for all system tests
 
 # Arguments of apmp-sim. It prints what reproduces a finding, and ends with "N passed, N failed".
 SIMULATIONS = [
-    "--seed 1..2000 --twice",
-    *(f"--exhaust-kills {operation} --instances 3 --seed 1..2"
-      for operation in ("create", "join", "leave", "tick", "recover")),
+    "--seed 1..1500 --twice --workers 2",
+    *(f"--exhaust-kills {operation} --instances 3 --seed 1..2 --workers 2"
+      for operation in ("create", "join", "leave", "tick", "fence", "recover", "acquire",
+                        "release")),
+    # A sample of those with a second death or switch; `make exhaust` runs all.
+    *(f"--exhaust-kills {operation} --pairs --stride {stride} --instances 3 --seed 1 --workers 2"
+      for operation, stride in (("create", 4000), ("join", 4), ("leave", 4), ("tick", 1),
+                                ("fence", 4), ("recover", 4), ("acquire", 8), ("release", 4))),
+    *(f"--exhaust-switches {operation} --stride {stride} --instances 3 --seed 1 --workers 2"
+      for operation, stride in (("join-join", 10000), ("join-death", 1000),
+                                ("leave-suspicion", 1000), ("lock-death", 2000))),
     "--exhaust-kills update --memory sc --seed 1",
     "--exhaust-kills update --memory weak --seed 2",
     "--exhaust-kills nvram --seed 1..200",

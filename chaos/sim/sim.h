@@ -1,26 +1,27 @@
 /*
  * sim.h - a simulated machine: instances, their console, one scheduler, one clock.
  *
- * WHAT      Two to four instances run the very same shm/ sources as real ones, in one process, as
+ * WHAT      Two to eight instances run the very same shm/ sources as real ones, in one process, as
  *           coroutines.  Those sources are compiled with the thread sanitizer's instrumentation and
  *           linked with access.c in place of its runtime, so that every access to shared memory
  *           is a place where another participant may go on, or an instance may end.
  * FILES     arena.c     physical memory, and mappings of it at many addresses
  *           access.c    what the compiler calls at each access
  *           scheduler.c who runs next, what time it is, who waits
- *           fault.c     who dies or stops, where
- *           sim_console.c, sim_instance.c  the participants
- *           invariant.c what must hold at each store, and when all is quiet
+ *           fault.c     who dies or stops, what is written over, where
+ *           sim_console.c, sim_instance.c, sim_locks.c  the participants
+ *           invariant.c, sim_locks.c  what must hold at each store, and when all is quiet
  *           scenario.c  one run from power on to quiet
- *           exhaust.c   one run for each access of an operation
+ *           image.c     a run in the midst of it, kept
+ *           exhaust.c   runs for each access of an operation, and for each two
  *           update_world.c, update_requests.c, update_exhaust.c  the console's updates, likewise
  *           nvram_deaths.c, sim_disk.c  the same for a write of NVRAM, on a disk
- *           apmp_sim.c  command line, sums
+ *           apmp_sim.c, sums.c  command line, sums over all runs and processes
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
- *           sim.hash proves it.
+ *           sim.hash proves it.  Addresses are other ones each time, and must not matter.
  * LIMITS    Loads are not reordered, stores only by --memory weak.  CPU migration and HWRPBs in
- *           update*.c alone, no applications.  At most SIM_MAX_INSTANCES partitions, each of one
- *           CPU.
+ *           update*.c alone; one thread that locks in each instance, no applications.  At most
+ *           SIM_MAX_INSTANCES partitions, each of one CPU.  Every page of memory is good.
  */
 #ifndef APMP_CHAOS_SIM_SIM_H
 #define APMP_CHAOS_SIM_SIM_H

@@ -323,7 +323,9 @@ static void kill_repair_everywhere(void)
 	for (uint32_t s = 0; s < now.store_count; s++) {
 		passed = leave_crash(s);
 		for (uint64_t j = 0, count = 1; j <= count; j++) {
-			if (!wanted())
+			bool is_wanted = wanted();
+
+			if (j && !is_wanted) /* the first tells how many there are */
 				continue;
 			now.kill_at[REPAIRING] = j;
 			begin_run(&now.crash, sim.plan.seed);
@@ -331,7 +333,8 @@ static void kill_repair_everywhere(void)
 			now.deaths = 1;
 			sim.console_back_ns = sim.now_ns;
 			sim_schedule();
-			count_run();
+			if (is_wanted)
+				count_run();
 			if (!j)
 				count = now.accesses[REPAIRING];
 		}

@@ -80,6 +80,9 @@ def victim(link):
     """Its process, and its identity as the points name it (shm/layout_common.h)."""
     instance = next(p for p in link.call("Status")["status"]["partitions"]
                     if p["name"] == VICTIM)["instance"]
+    if instance["state"] != "member":
+        raise RuntimeError(f"{VICTIM} is {instance['state']} before it is killed: the host is too "
+                           "busy for stop: 50ms")
     return instance["pid"], instance["incarnation"] << 16 | MEMBERS
 
 

@@ -4,6 +4,7 @@ import collections
 import os
 import socket
 import struct
+from pathlib import Path
 
 import apmp
 
@@ -91,6 +92,14 @@ class Connection:
 
     def close(self):
         self.socket.close()
+
+
+def run_ns(pid, name):
+    """How long a thread of this name has run."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            return int((task / "schedstat").read_text().split()[0])
+    raise AssertionError(f"no thread {name} in process {pid}")
 
 
 def descriptors(pid):

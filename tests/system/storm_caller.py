@@ -263,8 +263,9 @@ class Caller:
     def database(self, tree):
         community = tree.nodes[tree.nodes[self.me].parent]
         if community.type == tc.TYPE["community"]:
-            self.ask(tc.OP["set_apmpdb_info"],
-                     (community.apmpdb_info, self.random.getrandbits(20)))
+            info = community.apmpdb_info
+            self.ask(tc.OP["set_apmpdb_info"],  # as it is [0280] step (4), or what is no memory
+                     (info, self.pick([info, self.random.getrandbits(20)])))
 
     def remove(self, tree):
         """Judges another one dead; seldom one that is not."""

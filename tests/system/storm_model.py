@@ -94,7 +94,10 @@ def is_idle(tree, request):
     """Whether it asks for what is so already, so that there is nothing to be seen of it."""
     mine = tree.nodes.get(request.partition)
     if request.op == OP["set_id"]:
-        return mine and mine.id_field == request.arg[0]
+        return mine and not request.arg[1] and mine.id_field == request.arg[0]
+    if request.op == OP["reset_buses"]:
+        return any(node.id == request.arg[0] and not node.id_field
+                   for node in tree.of_type("partition").values())
     if request.op == OP["migrate_cpu"]:  # the CPU has left this life before
         return any(node.id == request.arg[0] and node.current_owner != request.partition
                    for node in tree.of_type("cpu").values())
@@ -307,7 +310,14 @@ class Change:
     def set_id(self, r):
         key = ("partition", r.partition)
         old, new = self.keys.get(key, (None, None))
-        return {key} if old and new and new == old._replace(id_field=r.arg[0]) else set()
+        if not old or not new:
+            return set()
+        value = new.id_field if r.arg[1] else r.arg[0]  # the next of its community, or this
+        return {key} if new == old._replace(id_field=value) else set()
+
+    def reset_buses(self, r):
+        return {("partition", handle) for handle, (old, new) in self.of("partition").items()
+                if old and new and old.id == r.arg[0] and new == old._replace(id_field=0)}
 
     def lock_tree(self, r):
         mine = self.after.get(("partition", r.partition))

@@ -1,8 +1,10 @@
 """Programs in a partition and their instance: named locks, deaths, and programs that are mad."""
 import errno
 import os
+import select
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -370,6 +372,33 @@ def test_more_programs_than_there_is_room_for(shared):
         connection.close()
 
 
+def test_an_instance_without_descriptors(make_machine):
+    """Who comes waits until it has one again; others are served, and it does not run hot."""
+    machine = make_machine()
+    machine.command = ["prlimit", "--nofile=256:256", *machine.command]
+    machine.up()
+    place, pid = inside.address_of(machine, "alpha"), machine.pid("alpha")
+    witness = Connection(place, "LOCKS")
+    number = witness.open("witness")
+    strangers = [Connection(place) for _ in range(255)]
+    machine.until(lambda count: count == 256, lambda: inside.descriptors(pid))
+    late = Connection(place)
+    late.send(request("LOCKS", said=place[1]))
+    began, ran = time.monotonic_ns(), inside.run_ns(pid, "programs")
+    beats = machine.partition("alpha")["instance"]["heartbeat"]
+    machine.until(lambda partition: partition["instance"]["heartbeat"] > beats + 100,
+                  lambda: machine.partition("alpha"))
+    assert inside.run_ns(pid, "programs") - ran < (time.monotonic_ns() - began) / 50
+    witness.must("ACQUIRE", number)
+    witness.must("RELEASE", number)
+    assert not select.select([late.socket], [], [], 0)[0]
+    for stranger in strangers:
+        stranger.close()
+    assert late.receive().error == 0
+    late.close()
+    witness.close()
+
+
 def test_a_reader_that_stops_learns_the_state(machine):
     """It is not told what came and went meanwhile, and holds up nobody."""
     place = inside.address_of(machine, "alpha")
@@ -436,3 +465,33 @@ def test_no_tick_is_waited_for(machine):
     assert machine.partition("alpha")["instance"]["heartbeat"] - before < 20
     for connection in connections:
         connection.close()
+
+
+# ---- the instance dies at each step of a lock's path ----
+
+SCRIPT = """apmp-lock journal -- sh -c 'kill -KILL $$'
+apmp-lock --repair true journal -- true
+apmp-lock held -- true
+echo alive
+"""
+
+
+@pytest.mark.parametrize("point", ["table", "slot", "open", "acquired", "broken", "marked", "freed",
+                                   "good", "release", "wait"])
+def test_an_instance_that_dies_on_the_path_of_a_lock(machine, point):
+    """Its locks are had by others, who are told what they must know, and by its own next life.
+    shows: COMM-04, FAIL-05"""
+    holder = Holder(machine, "gamma", "held")
+    machine.arm("alpha", f"named_{point}")
+    died = machine.start("run", "alpha", "--", "sh", "-c", SCRIPT)
+    out, _ = died.communicate(timeout=apmp.WATCHDOG)
+    assert "alive" not in out
+    machine.at_rest(["beta", "gamma"])
+    said = lock(machine, "beta", "--repair", "echo repaired", "journal", "--", "echo", "ran")
+    assert said.code == 0 and said.out.endswith("ran\n"), str(said)
+    if point in ("acquired", "broken", "marked", "good", "release"):
+        assert said.out == "repaired\nran\n"
+    assert holder.let_go() == 0
+    machine.boots_and_joins("alpha")
+    for name in ("journal", "held"):
+        assert lock(machine, "alpha", name, "--", "true").code == 0

@@ -13,9 +13,11 @@ import pytest
 import apmp
 import tree_checker as tc
 from operator_calls import Operator
+from test_apps import Holder
 
 ALL = {"alpha", "beta", "gamma"}
-PENDING = apmp.TRIO + "fence: bugcheck\n"
+MACHINE = apmp.TRIO + "timing: {stop: 500ms}\n"  # nobody is removed because the host is busy
+PENDING = MACHINE + "fence: bugcheck\n"
 STRUCTURES = tc._DUMP["structures"]  # pylint: disable=protected-access
 
 
@@ -85,7 +87,7 @@ def node(partition):
 
 
 def test_a_good_machine(shared):
-    """shows: DB-02, DB-11, TREE-02"""
+    """shows: DB-01, DB-02, DB-09, DB-13"""
     document = verdict(shared, "--live")
     assert document["images"] >= 3 and document["checks"] > 40 and not document["violations"]
     text = shared.apmp("check", "--live").splitlines()
@@ -128,7 +130,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("planted", sorted(PLANTED))
 def test_what_is_planted_is_found(machine, memories, planted):
-    """shows: DB-07, DB-11"""
+    """By the one check that is about it, and no longer when it is taken back."""
     where, at, data, check = PLANTED[planted]
     poke = memories.poke_tree if where == "tree" else memories.poke_database
     before = poke(at, data)
@@ -161,7 +163,7 @@ def test_what_the_machine_mends_is_no_violation(machine, memories):
 
 def test_a_set_that_is_formed_again(machine, memories):
     """A garbled header: its members go on with the other range, and that is looked at from then on.
-    Meanwhile and afterwards nothing stands that must not. shows: DB-07, MEM-13"""
+    Meanwhile and afterwards nothing stands that must not. shows: DB-03"""
     before = machine.apmp("db", "show", json=True)[0]
     memories.poke_database(offset("apmp_db_header", "fingerprint"), b"\0" * 8)
     verdict(machine, "--live")
@@ -187,7 +189,7 @@ def test_a_fence_that_is_pending(machine):
 
 
 def test_members_die_while_it_looks(machine):
-    """No death makes a violation, wherever in it an image is taken. shows: DB-10, DB-14"""
+    """No death makes a violation, wherever in it an image is taken."""
     over = threading.Event()
     wrong = []
 
@@ -234,7 +236,7 @@ def test_a_large_machine(machine):
 
 
 def test_memory_is_given_as_it_stands(shared):
-    """Firmware and shared memory; private memory never; too much is refused. shows: ISO-01"""
+    """Firmware and shared memory; private memory never; too much is refused."""
     call = Operator(shared)
     fragments = call("MemoryList")["fragments"]
     private = next(f["pa"] for f in fragments if f["kind"] == "private")
@@ -262,7 +264,7 @@ def test_how_it_is_asked(shared):
 
 
 def test_db_show(shared):
-    """shows: DB-02, DB-03"""
+    """shows: DB-01, DB-02"""
     found = shared.apmp("db", "show", json=True)
     assert [entry["community"] for entry in found] == ["lab"]
     status = shared.status()
@@ -280,6 +282,40 @@ def test_db_show(shared):
     text = shared.apmp("db", "show", "lab")
     assert "operational" in text and "none" in text
     assert "there is no community" in shared.refused("db", "show", "nobody")
+
+
+def test_lock_list(machine):
+    """Who holds it, who has it open, who died with it. shows: COMM-04"""
+    assert machine.apmp("lock", "list", json=True) == []
+    holder = Holder(machine, "alpha", "journal")
+    waiter = machine.start("run", "beta", "--", "apmp-lock", "journal", "--", "true")
+    locks = machine.until(lambda locks: locks and locks[0]["waited_for"],
+                          lambda: machine.apmp("lock", "list", "lab", json=True))
+    assert len(locks) == 1
+    lock = locks[0]
+    assert (lock["name"], lock["community"], lock["holder"]) == ("journal", "lab", "alpha")
+    assert lock["openers"] == ["alpha", "beta"] and lock["locker"] > 0 and lock["rank"] > 0
+    assert not lock["broken_by"] and lock["acquired"] >= 1 and lock["broken"] == 0
+    assert "journal" in machine.apmp("lock", "list")
+    verdict(machine, "--live")
+    machine.kill_partition("alpha")
+    assert waiter.wait(apmp.WATCHDOG) == 75  # told that the one before died with it
+    verdict(machine, "--live")
+    for lock in machine.apmp("lock", "list", json=True):
+        assert lock["broken_by"] == "alpha, life 1" and "alpha" not in lock["openers"]
+    holder.process.wait(apmp.WATCHDOG)
+    assert "there is no community" in machine.refused("lock", "list", "nobody")
+
+
+def test_who_is_debugged_may_be_silent(machine):
+    """Nobody fences it, and nobody calls it a violation."""
+    machine.apmp("debug", "beta")
+    machine.kill(machine.pid("beta"), signal.SIGSTOP)
+    for _ in range(2):
+        verdict(machine, "--live")
+    machine.kill(machine.pid("beta"), signal.SIGCONT)
+    machine.apmp("debug", "beta", "off")
+    machine.at_rest(ALL)
 
 
 def test_odd_values_are_shown_as_odd(machine, memories):

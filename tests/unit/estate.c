@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chaos/check.h"
 #include "shm/shared.h"
-#include "tests/unit/tree_checker.h"
 
 /* A copy of the tree up to first_free: what lies behind it is nobody's. */
 struct estate_image {
@@ -304,7 +304,14 @@ uint64_t estate_kill_everywhere(struct estate *e, void (*operation)(void *ctx), 
 
 void estate_check(const struct estate *e)
 {
-	const char *why = tree_check(e->base, e->size);
+	static struct check check;
+	static struct findings findings;
+	struct image image = {0};
 
-	ck_assert_msg(!why, "the tree: %s", why);
+	ck_assert_int_eq(image_add(&image, 0, e->base, e->size), 0);
+	ck_assert_int_eq(check_image(&image, NULL, &check, &findings), 0);
+	for (uint32_t i = 0; i < findings.count; i++)
+		ck_assert_msg(findings.finding[i].check > CHECK_memory_owners, "the tree: %s: %s",
+			      check_infos[findings.finding[i].check].id, findings.finding[i].what);
+	image_fini(&image);
 }

@@ -19,13 +19,15 @@ $(B)/parts:
 
 TEST_PKGS := check libuv jansson hwloc libfyaml
 includes   = $(filter $(FOLDERS) tests,$(shell sed -n 's|^\#include "\([a-z]*\)/.*|\1|p' $(1)))
+# The helpers judge trees with the checker of chaos.
+parts      = $(sort $(1) $(if $(filter tests,$(1)),chaos))
 
 # $(call test_program,kind,source): one program, added to TESTS_kind
 define test_program
 TESTS_$(1) += $(B)/$(1)/$(basename $(notdir $(2)))
 $(B)/obj/$(2:.c=.o): PKGS := $(TEST_PKGS)
 $(B)/$(1)/$(basename $(notdir $(2))): $(B)/obj/$(2:.c=.o) $($(basename $(notdir $(2)))_EXTRA) \
-		$(foreach f,$(sort $(call includes,$(2))),$(call PART,$(f))) \
+		$(foreach f,$(call parts,$(call includes,$(2))),$(call PART,$(f))) \
 		$(LIBWIRE) $(LIBAPMP)
 	@mkdir -p $$(@D)
 	@echo "  LD    $$@"

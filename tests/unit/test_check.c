@@ -228,7 +228,7 @@ static uint64_t *list_pages(void)
 	X(namesake, tree_arrays, strcpy(partition(BETA)->name, "alpha")) \
 	X(same_id, tree_ids, desc(1)->hd.id = 0) \
 	X(locked_by, tree_lock, root()->lock = 63) \
-	X(locked_dead, tree_lock, root()->lock = DELTA) \
+	X(locked_far, tree_lock, root()->lock = UINT64_C(1) << 40) \
 	X(mem_size, memory_apart, root()->mem_size -= APMP_GRANULE) \
 	X(min_alloc, memory_tiles, root()->min_alloc = 4 * APMP_GRANULE) \
 	X(lookaside, tree_deleted, root()->lookaside = w.cpu[0]) \
@@ -239,14 +239,16 @@ static uint64_t *list_pages(void)
 	X(owner_lab, tree_owners, cpu(7)->current_owner = w.lab) \
 	X(root_owned, tree_owners, root()->hd.owner = w.lab) \
 	X(config, tree_bound, cpu(7)->config = w.cpu[3]) \
-	X(unbound, tree_bound, desc(1)->hd.owner = w.other; \
-		  fragment(1, 0)->mem_owner = 0; \
-		  fragment(1, 0)->mem_current_owner = 0; \
-		  fragment(1, 0)->mem_flags = 0; \
-		  lab()->apmpdb_other = 0) \
+	X(unbound, tree_bound, \
+	  ((struct gct_node *)node(w.ctrl[0]))->owner = partition_handle(STRANGER)) \
 	X(gap, memory_tiles, fragment(0, 1)->pa += APMP_PAGE_SIZE) \
 	X(short_, memory_tiles, fragment(0, 1)->size -= APMP_PAGE_SIZE) \
 	X(too_many, memory_tiles, desc(0)->mem_info.desc_count = 1 << 20) \
+	X(free_apart, memory_tiles, split_free()) \
+	X(affinity, tree_bound, cpu(7)->affinity = w.cpu[3]) \
+	X(no_descriptor, memory_owners, desc(1)->hd.owner = 0; lab()->apmpdb_other = 0) \
+	X(other_descriptor, memory_owners, last_fragment(0)->mem_owner = partition_handle(LONE); \
+		  last_fragment(0)->mem_flags = GCT_MEM_PRIVATE) \
 	X(overlap, memory_apart, move_desc()) \
 	X(private_, memory_owners, fragment(0, 1)->mem_owner = partition_handle(ALPHA)) \
 	X(no_owner, memory_owners, fragment(0, 1)->mem_owner = w.cpu[0]) \
@@ -350,6 +352,23 @@ static int32_t partition_handle(uint32_t id)
 	return (int32_t)((unsigned char *)partition(id) - (unsigned char *)root());
 }
 
+static struct gct_mem_desc *last_fragment(uint32_t desc_idx)
+{
+	return fragment(desc_idx, desc(desc_idx)->mem_info.desc_count - 1);
+}
+
+/* The free rest of the first descriptor becomes two. */
+static void split_free(void)
+{
+	struct gct_mem_desc *f = last_fragment(0);
+
+	f[1] = f[0];
+	f[0].size = APMP_GRANULE;
+	f[1].pa = f[0].pa + APMP_GRANULE;
+	f[1].size -= APMP_GRANULE;
+	desc(0)->mem_info.desc_count++;
+}
+
 /* The second descriptor begins in the first. */
 static void move_desc(void)
 {
@@ -414,7 +433,6 @@ static void judge(const struct image *before)
 	ck_assert_int_eq(check_image(&now, before, &check, &findings), 0);
 }
 
-/* shows: DB-07, DB-11, MEM-13 */
 START_TEST(a_good_machine)
 {
 	judge(&good);
@@ -424,7 +442,6 @@ START_TEST(a_good_machine)
 }
 END_TEST
 
-/* shows: DB-11, DB-14 */
 START_TEST(each_violation_is_found)
 {
 	poke(_i);
@@ -492,7 +509,6 @@ static void spoil(uint64_t *seed, uint32_t words)
 	}
 }
 
-/* shows: DB-14 */
 START_TEST(no_image_crashes_it)
 {
 	uint64_t seed = UINT64_C(0x9e3779b97f4a7c15) * ((uint64_t)_i + 1);

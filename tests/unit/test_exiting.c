@@ -107,7 +107,7 @@ START_TEST(who_was_killed)
 	until_zombie(pid);
 	ck_assert_int_eq(apmp_exiting_process(pid), 1);
 	ck_assert(apmp_exiting_task(pid, pid));
-	apmp_exiting_give_way(pid); /* harmless when it is over */
+	apmp_exiting_gives_way(pid); /* harmless when it is over */
 	reap(pid);
 	ck_assert_int_eq(apmp_exiting_process(pid), -ESRCH);
 	ck_assert(apmp_exiting_task(pid, pid));
