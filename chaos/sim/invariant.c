@@ -254,6 +254,9 @@ static void check_released(const struct sim_instance *in, struct apmp_db *db)
 	uint64_t members = db->header.members;
 	uint32_t state = db->header.state;
 
+	/* A set that another has replaced is left as it is. */
+	if (sim.spoils && (db != sim_db() || db->header.incarnation != sim.community->apmpdb_id))
+		return;
 	if (state != (members ? APMP_DB_OPERATIONAL : APMP_DB_EMPTY))
 		sim_finding("%s releases the lock with members %#llx in state %u", name_of(in),
 			    (unsigned long long)members, state);
