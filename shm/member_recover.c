@@ -39,6 +39,12 @@ static enum standing node_standing(struct apmp_member *m, struct apmp_db *db, ui
 	return STANDING_ODD;
 }
 
+/* Who may still come over: ourselves as well, until we have. */
+static uint64_t may_come(const struct apmp_member *m)
+{
+	return apmp__db_identified(m, true) | UINT64_C(1) << m->id;
+}
+
 bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 {
 	uint64_t members = apmp_load_acquire(&db->header.members);
@@ -46,7 +52,7 @@ bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 	uint64_t expected = apmp_load_acquire(&db->header.expected);
 
 	if (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
-	    (expected && expected & (members | ~apmp__db_identified(m, true))))
+	    (expected && expected & (members | ~may_come(m))))
 		return true;
 	for (uint64_t left = members; left; left &= left - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(left);
@@ -109,8 +115,8 @@ void apmp__db_recover(struct apmp_member *m, struct apmp_db *db)
 	}
 	/* Who has died, or left, will not come over; who is a member has done so. */
 	if (apmp_load_relaxed(&db->header.expected))
-		apmp_fetch_and(&db->header.expected, apmp__db_identified(m, true) &
-							 ~apmp_load_relaxed(&db->header.members));
+		apmp_fetch_and(&db->header.expected,
+			       may_come(m) & ~apmp_load_relaxed(&db->header.members));
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, recover_ring);
 	apmp_store_relaxed(&db->header.crashing, 0);

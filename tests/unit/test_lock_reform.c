@@ -151,6 +151,38 @@ START_TEST(nothing_is_granted_till_all_have_come)
 }
 END_TEST
 
+/* Who comes over and recovers the new set before it has claimed anything. */
+static void on_point_recover(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	(void)arg;
+	if (point != APMP_P_recover_end || p->member.joined)
+		return;
+	tries++;
+	ck_assert_uint_ne(apmp_load_relaxed(&world_db(&w)->header.expected) & BIT(p->id), 0);
+	ck_assert_int_eq(party_run(alpha, party_work), 0);
+	ck_assert_int_eq(apmp_lock_acquire(a, wanted, 0), -ETIMEDOUT);
+}
+
+/* It is expected until it has joined, also by what it recovers itself: found by spin, as WRONG 7 of
+ * tests/model/reform.pml. */
+START_TEST(who_recovers_is_still_expected)
+{
+	wanted = shared_by_all("wanted", 1);
+	ck_assert_int_eq(apmp_lock_acquire(c, wanted, 0), 0);
+	spoil();
+	tries = 0;
+	third->on_point = on_point_recover;
+	beta->hung = true; /* dies, which somebody has to recover */
+	world_ticks(&w, 1);
+	world_fence(&w, BETA);
+	world_ticks(&w, 5);
+	third->on_point = NULL;
+	world_check_set(&w, BIT(ALPHA) | BIT(GAMMA));
+	ck_assert_uint_eq(word_of("wanted"), c->word);
+	ck_assert_int_eq(apmp_lock_release(c, wanted), 0);
+}
+END_TEST
+
 /* One that waits for a lock goes on waiting in the set re-formed. */
 static void on_wait_spoil(struct party *p, const _Atomic uint32_t *word)
 {
@@ -315,6 +347,7 @@ int main(void)
 	tcase_add_test(tc, what_is_held_stays_so);
 	tcase_add_test(tc, two_claim_it);
 	tcase_add_test(tc, nothing_is_granted_till_all_have_come);
+	tcase_add_test(tc, who_recovers_is_still_expected);
 	tcase_add_test(tc, a_waiter_goes_over);
 	tcase_add_test(tc, in_place);
 	tcase_add_test(tc, a_claim_goes_before_who_has_not_come);
