@@ -109,8 +109,8 @@ def test_bad_pages_before_there_is_a_set(make_machine):
 
 
 def test_ids_and_buses(make_machine):
-    """The ID field is that of the set; the buses of who died with one are reset before the next set.
-    shows: COMM-01"""
+    """The ID field is that of the set; the buses of who died with one are reset before the next
+    set. shows: COMM-01"""
     machine = make_machine(OFF)
     machine.up()
 

@@ -1,6 +1,6 @@
 /*
- * test_member_reform.c - a database that goes bad under its living members: the set is formed anew in
- * another place, and nobody dies of it, whatever is spoilt and whoever dies meanwhile.
+ * test_member_reform.c - a database that goes bad under its living members: the set is formed anew
+ * in another place, and nobody dies of it, whatever is spoilt and whoever dies meanwhile.
  */
 #include <errno.h>
 #include <string.h>
