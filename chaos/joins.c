@@ -165,6 +165,24 @@ static bool begin_all(struct campaign *c)
 
 /* ---- what has come of it ---- */
 
+/* Its way did not lead past the point where it was to end: of create, it joined.  It may still pass it
+ * before it is disarmed, so it ends now in any case. */
+static bool end_late(struct campaign *c, struct joiner *j)
+{
+	char error[64];
+
+	if (!arm(c, j, 0))
+		return false;
+	json_decref(machine_call(&c->machine, "Inject",
+				 json_pack("{s:s,s:s}", "fault", "kill", "partition", j->name),
+				 error)); /* refused: it has ended */
+	j->fate = DIES;
+	j->incarnation++;
+	c->joined++;
+	c->killed++;
+	return true;
+}
+
 /* Counts what was answered; false: who should have got in or out did not. */
 static bool end(struct campaign *c, struct joiner *j)
 {
@@ -184,11 +202,8 @@ static bool end(struct campaign *c, struct joiner *j)
 	}
 	if (error[0])
 		return violated(c, j->name, error);
-	if (j->fate == IS_ENDED) { /* it did not come by there: of create, it joined */
-		j->fate = BOOTS;
-		if (!arm(c, j, 0))
-			return false;
-	}
+	if (j->fate == IS_ENDED)
+		return end_late(c, j);
 	c->joined += j->fate == BOOTS;
 	return true;
 }

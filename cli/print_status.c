@@ -146,6 +146,9 @@ static void print_health(const struct cli *cli, const json_t *health)
 	if (json_array_size(json_object_get(health, "debugged")) > 0)
 		print_line(cli, "debugged", true,
 			   cli_names_text(json_object_get(health, "debugged")));
+	if (json_array_size(json_object_get(health, "one_range")) > 0)
+		print_line(cli, "no second range", false,
+			   cli_names_text(json_object_get(health, "one_range")));
 	print_line(cli, "fence pending", json_array_size(pending) == 0,
 		   json_array_size(pending) == 0 ? cli_text("nobody") : cli_names_text(pending));
 }

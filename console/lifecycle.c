@@ -282,8 +282,8 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	console_event(c, "partition.initialized", p, "{s:I}", "incarnation",
 		      (json_int_t)incarnation);
 	if (spawn(p, incarnation, ret_refusal)) {
-		fprintf(stderr, "apmp-console: partition %s: %s: %s\n", p->name,
-			ret_refusal->what, ret_refusal->text);
+		fprintf(stderr, "apmp-console: partition %s: %s: %s\n", p->name, ret_refusal->what,
+			ret_refusal->text);
 		console_fence(p, FENCE_SPAWN);
 		return BOOT_HOST;
 	}

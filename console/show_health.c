@@ -91,15 +91,29 @@ static json_t *debugged_json(const struct console *c)
 	return names;
 }
 
+/* Communities whose sets have no second range to go to when their memory fails [0125]. */
+static json_t *one_range_json(const struct console *c)
+{
+	json_t *names = json_array();
+	struct apmp_tree_community community;
+
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (apmp_tree_community(&c->tw.tree, id, &community) == 0 &&
+		    community.apmpdb_info && !community.apmpdb_other)
+			json_array_append_new(names, json_string(community.name));
+	return names;
+}
+
 static json_t *health_json(const struct console *c)
 {
 	bool died = c->last.op == APMP_BOX_LAST;
 
-	return json_pack("{s:{s:I,s:s?,s:I,s:I},s:o,s:o,s:o}", "console", "restarts",
+	return json_pack("{s:{s:I,s:s?,s:I,s:I},s:o,s:o,s:o,s:o}", "console", "restarts",
 			 (json_int_t)apmp_load_relaxed(&c->state->restarts), "last",
 			 died ? c->last.text : NULL, "deaths", (json_int_t)c->last.arg[0],
 			 "delay_ms", (json_int_t)c->last.arg[2], "nvram", nvram_json(c),
-			 "fence_pending", fence_pending_json(c), "debugged", debugged_json(c));
+			 "fence_pending", fence_pending_json(c), "debugged", debugged_json(c),
+			 "one_range", one_range_json(c));
 }
 
 void console_add_health(struct console *c, json_t *status)

@@ -61,7 +61,7 @@ struct apps {
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
 	uint32_t queue_count;
 	struct app_waker waker;
-	bool woken; /* by it */
+	bool woken;    /* by it */
 	uint32_t used; /* so many of these were ever used; the others cost no memory */
 	struct app app[APPS_MAX];
 };

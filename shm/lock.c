@@ -1,8 +1,8 @@
 /*
  * lock.c - named locks: acquire and release [0177, 0272].
  *
- * WHAT      An acquire that nobody contends is two exchanges, of the locker's `inside` and of the
- *           word, and reads of lines that are not written; a release the same.
+ * WHAT      An acquire that nobody contends is one compare-and-swap of the word and stores to its
+ *           line; a release the same.  Where env has no fence_all each is one exchange more.
  * STATES    Of a word: lock_word.c.  Of a lock: good, or BROKEN while broken_by is not 0; so for
  *           every holder until one declares it good.
  * LOCKS     Ranks rise: who holds a lock takes only those of higher rank.  Database lock and table
@@ -85,9 +85,9 @@ static int try(struct apmp_locker *l, struct apmp_db_locks *table, uint32_t lock
 	       uint64_t *ret_seen)
 {
 	struct apmp_lock_open *open = entry_of(l, lock);
-	uint32_t slot = apmp_load_relaxed(&open->slot);
-	struct apmp_db_lock *shared = &table->lock[slot];
+	struct apmp_db_lock *shared;
 	uint64_t seen = 0;
+	uint32_t slot;
 	int err;
 
 	if (lock == 0 || apmp_load_acquire(&open->number) != lock)
@@ -99,6 +99,8 @@ static int try(struct apmp_locker *l, struct apmp_db_locks *table, uint32_t lock
 	}
 	if (apmp__bugchecked(l->m, apmp__db(l->m)))
 		return -EOWNERDEAD;
+	slot = apmp_load_relaxed(&open->slot); /* after its number: open_entry */
+	shared = &table->lock[slot];
 	/* Sequentially consistent: see ORDERING. */
 	if (!atomic_compare_exchange_strong(&shared->word, &seen, ours)) {
 		err = apmp__lock_word_take(l->m, &shared->word, ours, ret_seen);
@@ -305,6 +307,7 @@ int apmp_locker_init(struct apmp_member *m, struct apmp_locker **ret_locker)
 			continue;
 		l->m = m;
 		l->word = apmp_lock_word(m->env->self, i + 1);
+		l->watched = 0;
 		*ret_locker = l;
 		return 0;
 	}

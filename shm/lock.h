@@ -82,7 +82,8 @@ APMP_CHECK int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t 
 /* -EBUSY this locker holds it; -ESTALE it is not open. */
 APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
 
-/* Takes a lock; waits for it until the deadline (ns of env->now; 0: tries; APMP_NEVER).
+/* Takes a lock; waits for it until the deadline (ns of env->now; 0: tries; APMP_NEVER), also while
+ * the set is being re-formed.
  * 0; 1 BROKEN: a holder was lost, what the lock protects may be half done: so for every holder
  * until apmp_lock_good.
  * -ETIMEDOUT; -EDEADLK it holds one of the same or higher rank, l->in_the_way [0177]; -EALREADY it

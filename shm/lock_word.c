@@ -39,7 +39,8 @@ int apmp__lock_word_take(struct apmp_member *m, _Atomic uint64_t *word, uint64_t
 		if (holder && holder != (mine & ~APMP_LOCK_WAITERS) &&
 		    apmp_tree_alive(m->tree, apmp_lock_identity(holder)))
 			return -EBUSY;
-		if (apmp_cas(word, &seen, mine | (seen & APMP_LOCK_WAITERS)))
+		/* Sequentially consistent: see ORDERING in lock.c. */
+		if (atomic_compare_exchange_strong(word, &seen, mine | (seen & APMP_LOCK_WAITERS)))
 			return holder ? 1 : 0;
 	}
 }

@@ -297,6 +297,7 @@ static void second_deaths(const struct note *sites, uint32_t count, enum sim_cho
 		sim_exhaust_second++;
 		if (!second_wanted())
 			continue;
+		memset(&second.plan.chosen[1], 0, sizeof(second.plan.chosen[1]));
 		if (!reach(&second, sites[j].access)) {
 			lost_way();
 			continue;

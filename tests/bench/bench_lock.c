@@ -20,7 +20,8 @@
 
 /* An instance that is alone: nothing of the world but its points is asked for. */
 static struct apmp_env env;
-static struct apmp_member member = {.env = &env};
+static const struct apmp_tree tree; /* without a node: the set is where it was */
+static struct apmp_member member = {.env = &env, .tree = &tree};
 static struct apmp_recorder *recorder;
 static pthread_mutex_t *mutex;
 

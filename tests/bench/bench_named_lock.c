@@ -3,14 +3,15 @@
  * wanted by nobody else; by two processes at once; and from the death of its holder until one that
  * waits for it has it.
  *
- * Each round runs each pair once, one after the other, and prints a line for each: name, ns of ours,
- * ns of the peer.  Two instances of the world of tests/unit, forked into processes of their own:
- * the segment, the tree and the futexes are shared as on a machine.
+ * Each round runs each pair once, one after the other, and prints a line for each: name, ns of
+ * ours, ns of the peer.  Two instances of the world of tests/unit, forked into processes of their
+ * own: the segment, the tree and the futexes are shared as on a machine.
  */
 #include <check.h>
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +152,21 @@ static void recover(uint32_t who)
 	apmp__lock_break(&w.party[ALPHA].member, table, slot, table->lock[slot].word);
 }
 
+/* Until the process sleeps in the kernel, where it waits for the lock alone. */
+static void wait_asleep(pid_t pid)
+{
+	char path[32], state = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	while (state != 'S') {
+		FILE *stat = fopen(path, "re");
+
+		if (!stat || fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
+			errx(1, "%s can't be read", path);
+		(void)fclose(stat);
+	}
+}
+
 /* From the kill to the waiter's return, with the holder reaped between them on our side. */
 static double recovery(const struct side *s)
 {
@@ -166,7 +182,7 @@ static double recovery(const struct side *s)
 			pause();
 	}
 	while (!atomic_load(&meeting->holds))
-		(void)usleep(100);
+		(void)sched_yield();
 	waiter = in_process();
 	if (waiter == 0) {
 		atomic_store(&meeting->holds, 2);
@@ -176,8 +192,8 @@ static double recovery(const struct side *s)
 		_exit(0);
 	}
 	while (atomic_load(&meeting->holds) != 2)
-		(void)usleep(100);
-	(void)usleep(1000); /* it sleeps in the kernel by now */
+		(void)sched_yield();
+	wait_asleep(waiter);
 	begin = apmp_linux_now(NULL);
 	(void)kill(holder, SIGKILL);
 	reap(holder, SIGKILL);

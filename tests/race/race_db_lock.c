@@ -71,8 +71,7 @@ static void die_with_lock(uint32_t id)
 	threads_wake(NULL, (const _Atomic uint32_t *)&db->header.lock, INT32_MAX);
 	threads_party(world_boot(&w, id));
 	(void)pthread_mutex_unlock(&console);
-	apmp_store_relaxed(&w.party[id].member.info,
-			   apmp_tree_database(&w.tw.tree, w.lab).info);
+	apmp_store_relaxed(&w.party[id].member.info, apmp_tree_database(&w.tw.tree, w.lab).info);
 	apmp_store_release(&w.party[id].member.cell, db);
 }
 

@@ -12,6 +12,8 @@ import apmp
 import inside
 from inside import Connection, request
 
+MACHINE = apmp.PATIENT  # fifty programs at once may make a heartbeat late
+
 
 def lock(machine, partition, *words, **options):
     return machine.try_apmp("run", partition, "--", "apmp-lock", *words, **options)

@@ -1,4 +1,4 @@
-"""Named locks on a running machine: what is told of broken ones, and deaths at each of their points.
+"""Named locks on a running machine: what is told of broken ones, and a death at each point.
 
 What programs see of them: test_apps.py.
 """
@@ -65,3 +65,18 @@ def test_who_breaks_a_lock_dies_too(machine, point):
     holder.process.communicate(timeout=apmp.WATCHDOG)
     assert broken(lock(machine, "gamma", "--try", "journal", "--", "true"))
     assert not any(row["holder"] for row in machine.apmp("lock", "list", json=True))
+
+
+def test_garbage_over_the_lock_table(machine):
+    """Found by the survivors' validation; who held the lock holds it still, and it is good: what an
+    instance holds it knows by itself. shows: COMM-04, DB-11"""
+    holder = Holder(machine, "alpha", "journal")
+    database = machine.apmp("db", "show", json=True)[0]["database"]
+    table = next(s for s in database["services"] if s["name"] == "lock")
+    machine.apmp("chaos", "inject", "garbage", "lab", "--page", str(table["offset"] // 4096))
+    machine.kill_partition("beta")
+    machine.events.wait_for("set.reformed")
+    machine.at_rest(["alpha", "gamma"])
+    assert lock(machine, "gamma", "--try", "journal", "--", "true").code == 1
+    assert holder.let_go() == 0
+    assert lock(machine, "gamma", "--try", "journal", "--", "echo", "ran").out == "ran\n"

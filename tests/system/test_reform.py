@@ -4,7 +4,7 @@ import json
 
 import apmp
 import pytest
-from test_membership import ALL
+from test_membership import ALL, dies_at
 
 MACHINE = apmp.TRIO + "timing: {stop: 500ms}\n"
 GRANULE_PAGES = 512
@@ -121,8 +121,10 @@ def test_ids_and_buses(make_machine):
     machine.boots_and_joins("alpha")
     machine.boots_and_joins("beta")
     assert ids() == {"alpha": 1, "beta": 1, "gamma": 0}
+    mark = machine.events.mark()
     for name in ("alpha", "beta"):
         machine.kill_partition(name)
+        machine.events.wait_for("instance.fenced", partition=name, after=mark)
     mark = machine.events.mark()
     machine.boots_and_joins("gamma")
     reset = {event["bus"] for event in machine.events.find("bus.reset", after=mark)}
@@ -135,11 +137,11 @@ def test_ids_and_buses(make_machine):
 def test_death_while_buses_are_reset(shared):
     """The next creator resets the rest. shows: DB-14"""
     shared.at_rest(ALL)
+    mark = shared.events.mark()
     for name in sorted(ALL):
         shared.kill_partition(name)
-    mark = shared.events.mark()
-    shared.arm("gamma", "create_263")
-    shared.refused("partition", "boot", "gamma")
+        shared.events.wait_for("instance.fenced", partition=name, after=mark)
+    mark = dies_at(shared, "gamma", "create_263", "boot")
     shared.boots_and_joins("alpha")
     resets = [event["partition"] for event in shared.events.find("bus.reset", after=mark)]
     assert sorted(resets) == ["alpha", "beta"]
@@ -176,3 +178,19 @@ def test_death_while_the_set_moves(shared, point):
 ])
 def test_what_can_not_go_bad(shared, arguments, words):
     assert words in shared.refused("chaos", "inject", *arguments)
+
+
+def test_status_says_when_there_is_no_second_range(make_machine):
+    machine = make_machine(apmp.TRIO.replace("shared: 32M", "shared: 2M"))
+    machine.up()
+    machine.at_rest(ALL)
+    assert machine.status()["health"]["one_range"] == ["lab"]
+    assert "no second range" in machine.apmp("status")
+    machine.apmp("chaos", "inject", "garbage", "lab")
+    machine.events.wait_for("set.reformed")
+    machine.at_rest(ALL)  # in the same place, by the same processes
+    assert not machine.events.find("instance.fenced")
+
+
+def test_both_ranges(shared):
+    assert shared.status()["health"]["one_range"] == []

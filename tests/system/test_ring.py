@@ -111,8 +111,8 @@ partitions:
 
 @pytest.mark.machine_file(APART)
 def test_who_takes_part_in_nothing_gives_and_receives(machine):
-    """Two of a community that has no memory for a sharing set trade a CPU; one of no community gives
-    a member one. shows: DB-12"""
+    """Two of a community that has no memory for a sharing set trade a CPU; one of no community
+    gives a member one. shows: DB-12"""
     machine.apmp("community", "create", "bare")
     for name in ("giver", "taker"):
         machine.apmp("community", "add", "bare", name)

@@ -413,8 +413,8 @@ START_TEST(other_programs)
 	ck_assert_str_eq(out, "apmpd clean none\n");
 	ck_assert_int_eq(apmp("apmp --json check --dump trio.dump"), 5);
 	ck_assert_str_eq(out, "apmp-chaos check --dump trio.dump --json none\n");
-	ck_assert_int_eq(apmp("apmp --name trio chaos run plan.yaml --seed 7"), 5);
-	ck_assert_str_eq(out, "apmp-chaos run plan.yaml --seed 7 trio\n");
+	ck_assert_int_eq(apmp("apmp --name trio chaos sim plan.yaml --seed 7"), 5);
+	ck_assert_str_eq(out, "apmp-chaos sim plan.yaml --seed 7 trio\n");
 	for (int i = 0; i < 2; i++) {
 		snprintf(path, sizeof(path), "%s/%s", mock.directory, names[i]);
 		unlink(path);

@@ -41,7 +41,7 @@ START_TEST(verbs)
 	expect_words("hardware _", "list add remove");
 	expect_words("hardware add _", "cpu bus memory");
 	expect_words("--json hardware remove m", "memory");
-	expect_words("chaos _", "list points inject kills sim");
+	expect_words("chaos _", "list points inject kills joins quiet sim");
 	expect_words("help cpu m", "migrate");
 	expect_words("nonsense _", "");
 	expect_words("status _", "");

@@ -312,6 +312,29 @@ START_TEST(already_fenced)
 }
 END_TEST
 
+/* The clock sees it beat. */
+static void on_call_delta_beats(struct party *p, struct apmp_call *call)
+{
+	if (call->request.op == APMP_CALL_REMOVE_INSTANCE)
+		apmp_fetch_and(&p->member.dead_mask, ~BIT(DELTA));
+}
+
+/* Two are judged; while the console fences the first, the second beats again: it is let live. */
+START_TEST(beats_while_another_is_fenced)
+{
+	struct party *beta = &w.party[BETA];
+
+	apmp_store_relaxed(&beta->member.dead[GAMMA], party_identity(&w.party[GAMMA]));
+	apmp_store_relaxed(&beta->member.dead[DELTA], party_identity(&w.party[DELTA]));
+	apmp_store_relaxed(&beta->member.dead_mask, BIT(GAMMA) | BIT(DELTA));
+	apmp_store_relaxed(&beta->member.judged_ns, w.now_ns);
+	beta->on_call = on_call_delta_beats;
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(!alive(GAMMA));
+	ck_assert(alive(DELTA));
+}
+END_TEST
+
 /* A fence that the console can't complete leaves the dead in the set, and is tried again.
  * shows: DB-10 */
 START_TEST(fence_pending)
@@ -552,6 +575,7 @@ static void tests_of_fencing(TCase *tc)
 	tcase_add_test(tc, header_names_the_dead);
 	tcase_add_test(tc, already_fenced);
 	tcase_add_test(tc, fence_pending);
+	tcase_add_test(tc, beats_while_another_is_fenced);
 	tcase_add_test(tc, whom_a_debugger_holds);
 	tcase_add_test(tc, judged_and_debugged);
 	tcase_add_test(tc, a_debugger_holds_one_life);
