@@ -34,6 +34,16 @@ def member(name, expected=HOLDS, large=False, cycles=False, **defines):
     return Case(name, "member", expected, large, cycles, **{**SMALL, **defines})
 
 
+def named(name, expected=HOLDS, cycles=False, **defines):
+    return Case(name, "named", expected, False, cycles,
+                **{"N": 3, "ROUNDS": 3, "FAULTS": 1, "DEATHS": 1, **defines})
+
+
+def reform(name, expected=HOLDS, large=False, **defines):
+    return Case(name, "reform", expected, large, False,
+                **{"N": 2, "ROUNDS": 2, "FAULTS": 1, "SPOILS": 1, "REBOOT": 1, **defines})
+
+
 CASES = [
     member("no fault, one leaves", FAULTS=0, LEAVES=1),
     member("no step can be repeated for ever", cycles=True, STUCK=1, LEAVES=1),
@@ -69,6 +79,29 @@ CASES = [
            FAULTS=0, LEAVES=1),
     member("WRONG 15: who is removed is decided before the lock", "fenced_before_recovered",
            WRONG=15, NOTICE=1),
+
+    named("2 deaths of instances, 1 of a program", FAULTS=2),
+    named("no step can be repeated for ever", cycles=True),
+    named("WRONG 1: free first, marked then", "who_gets_bad_data_is_told", WRONG=1),
+    named("WRONG 2: taken without asking the tree", "one_holder", WRONG=2),
+    named("WRONG 3: a waiter never looks again", "who_wants_it_gets_it_at_last", WRONG=3),
+    named("WRONG 4: what was seen is overwritten, not exchanged", "one_holder", WRONG=4),
+
+    reform("1 range spoilt, 3 instances", N=3, FAULTS=0),
+    reform("2 ranges spoilt, 1 death, 2 instances", SPOILS=2),
+    reform("1 range spoilt, 1 death, nobody boots again", REBOOT=0),
+    reform("1 range spoilt, 1 death, 3 instances", N=3, large=True),
+    reform("WRONG 1: granted before all have come over", "one_holder", WRONG=1, FAULTS=0),
+    reform("WRONG 2: granted by a set that is over", "one_holder", WRONG=2, SPOILS=2),
+    reform("WRONG 3: neither joiner nor program looks again after the ID", "one_holder", WRONG=3,
+           FAULTS=0, N=3),
+    reform("WRONG 4: the dead are expected for ever", "locks_are_granted_at_last", WRONG=4,
+           REBOOT=0),
+    reform("WRONG 5: what is held is not claimed", "one_holder", WRONG=5, FAULTS=0),
+    reform("WRONG 6: an ID for who creates in a range that was given up", "it_ends", WRONG=6,
+           FAULTS=0, N=3),
+    reform("WRONG 7: who recovers while it comes over is expected no more", "one_holder",
+           WRONG=7, N=3),
 ]
 
 
