@@ -124,9 +124,9 @@ apmp_cpuset_partition_get(struct apmp_cpuset *set, const char *name, cpu_set_t *
 __attribute__((warn_unused_result)) int apmp_cpuset_enter(struct apmp_cpuset *set, const char *name,
 							  enum apmp_cpuset_group group, pid_t pid);
 
-/* Opens the file of a group that a process of one thread puts itself into by writing "0" to it: cgroup
- * v1, where the kernel lets whoever moves another one wait for 10 ms, until no thread anywhere is just
- * being made.  Returns its descriptor, the caller's.
+/* Opens the file of a group that a process of one thread puts itself into by writing "0" to it:
+ * cgroup v1, where the kernel lets whoever moves another one wait for 10 ms, until no thread
+ * anywhere is just being made.  Returns its descriptor, the caller's.
  * -ENOTSUP: another back end, use apmp_cpuset_enter(); -ENOENT: no such partition; -errno: open. */
 __attribute__((warn_unused_result)) int apmp_cpuset_door(struct apmp_cpuset *set, const char *name,
 							 enum apmp_cpuset_group group);

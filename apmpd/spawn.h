@@ -1,7 +1,7 @@
 /* Starting a program: forked at once, but held back before exec until its caller lets it go.
  *
- * Between the two it is entered into its cpuset, by the caller or by itself, so that neither the program nor anything
- * it forks ever runs on a host CPU that is not its partition's.
+ * Between the two it is entered into its cpuset, by the caller or by itself, so that neither the
+ * program nor anything it forks ever runs on a host CPU that is not its partition's.
  */
 #ifndef APMPD_SPAWN_H
 #define APMPD_SPAWN_H

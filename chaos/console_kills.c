@@ -27,7 +27,7 @@
 #define MEMORY_EVERY 16u	  /* changes after which the machine's whole memory is judged */
 #define HOME	     "chaos-home" /* exists as long as the campaign does */
 #define STORES_MAX   512u
-#define LOOKS_MAX    100000u /* at a CPU on its way, and at one that is busy: each takes an answer */
+#define LOOKS_MAX    100000u /* at a CPU on its way, and at one that is busy: each an answer */
 
 enum change { COMMUNITY, PARTITION, MEMBER, CPU, BUS, MEMORY, MIGRATE, CHANGES };
 

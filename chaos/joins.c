@@ -165,8 +165,8 @@ static bool begin_all(struct campaign *c)
 
 /* ---- what has come of it ---- */
 
-/* Its way did not lead past the point where it was to end: of create, it joined.  It may still pass it
- * before it is disarmed, so it ends now in any case. */
+/* Its way did not lead past the point where it was to end: of create, it joined.  It may still pass
+ * it before it is disarmed, so it ends now in any case. */
 static bool end_late(struct campaign *c, struct joiner *j)
 {
 	char error[64];

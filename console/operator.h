@@ -13,8 +13,8 @@ struct console_method {
 	varlink_handler *handler;
 };
 
-/* settle.c: serves a method whose calls wait while a fenced partition is being reaped.  -ENOBUFS more
- * than CONSOLE_SETTLING_MAX; what varlink_server_method says. */
+/* settle.c: serves a method whose calls wait while a fenced partition is being reaped.  -ENOBUFS
+ * more than CONSOLE_SETTLING_MAX; what varlink_server_method says. */
 APMP_CHECK int console_serve_settled(struct console *c, const struct console_method *method);
 
 extern const struct console_method console_configure_methods[];

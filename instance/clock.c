@@ -27,9 +27,9 @@ void instance_clock_start(struct instance *in)
 	sem_post(&in->clock_start); /* it overflows after more posts than there are */
 }
 
-/* Instances on one host CPU tick together, so that one interrupt serves all of them and the host CPU
- * is woken once; those on different ones apart from each other, by the bits of the number turned
- * round: 0, 1/2, 1/4, 3/4 of a tick. */
+/* Instances on one host CPU tick together, so that one interrupt serves all of them and the host
+ * CPU is woken once; those on different ones apart from each other, by the bits of the number
+ * turned round: 0, 1/2, 1/4, 3/4 of a tick. */
 static uint64_t phase(const struct instance *in)
 {
 	uint32_t host_cpu = apmp_load_relaxed(&in->hwrpb->slot[in->primary].host_cpu);

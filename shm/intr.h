@@ -11,8 +11,8 @@
  * not have is ignored: it may come from shared memory. */
 void apmp_intr_send(struct apmp_env *env, uint32_t cpu_idx, uint64_t reasons);
 
-/* Interrupts every CPU of the machine [0117].  One that said that the tree can wait has it pending, and
- * sees it at its next interrupt. */
+/* Interrupts every CPU of the machine [0117].  One that said that the tree can wait has it pending,
+ * and sees it at its next interrupt. */
 void apmp_intr_all(struct apmp_env *env, uint64_t reasons);
 
 /* Takes what is pending on the line of a CPU; waits for an interrupt until the deadline when

@@ -6,14 +6,14 @@
  *           what is chosen a run with the same seed is the same, access by access; so one run for
  *           each number has the death in place of exactly that access, or the switch before it.
  * PAIRS     After each first death the accesses of whoever repairs are noted (an operation in which
- *           somebody is removed, fenced, or a lock is broken), and he dies at each of them.  A death
- *           in place of a load leaves what a death in place of the next store leaves, so pairs are
- *           made of stores.  After each first switch a second one is made before each later access
- *           of the operations.
+ *           somebody is removed, fenced, or a lock is broken), and he dies at each of them.  A
+ *           death in place of a load leaves what a death in place of the next store leaves, so
+ *           pairs are made of stores.  After each first switch a second one is made before each
+ *           later access of the operations.
  * SWITCHES  Participants run until they wait (policy serial), so nothing else switches.  Where
  *           several others are ready each of them is tried; where nobody is, there is nothing to
  *           try.  Accesses are chosen from the first to the last of all operations under way.
- * SPEED     Runs with the same beginning share it (image.c): the image moves on from one first
+ * SPEED     Runs with the same beginning share it (sim_image.c): the image moves on from one first
  *           access to the next, and a second one from one second access to the next.
  * LIMITS    One seed is one interleaving for deaths; `--seed A..B` repeats all with others.
  */

@@ -10,8 +10,8 @@
  *           depth ordered events of n threads among k accesses falls with a probability of at
  *           least 1 / (n k^(depth - 1)), as far as time decides nothing).  serial: who runs goes on
  *           until it waits, then who has waited longest; switches elsewhere are chosen one by one.
- * PAUSE     At the access pause_at all stand still and sim_schedule returns, for image.c; the next
- *           call goes on as if nothing had been.
+ * PAUSE     At the access pause_at all stand still and sim_schedule returns, for sim_image.c; the
+ *           next call goes on as if nothing had been.
  * FAIRNESS  Who has wanted to run for FAIR_NS runs next, so that starving in the simulator is
  *           never mistaken for death; only fault.c makes participants stand still for longer.
  */

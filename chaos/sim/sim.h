@@ -12,7 +12,7 @@
  *           sim_console.c, sim_instance.c, sim_locks.c  the participants
  *           invariant.c, sim_locks.c  what must hold at each store, and when all is quiet
  *           scenario.c  one run from power on to quiet
- *           image.c     a run in the midst of it, kept
+ *           sim_image.c a run in the midst of it, kept
  *           exhaust.c   runs for each access of an operation, and for each two
  *           update_world.c, update_requests.c, update_exhaust.c  the console's updates, likewise
  *           nvram_deaths.c, sim_disk.c  the same for a write of NVRAM, on a disk
@@ -339,7 +339,7 @@ void *sim_arena_reserve(uint64_t size);
 void sim_arena_map_at(uint64_t pa, uint64_t size, void *at);
 /* Ends what is mapped there, whole or in part. */
 void sim_arena_unmap(void *base, uint64_t size);
-/* --- image.c: a run that is kept to go on from here again; main stack --- */
+/* --- sim_image.c: a run that is kept to go on from here again; main stack --- */
 
 struct sim_image;
 struct sim_arena_image;

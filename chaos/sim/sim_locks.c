@@ -6,9 +6,9 @@
  *           library is to keep count here: who is between acquire and release, and whether what the
  *           lock protects is whole.
  * ALWAYS    At each store to a lock word: written by its holder, taken over only from the fenced or
- *           by the holder's own instance, granted only where nobody is expected any more.  Nobody is
- *           let in while somebody alive is inside.  BROKEN is told if and only if somebody was lost
- *           holding it since it was last declared good.
+ *           by the holder's own instance, granted only where nobody is expected any more.  Nobody
+ *           is let in while somebody alive is inside.  BROKEN is told if and only if somebody was
+ *           lost holding it since it was last declared good.
  * QUIET     Nobody begins, and all who wait must get theirs.  At the very end each takes each once.
  * LIMITS    One thread in each instance.  Once a stray writer has been there (sim.spoils) words may
  *           say anything: then BROKEN and who is inside are not judged any more in that run, but

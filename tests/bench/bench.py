@@ -299,7 +299,8 @@ def named_lock(context):
     """Locks between instances, in processes of their own."""
     mutex = "the same with a robust process-shared pthread mutex"
     benches = {
-        "named-lock": context.bench("named-lock", "ns", "a named lock that nobody else wants", mutex),
+        "named-lock": context.bench("named-lock", "ns", "a named lock that nobody else wants",
+                                    mutex),
         "named-lock-contended": context.bench("named-lock-contended", "ns",
                                               "one turn of two processes that want it", mutex),
         "named-lock-recovery": context.bench(

@@ -2,16 +2,16 @@
  * play_race.c - plays an instance (as apmp-instance in APMP_LIBEXEC) in races of SIGSTOP, fence and
  * SIGCONT: a victim that stores into shared memory without pause, or who watches what it stored.
  *
- * WHAT      Both tell test_fence_races.py at APMP_RACE_DIR/report who they are.  A victim has threads
- *           and a child process, of which each, once told to, counts in a word of its own in this
- *           life's lane.  In every other life its threads have death beacons; the child has none.
- *           Partition 0 watches: for each identity that it is told it asks the console to remove
- *           that instance, and as soon as the tree says that it is fenced it reads the lane: no
- *           word of it may ever change again.  It answers how long that took and how many did.
+ * WHAT      Both tell test_fence_races.py at APMP_RACE_DIR/report who they are.  A victim has
+ *           threads and a child process, of which each, once told to, counts in a word of its own
+ *           in this life's lane.  In every other life its threads have death beacons; the child has
+ *           none. Partition 0 watches: for each identity that it is told it asks the console to
+ *           remove that instance, and as soon as the tree says that it is fenced it reads the lane:
+ *           no word of it may ever change again.  It answers how long that took and how many did.
  *           With APMP_RACE_WRONG it takes an instance for fenced as soon as it has asked: what it
  *           would see of a fence that is answered before the kill.
- * ORDERING  A store of a thread is in memory before the kernel marks that thread as exiting; the box
- *           sees the mark, then the console writes `fenced`, which apmp_tree_alive acquires.
+ * ORDERING  A store of a thread is in memory before the kernel marks that thread as exiting; the
+ *           box sees the mark, then the console writes `fenced`, which apmp_tree_alive acquires.
  * LIMITS    A late store is seen if it comes within LOOK_NS, or before the lane is used again LIVES
  *           lives later.
  */
@@ -228,8 +228,8 @@ static void keep(uint64_t identity)
 		k->word[i] = apmp_load_relaxed(&lane_of(identity)->word[i]);
 }
 
-/* Words of one life that have changed since they were kept; each change is told once.  When the lane
- * has got a new life it is that one's, which the tree tells before it can store. */
+/* Words of one life that have changed since they were kept; each change is told once.  When the
+ * lane has got a new life it is that one's, which the tree tells before it can store. */
 static uint64_t changed_of(struct kept *k)
 {
 	const struct lane *lane = lane_of(k->identity);

@@ -1,9 +1,10 @@
 """Races of SIGSTOP, fence and SIGCONT: what is fenced never stores again.
 
 The instances are play_race.c: victims that store into shared memory without pause, and one that
-watches what they stored; box and console are the real ones. A victim is stopped at a random instant,
-the watching instance asks its console to remove it, and it is continued at random instants from
-here while the box kills it. As soon as the tree says "fenced", no word of it may change any more.
+watches what they stored; box and console are the real ones. A victim is stopped at a random
+instant, the watching instance asks its console to remove it, and it is continued at random instants
+from here while the box kills it. As soon as the tree says "fenced", no word of it may change any
+more.
 
 `make check` runs some hundred races, `make campaign` a hundred thousand (APMP_FENCE_RACES).
 """

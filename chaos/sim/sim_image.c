@@ -1,5 +1,5 @@
 /*
- * image.c - a run in the midst of it, kept, so that many ends can be tried from one beginning.
+ * sim_image.c - a run in the midst of it, kept, so that many ends can be tried from one beginning.
  *
  * WHAT      Everything a run is made of: struct sim, physical memory, what participants see in the
  *           arena, their private memory and the used part of their stacks, all at the addresses
