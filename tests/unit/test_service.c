@@ -51,21 +51,24 @@ START_TEST(segment_behind_the_initial_piece)
 }
 END_TEST
 
+/* Where services begin. */
+#define FIRST (APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE)
+
 static const struct {
 	uint32_t off, size;
 	bool fits;
 } segments[] = {
-    {6 * APMP_PAGE_SIZE, 3 * APMP_PAGE_SIZE, true},
+    {FIRST, 3 * APMP_PAGE_SIZE, true},
     {13 * APMP_PAGE_SIZE, 3 * APMP_PAGE_SIZE, true},
     {14 * APMP_PAGE_SIZE, 3 * APMP_PAGE_SIZE, false}, /* a page too far */
-    {6 * APMP_PAGE_SIZE, 2 * APMP_PAGE_SIZE, false},  /* less than the service needs */
-    {6 * APMP_PAGE_SIZE, 0, false},
-    {0, 3 * APMP_PAGE_SIZE, false},		     /* over the header */
-    {5 * APMP_PAGE_SIZE, 3 * APMP_PAGE_SIZE, false}, /* over the last node blocks */
-    {6 * APMP_PAGE_SIZE + 64, 3 * APMP_PAGE_SIZE, false},
+    {FIRST, 2 * APMP_PAGE_SIZE, false},		      /* less than the service needs */
+    {FIRST, 0, false},
+    {0, 3 * APMP_PAGE_SIZE, false},			 /* over the header */
+    {FIRST - APMP_PAGE_SIZE, 3 * APMP_PAGE_SIZE, false}, /* over the last node blocks */
+    {FIRST + 64, 3 * APMP_PAGE_SIZE, false},
     {17 * APMP_PAGE_SIZE, 3 * APMP_PAGE_SIZE, false}, /* begins outside */
     {0xfffff000, 3 * APMP_PAGE_SIZE, false},
-    {6 * APMP_PAGE_SIZE, 0xfffff000, false},
+    {FIRST, 0xfffff000, false},
 };
 
 START_TEST(segment_is_checked)
