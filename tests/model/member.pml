@@ -450,7 +450,14 @@ end_idle:	/* a member: apmp_member_work whenever there is something to do */
 			fi;
 			leave()
 #ifdef TRACE
-		:: atomic { IN(validate, p) -> validate = validate & ~BIT(p) } AT(validate_pages)
+		/* the services are validated under the lock */
+		:: atomic { IN(validate, p) -> validate = validate & ~BIT(p) };
+			acquire();
+			if
+			:: recover(broken)
+			:: !broken
+			fi;
+			release() AT(validate_pages)
 		:: TOLD(gone, P_member_gone)
 		:: TOLD(come, P_member_added)
 #endif

@@ -21,8 +21,9 @@ NAMES = ["alpha", "beta", "gamma"]
 ALL = set(NAMES)
 # Recorders forget, and ticks are in them too: so there are few.
 MACHINE = apmp.TRIO + "timing: {tick: 10ms, stop: 1s}\n"
-# Nobody need be told of a change, and the last point of a life may be one that it did not reach.
-MAY_LACK = {"member_gone", "member_added", "validate_pages", "leave_end"}
+# Nobody need be told of a change, or have waited before he got the lock, and the last point of a
+# life may be one that it did not reach.
+MAY_LACK = {"member_gone", "member_added", "validate_pages", "lock_wait", "leave_end"}
 
 
 class Recording:
