@@ -4,7 +4,8 @@
  * WHAT      In each round every partition has a fate: who is off boots, some of them to be ended at
  *           a point of their way in; of the members some live on, some are killed, some are halted.
  *           All of it is begun in random order with random pauses, so that joiners meet locks of
- *           the dead, recoveries, leavers and each other.
+ *           the dead, recoveries, leavers and each other.  In the last round all boot, so that
+ *           the machine is left as it was found.
  * JUDGED    Who boots and is not killed becomes a member, whatever happens around it: no start is
  *           refused.  Who lives on is the same process and a member.  At the end of a round just
  *           these are members, in a right ring of an operational set (chaos/invariants.c), and
@@ -54,6 +55,7 @@ struct campaign {
 	struct sim_random random;
 	uint64_t starts, joined, ended, killed, halted, rounds;
 	size_t count;
+	bool last_round; /* nobody dies, everybody boots */
 	struct joiner joiner[APMP_MAX_PARTITIONS];
 	json_t *first;	/* the status before anything was done */
 	char what[300]; /* the violation */
@@ -93,6 +95,8 @@ static enum fate choose(struct campaign *c, const struct joiner *j)
 {
 	uint64_t chance = sim_random_below(&c->random, 100);
 
+	if (c->last_round)
+		return j->member ? LIVES : BOOTS;
 	if (!j->member)
 		return chance < 75 ? BOOTS : IS_ENDED;
 	return chance < 50 ? LIVES : chance < 90 ? DIES : HALTS;
@@ -355,6 +359,8 @@ int chaos_joins(const char *name, uint64_t count, uint64_t seed, bool json)
 	good = learn_partitions(c);
 	while (good && c->starts < count)
 		good = round_of(c);
+	c->last_round = true;
+	good = good && round_of(c);
 	print(c, seed, json);
 	if (!good)
 		fprintf(stderr,

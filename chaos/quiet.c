@@ -230,7 +230,7 @@ static void print_json(const struct campaign *c, uint64_t beats)
 int chaos_quiet(const char *name, uint64_t beats, uint32_t load, bool json)
 {
 	struct campaign *c = calloc(1, sizeof(*c));
-	bool good = false;
+	bool begun, good = false;
 
 	if (!c || machine_open(&c->machine, name)) {
 		free(c);
@@ -238,13 +238,14 @@ int chaos_quiet(const char *name, uint64_t beats, uint32_t load, bool json)
 	}
 	c->first = status_of(c);
 	c->last = json_incref(c->first);
-	if (c->first && unharmed(c))
+	begun = c->first && unharmed(c);
+	if (begun)
 		good = start_load(c, load) && look_until(c, beats);
 	else
 		fprintf(stderr, "apmp-chaos: not begun: %s; all partitions must be members\n",
 			c->what);
 	end_load(c);
-	if (c->last) {
+	if (begun && c->last) {
 		sum_up(c);
 		if (json)
 			print_json(c, beats);
