@@ -28,7 +28,10 @@ static void on_debug(struct varlink_call *call, const json_t *parameters, void *
 	if (apmp_tree_debugged(&c->tw.tree, identity) == off) {
 		apmp_tree_set_debugged(&c->tw, p->id,
 				       off ? 0 : apmp_identity_incarnation(identity));
-		console_event(c, off ? "instance.debugged-no-more" : "instance.debugged", p, NULL);
+		if (off)
+			console_event(c, "instance.debugged-no-more", p, NULL);
+		else
+			console_event(c, "instance.debugged", p, NULL);
 	}
 	varlink_call_reply(call, NULL);
 }
