@@ -90,14 +90,15 @@ static enum boot_error refuse_short(struct boot_refusal *r, const struct apmp_bo
 	return refuse(r, BOOT_NOT_ENOUGH, r->text, event->arg[0], event->arg[1]);
 }
 
-/* An instance has a thread for its clock, and one for each CPU that it begins with. */
+/* An instance has a thread for its clock, two for programs, and one for each CPU that it begins
+ * with. */
 static enum boot_error check_room(struct partition *p, struct boot_refusal *r)
 {
 	struct console *c = p->console;
 	struct apmp_box_event event;
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
-	uint64_t threads = 1;
+	uint64_t threads = 3;
 	int err;
 
 	apmp_tree_walk_init(&walk, 0);
