@@ -19,7 +19,8 @@ static void on_debug(struct varlink_call *call, const json_t *parameters, void *
 	if (!p)
 		return;
 	identity = console_identity(p);
-	if (!identity || p->fencing) {
+	/* One that ended, and is left to the others to find by its silence, lives no more. */
+	if (!identity || p->fencing || p->exit_status >= 0) {
 		varlink_call_error(call, "NotRunning",
 				   json_pack("{s:s,s:s}", "partition", p->name, "state",
 					     console_state_name(console_state(p))));

@@ -38,12 +38,15 @@ static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_
 	return 0;
 }
 
-int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table)
+int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table,
+			  bool wait)
 {
 	uint64_t ours = table_word(m, l), seen;
 	int err = 0;
 
 	while (!err && apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
+		if (!wait)
+			return apmp__bugchecked(m, apmp__db(m)) ? -EOWNERDEAD : -EAGAIN;
 		err = wait_table(m, l, table, seen);
 		ours |= APMP_LOCK_WAITERS; /* others may wait still */
 	}
@@ -187,33 +190,51 @@ static int open_entry(struct apmp_member *m, struct apmp_db_locks *table, const 
 	return 0;
 }
 
-int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank, uint32_t *ret_lock)
+/* -EAGAIN: the primary goes over to another set; without wait also: somebody has the table lock,
+ * or lockers are kept out. */
+static int try_open(struct apmp_locker *l, const char *name, uint32_t rank, bool wait,
+		    uint32_t *ret_lock)
 {
 	struct apmp_member *m = l->m;
 	struct apmp_db_locks *table;
+	int err = apmp__locker_enter(l, true, wait ? APMP_NEVER : 0, &table);
+
+	if (err)
+		return -EAGAIN;
+	err = table ? apmp__lock_table_take(m, l, table, wait) : -ENOTCONN;
+	if (!err) {
+		guard_take(m);
+		err =
+		    apmp__lock_superseded(m) ? -EAGAIN : open_entry(m, table, name, rank, ret_lock);
+		guard_release(m);
+		/* Is it full, or garbage?  The primary looks at its next tick. */
+		if (err == -ENOSPC)
+			apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
+		apmp__lock_table_release(m, l, table);
+	}
+	apmp__locker_leave(l);
+	return err;
+}
+
+static bool is_name(const char *name)
+{
+	return name && name[0] && strnlen(name, APMP_NAME_SIZE) < APMP_NAME_SIZE;
+}
+
+int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank, uint32_t *ret_lock)
+{
 	int err;
 
-	if (!name || !name[0] || strnlen(name, APMP_NAME_SIZE) == APMP_NAME_SIZE || rank == 0)
+	if (!is_name(name) || rank == 0)
 		return -EINVAL;
-	do {
-		err = apmp__locker_enter(l, true, APMP_NEVER, &table);
-		if (!err)
-			err = table ? apmp__lock_table_take(m, l, table) : -ENOTCONN;
-		if (!err) {
-			guard_take(m);
-			err = apmp__lock_superseded(m) ? -EAGAIN
-						       : open_entry(m, table, name, rank, ret_lock);
-			guard_release(m);
-			/* Is it full, or garbage?  The primary looks at its next tick. */
-			if (err == -ENOSPC)
-				apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
-			apmp__lock_table_release(m, l, table);
-		}
-		apmp__locker_leave(l);
-		if (err == -EAGAIN) /* the primary goes over to another set */
-			apmp__locker_wait(l, APMP_NEVER);
-	} while (err == -EAGAIN);
+	while ((err = try_open(l, name, rank, true, ret_lock)) == -EAGAIN)
+		apmp__locker_wait(l, APMP_NEVER);
 	return err;
+}
+
+int apmp_lock_try_open(struct apmp_locker *l, const char *name, uint32_t rank, uint32_t *ret_lock)
+{
+	return is_name(name) && rank ? try_open(l, name, rank, false, ret_lock) : -EINVAL;
 }
 
 /* What we have open is where we know it to be. */

@@ -166,7 +166,7 @@ static int join(struct apmp_member *m, void *segment)
 	if (!m->locks)
 		return 0;
 	apmp__lockers_stop(m, LOCKS_SHUT);
-	err = apmp__lock_table_take(m, NULL, table);
+	err = apmp__lock_table_take(m, NULL, table, true);
 	if (err) { /* what is held is known, for another try */
 		apmp__lockers_go(m, LOCKS_MOVING, NULL);
 		return err;
@@ -216,7 +216,7 @@ static int validate(struct apmp_member *m, void *segment)
 	struct apmp_db_locks *table = segment;
 	int err = 0;
 
-	if (apmp__lock_table_take(m, NULL, table))
+	if (apmp__lock_table_take(m, NULL, table, true))
 		return 0; /* judged dead: others will see */
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT && !err; i++)
 		if (apmp_load_acquire(&table->lock[i].openers) && !makes_sense(&table->lock[i]))
