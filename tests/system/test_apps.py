@@ -555,9 +555,8 @@ def test_no_tick_is_waited_for(machine):
 
 SCRIPT = """apmp-lock journal -- sh -c 'kill -KILL $$'
 apmp-lock --repair true journal -- true
-apmp-lock held -- true
-echo alive
-"""
+apmp-lock held -- true && echo alive
+"""  # between the instance's end and the fence its programs still run
 
 
 @pytest.mark.parametrize("point", ["table", "slot", "open", "acquired", "broken", "marked", "freed",
