@@ -179,7 +179,6 @@ static int validate(struct apmp_member *m, struct apmp_db *db)
 			return fault;
 		apmp_store_relaxed(&apmp__own_node(m, db)->validated, removed);
 		APMP_POINT(m->env, validate_pages);
-		apmp__db_ensure_other(m);
 	}
 	return 0;
 }
@@ -231,6 +230,7 @@ int apmp_member_work(struct apmp_member *m)
 		return apmp__db_come_over(m);
 	if (fault)
 		return fault > 0 ? apmp__db_reform(m, (uint32_t)fault) : fault;
+	apmp__db_ensure_other(m); /* a page of it may have gone bad, which interrupts everybody */
 	apmp__locks_work(m, reasons);
 	return 0;
 }

@@ -148,16 +148,22 @@ void apmp__db_ensure_other(struct apmp_member *m)
 	const uint64_t other = apmp_tree_database(m->tree, m->community).other;
 	const uint32_t room = apmp__db_pages() + 1;
 	uint64_t granule = apmp_place_granule(info), chosen = 0;
+	int err = -ENXIO;
 	int32_t desc;
 
-	if (other && apmp_place_granule(other) != granule &&
-	    apmp_place_test(m->tree, m->community, other, room, &desc) == 0)
+	if (other && apmp_place_granule(other) != granule)
+		err = apmp_place_test(m->tree, m->community, other, room, &desc);
+	if (!err || err == -EBADMSG) /* in the middle of an update, whose end interrupts us */
 		return;
 	if (m->left && apmp_place_granule(m->left) != granule &&
-	    apmp_place_test(m->tree, m->community, m->left, room, &desc) == 0)
+	    apmp_place_test(m->tree, m->community, m->left, room, &desc) == 0) {
 		chosen = m->left;
-	else if (apmp_place_choose(m->tree, m->community, room, info, &chosen))
-		chosen = 0;
+	} else {
+		err = apmp_place_choose(m->tree, m->community, room, info, &chosen);
+		if (err == -EBADMSG)
+			return;
+		chosen = err ? 0 : chosen;
+	}
 	/* Refused: another member has just done it, or the next one will. */
 	if (chosen != other)
 		(void)!apmp__db_set_info(m, true, other, chosen);

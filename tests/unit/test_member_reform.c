@@ -201,6 +201,23 @@ START_TEST(page_marked_bad)
 }
 END_TEST
 
+/* A page of the spare range: the set stays, and has another spare one.  shows: DB-07, MEM-15 */
+START_TEST(spare_page_marked_bad)
+{
+	uint64_t info, other, now;
+
+	ticks(1);
+	info = apmp_tree_database(&w.tw.tree, w.lab).info;
+	other = apmp_tree_database(&w.tw.tree, w.lab).other;
+	mark_bad((other & UINT32_MAX) + (uint32_t)_i);
+	interrupt_all();
+	now = apmp_tree_database(&w.tw.tree, w.lab).other;
+	ck_assert_uint_eq(now & UINT32_MAX, (other & UINT32_MAX) + (uint32_t)_i + 1);
+	ck_assert_uint_eq(apmp_tree_database(&w.tw.tree, w.lab).info, info);
+	world_check_set(&w, three);
+}
+END_TEST
+
 static const enum apmp_point reforming[] = {
     APMP_P_reform_chosen, APMP_P_reform_decided, APMP_P_reform_over, APMP_P_map_602,
     APMP_P_map_604,	  APMP_P_map_606,	 APMP_P_map_608,     APMP_P_lock_acquired,
@@ -559,6 +576,7 @@ int main(void)
 	tcase_add_loop_test(spoilt, word_of_a_node, 0, sizeof(struct apmp_db_node) / 8 * KINDS);
 	tcase_add_loop_test(spoilt, page_of_noise, 0, 48);
 	tcase_add_loop_test(spoilt, page_marked_bad, 0, APMP_DB_MAX_PAGES);
+	tcase_add_loop_test(spoilt, spare_page_marked_bad, 0, APMP_DB_INFO_PAGES);
 	tcase_add_test(spoilt, two_find_it);
 	tcase_add_test(spoilt, only_one_range);
 	tcase_add_test(spoilt, all_pages_bad);
