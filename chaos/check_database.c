@@ -1,8 +1,9 @@
 /*
  * check_database.c - the database of one community: place, header, pages, lock, members, ring.
  *
- * WHAT      First what must mean something in every state: place, lock.  Then, where the set has a
- *           partition that lives, the header; behind a header that is none nothing is looked at.
+ * WHAT      Only where a partition of the community lives: who enters makes all of it anew.  First
+ *           what must mean something in every state: place, lock.  Then the header; behind a header
+ *           that is none nothing is looked at.
  *           While a living instance holds the lock the rest is in its hands: the community is
  *           marked unsettled, and only the lock itself says something.
  */
@@ -260,10 +261,13 @@ void check_database(struct check *c, uint32_t community)
 	const struct gct_community_node *node = c->community[community];
 	const struct apmp_db *db = image_db_head(&c->db);
 	uint64_t alive = living(c);
-	bool place = range_holds(c, CHECK_db_place, node->apmpdb_info);
+	bool place;
 
+	if (!alive) /* nobody uses its memory: it may hold anything, or be bad */
+		return;
+	place = range_holds(c, CHECK_db_place, node->apmpdb_info);
 	check_other(c, node->apmpdb_info, node->apmpdb_other);
-	if (!place || !alive) /* a place where nobody lives may hold anything */
+	if (!place)
 		return;
 	if (image_db(c->image, node->apmpdb_info, &c->db)) {
 		found(c, CHECK_db_pages, "the first pages of \"%s\" are not in the image", name(c));

@@ -454,6 +454,21 @@ START_TEST(each_violation_is_found)
 }
 END_TEST
 
+/* Where nobody of the community lives its ranges are nobody's: they may be bad. */
+START_TEST(ranges_of_nobody)
+{
+	mark_bad(db_page(2));
+	lab()->apmpdb_other = lab()->apmpdb_info;
+	for (uint32_t id = ALPHA; id <= DELTA; id++)
+		partition(id)->hd.node_flags &= ~(uint64_t)NODE_INITIALIZED;
+	judge(&good);
+	for (uint32_t i = 0; i < findings.count; i++) {
+		ck_assert_int_ne(findings.finding[i].check, CHECK_db_place);
+		ck_assert_int_ne(findings.finding[i].check, CHECK_db_other);
+	}
+}
+END_TEST
+
 /* Every check has a poke: else it may never have found anything. */
 START_TEST(each_check_is_tried)
 {
@@ -655,6 +670,7 @@ int main(void)
 	tcase_add_checked_fixture(judged, setup, teardown);
 	tcase_add_test(judged, a_good_machine);
 	tcase_add_loop_test(judged, each_violation_is_found, 0, POKE_COUNT);
+	tcase_add_test(judged, ranges_of_nobody);
 	tcase_add_test(judged, each_check_is_tried);
 	tcase_add_loop_test(judged, no_image_crashes_it, 0, 8);
 	tcase_add_loop_test(judged, noise_gives_findings, 0, 8);
