@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/find_machine.h"
+#include "cli/several.h"
 #include "cli/table.h"
 
 #define NOTE "console.note" /* apmpd/box_console.c */
@@ -49,11 +51,21 @@ static void show_note(const char *rundir, char *shown, size_t size)
 	snprintf(shown, size, "%s", text);
 }
 
-void cli_await(const struct machine *machine, const struct varlink_client *client)
+/* What poll() is told: -1 for ever. */
+static int left_ms(long long until_ms)
+{
+	long long left = until_ms - cli_now_ms();
+
+	return until_ms < 0 ? -1 : left < 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX;
+}
+
+bool cli_await(const struct machine *machine, const struct varlink_client *client,
+	       long long until_ms)
 {
 	struct pollfd fds[] = {{.fd = varlink_client_fd(client), .events = POLLIN},
 			       {.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN}};
 	char *rundir = rundir_of(machine), shown[512] = "", events[4096];
+	int ready;
 
 	if (fds[1].fd >= 0 && inotify_add_watch(fds[1].fd, rundir, IN_MOVED_TO) < 0) {
 		close(fds[1].fd);
@@ -64,20 +76,24 @@ void cli_await(const struct machine *machine, const struct varlink_client *clien
 		show_note(rundir, shown, sizeof(shown));
 		while (fds[1].fd >= 0 && read(fds[1].fd, events, sizeof(events)) > 0)
 			;
-	} while ((poll(fds, 2, -1) >= 0 || errno == EINTR) && !fds[0].revents);
+		ready = poll(fds, 2, left_ms(until_ms));
+	} while ((ready > 0 && !fds[0].revents) || (ready < 0 && errno == EINTR));
 	if (fds[1].fd >= 0)
 		close(fds[1].fd);
 	free(rundir);
+	return ready != 0;
 }
 
 int cli_machine_call(const struct machine *machine, struct varlink_client *client,
-		     const char *method, json_t *parameters, struct varlink_reply *ret_reply)
+		     const char *method, json_t *parameters, long long until_ms,
+		     struct varlink_reply *ret_reply)
 {
 	int r = varlink_client_send(client, method, parameters, 0, NULL, 0);
 
 	if (r < 0)
 		return r;
-	cli_await(machine, client);
+	if (!cli_await(machine, client, until_ms))
+		return -ETIMEDOUT;
 	do
 		r = varlink_client_receive(client, ret_reply);
 	while (r == -EINTR);

@@ -289,7 +289,7 @@ int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, cons
 		json_decref(parameters);
 		return r;
 	}
-	r = cli_machine_call(&machine, client, method, parameters, &reply);
+	r = cli_machine_call(&machine, client, method, parameters, -1, &reply);
 	varlink_client_close(client);
 	if (r < 0)
 		return cli_no_answer(cli, &machine, r);

@@ -51,13 +51,16 @@ int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, cons
 		   json_t **ret_answer);
 int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret_answer);
 
-/* After a call was sent: returns when there is something to receive. Says on standard error why
- * that takes long, as far as the box knows (await_answer.c). */
-void cli_await(const struct machine *machine, const struct varlink_client *client);
+/* After a call was sent: returns when there is something to receive, or false at until_ms of
+ * cli_now_ms() (-1 never). Says on standard error why that takes long, as far as the box knows
+ * (await_answer.c). */
+bool cli_await(const struct machine *machine, const struct varlink_client *client,
+	       long long until_ms);
 
-/* varlink_client_call() with that. */
+/* varlink_client_call() with that. -ETIMEDOUT: the client is good for nothing but its close. */
 int cli_machine_call(const struct machine *machine, struct varlink_client *client,
-		     const char *method, json_t *parameters, struct varlink_reply *ret_reply);
+		     const char *method, json_t *parameters, long long until_ms,
+		     struct varlink_reply *ret_reply);
 
 /* Says that the console did not answer: CLI_REFUSED. */
 int cli_no_answer(const struct cli *cli, const struct machine *machine, int error);

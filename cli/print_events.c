@@ -67,7 +67,7 @@ int cli_events(struct cli *cli, const struct cli_args *args)
 	}
 	r = varlink_client_send(client, "Events", parameters, VARLINK_MORE, NULL, 0);
 	if (r == 0)
-		cli_await(&machine, client);
+		(void)cli_await(&machine, client, -1);
 	while (r == 0 && more) {
 		struct varlink_reply reply = {0};
 

@@ -130,7 +130,7 @@ int cli_run(struct cli *cli, const struct cli_args *args)
 	r = varlink_client_send(client, "Run", parameters, detach ? 0 : VARLINK_MORE, standard,
 				detach ? 0 : 3);
 	if (r == 0)
-		cli_await(&machine, client);
+		(void)cli_await(&machine, client, -1);
 	r = r < 0 ? cli_no_answer(cli, &machine, r) : wait_for_end(cli, args, client);
 	varlink_client_close(client);
 	return r;

@@ -1,6 +1,7 @@
 /* Commands that do the same with several things. */
 #include "cli/several.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 
 /* While something is busy or bound nobody says when that ends: it is tried again this often. */
 enum { AGAIN_MS = 20 };
+/* The last try has this long for its answer. */
+enum { ANSWER_MS = 100 };
 
 long long cli_now_ms(void)
 {
@@ -32,15 +35,30 @@ bool cli_may_pass(const char *error)
 	return false;
 }
 
-/* One try: 0, *ret_again or an exit code. */
+/* What was asked of somebody who has not done it in the time that was given for it. */
+static int too_late(const struct cli_calls *calls)
+{
+	char *time = cli_duration_text(calls->wait_ms * 1000000);
+	int code = cli_refuse(calls->cli, CLI_REFUSED, "org.apmp.cli.TooLate",
+			      json_pack("{s:s}", "time", time));
+
+	free(time);
+	return code;
+}
+
+/* One try, answered until then: 0, *ret_again or an exit code. */
 static int try_call(struct cli_calls *calls, const char *method, json_t *parameters,
-		    const char *asked, bool last, bool *ret_again, json_t **ret_answer)
+		    const char *asked, long long until, bool *ret_again, json_t **ret_answer)
 {
 	struct varlink_reply reply = {0};
+	long long now = cli_now_ms(), limit = now + ANSWER_MS > until ? now + ANSWER_MS : until;
+	bool last = now >= until;
 	int r = cli_machine_call(&calls->machine, calls->client, method, json_incref(parameters),
-				 &reply);
+				 calls->wait_ms ? limit : -1, &reply);
 
 	*ret_again = false;
+	if (r == -ETIMEDOUT)
+		return too_late(calls);
 	if (r < 0)
 		return cli_no_answer(calls->cli, &calls->machine, r);
 	if (reply.error && !last && cli_may_pass(reply.error))
@@ -62,8 +80,7 @@ int cli_calls_make(struct cli_calls *calls, const char *method, json_t *paramete
 	int code;
 
 	do {
-		code = try_call(calls, method, parameters, asked, cli_now_ms() >= until, &again,
-				ret_answer);
+		code = try_call(calls, method, parameters, asked, until, &again, ret_answer);
 		if (again)
 			poll(NULL, 0, AGAIN_MS);
 	} while (again);

@@ -10,7 +10,9 @@ struct cli_calls {
 	const struct cli_args *args;
 	struct machine machine;
 	struct varlink_client *client;
-	long long wait_ms; /* how long a call is tried again that is refused as busy or bound */
+	/* How long a call is tried again that is refused as busy or bound, and may wait for its
+	 * answer; 0: it is tried once, and its answer awaited. */
+	long long wait_ms;
 };
 
 /* What is done with one word of the command line: an exit code. */

@@ -77,6 +77,8 @@ struct migration {
 	struct varlink_call *call;
 	bool active;
 	uint32_t from, to;
+	struct hwrpb *hwrpb; /* of `from`, where it was asked for */
+	uint32_t seq;
 	uint64_t begin_ns;
 };
 

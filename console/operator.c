@@ -115,16 +115,16 @@ static void ask_instance(struct varlink_call *call, const json_t *parameters, st
 {
 	const char *name = text_of(parameters, "name");
 	struct partition *p = console_partition(c, name);
-	const uint64_t arg[3] = {0};
-	uint32_t seq;
 
 	if (!p) {
 		no_such_partition(call, name);
 	} else if (!p->pid || p->fencing) {
 		wrong_state(call, "NotRunning", p);
-	} else if (p->halt_call || apmp_hwrpb_request(&c->env, p->hwrpb, op, arg, &seq)) {
+	} else if (p->halt_call) {
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 	} else {
+		/* Whoever waits for the request before is answered by the end. */
+		apmp_hwrpb_request_end(&c->env, p->hwrpb, op);
 		p->halt_call = call;
 		varlink_call_on_hangup(call, halt_gone, p);
 	}
@@ -167,6 +167,9 @@ static void migration_gone(void *ctx)
 	struct migration *m = ctx;
 
 	m->call = NULL;
+	/* Not begun yet, by an instance that may be stopped: it is not to happen later. */
+	if (m->active && apmp_hwrpb_request_take_back(m->hwrpb, m->seq))
+		m->active = false;
 }
 
 /* Who has it already, or nobody: neither is a migration. */
@@ -276,22 +279,23 @@ static void ask_migration(struct varlink_call *call, struct console *c, int cpu_
 {
 	struct migration *m = &c->migration[cpu_idx];
 	const uint64_t arg[3] = {(uint64_t)cpu_idx, to->id, loan};
-	uint32_t seq;
 	int err;
 
 	if (!may_ask(call, c, cpu_idx, from, to))
 		return;
-	varlink_call_on_hangup(call, migration_gone, m);
 	err = foresee(c, cpu_idx, from, to);
 	if (err) {
 		console_migration_failed(c, (uint32_t)cpu_idx, err, NULL);
 		return;
 	}
-	if (apmp_hwrpb_request(&c->env, from->hwrpb, HWRPB_REQUEST_MIGRATE, arg, &seq)) {
+	if (apmp_hwrpb_request(&c->env, from->hwrpb, HWRPB_REQUEST_MIGRATE, arg, &m->seq)) {
 		m->active = false;
 		m->call = NULL;
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
+		return;
 	}
+	m->hwrpb = from->hwrpb;
+	varlink_call_on_hangup(call, migration_gone, m);
 }
 
 /* A CPU that comes for the first time is another thread there. */

@@ -82,6 +82,28 @@ int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op, const
 	return 0;
 }
 
+void apmp_hwrpb_request_end(struct apmp_env *env, struct hwrpb *h, uint32_t op)
+{
+	struct hwrpb_request *r = &h->request;
+
+	/* Who reads the one before at this moment sees its op or this one, which has no arguments;
+	 * and then finds a request without an answer again. */
+	apmp_store_relaxed(&r->op, op);
+	/* Acquired by apmp_hwrpb_request_get. */
+	apmp_store_release(&r->seq, apmp_load_relaxed(&r->seq) + 1);
+	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_REQUEST);
+}
+
+bool apmp_hwrpb_request_take_back(struct hwrpb *h, uint32_t seq)
+{
+	struct hwrpb_request *r = &h->request;
+
+	if (apmp_load_relaxed(&r->seq) != seq || apmp_load_acquire(&r->done) == seq)
+		return false;
+	apmp_store_relaxed(&r->op, HWRPB_REQUEST_NONE);
+	return true;
+}
+
 void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
 		     struct hwrpb *from, uint32_t from_id, const struct apmp_cpu_words *words,
 		     uint64_t identity)

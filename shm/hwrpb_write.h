@@ -26,6 +26,12 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
  * yet.  *ret_seq is what request.done will be. */
 APMP_CHECK int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op,
 				  const uint64_t arg[3], uint32_t *ret_seq);
+/* HALT or CRASH, also in place of a request that has no answer yet: behind it nothing is left to be
+ * done. */
+void apmp_hwrpb_request_end(struct apmp_env *env, struct hwrpb *h, uint32_t op);
+/* Nobody waits for this one any more: it is answered with -EINVAL and nothing is done, unless the
+ * instance has just begun it.  False: it has an answer, or another one stands there. */
+APMP_CHECK bool apmp_hwrpb_request_take_back(struct hwrpb *h, uint32_t seq);
 
 /* A CPU's two words in struct apmp_console_state, which change in the same updates. */
 struct apmp_cpu_words {

@@ -66,6 +66,7 @@ static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
 
 /* What the console asks an instance for.  The instance alone decides [0150, 0178]. */
 #define HWRPB_REQUESTS(X)                                                                          \
+	X(NONE, 0, "none")	 /* taken back: nothing is to be done */                           \
 	X(MIGRATE, 1, "migrate") /* arg0 CPU, arg1 destination partition id, arg2 loan */          \
 	X(HALT, 2, "halt")	 /* leave the sharing set and end */                               \
 	X(CRASH, 3, "crash")	 /* bugcheck by instruction */
@@ -76,11 +77,13 @@ enum hwrpb_request_op {
 #undef X
 };
 
-/* The mailbox: one request at a time.  seq is written last; done == seq says it is answered. */
+/* The mailbox: one request at a time; only an end of the instance comes in place of one that has no
+ * answer.  seq is written last; done == seq says it is answered. */
 struct hwrpb_request {
 	_Atomic uint32_t seq;	 /* W: console.  R: partition; rises with each request */
 	_Atomic uint32_t done;	 /* W: partition.  R: console */
-	_Atomic uint32_t op;	 /* W: console before seq.  R: partition */
+	_Atomic uint32_t op;	 /* W: console before seq, and NONE, HALT or CRASH, which have no
+				  * arguments, at any time.  R: partition */
 	_Atomic int32_t result;	 /* W: partition before done.  R: console; 0 or -errno */
 	_Atomic uint64_t arg[3]; /* W: console before seq.  R: partition */
 	uint64_t fill[3];	 /* W: nobody.  R: nobody; zero */

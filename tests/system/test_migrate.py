@@ -1,6 +1,7 @@
 """CPUs move between partitions while everything goes on, and while someone dies in the midst."""
 import ctypes
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -214,6 +215,23 @@ def test_refused_by_a_halted_partition(lab):
             f'`apmp partition boot {halted}` starts it')
     for name in ("gamma", "beta"):
         lab.boots_and_joins(name)
+
+
+def test_a_partition_that_stands_still_is_not_waited_for(lab):
+    """--wait bounds the call; what was not begun is taken back, and a halt need not wait for it."""
+    pid, mark = lab.pid("beta"), lab.events.mark()
+    lab.apmp("debug", "beta")
+    os.kill(pid, signal.SIGSTOP)
+    said = lab.refused("cpu", "migrate", 5, "--to", "alpha", "--wait", "200ms")
+    assert "was not done within 200" in said and "taken back" in said
+    assert "another change" in lab.refused("cpu", "migrate", 5, "--to", "alpha")
+    halt = lab.start("partition", "halt", "beta")
+    os.kill(pid, signal.SIGCONT)
+    assert halt.wait(apmp.WATCHDOG) == 0
+    lab.events.wait_for("instance.halted", partition="beta", after=mark)
+    assert not lab.events.find("cpu.migrated", after=mark)
+    lab.boots_and_joins("beta")
+    assert where(active(lab))[5] == "beta"
 
 
 def test_a_list_with_a_mistake_moves_nothing(lab):

@@ -196,6 +196,32 @@ START_TEST(one_request_at_a_time)
 }
 END_TEST
 
+/* An end comes in place of what has no answer; what is taken back does nothing. */
+START_TEST(an_end_need_not_wait)
+{
+	static const uint64_t arg[3] = {1, BETA, 1};
+	struct apmp_env *env = &w.console.env;
+	struct apmp_hwrpb_request got;
+	uint32_t seq = 0;
+
+	ck_assert_int_eq(apmp_hwrpb_request(env, h, HWRPB_REQUEST_MIGRATE, arg, &seq), 0);
+	ck_assert(!apmp_hwrpb_request_take_back(h, seq + 1));
+	ck_assert(apmp_hwrpb_request_take_back(h, seq));
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1);
+	ck_assert_uint_eq(got.op, HWRPB_REQUEST_NONE);
+	apmp_store_relaxed(&w.line[0].pending, 0);
+	apmp_hwrpb_request_end(env, h, HWRPB_REQUEST_HALT);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_REQUEST);
+	ck_assert(!apmp_hwrpb_request_take_back(h, seq));
+	apmp_hwrpb_request_done(h, got.seq, -EINVAL); /* of the one before, just now */
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1);
+	ck_assert_uint_eq(got.op, HWRPB_REQUEST_HALT);
+	apmp_hwrpb_request_done(h, got.seq, 0);
+	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 0);
+	ck_assert(!apmp_hwrpb_request_take_back(h, got.seq));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("hwrpb");
@@ -210,5 +236,6 @@ int main(void)
 	tcase_add_test(tc, startreq_at_odd_times);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
 	tcase_add_test(tc, one_request_at_a_time);
+	tcase_add_test(tc, an_end_need_not_wait);
 	return suite_run(suite);
 }
