@@ -123,7 +123,7 @@ static json_t *node_json(const struct view *view, const struct apmp_db *db, uint
 	return json_pack(
 	    "{s:i,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", (int)id, "partition",
 	    cli_view_partition(view, id), "state", node_state_json(n->state), "member",
-	    (int)(db->header.members >> id & 1), "life", cli_view_life(view, n->identity),
+	    (int)(db->header.members >> id & 1), "incarnation", cli_view_life(view, n->identity),
 	    "instance", cli_view_name(n->name, sizeof(n->name)), "heartbeat",
 	    cli_view_number(n->heartbeat), "beats", cli_view_life(view, n->beat_of), "since_ns",
 	    cli_view_number(n->since_ns), "big_brother", brother_json(view, n->big_brother),
@@ -132,13 +132,23 @@ static json_t *node_json(const struct view *view, const struct apmp_db *db, uint
 	    "validated", cli_view_number(n->validated));
 }
 
-static json_t *nodes_json(const struct view *view, const struct apmp_db *db)
+/* Of partitions that there are, or that a header of ours has as members; the rest is counted. */
+static json_t *nodes_json(const struct view *view, const struct apmp_db *db, uint32_t *ret_others)
 {
+	bool ours = db->header.fingerprint == apmp_fingerprint(sizeof(*db));
 	json_t *nodes = json_array();
 
-	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
-		if (db->header.members >> id & 1 || db->node[id].state || db->node[id].identity)
+	*ret_others = 0;
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		bool member = db->header.members >> id & 1;
+
+		if (!member && !db->node[id].state && !db->node[id].identity)
+			continue;
+		if (image_partition(&view->tree, id) || (ours && member))
 			json_array_append_new(nodes, node_json(view, db, id));
+		else
+			++*ret_others;
+	}
 	return nodes;
 }
 
@@ -147,9 +157,11 @@ static json_t *set_json(const struct view *view)
 	const struct apmp_db *db = image_db_head(&view->db);
 	const struct apmp_db_header *h = &db->header;
 	uint64_t holder = h->lock & ~LOCK_WAITERS;
+	uint32_t odd_nodes;
+	json_t *nodes = nodes_json(view, db, &odd_nodes);
 
 	return json_pack(
-	    "{s:b,s:i,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}",
+	    "{s:b,s:i,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:i}",
 	    "ours", h->fingerprint == apmp_fingerprint(sizeof(*db)), "version",
 	    (int)h->software_version, "state", state_json(h->state), "actor",
 	    cli_view_life(view, h->actor), "lock_holder", cli_view_life(view, holder),
@@ -162,7 +174,7 @@ static json_t *set_json(const struct view *view)
 	    "crashing", cli_view_life(view, h->crashing), "removed",
 	    cli_view_number(h->removed_count), "page_count", json_integer(h->page_count), "pages",
 	    pages_json(&view->db), "pfn_list", range_json(h->pfn_list), "services",
-	    services_json(h), "nodes", nodes_json(view, db));
+	    services_json(h), "nodes", nodes, "odd_nodes", (int)odd_nodes);
 }
 
 static json_t *community_json(struct view *view, const struct gct_community_node *c, bool has_db)
@@ -255,10 +267,11 @@ static void print_services(const struct cli *cli, const json_t *services)
 
 static void print_nodes(const struct cli *cli, const json_t *nodes)
 {
-	static const char *const columns[] = {"id",	   "partition",	  "state",	   "life",
-					      "heartbeat", "big_brother", "little_brother"};
+	static const char *const columns[] = {
+	    "id",	 "partition",	"state",	 "incarnation",
+	    "heartbeat", "big_brother", "little_brother"};
 	struct table *table =
-	    table_create(">ID PARTITION STATE LIFE-OF >HEARTBEAT BIG-BROTHER LITTLE-BROTHER "
+	    table_create(">ID PARTITION STATE INCARNATION-OF >HEARTBEAT BIG-BROTHER LITTLE-BROTHER "
 			 ">LITTLE-SILENT REASONS");
 
 	for (size_t i = 0; i < json_array_size(nodes); i++) {
@@ -271,6 +284,13 @@ static void print_nodes(const struct cli *cli, const json_t *nodes)
 		table_cell(table, NULL, text_of(node, "reasons"));
 	}
 	table_print(table, cli);
+}
+
+static void print_odd_nodes(json_int_t count)
+{
+	if (count)
+		printf("odd: %lld more node block%s, of partitions that there are none of\n",
+		       (long long)count, count > 1 ? "s" : "");
 }
 
 static void print_text(const struct cli *cli, const json_t *communities)
@@ -289,6 +309,7 @@ static void print_text(const struct cli *cli, const json_t *communities)
 		print_services(cli, json_object_get(db, "services"));
 		printf("\n");
 		print_nodes(cli, json_object_get(db, "nodes"));
+		print_odd_nodes(json_integer_value(json_object_get(db, "odd_nodes")));
 	}
 }
 

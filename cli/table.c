@@ -177,6 +177,7 @@ const char *cli_state_color(const char *state)
 	} colors[] = {
 	    {"on", GREEN},    {"member", GREEN}, {"active", GREEN},   {"operational", GREEN},
 	    {"crashed", RED}, {"hung", RED},	 {"dead", RED},	      {"fence-pending", RED},
+	    {"spoilt", RED},
 	    {"absent", RED},  {"off", DIM},	 {"unassigned", DIM},
 	};
 

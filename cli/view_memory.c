@@ -119,7 +119,7 @@ json_t *cli_view_life(const struct view *view, uint64_t identity)
 	IMAGE_NAME(p->name, name);
 	if (image_present(p) == identity)
 		return json_string(name);
-	snprintf(text, sizeof(text), "%s, life %" PRIu64, name,
+	snprintf(text, sizeof(text), "%s, incarnation %" PRIu64, name,
 		 apmp_identity_incarnation(identity));
 	return json_string(text);
 }

@@ -29,8 +29,8 @@ int cli_view_communities(struct cli *cli, struct view *view, const char *name,
 
 /* A number, or as "0x..." one that JSON has not. */
 json_t *cli_view_number(uint64_t value);
-/* "alpha"; "alpha, life 3" when that is not the one it lives now; odd ones as a number; null for 0.
- */
+/* "alpha"; "alpha, incarnation 3" when that is not the one it lives now; odd ones as a number; null
+ * for 0. */
 json_t *cli_view_life(const struct view *view, uint64_t identity);
 /* Names of the partitions in a mask; of bits that are none the number. */
 json_t *cli_view_mask(const struct view *view, uint64_t mask);

@@ -295,6 +295,18 @@ void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, stru
 const struct apmp_db *console_db_map(struct console *c,
 				     const struct apmp_tree_community *community);
 void console_db_unmap(const struct apmp_db *db);
+
+/* What can be said of a community's set. */
+struct console_set {
+	uint32_t state; /* enum apmp_db_state; 0: there is none */
+	bool spoilt;	/* then because its header is none */
+	uint64_t incarnation;
+	uint64_t members; /* partitions of the community that live, by id */
+};
+
+/* db may be NULL. */
+struct console_set console_db_set(struct console *c, const struct apmp_tree_community *community,
+				  const struct apmp_db *db);
 bool console_db_has_member(struct partition *p);
 /* The page frame of a page of the database; 0: there is none. */
 uint64_t console_db_page(struct console *c, const struct apmp_tree_community *community,

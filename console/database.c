@@ -1,7 +1,8 @@
 /*
  * database.c - a look at the APMP database of a community, which is its members' alone to write.
  *
- * Mapped read-only where the community node says it is; what is read may be anything.
+ * Mapped read-only where the community node says it is; what is read may be anything, so it is
+ * taken for a set only if its header is one, of the last ID that the community gave out.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -43,6 +44,38 @@ const struct apmp_db *console_db_map(struct console *c, const struct apmp_tree_c
 void console_db_unmap(const struct apmp_db *db)
 {
 	unmap_pages(db, APMP_DB_INITIAL_PAGES);
+}
+
+/* Partitions of the community that live. */
+static uint64_t living(struct console *c, int32_t community)
+{
+	struct apmp_tree_partition p;
+	uint64_t mask = 0;
+
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (apmp_tree_present(&c->tw.tree, id) &&
+		    apmp_tree_partition(&c->tw.tree, id, &p) == 0 && p.community == community)
+			mask |= UINT64_C(1) << id;
+	return mask;
+}
+
+struct console_set console_db_set(struct console *c, const struct apmp_tree_community *community,
+				  const struct apmp_db *db)
+{
+	const uint64_t ours = apmp_fingerprint(sizeof(*db));
+	const struct apmp_db_header *h = &db->header;
+	uint64_t fingerprint = db ? apmp_load_relaxed(&h->fingerprint) : 0;
+	uint64_t alive = living(c, community->node.handle);
+
+	if (fingerprint == ours && community->apmpdb_id &&
+	    apmp_load_relaxed(&h->incarnation) == community->apmpdb_id)
+		return (struct console_set){.state = apmp_load_relaxed(&h->state),
+					    .incarnation = community->apmpdb_id,
+					    .members = apmp_load_relaxed(&h->members) & alive};
+	if (db && apmp_load_relaxed(&h->state) == APMP_DB_INITIALIZING &&
+	    apmp_tree_alive(&c->tw.tree, apmp_load_relaxed(&h->actor)))
+		return (struct console_set){.state = APMP_DB_INITIALIZING};
+	return (struct console_set){.spoilt = fingerprint && fingerprint != ours};
 }
 
 /* The page frame of a page of the database beyond its initial piece; 0: there is none [0170]. */
@@ -109,6 +142,7 @@ bool console_db_has_member(struct partition *p)
 	struct apmp_tree_community community;
 	struct apmp_tree_node node;
 	const struct apmp_db *db;
+	struct console_set set = {0};
 	bool has;
 
 	if (apmp_tree_partition(&c->tw.tree, p->id, &self) || !self.community ||
@@ -116,7 +150,9 @@ bool console_db_has_member(struct partition *p)
 	    apmp_tree_community(&c->tw.tree, (uint32_t)node.id, &community))
 		return false;
 	db = console_db_map(c, &community);
-	has = db && apmp_load_relaxed(&db->header.members) >> p->id & 1 &&
+	if (db)
+		set = console_db_set(c, &community, db);
+	has = set.members >> p->id & 1 &&
 	      apmp_load_acquire(&db->node[p->id].identity) == console_identity(p) &&
 	      apmp_load_relaxed(&db->node[p->id].state) == APMP_NODE_MEMBER;
 	console_db_unmap(db);

@@ -2,7 +2,7 @@
  * show_status.c - the machine as `apmp status --json` prints it (a contract).
  *
  * What the tree and the HWRPBs say is the console's own; the APMP database is its members', so it
- * is mapped read-only, copied out, and shown as it is found.
+ * is mapped read-only, and shown only where it is one (database.c).
  */
 #include <string.h>
 
@@ -11,7 +11,7 @@
 #include "shm/layout_db.h"
 #include "shm/shared.h"
 
-static const char *set_state(uint32_t state)
+static const char *set_state(const struct console_set *set)
 {
 	static const char *const names[] = {[0] = "none",
 #define X(name, value, text) [value] = text,
@@ -19,7 +19,9 @@ static const char *set_state(uint32_t state)
 #undef X
 	};
 
-	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "odd";
+	if (set->spoilt)
+		return "spoilt";
+	return set->state < sizeof(names) / sizeof(names[0]) ? names[set->state] : "odd";
 }
 
 static json_t *bits_json(const struct console *c, const struct apmp_cpu_bits *shared)
@@ -45,7 +47,7 @@ static json_t *silences_json(const struct apmp_db_node *node)
 	return list;
 }
 
-static json_t *instance_json(struct partition *p, const struct apmp_db *db)
+static json_t *instance_json(struct partition *p, const struct apmp_db *db, uint64_t members)
 {
 	uint64_t identity = console_identity(p);
 	const struct apmp_console_partition *record = &p->console->state->partition[p->id];
@@ -56,8 +58,8 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db)
 
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
-	if (db && identity && apmp_load_acquire(&db->node[p->id].identity) == identity &&
-	    apmp_load_relaxed(&db->header.members) >> p->id & 1) {
+	if (members >> p->id & 1 && identity &&
+	    apmp_load_acquire(&db->node[p->id].identity) == identity) {
 		const struct apmp_db_node *node = &db->node[p->id];
 
 		json_object_set_new(o, "big_brother",
@@ -119,7 +121,8 @@ static uint64_t private_memory(struct partition *p)
 	return size;
 }
 
-static json_t *partition_json(struct partition *p, const struct apmp_db *db, const char *community)
+static json_t *partition_json(struct partition *p, const struct apmp_db *db, uint64_t members,
+			      const char *community)
 {
 	struct apmp_tree_partition self;
 	bool known = apmp_tree_partition(&p->console->tw.tree, p->id, &self) == 0;
@@ -128,7 +131,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 	json_t *o =
 	    json_pack("{s:i,s:s,s:s?,s:s,s:o}", "id", (int)p->id, "name", p->name, "community",
 		      community, "state", initialized ? "initialized" : "uninitialized", "instance",
-		      instance_json(p, db));
+		      instance_json(p, db, members));
 
 	if (!console_running(p) &&
 	    apmp_template_check(&p->console->tw.tree, p->handle, &missing)) /* [0079] */
@@ -149,20 +152,18 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, con
 }
 
 static json_t *community_json(struct console *c, const struct apmp_tree_community *community,
-			      const struct apmp_db *db)
+			      const struct console_set *set)
 {
 	json_t *members = json_array();
-	uint64_t mask = db ? apmp_load_relaxed(&db->header.members) : 0;
 	uint64_t info = community->apmpdb_info;
 
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
-		if (mask >> i & 1 && c->partition[i].exists)
+		if (set->members >> i & 1 && c->partition[i].exists)
 			json_array_append_new(members, json_string(c->partition[i].name));
 	return json_pack(
 	    "{s:I,s:s,s:o,s:{s:s,s:I,s:I,s:I,s:I}}", "id", (json_int_t)community->id, "name",
 	    community->name, "members", members, "sharing_set", "state",
-	    db ? set_state(apmp_load_relaxed(&db->header.state)) : "none", "incarnation",
-	    (json_int_t)(db ? apmp_load_relaxed(&db->header.incarnation) : 0), "apmpdb_pfn",
+	    set_state(set), "incarnation", (json_int_t)set->incarnation, "apmpdb_pfn",
 	    (json_int_t)(info & UINT32_MAX), "apmpdb_pages", (json_int_t)(info >> 32), "other_pfn",
 	    (json_int_t)(community->apmpdb_other & UINT32_MAX));
 }
@@ -218,6 +219,7 @@ json_t *console_status(struct console *c)
 	json_t *partitions = json_array(), *communities = json_array();
 	const struct apmp_db *db[APMP_MAX_PARTITIONS] = {NULL};
 	struct apmp_tree_community community[APMP_MAX_PARTITIONS];
+	struct console_set set[APMP_MAX_PARTITIONS] = {{0}};
 	bool there[APMP_MAX_PARTITIONS];
 	json_t *status;
 
@@ -226,7 +228,8 @@ json_t *console_status(struct console *c)
 		if (!there[i])
 			continue;
 		db[i] = console_db_map(c, &community[i]);
-		json_array_append_new(communities, community_json(c, &community[i], db[i]));
+		set[i] = console_db_set(c, &community[i], db[i]);
+		json_array_append_new(communities, community_json(c, &community[i], &set[i]));
 	}
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
 		struct partition *p = &c->partition[i];
@@ -240,6 +243,7 @@ json_t *console_status(struct console *c)
 				break;
 		json_array_append_new(
 		    partitions, partition_json(p, k < APMP_MAX_PARTITIONS ? db[k] : NULL,
+					       k < APMP_MAX_PARTITIONS ? set[k].members : 0,
 					       k < APMP_MAX_PARTITIONS ? community[k].name : NULL));
 	}
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)

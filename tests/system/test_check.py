@@ -277,7 +277,7 @@ def test_db_show(shared):
     assert [service["name"] for service in shown["services"]][:2] == ["cpu", "lock"]
     for one in shown["nodes"]:
         instance = apmp.instances(status)[one["partition"]]
-        assert one["state"] == "member" and one["life"] == one["partition"]
+        assert one["state"] == "member" and one["incarnation"] == one["partition"]
         assert shown["nodes"][instance["big_brother"]]["partition"] == one["big_brother"]
     text = shared.apmp("db", "show", "lab")
     assert "operational" in text and "none" in text
@@ -303,7 +303,7 @@ def test_lock_list(machine):
     verdict(machine, "--live")
     lock, = machine.until(lambda locks: locks[0]["openers"] == [],
                           lambda: machine.apmp("lock", "list", json=True))
-    assert lock["broken_by"] == "alpha, life 1"  # who opens it next is told too
+    assert lock["broken_by"] == "alpha, incarnation 1"  # who opens it next is told too
     holder.process.wait(apmp.WATCHDOG)
     assert "there is no community" in machine.refused("lock", "list", "nobody")
 
@@ -320,11 +320,36 @@ def test_who_is_debugged_may_be_silent(machine):
 
 
 def test_odd_values_are_shown_as_odd(machine, memories):
-    """In the block of a partition that there is none of: nobody mends it."""
-    memories.poke_database(node(9) + offset("apmp_db_node", "state"), b"\x4d")
-    memories.poke_database(node(9) + offset("apmp_db_node", "big_brother"), b"\x63")
-    memories.poke_database(node(9) + offset("apmp_db_node", "identity"), b"\xff" * 8)
-    shown = machine.apmp("db", "show", json=True)[0]["database"]["nodes"][-1]
-    assert shown["id"] == 9 and shown["state"] == "odd: 77" and shown["big_brother"] == "odd: 99"
-    assert shown["life"] == "odd: 0xffffffffffffffff" and not shown["member"]
-    assert "odd: 77" in machine.apmp("db", "show")
+    """In the block of a partition that is no member: nobody mends it."""
+    machine.apmp("partition", "halt", "gamma")
+    gamma = machine.partition("gamma")["id"]
+    memories.poke_database(node(gamma) + offset("apmp_db_node", "state"), b"\x4d")
+    memories.poke_database(node(gamma) + offset("apmp_db_node", "big_brother"), b"\x63")
+    memories.poke_database(node(gamma) + offset("apmp_db_node", "identity"), b"\xff" * 8)
+    memories.poke_database(node(9) + offset("apmp_db_node", "state"), b"\x4d")  # there is no 9
+    database = machine.apmp("db", "show", json=True)[0]["database"]
+    shown = database["nodes"][-1]
+    assert shown["id"] == gamma and shown["state"] == "odd: 77"
+    assert shown["big_brother"] == "odd: 99"
+    assert shown["incarnation"] == "odd: 0xffffffffffffffff" and not shown["member"]
+    assert len(database["nodes"]) == 3 and database["odd_nodes"] == 1
+    text = machine.apmp("db", "show")
+    assert "odd: 77" in text and "odd: 1 more node block, of partitions" in text
+
+
+def test_the_memory_of_an_empty_set_may_be_spoilt(machine):
+    """Whoever enters makes it anew; until then status shows nothing of it."""
+    for name in sorted(ALL):
+        machine.apmp("partition", "halt", name)
+    was = apmp.named(machine.status()["communities"], "lab")
+    assert was["sharing_set"]["state"] == "empty" and was["members"] == []
+    machine.apmp("chaos", "inject", "garbage", "lab")
+    lab = apmp.named(machine.status()["communities"], "lab")
+    assert lab["sharing_set"]["state"] == "spoilt" and lab["members"] == []
+    assert lab["sharing_set"]["incarnation"] == 0
+    database = machine.apmp("db", "show", json=True)[0]["database"]
+    assert len(database["nodes"]) <= len(ALL) and database["odd_nodes"] > 3
+    verdict(machine, "--live")
+    for name in sorted(ALL):
+        machine.boots_and_joins(name)
+    machine.at_rest(ALL)
