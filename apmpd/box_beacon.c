@@ -10,7 +10,8 @@
  * LOCKS    lock: the places.  The thread reads mapped words only with it, or in the kernel, which
  *          answers -EFAULT for one that was unmapped meanwhile.
  * CRASHES  A victim may write anything into its beacons, as often as it likes: each armed place
- *          fires once, and what it said is checked against the kernel's word (exiting.h).  So at
+ *          fires once, and what it said is checked against the kernel's word (exiting.h); that of
+ *          one that is not killed, only told to end, for as often as it has beacons.  So at
  *          worst its end is seen when it is reaped, as where there are no beacons; and one that
  *          puts out its clock's while that runs has a clock that gives way, which harms itself
  *          alone (to ask the kernel first could make this thread the one that tears down).  One
@@ -170,10 +171,12 @@ static void on_beacons(uv_async_t *async)
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		if (!take(&box->beacons, id))
 			continue;
-		if (box->partitions[id].kill.active)
+		if (box->partitions[id].kill.active) {
+			box->partitions[id].kill.fired++;
 			kills = true;
-		else
+		} else {
 			clock_changed(box, id);
+		}
 	}
 	if (kills)
 		apmp__kills_look(box);
@@ -257,6 +260,11 @@ void apmp__beacons_end(struct apmp_box *box, uint32_t id)
 	pthread_mutex_lock(&box->beacons.lock);
 	box->beacons.place[id].armed = false; /* from here on the number may be another's */
 	pthread_mutex_unlock(&box->beacons.lock);
+}
+
+void apmp__beacons_forget(struct apmp_box *box, uint32_t id)
+{
+	unmap(&box->beacons, id);
 }
 
 /* Waits for this one, if its thread still runs. */

@@ -83,6 +83,7 @@ struct apmp_kill {
 	bool lethal;	       /* else it only waits */
 	bool told;	       /* PENDING was said to this console */
 	bool fenced;	       /* and so was FENCED */
+	unsigned fired;	       /* beacons that went out, or were said to, meanwhile */
 	unsigned straggler_ms; /* what nothing tells of is looked at again after this, */
 	unsigned wait_ms;      /* and this at the latest */
 	uint64_t since_ms;
@@ -358,6 +359,8 @@ void apmp__beacons_begin(struct apmp_box *box, uint32_t id);
 void apmp__beacons_watch(struct apmp_box *box, uint32_t id);
 /* It is about to be reaped. */
 void apmp__beacons_end(struct apmp_box *box, uint32_t id);
+/* The partition is removed: its recorder is not mapped any more. */
+void apmp__beacons_forget(struct apmp_box *box, uint32_t id);
 /* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
  * False: it has none that would. */
 __attribute__((warn_unused_result)) bool apmp__beacons_await(struct apmp_box *box, uint32_t id);

@@ -107,7 +107,8 @@ static unsigned next_wait_ms(struct apmp_box *box, uint32_t id)
 
 	if (end->fenced)
 		return STRANGER_MS;
-	if (apmp__beacons_await(box, id)) {
+	/* One that is only told to end may go on for long, and write there as often as it likes. */
+	if ((end->lethal || end->fired <= APMP_BEACONS) && apmp__beacons_await(box, id)) {
 		end->straggler_ms = 0;
 		return STRAGGLER_MAX_MS; /* one that its owner wrote may never go out */
 	}

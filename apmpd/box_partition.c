@@ -70,6 +70,7 @@ int apmp__box_remove(struct apmp_box *box, struct apmp_call *call)
 	error = apmp_cpuset_partition_remove(box->cpuset, partition->name);
 	if (error)
 		return apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset));
+	apmp__beacons_forget(box, (uint32_t)call->request->id);
 	partition->name[0] = '\0';
 	return 0;
 }

@@ -1,6 +1,7 @@
 """The administrator divides a machine that runs: partitions, communities, CPUs, buses, memory."""
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -77,8 +78,11 @@ def test_a_deleted_partition_is_gone_and_its_id_is_used_again(machine, operator)
     error, about = operator.refused("PartitionDelete", name="delta")
     assert error == "Initialized" and about["what"] == 'partition "delta"'
     machine.apmp("partition", "halt", "delta")
+    maps = Path(f"/proc/{machine.box_pid()}/maps")
+    mapped = maps.read_text().count("memfd:recorder")
     operator("PartitionDelete", name="delta")
     machine.events.wait_for("partition.deleted", partition="delta")
+    machine.until(lambda now: maps.read_text().count("memfd:recorder") == mapped - 1)
     assert operator.refused("PartitionBoot", name="delta")[0] == "NoSuchPartition"
     assert [p["name"] for p in machine.status()["partitions"]] == ["alpha", "beta"]
     assert machine.cpu(3)["state"] == "unassigned"
