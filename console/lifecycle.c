@@ -492,12 +492,14 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 	 */
 	fprintf(stderr, "apmp-console: fence of partition %s: %s\n", p->name, event->text);
 	p->fencing = FENCE_NONE;
-	p->fence_pending = false;
+	p->fence_pending = console_reaping(p); /* its end is not known of: nobody waits for it */
 	p->bugcheck_asked = false;
 	p->boot_after_fence = false;
 	answer_waiters(p, -EINPROGRESS);
 	refuse_fence(&p->halt_call, event);
 	refuse_fence(&p->kill_call, event);
+	refuse_fence(&p->boot_call, event);
+	console_settled(p->console);
 }
 
 void console_fence(struct partition *p, enum fence_reason reason)

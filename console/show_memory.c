@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "console/operator.h"
-#include "shm/assert.h"
 #include "shm/wire/base64.h"
 #include "shm/wire/image.h"
 
@@ -63,24 +62,25 @@ static bool copy_shared(struct console *c, uint64_t pa, uint64_t size, void *ret
 	return pread(fd, ret_data, size, (off_t)(pa - base)) == (ssize_t)size;
 }
 
-/* Its bytes as text; NULL: nothing is there. */
-static json_t *data_json(struct console *c, uint64_t pa, uint64_t size)
+/* Its bytes as text; NULL: nothing is there.  -ENOMEM. */
+static int data_json(struct console *c, uint64_t pa, uint64_t size, json_t **ret_data)
 {
 	const void *at = firmware(c, pa, size);
 	unsigned char *copy = malloc(size);
 	char *text = malloc(BASE64_SIZE(size));
-	json_t *data = NULL;
+	int err = copy && text ? 0 : -ENOMEM;
 
-	apmp_assert(copy && text);
-	if (at)
+	*ret_data = NULL;
+	if (!err && at)
 		memcpy(copy, at, size); /* others may be writing: it is a picture, no more */
-	if (at || copy_shared(c, pa, size, copy)) {
+	if (!err && (at || copy_shared(c, pa, size, copy))) {
 		base64_encode(copy, size, text);
-		data = json_stringn_nocheck(text, BASE64_SIZE(size));
+		*ret_data = json_stringn_nocheck(text, BASE64_SIZE(size));
+		err = *ret_data ? 0 : -ENOMEM;
 	}
 	free(copy);
 	free(text);
-	return data;
+	return err;
 }
 
 static bool too_much(const json_t *ranges)
@@ -104,8 +104,9 @@ static void on_memory(struct varlink_call *call, const json_t *parameters, void 
 {
 	const json_t *ranges = json_object_get(parameters, "ranges"), *range;
 	struct console *c = ctx;
-	json_t *answer;
+	json_t *answer, *data;
 	char reason[128];
+	int err = 0;
 	size_t i;
 
 	if (too_much(ranges)) {
@@ -120,10 +121,21 @@ static void on_memory(struct varlink_call *call, const json_t *parameters, void 
 	{
 		json_int_t pa = json_integer_value(json_object_get(range, "pa"));
 		json_int_t size = json_integer_value(json_object_get(range, "size"));
-		json_t *data = pa >= 0 ? data_json(c, (uint64_t)pa, (uint64_t)size) : NULL;
 
+		data = NULL;
+		if (pa >= 0)
+			err = data_json(c, (uint64_t)pa, (uint64_t)size, &data);
+		if (err)
+			break;
 		json_array_append_new(
 		    answer, json_pack("{s:I,s:I,s:o*}", "pa", pa, "size", size, "data", data));
+	}
+	if (err) { /* of a size that the client has chosen: the console goes on */
+		json_decref(answer);
+		varlink_call_error(call, "Host",
+				   json_pack("{s:s,s:i,s:s}", "what", "a copy of memory", "errno",
+					     -err, "reason", strerror(-err)));
+		return;
 	}
 	varlink_call_reply(call, json_pack("{s:s,s:I,s:I,s:I,s:I,s:o}", "machine", c->machine,
 					   "t_ns", (json_int_t)c->env.now(&c->env), "layout",
