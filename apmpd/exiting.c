@@ -148,8 +148,8 @@ void apmp_exiting_task_gives_way(pid_t tid)
 {
 	static const struct sched_param none = {0};
 
-	(void)sched_setscheduler(tid, SCHED_OTHER, &none);
-	(void)setpriority(PRIO_PROCESS, (id_t)tid, 19);
+	/* Who is woken beside one of this class runs at once; nice 19 may go on for its slice. */
+	(void)sched_setscheduler(tid, SCHED_IDLE, &none);
 }
 
 void apmp_exiting_gives_way(pid_t pid)
