@@ -110,10 +110,10 @@ static void set_cell(struct apmp_member *m, struct apmp_db *db)
 	struct apmp_env *env = m->env;
 	uint32_t in_tick;
 
+	apmp__lockers_out(m); /* before: who is inside uses what the cell names, too */
 	/* Sequentially consistent with the tick's store of in_tick and load of cell: either the
 	 * clock sees the new cell, or we see that it is in its tick. */
 	atomic_store(&m->cell, db);
-	apmp__lockers_out(m);
 	while ((in_tick = atomic_load(&m->in_tick)) != APMP_TICK_OUT) {
 		if (in_tick == APMP_TICK_IN &&
 		    !atomic_compare_exchange_strong(&m->in_tick, &in_tick, APMP_TICK_AWAITED))
@@ -137,9 +137,12 @@ static int prepare_node(struct apmp_member *m, struct apmp_db *db)
 	if (apmp_load_relaxed(&own->bugcheck_of) > env->self)
 		apmp_store_relaxed(&own->bugcheck_of, 0);
 	APMP_POINT(env, map_604);
-	apmp_store_relaxed(&own->beat_of, 0);
-	apmp_store_relaxed(&own->heartbeat, 0);
-	apmp_store_release(&own->beat_of, env->self);
+	/* Where a set is made anew in place we beat already, and hold locks by it. */
+	if (apmp_load_relaxed(&own->beat_of) != env->self) {
+		apmp_store_relaxed(&own->beat_of, 0);
+		apmp_store_relaxed(&own->heartbeat, 0);
+		apmp_store_release(&own->beat_of, env->self);
+	}
 	APMP_POINT(env, map_606);
 	return 0;
 }
@@ -231,7 +234,7 @@ static bool passes_test(void *page)
 	return apmp_load_acquire(word) == ~PATTERN;
 }
 
-/* The first good page frames from the initial piece on.  -EAGAIN: not even that is good by now;
+/* The first good page frames from the initial piece on.  -EREMCHG: not even that is good by now;
  * -ENOMEM: too few in this granule. */
 static int take_good(const struct apmp_member *m, const uint64_t good[APMP_GRANULE_WORDS],
 		     uint32_t count, uint64_t *ret_pfn)
@@ -244,7 +247,7 @@ static int take_good(const struct apmp_member *m, const uint64_t good[APMP_GRANU
 		if (good[pfn % APMP_GRANULE_PAGES / 64] >> pfn % 64 & 1)
 			ret_pfn[n++] = pfn;
 		else if (n < APMP_DB_INITIAL_PAGES)
-			return -EAGAIN;
+			return -EREMCHG;
 	return n < count ? -ENOMEM : 0;
 }
 

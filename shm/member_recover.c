@@ -191,7 +191,7 @@ static int recover(struct apmp_member *m, struct apmp_db *db)
 	int broken;
 	bool odd;
 
-	if ((!holder || apmp_tree_alive(m->tree, holder)) &&
+	if ((!holder || apmp__db_may_hold(m, db, holder)) &&
 	    (holder || !apmp__db_needs_recovery(m, db)))
 		return 0;
 	broken = apmp__db_lock(m);

@@ -214,10 +214,10 @@ static bool makes_sense(const struct apmp_db_lock *lock)
 static int validate(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_locks *table = segment;
-	int err = 0;
+	int err = apmp__lock_table_take(m, NULL, table);
 
-	if (apmp__lock_table_take(m, NULL, table))
-		return 0; /* judged dead: others will see */
+	if (err) /* judged dead, or elsewhere by now: others will see */
+		return err == -EBADMSG ? err : 0;
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT && !err; i++)
 		if (apmp_load_acquire(&table->lock[i].openers) && !makes_sense(&table->lock[i]))
 			err = -EBADMSG;
