@@ -203,6 +203,8 @@ static int open_entry(struct apmp_member *m, struct apmp_db_locks *table, const 
 		if (!open->last_number)
 			open->last_number = (uint32_t)(open - m->locks->open);
 		open->last_number += APMP_LOCK_COUNT;
+		if (!open->last_number) /* they have come round; 0 is no lock's */
+			open->last_number = APMP_LOCK_COUNT;
 		/* Acquired by who takes the lock. */
 		apmp_store_release(&open->number, open->last_number);
 	} else if (apmp_load_relaxed(&open->rank) != rank) {

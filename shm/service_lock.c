@@ -131,7 +131,8 @@ static void reopen(struct apmp_member *m, struct apmp_db_locks *table)
 static bool is_held(const struct apmp_locks *locks, uint32_t slot, uint64_t word)
 {
 	uint32_t idx = apmp_lock_locker(word);
-	const struct apmp_locker *l = idx ? &locks->locker[idx - 1] : NULL;
+	const struct apmp_locker *l =
+	    idx && idx <= APMP_LOCKER_COUNT ? &locks->locker[idx - 1] : NULL;
 
 	for (uint32_t i = 0; l && i < l->held_count; i++)
 		if (apmp_load_relaxed(&locks->open[l->held[i] % APMP_LOCK_COUNT].slot) == slot)

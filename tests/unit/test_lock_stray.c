@@ -90,6 +90,21 @@ START_TEST(table_lock_for_a_joiner)
 }
 END_TEST
 
+/* Numbers come round in minutes of opening and closing; 0 is no lock. */
+START_TEST(no_lock_is_number_0)
+{
+	struct apmp_locker *a = locker(alpha);
+	uint32_t x;
+
+	locks[ALPHA].open[0].last_number = 0u - APMP_LOCK_COUNT;
+	x = opened(a, "x", 1);
+	ck_assert_uint_ne(x, 0);
+	ck_assert_int_eq(apmp_lock_acquire(a, x, 0), 0);
+	ck_assert_int_eq(apmp_lock_release(a, x), 0);
+	ck_assert_int_eq(apmp_lock_close(a, x), 0);
+}
+END_TEST
+
 /* Garbage in beat_of, which stands till its next tick: a member holds what it holds. */
 START_TEST(garbage_in_beat_of)
 {
@@ -169,6 +184,7 @@ int main(void)
 	tcase_add_loop_test(tc, table_lock, 0, 3);
 	tcase_add_test(tc, table_lock_for_a_joiner);
 	tcase_add_test(tc, garbage_in_beat_of);
+	tcase_add_test(tc, no_lock_is_number_0);
 	tcase_add_test(tc, table_lock_of_the_debugged);
 	tcase_add_test(tc, a_program_asks);
 	return suite_run(suite);
