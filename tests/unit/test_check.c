@@ -309,6 +309,8 @@ static uint64_t *list_pages(void)
 	X(outsider, db_others, db()->node[STRANGER].identity = life(STRANGER);\
 		  db()->node[STRANGER].state = APMP_NODE_MEMBER) \
 	X(id_field, db_id, partition(BETA)->id_field = 77) \
+	X(no_id_field, db_id, partition(BETA)->id_field = 0) \
+	X(last_id, db_id, lab()->apmpdb_id++) \
 	X(little, db_ring, db()->node[ALPHA].little_brother = GAMMA) \
 	X(big, db_ring, db()->node[ALPHA].big_brother = UINT32_MAX) \
 	X(crashing, db_crashing, db()->header.crashing = life(BETA)) \
