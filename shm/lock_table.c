@@ -8,9 +8,9 @@
  * CRASHES   named_table: the table lock is held by the dead until somebody comes and takes it.
  *           named_slot: a slot that is free.  named_open: a dead opener, whose bit recovery clears.
  * LIMITS    A lock that was BROKEN when the last closed it stays so until its slot is needed.
- *           Whose primary has STRAY_STOPS times `stop` waited for one word of one who beats takes it
- *           for a stray store, and the set is re-formed: a locker that was kept from running for so
- *           long with the table lock costs time.
+ *           A word that a primary has waited for STRAY_STOPS times `stop`, of one who beats, is
+ *           taken for a stray store, and the set is re-formed: so a locker that was kept from
+ *           running for so long with the table lock costs time.
  */
 #include <errno.h>
 #include <string.h>

@@ -3,8 +3,9 @@
  * taken from the dead [0272].
  *
  * WHAT      As db_lock.c: whatever stands there that is not 0 and not of somebody who lives and
- *           beats here is taken over by compare-and-swap.  Who breaks a lock takes it first, so that what he
- *           then writes of it can't meet the next holder; broken_by is written by holders only.
+ *           beats here or is a member is taken over by compare-and-swap.  Who breaks a lock takes
+ *           it first, so that what he then writes of it can't meet the next holder; broken_by is
+ *           written by holders only.
  * STATES    0 free; identity, locker: held; identity, locker 0: being broken by that instance;
  *           each | WAITERS: release must wake.
  * ORDERING  Taking (acquire) pairs with release's swap, and with the release of `fenced` in the

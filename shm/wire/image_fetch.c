@@ -21,7 +21,7 @@
 
 #define FETCH_TRIES   8u
 #define GRANULE_PAGES (APMP_GRANULE / APMP_PAGE_SIZE)
-#define CALL_BYTES    (UINT64_C(256) << 10) /* of one call: some milliseconds of the console's time */
+#define CALL_BYTES    (UINT64_C(256) << 10) /* of one call: some ms of the console's time */
 
 /* The first range from i on that meets this; count: none. */
 static uint32_t meets(const struct image_plan *plan, uint32_t i, uint64_t pa, uint64_t size)
