@@ -167,6 +167,7 @@ static bool is_unfinished(struct apmp_member *m, struct apmp_db *db)
 {
 	return !apmp__db_lock_holder(db) &&
 	       (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
+		apmp_load_relaxed(&db->header.crashing) ||
 		!apmp_ring_is_whole(db, apmp_load_acquire(&db->header.members), m->id));
 }
 
