@@ -3,8 +3,8 @@
  *
  * WHAT      One word with the identity of its holder.  It needs no initialization: whatever stands
  *           there, if it is not the identity of somebody alive by the tree who beats in this
- *           database or is a member, the next one takes the word over by compare-and-swap.  So garbage, a dead
- *           creator and a free lock are alike.
+ *           database or is a member, the next one takes the word over by compare-and-swap.  So
+ *           garbage, a dead creator and a free lock are alike.
  * STATES    0 free; identity held; identity | WAITERS held, and release must wake.
  * ORDERING  Taking it (acquire) pairs with release's swap; taking it over pairs with the release of
  *           `fenced` in the tree, which is written when the dead holder runs no code any more.
