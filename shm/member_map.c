@@ -9,7 +9,8 @@
  * WRITERS   The primary.  The clock uses what the private cell names; before something is unmapped
  *           the cell is changed and the primary waits until the clock is out of its tick.
  * LIMITS    A page is tested by its bit in the tree's bitmap, and one that nobody uses yet by two
- *           patterns in its first word: emulated memory goes bad by pages.
+ *           patterns in its first word: emulated memory goes bad by pages.  Where others live who
+ *           may come over there is but the bitmap: they may use these pages still.
  */
 #include <errno.h>
 
@@ -290,7 +291,7 @@ static void use_frames(struct apmp_member *m, const uint64_t *pfn, uint32_t coun
 	switch_to(m, base, (uint64_t)count * APMP_PAGE_SIZE);
 }
 
-int apmp__db_allocate(struct apmp_member *m, uint32_t pages)
+int apmp__db_allocate(struct apmp_member *m, uint32_t pages, bool used)
 {
 	uint64_t good[APMP_GRANULE_WORDS], pfn[APMP_DB_MAX_PAGES + 1];
 	void *base;
@@ -304,7 +305,7 @@ int apmp__db_allocate(struct apmp_member *m, uint32_t pages)
 			err = map_frames(m->env, pfn, pages, &base);
 		if (err)
 			break;
-		failing = first_failing(base, pages);
+		failing = used ? pages : first_failing(base, pages);
 		if (failing == pages) {
 			err = write_list(m, pfn, pages);
 			if (!err)

@@ -29,7 +29,9 @@ static void create(struct apmp_member *m, void *segment)
 	struct apmp_db_locks *table = segment;
 	static const _Alignas(uint64_t) char no_name[APMP_NAME_SIZE];
 
-	(void)m;
+	/* In place somebody may just be opening a name, who has not seen that the set is being made
+	 * anew: he is done with it then.  Whatever else stands there is nobody's. */
+	(void)!apmp__lock_table_take(m, NULL, table);
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
 		struct apmp_db_lock *lock = &table->lock[i];
 
@@ -43,7 +45,8 @@ static void create(struct apmp_member *m, void *segment)
 		apmp_store_relaxed(&lock->rank, 0);
 		apmp_copy_in(lock->name, no_name, sizeof(no_name));
 	}
-	apmp_store_release(&table->table, 0);
+	if (apmp_swap(&table->table, 0) & APMP_LOCK_WAITERS)
+		m->env->wake(m->env, apmp__lock_futex(&table->table), INT32_MAX);
 }
 
 /* Breaks what lives of this partition hold that are over, or all of them, and closes what they
