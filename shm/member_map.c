@@ -232,7 +232,10 @@ static bool passes_test(void *page)
 	if (apmp_load_acquire(word) != PATTERN)
 		return false;
 	apmp_store_release(word, ~PATTERN);
-	return apmp_load_acquire(word) == ~PATTERN;
+	if (apmp_load_acquire(word) != ~PATTERN)
+		return false;
+	apmp_store_release(word, 0); /* no pattern is left, that could be taken for something */
+	return true;
 }
 
 /* The first good page frames from the initial piece on.  -EREMCHG: not even that is good by now;
