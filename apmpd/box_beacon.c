@@ -11,8 +11,10 @@
  *          answers -EFAULT for one that was unmapped meanwhile.
  * CRASHES  A victim may write anything into its beacons, as often as it likes: each armed place
  *          fires once, and what it said is checked against the kernel's word (exiting.h).  So at
- *          worst its end is seen when it is reaped, as where there are no beacons.  One that wakes
- *          the thread for nothing makes it slow, by a millisecond.
+ *          worst its end is seen when it is reaped, as where there are no beacons; and one that
+ *          puts out its clock's while that runs has a clock that gives way, which harms itself
+ *          alone (to ask the kernel first could make this thread the one that tears down).  One
+ *          that wakes the thread for nothing makes it slow, by a millisecond.
  * LIMITS   The thread is in SCHED_FIFO where that is allowed, above the clocks: it runs for
  *          microseconds, and takes that class from a clock's thread which would else keep it
  *          through the teardown of its process, 25 ms for 256 MiB.
@@ -90,7 +92,8 @@ static void *watch_main(void *arg)
 	(void)pthread_setname_np(pthread_self(), "beacons"); /* for top -H and gdb */
 	/* Refused: then it is as late as any thread. */
 	(void)!sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param);
-	while (!apmp_load_acquire(&beacons->stop) && (!error || error == -EFAULT)) {
+	while (!apmp_load_acquire(&beacons->stop) &&
+	       (!error || error == -EFAULT || error == -ENOMEM)) {
 		unsigned count;
 
 		/* Somebody wakes it again and again for nothing: he must not have the host. */

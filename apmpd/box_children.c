@@ -197,12 +197,27 @@ static void child_ended(struct apmp_box *box, struct apmp_child *child, int stat
 	free(child);
 }
 
+/* Reaps one.  Once it is reaped its number may be another's: who watches it has to know before.
+ * 0: none has ended. */
+static pid_t reap(struct apmp_box *box, int *ret_status)
+{
+	siginfo_t info = {0};
+	struct apmp_child *child;
+
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || !info.si_pid)
+		return 0;
+	HASH_FIND_INT(box->children, &info.si_pid, child);
+	if (child && child->role == APMP_CHILD_INSTANCE)
+		apmp__beacons_end(box, child->partition);
+	return waitpid(info.si_pid, ret_status, WNOHANG);
+}
+
 void apmp__children_reap(struct apmp_box *box)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	while ((pid = reap(box, &status)) > 0) {
 		struct apmp_child *child;
 
 		HASH_FIND_INT(box->children, &pid, child);

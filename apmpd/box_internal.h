@@ -356,7 +356,7 @@ void apmp__beacons_stop(struct apmp_box *box);
 void apmp__beacons_begin(struct apmp_box *box, uint32_t id);
 /* It was started: its clock's beacon is watched. */
 void apmp__beacons_watch(struct apmp_box *box, uint32_t id);
-/* It was reaped. */
+/* It is about to be reaped. */
 void apmp__beacons_end(struct apmp_box *box, uint32_t id);
 /* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
  * False: it has none that would. */

@@ -188,7 +188,6 @@ void apmp__instance_ended(struct apmp_box *box, const struct apmp_child *child, 
 	char how[64];
 
 	partition->pid = 0;
-	apmp__beacons_end(box, child->partition);
 	if (child->error)
 		return; /* it never was one: SPAWN was refused */
 	apmp_log_line(&box->log, "%s (process %d, incarnation %" PRIu64 ") ended: %s", child->name,

@@ -7,8 +7,8 @@
  *                       its HWRPB, recorder and instance; tree, state and lines of the console, the
  *                       box and its guard.  Limits leave a reserve besides (host_memory.h).
  *          processes    box (with the threads that write NVRAM), guard, console; for each partition
- *                       its instance with a thread for its clock and one for each CPU, and for each
- *                       CPU another, where it may migrate to
+ *                       its instance with a thread for its clock, two for its programs and one for
+ *                       each CPU, and for each CPU another, where it may migrate to
  *          descriptors  of the box, which has most: see DESCRIPTORS
  *          disk         the run directory's files, and logs to begin with
  *          address      of an instance: its memory, its community's, itself
@@ -90,12 +90,12 @@ static void compare_processes(struct list *list, const struct machine *machine)
 	size_t cpus = cpu_count(machine);
 
 	compare(list, "processes and threads", END_OR_RAISE,
-		PROCESSES + 2 * machine->partition_count + 2 * cpus, &supply);
+		PROCESSES + 4 * machine->partition_count + 2 * cpus, &supply);
 	/* Where the box is root, each partition is a user of its own. */
 	if (geteuid() != 0)
 		return;
 	supply = apmp_supply_processes_of_new_user();
-	compare(list, "processes and threads of one partition", RAISE, 2 + cpus, &supply);
+	compare(list, "processes and threads of one partition", RAISE, 4 + cpus, &supply);
 }
 
 static void compare_addresses(struct list *list, const struct machine *machine)

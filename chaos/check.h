@@ -122,8 +122,8 @@ void check_order(struct check *c);
 int check_live(const char *name, const char *save, bool json);
 int check_dump(const char *file, bool json);
 
-/* The same within a campaign: true, all holds; else *ret_what says what does not. */
+/* The same within a campaign: true, all holds; else what does not is the machine's violation. */
 struct machine;
-bool check_machine(const struct machine *machine, char *ret_what, size_t size);
+bool check_machine(struct machine *machine);
 
 #endif

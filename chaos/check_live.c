@@ -387,20 +387,19 @@ int check_dump(const char *file, bool json)
 	return code;
 }
 
-bool check_machine(const struct machine *machine, char *ret_what, size_t size)
+bool check_machine(struct machine *machine)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 	bool good = w && watch_machine(w, machine) == 0;
 
 	if (w && !good)
-		snprintf(ret_what, size, "%s", w->why);
+		machine_violated(machine, "memory", w->why);
 	for (uint32_t i = 0; w && i < w->standing_count && good; i++) {
 		const struct finding *f = &w->standing[i].finding;
 
 		if (!w->standing[i].violation)
 			continue;
-		snprintf(ret_what, size, "%s: %s", check_infos[f->check].id, f->what);
-		good = false;
+		good = machine_violated(machine, check_infos[f->check].id, f->what);
 	}
 	watch_free(w);
 	return good;

@@ -45,7 +45,6 @@ struct campaign {
 	uint32_t stores[CHANGES][2];   /* that doing and undoing it make */
 	uint64_t killed[CHANGES], kills, attempts;
 	uint64_t died_at[APMP_P_COUNT], died_at_store[STORES_MAX];
-	char what[256]; /* the violation */
 };
 
 /* splitmix64, as in kills.c: small, seeded, the same everywhere. */
@@ -56,21 +55,6 @@ static uint64_t below(struct campaign *c, uint64_t n)
 	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
 	return (z ^ z >> 31) % n;
-}
-
-static bool violated(struct campaign *c, const char *what, const char *about)
-{
-	if (!c->what[0])
-		snprintf(c->what, sizeof(c->what), "%s: %s", what, about);
-	return false;
-}
-
-/* Memory, by the checker that shares nothing with the machine. */
-static bool memory_holds(struct campaign *c)
-{
-	char what[200];
-
-	return check_machine(&c->machine, what, sizeof(what)) || violated(c, "memory", what);
 }
 
 /* --- asking the console, whichever it is --- */
@@ -93,7 +77,7 @@ static json_t *get(struct campaign *c, const char *method, const char *key)
 
 	json_decref(answer);
 	if (!member)
-		violated(c, method, error);
+		machine_violated(&c->machine, method, error);
 	return member;
 }
 
@@ -105,7 +89,7 @@ static bool arm(struct campaign *c, enum apmp_point point, uint32_t nth)
 			 json_pack("{s:s,s:s,s:s,s:i}", "fault", "kill", "partition", "console",
 				   "point", apmp_point_info(point)->name, "count", (int)nth),
 			 error));
-	return !error[0] || violated(c, "Inject", error);
+	return !error[0] || machine_violated(&c->machine, "Inject", error);
 }
 
 /* How often the console has passed a point. */
@@ -202,7 +186,7 @@ static bool await_cpu(struct campaign *c)
 		if (active || !status)
 			return active;
 	}
-	return violated(c, "a CPU", "does not arrive");
+	return machine_violated(&c->machine, "a CPU", "does not arrive");
 }
 
 /* What the tree is like now: 0 as without the change, 1 as with it; -1 a violation. */
@@ -219,8 +203,9 @@ static int judge(struct campaign *c, enum change change)
 	else if (json_equal(nodes, c->after[change]))
 		at = 1;
 	else
-		violated(c, "the tree is neither as before nor as after a change of",
-			 change_names[change]);
+		machine_violated(&c->machine,
+				 "the tree is neither as before nor as after a change of",
+				 change_names[change]);
 	json_decref(nodes);
 	return at;
 }
@@ -295,7 +280,8 @@ static bool choose_migration(struct campaign *c, const json_t *status)
 			return true;
 		}
 	}
-	return violated(c, "no CPU", "that can go from one running partition to another");
+	return machine_violated(&c->machine, "no CPU",
+				"that can go from one running partition to another");
 }
 
 /* Finds what it needs. */
@@ -306,9 +292,11 @@ static bool choose(struct campaign *c)
 	bool good = status && nodes && choose_migration(c, status);
 
 	if (good && !cpu)
-		good = violated(c, "no CPU is unowned", "apmp cpu deassign gives one up");
+		good = machine_violated(&c->machine, "no CPU is unowned",
+					"apmp cpu deassign gives one up");
 	if (good && !bus)
-		good = violated(c, "no bus is unowned", "apmp bus deassign gives one up");
+		good = machine_violated(&c->machine, "no bus is unowned",
+					"apmp bus deassign gives one up");
 	if (good) {
 		c->free_cpu = (json_int_t)strtoll(cpu, NULL, 10);
 		snprintf(c->free_bus, sizeof(c->free_bus), "%s", bus);
@@ -328,16 +316,18 @@ static bool learn_change(struct campaign *c, enum change change)
 
 		make(c, change, undo, error);
 		if (error[0])
-			return violated(c, method_of(change, undo), error);
+			return machine_violated(&c->machine, method_of(change, undo), error);
 		if (change == MIGRATE && !await_cpu(c))
 			return false;
 		c->stores[change][undo] = (uint32_t)(passed(c, APMP_P_update_store) - before);
 		if (!c->stores[change][undo] || c->stores[change][undo] >= STORES_MAX)
-			return violated(c, "stores can't be counted of", change_names[change]);
+			return machine_violated(&c->machine, "stores can't be counted of",
+						change_names[change]);
 		if (!undo)
 			c->after[change] = get(c, "Tree", "nodes");
 	}
-	return judge(c, change) == 0 || violated(c, "not undone", change_names[change]);
+	return judge(c, change) == 0 ||
+	       machine_violated(&c->machine, "not undone", change_names[change]);
 }
 
 /* What a campaign that was cut off has left. */
@@ -362,7 +352,7 @@ static bool learn(struct campaign *c)
 	json_decref(call(c, "PartitionCreate",
 			 json_pack("{s:s,s:s}", "name", HOME, "community", c->community), error));
 	if (error[0])
-		return violated(c, "PartitionCreate", error);
+		return machine_violated(&c->machine, "PartitionCreate", error);
 	for (enum change change = 0; change < CHANGES; change++) {
 		/* What was used for the first time stands elsewhere from then on. */
 		for (uint32_t times = 0; times < 2; times++) {
@@ -423,7 +413,7 @@ static int attempt(struct campaign *c, enum change change, int at)
 	if (strcmp(error, "silent") == 0) {
 		count_kill(c, change, point, nth);
 	} else if (error[0]) {
-		violated(c, method_of(change, at != 0), error);
+		machine_violated(&c->machine, method_of(change, at != 0), error);
 		return -1;
 	} else if (!arm(c, point, 0)) {
 		return -1;
@@ -432,14 +422,14 @@ static int attempt(struct campaign *c, enum change change, int at)
 	snprintf(about, sizeof(about), "%s at %s:%u, %s", method_of(change, at != 0),
 		 apmp_point_info(point)->name, nth, error[0] ? "no answer" : "answered");
 	if (now >= 0 && !error[0] && now == at) {
-		violated(c, "answered, and not done", about);
+		machine_violated(&c->machine, "answered, and not done", about);
 		return -1;
 	}
 	if (now >= 0 && error[0] && change != MIGRATE && (now == at) != undone) {
-		violated(c,
-			 undone ? "done, but dead before its commit"
-				: "dead after its commit, but not done",
-			 about);
+		machine_violated(&c->machine,
+				 undone ? "done, but dead before its commit"
+					: "dead after its commit, but not done",
+				 about);
 		return -1;
 	}
 	return now;
@@ -462,7 +452,8 @@ static bool kill_in(struct campaign *c, enum change change, uint64_t count)
 				make(c, change, true, error);
 				at = judge(c, change);
 				if (error[0] || at != 0)
-					return violated(c, method_of(change, true), error);
+					return machine_violated(&c->machine,
+								method_of(change, true), error);
 				towards = 0;
 			}
 			if (c->kills >= count)
@@ -510,7 +501,7 @@ static void print_json(const struct campaign *c)
 				    json_integer((json_int_t)c->killed[change]));
 	stores = json_pack("{s:I,s:I,s:I,s:o,s:o,s:s}", "seed", (json_int_t)c->seed, "kills",
 			   (json_int_t)c->kills, "attempts", (json_int_t)c->attempts, "changes",
-			   changes, "stores", stores, "violation", c->what);
+			   changes, "stores", stores, "violation", c->machine.violation);
 	json_dumpf(stores, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(stores);
@@ -540,11 +531,11 @@ int chaos_console_kills(const char *name, uint64_t count, uint64_t seed, bool js
 	good = begun = learn(c);
 	if (!good)
 		fprintf(stderr, "apmp-chaos: not begun: %s; a campaign wants a machine at rest\n",
-			c->what);
+			c->machine.violation);
 	for (uint64_t changes = 0; good && c->kills < count; changes++) {
 		good = kill_in(c, (enum change)below(c, CHANGES), count);
 		if (good && (changes % MEMORY_EVERY == 0 || c->kills >= count))
-			good = memory_holds(c);
+			good = check_machine(&c->machine);
 	}
 	if (begun && json)
 		print_json(c);
@@ -553,13 +544,13 @@ int chaos_console_kills(const char *name, uint64_t count, uint64_t seed, bool js
 		printf("%llu kills of the console in %llu attempts (%.1f %%), %s\n",
 		       (unsigned long long)c->kills, (unsigned long long)c->attempts,
 		       100.0 * (double)c->kills / (double)c->attempts,
-		       good ? "no violation" : c->what);
+		       good ? "no violation" : c->machine.violation);
 	}
 	if (begun && !good)
 		fprintf(stderr,
 			"violation: %s\nreproduce: apmp chaos kills --console --seed %llu --count "
 			"%llu\n",
-			c->what, (unsigned long long)seed, (unsigned long long)count);
+			c->machine.violation, (unsigned long long)seed, (unsigned long long)count);
 	/* Nine of ten must land where they were meant to, or nothing was tested. */
 	good = good && 10 * c->kills >= 9 * c->attempts;
 	fini(c);

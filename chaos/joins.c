@@ -4,7 +4,8 @@
  * WHAT      In each round every partition has a fate: who is off boots, some of them to be ended at
  *           a point of their way in; of the members some live on, some are killed, some are halted.
  *           All of it is begun in random order with random pauses, so that joiners meet locks of
- *           the dead, recoveries, leavers and each other.
+ *           the dead, recoveries, leavers and each other.  In the last round all boot, so that
+ *           the machine is left as it was found.
  * JUDGED    Who boots and is not killed becomes a member, whatever happens around it: no start is
  *           refused.  Who lives on is the same process and a member.  At the end of a round just
  *           these are members, in a right ring of an operational set (chaos/invariants.c), and
@@ -54,27 +55,10 @@ struct campaign {
 	struct sim_random random;
 	uint64_t starts, joined, ended, killed, halted, rounds;
 	size_t count;
+	bool last_round; /* nobody dies, everybody boots */
 	struct joiner joiner[APMP_MAX_PARTITIONS];
-	json_t *first;	/* the status before anything was done */
-	char what[300]; /* the violation */
+	json_t *first; /* the status before anything was done */
 };
-
-static bool violated(struct campaign *c, const char *about, const char *what)
-{
-	if (!c->what[0])
-		snprintf(c->what, sizeof(c->what), "%s: %s", about, what);
-	return false;
-}
-
-static json_t *status_of(struct campaign *c)
-{
-	char error[64];
-	json_t *status = machine_status(&c->machine, error);
-
-	if (!status)
-		violated(c, "no status", error);
-	return status;
-}
 
 static const json_t *instance_of(const json_t *status, size_t at)
 {
@@ -93,6 +77,8 @@ static enum fate choose(struct campaign *c, const struct joiner *j)
 {
 	uint64_t chance = sim_random_below(&c->random, 100);
 
+	if (c->last_round)
+		return j->member ? LIVES : BOOTS;
 	if (!j->member)
 		return chance < 75 ? BOOTS : IS_ENDED;
 	return chance < 50 ? LIVES : chance < 90 ? DIES : HALTS;
@@ -108,7 +94,7 @@ static bool arm(struct campaign *c, const struct joiner *j, int nth)
 				      error);
 
 	json_decref(answer);
-	return answer || violated(c, j->name, error);
+	return answer || machine_violated(&c->machine, j->name, error);
 }
 
 static bool begin(struct campaign *c, struct joiner *j)
@@ -119,7 +105,7 @@ static bool begin(struct campaign *c, struct joiner *j)
 			return false;
 	}
 	if (j->fate == DIES && kill(j->pid, SIGKILL) < 0)
-		return violated(c, j->name, strerror(errno));
+		return machine_violated(&c->machine, j->name, strerror(errno));
 	if (j->fate == HALTS)
 		j->call = machine_begin(&c->machine, "PartitionHalt",
 					json_pack("{s:s}", "name", j->name));
@@ -127,7 +113,7 @@ static bool begin(struct campaign *c, struct joiner *j)
 		j->call = machine_begin(&c->machine, "PartitionBoot",
 					json_pack("{s:s,s:b}", "name", j->name, "wait", 1));
 	return j->fate == LIVES || j->fate == DIES || j->call ||
-	       violated(c, j->name, "the console takes no call");
+	       machine_violated(&c->machine, j->name, "the console takes no call");
 }
 
 /* Keeps the CPU, for a sleep is too long. */
@@ -201,7 +187,7 @@ static bool end(struct campaign *c, struct joiner *j)
 		return true;
 	}
 	if (error[0])
-		return violated(c, j->name, error);
+		return machine_violated(&c->machine, j->name, error);
 	if (j->fate == IS_ENDED)
 		return end_late(c, j);
 	c->joined += j->fate == BOOTS;
@@ -237,7 +223,7 @@ static bool at_rest(struct campaign *c, const json_t *status, bool *ret_harmed, 
 		any |= c->joiner[i].fate == LIVES || c->joiner[i].fate == BOOTS;
 		*ret_harmed = what[0] != '\0';
 		if (*ret_harmed)
-			violated(c, c->joiner[i].name, what);
+			machine_violated(&c->machine, c->joiner[i].name, what);
 		if (!good || *ret_harmed)
 			return false;
 	}
@@ -267,7 +253,7 @@ static bool settle(struct campaign *c)
 	char what[200] = "";
 
 	for (unsigned i = 0; i < LOOKS_MAX && !good && !harmed; i++) {
-		json_t *status = status_of(c);
+		json_t *status = machine_look(&c->machine);
 
 		if (!status)
 			return false;
@@ -276,20 +262,18 @@ static bool settle(struct campaign *c)
 			learn(c, status);
 		json_decref(status);
 	}
-	return good || violated(c, "the machine does not come to rest", what);
+	return good || machine_violated(&c->machine, "the machine does not come to rest", what);
 }
 
 static bool round_of(struct campaign *c)
 {
 	bool good = begin_all(c);
-	char what[240];
 
 	/* Also after a violation: the console still holds the others' calls. */
 	for (size_t i = 0; i < c->count; i++)
 		good = end(c, &c->joiner[i]) && good;
 	c->rounds++;
-	return good && settle(c) &&
-	       (check_machine(&c->machine, what, sizeof(what)) || violated(c, "memory", what));
+	return good && settle(c) && check_machine(&c->machine);
 }
 
 /* ---- the campaign ---- */
@@ -300,7 +284,7 @@ static bool learn_partitions(struct campaign *c)
 	char what[200];
 	size_t i;
 
-	c->first = status_of(c);
+	c->first = machine_look(&c->machine);
 	if (!c->first)
 		return false;
 	json_array_foreach(json_object_get(c->first, "partitions"), i, p)
@@ -313,9 +297,10 @@ static bool learn_partitions(struct campaign *c)
 	}
 	learn(c, c->first);
 	if (c->count < 2)
-		return violated(c, "not begun", "at least two partitions are needed");
+		return machine_violated(&c->machine, "not begun",
+					"at least two partitions are needed");
 	return invariants_hold(c->first, c->first, true, what, sizeof(what)) ||
-	       violated(c, "not begun; a campaign wants a machine at rest", what);
+	       machine_violated(&c->machine, "not begun; a campaign wants a machine at rest", what);
 }
 
 static void print(const struct campaign *c, uint64_t seed, bool json)
@@ -328,14 +313,14 @@ static void print(const struct campaign *c, uint64_t seed, bool json)
 		       (unsigned long long)c->starts, (unsigned long long)c->joined,
 		       (unsigned long long)c->ended, (unsigned long long)c->killed,
 		       (unsigned long long)c->halted, (unsigned long long)c->rounds,
-		       c->what[0] ? c->what : "no violation");
+		       c->machine.violation[0] ? c->machine.violation : "no violation");
 		return;
 	}
-	all =
-	    json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "seed", (json_int_t)seed, "starts",
-		      (json_int_t)c->starts, "joined", (json_int_t)c->joined, "ended",
-		      (json_int_t)c->ended, "killed", (json_int_t)c->killed, "halted",
-		      (json_int_t)c->halted, "rounds", (json_int_t)c->rounds, "violation", c->what);
+	all = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "seed", (json_int_t)seed, "starts",
+			(json_int_t)c->starts, "joined", (json_int_t)c->joined, "ended",
+			(json_int_t)c->ended, "killed", (json_int_t)c->killed, "halted",
+			(json_int_t)c->halted, "rounds", (json_int_t)c->rounds, "violation",
+			c->machine.violation);
 	json_dumpf(all, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(all);
@@ -355,11 +340,13 @@ int chaos_joins(const char *name, uint64_t count, uint64_t seed, bool json)
 	good = learn_partitions(c);
 	while (good && c->starts < count)
 		good = round_of(c);
+	c->last_round = true;
+	good = good && round_of(c);
 	print(c, seed, json);
 	if (!good)
 		fprintf(stderr,
 			"violation: %s\nreproduce: apmp chaos joins --seed %llu --count %llu\n",
-			c->what, (unsigned long long)seed, (unsigned long long)count);
+			c->machine.violation, (unsigned long long)seed, (unsigned long long)count);
 	machine_close(&c->machine);
 	json_decref(c->first);
 	free(c);

@@ -47,8 +47,7 @@ struct campaign {
 	char partition[MAX_NAMES][32];
 	uint64_t armed[APMP_P_COUNT], landed[APMP_P_COUNT];
 	uint64_t kills, inside;
-	json_t *first;	/* the status before anything was done */
-	char what[256]; /* the violation that was found */
+	json_t *first; /* the status before anything was done */
 };
 
 /* splitmix64: small, seeded, the same everywhere. */
@@ -66,41 +65,16 @@ static size_t below(struct campaign *c, size_t n)
 	return (size_t)(next_random(c) % n);
 }
 
-static bool violated(struct campaign *c, const char *what, const char *about)
-{
-	if (!c->what[0])
-		snprintf(c->what, sizeof(c->what), "%s%s%s", what, about[0] ? ": " : "", about);
-	return false;
-}
-
-static json_t *status_of(struct campaign *c)
-{
-	char error[64];
-	json_t *status = machine_status(&c->machine, error);
-
-	if (!status)
-		violated(c, "no status", error);
-	return status;
-}
-
 static bool check(struct campaign *c, bool all_members)
 {
-	json_t *status = status_of(c);
+	json_t *status = machine_look(&c->machine);
 	char what[200];
 	bool holds = status && invariants_hold(status, c->first, all_members, what, sizeof(what));
 
 	if (status && !holds)
-		violated(c, what, "");
+		machine_violated(&c->machine, what, "");
 	json_decref(status);
 	return holds;
-}
-
-/* The same from its memory, by the checker that shares nothing with the machine. */
-static bool memory_holds(struct campaign *c)
-{
-	char what[240];
-
-	return check_machine(&c->machine, what, sizeof(what)) || violated(c, what, "");
 }
 
 /* A life-cycle command; false when it failed with another error than the tolerated one. */
@@ -113,7 +87,7 @@ static bool command(struct campaign *c, const char *method, const char *name, co
 		json_object_set_new(parameters, "wait", json_true());
 	answer = machine_call(&c->machine, method, parameters, error);
 	if (!answer && strcmp(error, tolerated) != 0)
-		return violated(c, method, error);
+		return machine_violated(&c->machine, method, error);
 	json_decref(answer);
 	return true;
 }
@@ -127,7 +101,7 @@ static bool arm(struct campaign *c, const char *name, const char *point, size_t 
 				      error);
 
 	if (!answer)
-		return violated(c, "Inject", error);
+		return machine_violated(&c->machine, "Inject", error);
 	json_decref(answer);
 	c->armed[apmp_point_find(point)]++;
 	return true;
@@ -151,7 +125,7 @@ static bool await_end(struct campaign *c, const char *name, const char *point)
 	json_t *event = machine_event(&c->machine, &end, 1);
 
 	if (!event)
-		return violated(c, "the victim did not end, armed at", point);
+		return machine_violated(&c->machine, "the victim did not end, armed at", point);
 	count_kill(c, event, point);
 	json_decref(event);
 	return true;
@@ -169,7 +143,8 @@ static bool await_migration(struct campaign *c, const char *victim, const char *
 	char error[64];
 
 	if (!event)
-		return violated(c, "a migration did not end, kill armed at", point);
+		return machine_violated(&c->machine, "a migration did not end, kill armed at",
+					point);
 	*ret_died = strcmp(json_string_value(json_object_get(event, "kind")), ends[0].kind) == 0;
 	if (*ret_died)
 		count_kill(c, event, point);
@@ -182,7 +157,7 @@ static bool await_migration(struct campaign *c, const char *victim, const char *
 					"point", point, "count", 0),
 			      error);
 	json_decref(answer);
-	return answer || violated(c, "disarming", error);
+	return answer || machine_violated(&c->machine, "disarming", error);
 }
 
 /* Halts a partition; its own end is passed over in the events. */
@@ -236,7 +211,7 @@ static bool kill_ticker(struct campaign *c, const char *victim, const char *poin
 /* A CPU that may go, where it is, and another partition; false when there is none. */
 static bool choose_cpu(struct campaign *c, int *ret_cpu, const char **ret_from, const char **ret_to)
 {
-	json_t *status = status_of(c), *cpus = json_object_get(status, "cpus"), *cpu;
+	json_t *status = machine_look(&c->machine), *cpus = json_object_get(status, "cpus"), *cpu;
 	size_t count = json_array_size(cpus), first = count ? below(c, count) : 0;
 
 	*ret_cpu = -1;
@@ -272,8 +247,8 @@ static bool kill_migrator(struct campaign *c, size_t point_idx)
 	while (!choose_cpu(c, &cpu, &from, &to)) {
 		json_t *event; /* they are all still on their way in */
 
-		if (c->what[0] || !(event = machine_event(&c->machine, &started, 1)))
-			return violated(c, "no CPU can migrate", "");
+		if (c->machine.violation[0] || !(event = machine_event(&c->machine, &started, 1)))
+			return machine_violated(&c->machine, "no CPU can migrate", "");
 		json_decref(event);
 	}
 	victim = point_idx < FIRST_RECEIVER_POINT ? from : to;
@@ -283,10 +258,10 @@ static bool kill_migrator(struct campaign *c, size_t point_idx)
 	    &c->machine, "CpuMigrate",
 	    json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan", below(c, 3) == 0));
 	if (!migration || !await_migration(c, victim, from, to, point, &died))
-		return violated(c, "migration with a kill at", point);
+		return machine_violated(&c->machine, "migration with a kill at", point);
 	json_decref(machine_end(migration, error));
 	if (strcmp(error, "silent") == 0)
-		return violated(c, "migration got no answer, kill at", point);
+		return machine_violated(&c->machine, "migration got no answer, kill at", point);
 	return check(c, false) && (!died || command(c, "PartitionBoot", victim, ""));
 }
 
@@ -320,7 +295,7 @@ static bool round_of(struct campaign *c)
 	case OP_COUNT:
 		break;
 	}
-	good = good && check(c, true) && memory_holds(c);
+	good = good && check(c, true) && check_machine(&c->machine);
 	if (!good)
 		fprintf(stderr, "kill in %s of %s at %s\n", operation_names[op], victim,
 			points_of[op][point_idx]);
@@ -329,7 +304,7 @@ static bool round_of(struct campaign *c)
 
 static bool learn_partitions(struct campaign *c)
 {
-	json_t *status = status_of(c), *p;
+	json_t *status = machine_look(&c->machine), *p;
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "partitions"), i,
@@ -337,7 +312,8 @@ static bool learn_partitions(struct campaign *c)
 	    snprintf(c->partition[c->partition_count++], sizeof(c->partition[0]), "%s",
 		     json_string_value(json_object_get(p, "name")));
 	c->first = status;
-	return c->partition_count >= 2 || violated(c, "at least two partitions are needed", "");
+	return c->partition_count >= 2 ||
+	       machine_violated(&c->machine, "at least two partitions are needed", "");
 }
 
 static void print_histogram(const struct campaign *c, bool json)
@@ -363,7 +339,7 @@ static void print_histogram(const struct campaign *c, bool json)
 		json_t *all =
 		    json_pack("{s:I,s:I,s:I,s:o,s:s}", "seed", (json_int_t)c->seed, "kills",
 			      (json_int_t)c->kills, "inside", (json_int_t)c->inside, "points",
-			      points, "violation", c->what);
+			      points, "violation", c->machine.violation);
 
 		json_dumpf(all, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -387,7 +363,7 @@ int chaos_kills(const char *name, uint64_t count, uint64_t seed, bool json)
 	good = learn_partitions(c) && check(c, true);
 	if (!good) {
 		fprintf(stderr, "apmp-chaos: not begun: %s; a campaign wants a machine at rest\n",
-			c->what);
+			c->machine.violation);
 		count = 0;
 	}
 	while (good && c->kills < count)
@@ -398,11 +374,11 @@ int chaos_kills(const char *name, uint64_t count, uint64_t seed, bool json)
 		printf("%llu kills, %llu inside the named operation (%.1f %%), %s\n",
 		       (unsigned long long)c->kills, (unsigned long long)c->inside,
 		       c->kills ? 100.0 * (double)c->inside / (double)c->kills : 0.0,
-		       good ? "no violation" : c->what);
+		       good ? "no violation" : c->machine.violation);
 	if (!good && count)
 		fprintf(stderr,
 			"violation: %s\nreproduce: apmp chaos kills --seed %llu --count %llu\n",
-			c->what, (unsigned long long)seed, (unsigned long long)count);
+			c->machine.violation, (unsigned long long)seed, (unsigned long long)count);
 	machine_close(&c->machine);
 	json_decref(c->first);
 	/* Nine of ten must land where they were meant to, or nothing was tested. */

@@ -134,6 +134,24 @@ json_t *machine_status(struct machine *machine, char *error)
 	return status;
 }
 
+bool machine_violated(struct machine *machine, const char *what, const char *about)
+{
+	if (!machine->violation[0])
+		snprintf(machine->violation, sizeof(machine->violation), "%s%s%s", what,
+			 about[0] ? ": " : "", about);
+	return false;
+}
+
+json_t *machine_look(struct machine *machine)
+{
+	char error[64];
+	json_t *status = machine_status(machine, error);
+
+	if (!status)
+		machine_violated(machine, "no status", error);
+	return status;
+}
+
 struct varlink_client *machine_begin(struct machine *machine, const char *method,
 				     json_t *parameters)
 {

@@ -16,6 +16,7 @@ struct machine {
 	struct varlink_client *events; /* a stream from when the machine was opened */
 	const char *name;
 	char control[108];
+	char violation[300]; /* what a campaign found wrong with it first; "" nothing */
 };
 
 /* Where the machine of this name (NULL: APMP_MACHINE) is reached.  -EINVAL after asking which. */
@@ -33,6 +34,11 @@ json_t *machine_call(struct machine *machine, const char *method, json_t *parame
 
 /* What Status says; NULL and error as machine_call. */
 json_t *machine_status(struct machine *machine, char *error);
+
+/* Notes "what: about", or "what" when about is "", as the violation, if it is the first.  False. */
+bool machine_violated(struct machine *machine, const char *what, const char *about);
+/* What Status says; NULL: that there is none is the violation. */
+json_t *machine_look(struct machine *machine);
 
 /* Begins a call whose answer comes later, on a connection of its own; NULL: can't. */
 struct varlink_client *machine_begin(struct machine *machine, const char *method,

@@ -35,25 +35,7 @@ struct campaign {
 	json_int_t silence[APMP_DB_SILENCES];
 	pid_t load[LOAD_MAX];
 	uint32_t load_count;
-	char what[300]; /* the violation */
 };
-
-static bool violated(struct campaign *c, const char *about, const char *what)
-{
-	if (!c->what[0])
-		snprintf(c->what, sizeof(c->what), "%s: %s", about, what);
-	return false;
-}
-
-static json_t *status_of(struct campaign *c)
-{
-	char error[64];
-	json_t *status = machine_status(&c->machine, error);
-
-	if (!status)
-		violated(c, "no status", error);
-	return status;
-}
 
 static const json_t *partition_at(const json_t *status, size_t at)
 {
@@ -85,7 +67,8 @@ static bool start_load(struct campaign *c, uint32_t of_each)
 		if (pid == 0)
 			be_busy();
 		if (pid < 0)
-			return violated(c, "no process for the load", strerror(errno));
+			return machine_violated(&c->machine, "no process for the load",
+						strerror(errno));
 		c->load[c->load_count] = pid;
 	}
 	return true;
@@ -113,9 +96,9 @@ static bool unharmed(struct campaign *c)
 		    json_string_value(json_object_get(json_object_get(now, "instance"), "state"));
 
 		if (!state || strcmp(state, "member") != 0)
-			return violated(c, name, state ? state : "is gone");
+			return machine_violated(&c->machine, name, state ? state : "is gone");
 		if (number(then, "pid") != number(now, "pid"))
-			return violated(c, name, "is another process now");
+			return machine_violated(&c->machine, name, "is another process now");
 	}
 	return true;
 }
@@ -150,14 +133,15 @@ static bool look_until(struct campaign *c, uint64_t beats)
 	while (so_far < beats) {
 		wait_a_little();
 		json_decref(c->last);
-		c->last = status_of(c);
+		c->last = machine_look(&c->machine);
 		if (!c->last || !unharmed(c))
 			return false;
 		so_far = beats_so_far(c);
 		still = so_far > before ? 0 : still + 1;
 		before = so_far;
 		if (still == HUNG_LOOKS)
-			return violated(c, "the machine", "has a member that beats no more");
+			return machine_violated(&c->machine, "the machine",
+						"has a member that beats no more");
 	}
 	return true;
 }
@@ -209,7 +193,7 @@ static void print_text(const struct campaign *c, uint64_t beats)
 	printf("%llu beats of each of %zu members beside %u busy processes: %lld suspicions; %s\n",
 	       (unsigned long long)beats, json_array_size(json_object_get(c->first, "partitions")),
 	       c->load_count, (long long)c->suspicions,
-	       c->what[0] ? c->what : "nobody was removed");
+	       c->machine.violation[0] ? c->machine.violation : "nobody was removed");
 }
 
 static void print_json(const struct campaign *c, uint64_t beats)
@@ -221,7 +205,7 @@ static void print_json(const struct campaign *c, uint64_t beats)
 		    silences, json_pack("{s:i,s:I}", "ticks", 1 << k, "times", c->silence[k]));
 	all = json_pack("{s:I,s:i,s:I,s:o,s:s}", "beats", (json_int_t)beats, "load",
 			(int)c->load_count, "suspicions", c->suspicions, "silences", silences,
-			"violation", c->what);
+			"violation", c->machine.violation);
 	json_dumpf(all, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(all);
@@ -230,21 +214,22 @@ static void print_json(const struct campaign *c, uint64_t beats)
 int chaos_quiet(const char *name, uint64_t beats, uint32_t load, bool json)
 {
 	struct campaign *c = calloc(1, sizeof(*c));
-	bool good = false;
+	bool begun, good = false;
 
 	if (!c || machine_open(&c->machine, name)) {
 		free(c);
 		return 3;
 	}
-	c->first = status_of(c);
+	c->first = machine_look(&c->machine);
 	c->last = json_incref(c->first);
-	if (c->first && unharmed(c))
+	begun = c->first && unharmed(c);
+	if (begun)
 		good = start_load(c, load) && look_until(c, beats);
 	else
 		fprintf(stderr, "apmp-chaos: not begun: %s; all partitions must be members\n",
-			c->what);
+			c->machine.violation);
 	end_load(c);
-	if (c->last) {
+	if (begun && c->last) {
 		sum_up(c);
 		if (json)
 			print_json(c, beats);

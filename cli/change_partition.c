@@ -26,40 +26,54 @@ static int change(struct cli *cli, const char *method, json_t *parameters, char 
 
 /* ---- the life of an instance ---- */
 
-static int live(struct cli *cli, const struct cli_args *args, const char *method, bool wait,
+static int live(struct cli *cli, const struct cli_args *args, const char *method,
 		const char *wanted, const char *outcome)
 {
 	const char *name = args->args[0];
-	json_t *parameters = json_pack("{s:s}", "name", name);
 
-	if (wait)
-		json_object_set_new(parameters, "wait", json_true());
-	return change(cli, method, parameters, cli_text("%s partition \"%s\"", wanted, name),
+	return change(cli, method, json_pack("{s:s}", "name", name),
+		      cli_text("%s partition \"%s\"", wanted, name),
 		      cli_text("partition \"%s\" %s", name, outcome));
 }
 
 int cli_partition_boot(struct cli *cli, const struct cli_args *args)
 {
+	const char *name = args->args[0];
 	bool wait = !cli_option(args, "no-wait");
+	char *asked = cli_text("booting partition \"%s\"", name);
+	json_t *answer, *member;
+	int code =
+	    cli_call_asked(cli, "PartitionBoot", json_pack("{s:s,s:b}", "name", name, "wait", wait),
+			   asked, &answer);
 
-	return live(cli, args, "PartitionBoot", wait, "booting",
-		    wait ? "is a member" : "is booting");
+	free(asked);
+	if (code != CLI_DONE)
+		return code;
+	member = json_object_get(answer, "member");
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("partition \"%s\" %s\n", name,
+		       !wait		       ? "is booting"
+		       : json_is_false(member) ? "is up; it is in no community"
+					       : "is a member");
+	json_decref(answer);
+	return code;
 }
 
 int cli_partition_halt(struct cli *cli, const struct cli_args *args)
 {
-	return live(cli, args, "PartitionHalt", false, "halting", "is halted");
+	return live(cli, args, "PartitionHalt", "halting", "is halted");
 }
 
 int cli_partition_crash(struct cli *cli, const struct cli_args *args)
 {
-	return live(cli, args, "PartitionCrash", false, "crashing",
-		    "has crashed, as it was told to");
+	return live(cli, args, "PartitionCrash", "crashing", "has crashed, as it was told to");
 }
 
 int cli_partition_reset(struct cli *cli, const struct cli_args *args)
 {
-	return live(cli, args, "PartitionReset", false, "resetting",
+	return live(cli, args, "PartitionReset", "resetting",
 		    "was taken from its instance, and boots again");
 }
 

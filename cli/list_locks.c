@@ -38,9 +38,10 @@ static json_t *locks_json(struct view *view, const struct gct_community_node *c,
 		: NULL;
 	json_t *list = json_array();
 
-	/* A slot that nobody has open is free; one that is held all the same is shown. */
+	/* A slot that nobody has open is free; one that is held all the same is shown, and one
+	 * that is broken: the next who opens its name is told. */
 	for (uint32_t i = 0; locks && i < APMP_LOCK_COUNT; i++)
-		if (locks->lock[i].openers || locks->lock[i].word)
+		if (locks->lock[i].openers || locks->lock[i].word || locks->lock[i].broken_by)
 			json_array_append_new(list, lock_json(view, c, i, &locks->lock[i]));
 	return list;
 }

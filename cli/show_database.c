@@ -52,7 +52,9 @@ static json_t *reasons_json(uint64_t reasons)
 	static const struct {
 		uint64_t bit;
 		const char *name;
-	} bits[] = {{APMP_REASON_BUGCHECK, "bugcheck"}, {APMP_REASON_MEMBERS, "members"}};
+	} bits[] = {{APMP_REASON_BUGCHECK, "bugcheck"},
+		    {APMP_REASON_MEMBERS, "members"},
+		    {APMP_REASON_LOCKS, "locks"}};
 	json_t *list = json_array();
 	char text[32];
 

@@ -272,7 +272,7 @@ static void boot_done(struct partition *p)
 
 	p->boot_call = NULL;
 	if (call)
-		varlink_call_reply(call, NULL);
+		varlink_call_reply(call, json_pack("{s:b}", "member", console_joins(p)));
 	console_check_on(p->console);
 }
 

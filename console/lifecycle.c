@@ -90,14 +90,15 @@ static enum boot_error refuse_short(struct boot_refusal *r, const struct apmp_bo
 	return refuse(r, BOOT_NOT_ENOUGH, r->text, event->arg[0], event->arg[1]);
 }
 
-/* An instance has a thread for its clock, and one for each CPU that it begins with. */
+/* An instance has a thread for its clock, two for programs, and one for each CPU that it begins
+ * with. */
 static enum boot_error check_room(struct partition *p, struct boot_refusal *r)
 {
 	struct console *c = p->console;
 	struct apmp_box_event event;
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
-	uint64_t threads = 1;
+	uint64_t threads = 3;
 	int err;
 
 	apmp_tree_walk_init(&walk, 0);
@@ -561,12 +562,22 @@ static bool is_life(const struct partition *p, uint64_t incarnation)
 	       self.incarnation == incarnation;
 }
 
+/* Without notice the others' heartbeats must find its end; but who announced it is expected, and
+ * whom a debugger holds has a silence that nobody counts. */
+static bool is_left_to_others(const struct partition *p)
+{
+	struct console *c = p->console;
+
+	return !c->notice_exit && !apmp_load_relaxed(&c->state->partition[p->id].exit) &&
+	       !apmp_tree_debugged(&c->tw.tree, console_identity(p));
+}
+
 void console_ending(struct partition *p, uint64_t incarnation)
 {
 	struct console *c = p->console;
 	bool announced = apmp_load_relaxed(&c->state->partition[p->id].exit);
 
-	if (!is_life(p, incarnation) || p->fencing || (!c->notice_exit && !announced))
+	if (!is_life(p, incarnation) || p->fencing || is_left_to_others(p))
 		return;
 	console_fence(p, FENCE_EXITED); /* before it is told: survivors wait */
 	if (!announced)
@@ -590,10 +601,8 @@ void console_exited(struct partition *p, uint64_t incarnation, int status)
 		return;
 	was_in_set = in_set(p);
 	p->exit_status = status;
-	/* Without notice the others' heartbeats must find it; one that nobody watches never would
-	 * be found. */
-	if (!p->fencing && !c->notice_exit && was_in_set && is_watched(p) &&
-	    !apmp_load_relaxed(&c->state->partition[p->id].exit))
+	/* One that nobody watches never would be found. */
+	if (!p->fencing && was_in_set && is_left_to_others(p) && is_watched(p))
 		return;
 	if (!p->fencing && !apmp_load_relaxed(&c->state->partition[p->id].exit))
 		console_event(c, "instance.suspected", p, "{s:s}", "by", "box");

@@ -19,7 +19,8 @@ static void on_debug(struct varlink_call *call, const json_t *parameters, void *
 	if (!p)
 		return;
 	identity = console_identity(p);
-	if (!identity || p->fencing) {
+	/* One that ended, and is left to the others to find by its silence, lives no more. */
+	if (!identity || p->fencing || p->exit_status >= 0) {
 		varlink_call_error(call, "NotRunning",
 				   json_pack("{s:s,s:s}", "partition", p->name, "state",
 					     console_state_name(console_state(p))));
@@ -28,7 +29,10 @@ static void on_debug(struct varlink_call *call, const json_t *parameters, void *
 	if (apmp_tree_debugged(&c->tw.tree, identity) == off) {
 		apmp_tree_set_debugged(&c->tw, p->id,
 				       off ? 0 : apmp_identity_incarnation(identity));
-		console_event(c, off ? "instance.debugged-no-more" : "instance.debugged", p, NULL);
+		if (off)
+			console_event(c, "instance.debugged-no-more", p, NULL);
+		else
+			console_event(c, "instance.debugged", p, NULL);
 	}
 	varlink_call_reply(call, NULL);
 }

@@ -2,11 +2,12 @@
  * app_locks.c - named locks for programs: each connection is a locker of its own.
  *
  * WHAT      Nobody waits in shm/lock.c here: one thread would have to wait for many.  Who wants a
- *           lock stands in a queue, and all in it are tried in turn: whenever the thread has done
- *           something, as a program of ours may have let go; when the word of a lock has changed
- *           (app_waker.c), as others may have; and once a tick, as a death wakes nobody for sure.
- * STATES    of a connection: idle -> waiting (ACQUIRE) -> idle (answered).  While it waits its
- *           requests are not read, and only its end is noticed.
+ *           lock, or to open one, stands in a queue, and all in it are tried in turn: whenever the
+ *           thread has done something, as a program of ours may have let go; when the word of a
+ *           lock has changed (app_waker.c), as others may have; and once a tick, as a death wakes
+ *           nobody for sure, and the table of names wakes nobody here.
+ * STATES    of a connection: idle -> waiting (OPEN, ACQUIRE) -> idle (answered).  While it waits
+ *           its requests are not read, and only its end is noticed.
  * CRASHES   A program that ends holding locks leaves them broken: its connection ends with its last
  *           process that has it.
  * LIMITS    Fair among the programs of one partition, in the order of asking; partitions race.
@@ -107,6 +108,7 @@ static int refuse_open(struct app *app, int err, const struct apmp_app_request *
 	}
 }
 
+/* -EAGAIN: it has to be tried again. */
 static int open_lock(struct app *app, const struct apmp_app_request *request)
 {
 	struct app_lock *lock = app->locks.open;
@@ -116,8 +118,10 @@ static int open_lock(struct app *app, const struct apmp_app_request *request)
 	while (place < APP_LOCKS_OPEN && lock[place].number)
 		place++;
 	if (place < APP_LOCKS_OPEN)
-		err = living(apmp_lock_open(app->locks.locker, request->text, request->rank,
-					    &lock[place].number));
+		err = living(apmp_lock_try_open(app->locks.locker, request->text, request->rank,
+						&lock[place].number));
+	if (err == -EAGAIN)
+		return err;
 	if (err)
 		return refuse_open(app, err, request);
 	lock[place].rank = request->rank;
@@ -202,15 +206,31 @@ static void leave_queue(struct apps *apps, const struct app *app)
 		(apps->queue_count - i) * sizeof(struct app *));
 }
 
-/* Tries for one.  False: it goes on waiting. */
-static bool try(struct instance *in, struct app *app)
+/* Tries to take what it waits for, and answers.  -EAGAIN: it goes on waiting; -EPIPE. */
+static int try_acquire(struct instance *in, struct app *app)
 {
 	struct app_locks *l = &app->locks;
 	const struct app_lock *lock = &l->open[l->wanted];
 	int err = living(apmp_lock_acquire(l->locker, lock->number, 0));
 
 	if (err == -ETIMEDOUT &&
-	    (l->deadline_ns == APMP_NEVER || in->env.now(&in->env) < l->deadline_ns)) {
+	    (l->deadline_ns == APMP_NEVER || in->env.now(&in->env) < l->deadline_ns))
+		return -EAGAIN;
+	if (!answer_acquire(app, lock, err))
+		return 0;
+	/* It has gone, and never heard that the lock was its own: nothing is half done. */
+	if (err >= 0)
+		(void)living(apmp_lock_release(l->locker, lock->number));
+	return -EPIPE;
+}
+
+/* Tries for one.  False: it goes on waiting. */
+static bool try(struct instance *in, struct app *app)
+{
+	struct app_locks *l = &app->locks;
+	int err = l->wanted < APP_LOCKS_OPEN ? try_acquire(in, app) : open_lock(app, &l->opening);
+
+	if (err == -EAGAIN) {
 		if (!l->paused)
 			app_pause(in, app, true);
 		l->paused = true;
@@ -218,7 +238,7 @@ static bool try(struct instance *in, struct app *app)
 	}
 	leave_queue(&in->apps, app);
 	l->waiting = false;
-	if (answer_acquire(app, lock, err)) {
+	if (err) {
 		app_drop(in, app);
 		return true;
 	}
@@ -228,9 +248,12 @@ static bool try(struct instance *in, struct app *app)
 	return true;
 }
 
+/* 0: it waits to open one. */
 static uint32_t wanted_by(const struct app *app)
 {
-	return app->locks.open[app->locks.wanted].number;
+	uint32_t place = app->locks.wanted;
+
+	return place < APP_LOCKS_OPEN ? app->locks.open[place].number : 0;
 }
 
 /* Whether the lock is wanted by somebody before this one in the queue. */
@@ -260,7 +283,7 @@ static void watch_words(struct apps *apps)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < apps->queue_count && count < APP_WAKER_WORDS; i++)
-		if (!wanted_before(apps, i) &&
+		if (wanted_by(apps->queue[i]) && !wanted_before(apps, i) &&
 		    !apmp_lock_watch(apps->queue[i]->locks.locker, wanted_by(apps->queue[i]),
 				     &word[count].word, &word[count].seen))
 			count++;
@@ -301,8 +324,10 @@ int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_
 
 	if (request->op < APMP_APP_OPEN || request->op > APMP_APP_CLOSE)
 		return -EPIPE;
-	if (request->op == APMP_APP_OPEN)
-		return open_lock(app, request);
+	if (request->op == APMP_APP_OPEN) {
+		app->locks.opening = *request;
+		return want(in, app, APP_LOCKS_OPEN, UINT64_MAX);
+	}
 	if (!lock)
 		return answer(app, -ESTALE, 0, "this program has no lock %u open", request->lock);
 	switch (request->op) {

@@ -23,7 +23,8 @@ struct app_locks {
 	struct apmp_locker *locker;
 	struct app_lock open[APP_LOCKS_OPEN]; /* a lock's number on the wire is its place + 1 */
 	bool waiting, paused;		      /* paused: its requests are not read meanwhile */
-	uint32_t wanted;		      /* place of what it waits for */
+	uint32_t wanted;		 /* place of what it waits for; APP_LOCKS_OPEN: opening */
+	struct apmp_app_request opening; /* what it wants to open */
 	uint64_t timeout_ns, deadline_ns;
 };
 

@@ -33,6 +33,8 @@
 #define ABOUT_WAKER    (UINT64_MAX - 2)
 
 #define EVENTS_AT_ONCE 32
+/* Fewer: who has come is heard before he has to make room for who comes later. */
+#define ACCEPTS_AT_ONCE 8
 /* How often it looks again whether there are descriptors, when there were none for a connection. */
 #define NO_DESCRIPTOR_MS 100
 
@@ -265,20 +267,20 @@ static int patience(const struct instance *in, bool listening)
 	return listening ? -1 : NO_DESCRIPTOR_MS;
 }
 
-/* Takes those who have come.  False: there is no descriptor for them, which must not keep the
- * thread busy: the listener is not watched until it is tried again. */
-static bool accept_all(struct instance *in, bool listening)
+/* Takes some of those who have come: the others are heard of again, after who is served.  False:
+ * there is no descriptor for them, which must not keep the thread busy: the listener is not watched
+ * until it is tried again. */
+static bool accept_some(struct instance *in, bool listening)
 {
 	struct apps *apps = &in->apps;
-	int err;
+	int err = 0;
 
-	do
+	for (int i = 0; i < ACCEPTS_AT_ONCE && !err; i++)
 		err = accept_one(in);
-	while (!err);
-	if ((err == -EAGAIN) != listening)
+	if ((!err || err == -EAGAIN) != listening)
 		(void)watch(apps, EPOLL_CTL_MOD, apps->listener, listening ? 0 : EPOLLIN,
 			    ABOUT_LISTENER);
-	return err == -EAGAIN;
+	return !err || err == -EAGAIN;
 }
 
 static void *apps_main(void *arg)
@@ -300,7 +302,7 @@ static void *apps_main(void *arg)
 		}
 		app_locks_try(in);
 		if (comes)
-			listening = accept_all(in, listening);
+			listening = accept_some(in, listening);
 	}
 	return NULL;
 }

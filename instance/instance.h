@@ -2,7 +2,7 @@
  * instance.h - one operating system instance: what its threads share in private memory.
  *
  * Threads: the clock (the first one), the primary CPU, one for each other CPU that ever ran here,
- * and one for all programs.
+ * and two for all programs: one serves them, one waits on the words of locks for it.
  */
 #ifndef APMP_INSTANCE_INSTANCE_H
 #define APMP_INSTANCE_INSTANCE_H

@@ -79,6 +79,10 @@ void apmp_locker_died(struct apmp_locker *l);
  * APMP_LOCK_COUNT are open; -ENOTCONN the instance is no member; -EOWNERDEAD it was judged dead. */
 APMP_CHECK int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank,
 			      uint32_t *ret_lock);
+/* The same, for who must wait for nobody.  -EAGAIN somebody opens one just now, or the set is being
+ * re-formed. */
+APMP_CHECK int apmp_lock_try_open(struct apmp_locker *l, const char *name, uint32_t rank,
+				  uint32_t *ret_lock);
 /* -EBUSY this locker holds it; -ESTALE it is not open. */
 APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
 

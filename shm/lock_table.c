@@ -26,6 +26,20 @@ static uint64_t table_word(struct apmp_member *m, const struct apmp_locker *l)
 	return l ? l->word : m->env->self;
 }
 
+/* Our primary looks at its next tick whether the segment makes sense. */
+static void ask_primary(struct apmp_member *m)
+{
+	apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
+}
+
+/* Who must not wait comes again. */
+static int not_now(struct apmp_member *m, struct apmp_locker *l)
+{
+	if (++l->refused % ASK_PRIMARY_TICKS == 0)
+		ask_primary(m);
+	return apmp__bugchecked(m, apmp__db(m)) ? -EOWNERDEAD : -EAGAIN;
+}
+
 /* Whether one word has stood for so many of our waits, about a tick each, that nobody can mean it.
  * A debugger may hold its holder for any time. */
 static bool is_stray(const struct apmp_member *m, uint64_t seen, uint32_t nth)
@@ -42,9 +56,8 @@ static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_
 	if (apmp__bugchecked(m, apmp__db(m)))
 		return -EOWNERDEAD;
 	if (l) {
-		/* Our primary looks at its next tick, and finds out. */
 		if (nth && nth % ASK_PRIMARY_TICKS == 0)
-			apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
+			ask_primary(m);
 		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
 		return atomic_load(&m->locks->table) ? 0 : -EAGAIN;
 	}
@@ -59,7 +72,8 @@ static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_
 	return 0;
 }
 
-int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table)
+int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table,
+			  bool wait)
 {
 	uint64_t ours = table_word(m, l), seen, before = 0;
 	uint32_t waits = 0;
@@ -68,6 +82,8 @@ int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct a
 	while (!err && apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
 		uint64_t holder = seen & ~APMP_LOCK_WAITERS;
 
+		if (!wait)
+			return not_now(m, l);
 		waits = holder == before ? waits + 1 : 0;
 		before = holder;
 		err = wait_table(m, l, table, seen, waits);
@@ -215,33 +231,50 @@ static int open_entry(struct apmp_member *m, struct apmp_db_locks *table, const 
 	return 0;
 }
 
-int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank, uint32_t *ret_lock)
+/* -EAGAIN: the primary goes over to another set; without wait also: somebody has the table lock,
+ * or lockers are kept out. */
+static int try_open(struct apmp_locker *l, const char *name, uint32_t rank, bool wait,
+		    uint32_t *ret_lock)
 {
 	struct apmp_member *m = l->m;
 	struct apmp_db_locks *table;
+	int err = apmp__locker_enter(l, true, wait ? APMP_NEVER : 0, &table);
+
+	if (err)
+		return -EAGAIN;
+	err = table ? apmp__lock_table_take(m, l, table, wait) : -ENOTCONN;
+	if (!err) {
+		guard_take(m);
+		err =
+		    apmp__lock_superseded(m) ? -EAGAIN : open_entry(m, table, name, rank, ret_lock);
+		guard_release(m);
+		if (err == -ENOSPC) /* is it full, or garbage? */
+			ask_primary(m);
+		apmp__lock_table_release(m, l, table);
+	}
+	apmp__locker_leave(l);
+	return err;
+}
+
+static bool is_name(const char *name)
+{
+	return name && name[0] && strnlen(name, APMP_NAME_SIZE) < APMP_NAME_SIZE;
+}
+
+int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t rank, uint32_t *ret_lock)
+{
 	int err;
 
-	if (!name || !name[0] || strnlen(name, APMP_NAME_SIZE) == APMP_NAME_SIZE || rank == 0)
+	if (!is_name(name) || rank == 0)
 		return -EINVAL;
-	do {
-		err = apmp__locker_enter(l, true, APMP_NEVER, &table);
-		if (!err)
-			err = table ? apmp__lock_table_take(m, l, table) : -ENOTCONN;
-		if (!err) {
-			guard_take(m);
-			err = apmp__lock_superseded(m) ? -EAGAIN
-						       : open_entry(m, table, name, rank, ret_lock);
-			guard_release(m);
-			/* Is it full, or garbage?  The primary looks at its next tick. */
-			if (err == -ENOSPC)
-				apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
-			apmp__lock_table_release(m, l, table);
-		}
-		apmp__locker_leave(l);
-		if (err == -EAGAIN) /* the primary goes over to another set */
-			apmp__locker_wait(l, APMP_NEVER);
-	} while (err == -EAGAIN);
+	while ((err = try_open(l, name, rank, true, ret_lock)) == -EAGAIN)
+		apmp__locker_wait(l, APMP_NEVER);
 	return err;
+}
+
+int apmp_lock_try_open(struct apmp_locker *l, const char *name, uint32_t rank, uint32_t *ret_lock)
+{
+	return is_name(name) && rank ? try_open(l, name, rank, false, ret_lock) : -EINVAL;
 }
 
 /* What we have open is where we know it to be. */

@@ -31,7 +31,7 @@ static void create(struct apmp_member *m, void *segment)
 
 	/* In place somebody may just be opening a name, who has not seen that the set is being made
 	 * anew: he is done with it then.  Whatever else stands there is nobody's. */
-	(void)!apmp__lock_table_take(m, NULL, table);
+	(void)!apmp__lock_table_take(m, NULL, table, true);
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
 		struct apmp_db_lock *lock = &table->lock[i];
 
@@ -170,7 +170,7 @@ static int join(struct apmp_member *m, void *segment)
 	if (!m->locks)
 		return 0;
 	apmp__lockers_stop(m, LOCKS_SHUT);
-	err = apmp__lock_table_take(m, NULL, table);
+	err = apmp__lock_table_take(m, NULL, table, true);
 	if (err) { /* what is held is known, for another try */
 		apmp__lockers_go(m, LOCKS_MOVING, NULL);
 		return err;
@@ -218,7 +218,7 @@ static bool makes_sense(const struct apmp_db_lock *lock)
 static int validate(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_locks *table = segment;
-	int err = apmp__lock_table_take(m, NULL, table);
+	int err = apmp__lock_table_take(m, NULL, table, true);
 
 	if (err) /* judged dead, or elsewhere by now: others will see */
 		return err == -EBADMSG ? err : 0;

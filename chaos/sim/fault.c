@@ -148,7 +148,8 @@ static void scribble(uint64_t pa, uint64_t size)
 
 void sim_spoil(void)
 {
-	const struct apmp_db *db = sim_db();
+	const uint64_t header_size = sizeof(struct apmp_db_header);
+	const uint64_t node_size = sizeof(struct apmp_db_node);
 	uint64_t base = (uint64_t)((unsigned char *)(void *)sim_db() - sim_physical), off;
 
 	sim.spoils++;
@@ -157,12 +158,12 @@ void sim_spoil(void)
 		sim.named[n] = (struct sim_named){.broken = SIM_NOT_KNOWN};
 	switch (sim_chance(4)) {
 	case 0:
-		off = sim_chance(sizeof(db->header) / 8) * 8;
+		off = sim_chance(header_size / 8) * 8;
 		scribble(base + off, 8);
 		break;
 	case 1:
-		off = sizeof(db->header) + sim_chance(sim.plan.instances) * sizeof(db->node[0]);
-		scribble(base + off, sizeof(db->node[0]));
+		off = header_size + sim_chance(sim.plan.instances) * node_size;
+		scribble(base + off, node_size);
 		break;
 	default:
 		off = sim_chance(APMP_DB_INITIAL_PAGES + 4) * APMP_PAGE_SIZE;

@@ -502,6 +502,6 @@ struct sim_search {
 
 extern uint64_t sim_exhaust_number, sim_exhaust_second; /* of what is under way, from 1 */
 /* One run, or two, for each access of an operation. */
-void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_search *search);
+void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_search *wanted);
 
 #endif

@@ -102,6 +102,12 @@ def run_ns(pid, name):
     raise AssertionError(f"no thread {name} in process {pid}")
 
 
+def stands_still(pid):
+    """Whether every thread has been stopped."""
+    return all((task / "stat").read_text().rpartition(") ")[2].startswith("T")
+               for task in Path(f"/proc/{pid}/task").iterdir())
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 

@@ -232,7 +232,8 @@ def test_a_partition_in_no_community(machine):
     assert apmp.ring_is_right({**status, "partitions": status["partitions"][:2]})
     machine.apmp("partition", "halt", "gamma")
     assert machine.partition("gamma")["instance"]["state"] == "console"
-    machine.apmp("partition", "boot", "gamma")
+    said = machine.apmp("partition", "boot", "gamma")
+    assert said == 'partition "gamma" is up; it is in no community\n'
     assert machine.partition("gamma")["instance"]["state"] == "running"
     assert machine.partition("gamma")["instance"]["incarnation"] == 2
 

@@ -278,6 +278,17 @@ def test_a_debugger_holds_only_what_lives(machine):
     machine.apmp("debug", "beta", "on", code=apmp.USAGE)
 
 
+def test_a_debugger_holds_one_that_ends_unnoticed(make_machine):
+    """Its silence is counted by nobody, so its end is left to nobody to find. shows: DB-09"""
+    machine = make_machine(SILENT)
+    machine.up()
+    machine.apmp("debug", "beta")
+    machine.kill_partition("beta")
+    machine.events.wait_for("member.removed", partition="beta")
+    machine.boots_and_joins("beta")
+    assert machine.status()["health"]["debugged"] == []
+
+
 def test_a_suspicion_that_is_taken_back_is_counted(make_machine):
     machine = make_machine(apmp.TRIO + "timing: {stop: 5s}\n")
     machine.up()

@@ -29,7 +29,7 @@ partitions:
 timing: {stop: 2s}
 """
 SMALL_WANTS = (20 + 4 + 3) * MIB    # the machine, its firmware, its three partitions' processes
-SMALL_THREADS = 10 + 2 * 3 + 2 * 4  # box and console; a partition; a CPU, which may migrate
+SMALL_THREADS = 10 + 4 * 3 + 2 * 4  # box and console; a partition; a CPU, which may migrate
 
 
 class Group:
@@ -208,7 +208,7 @@ def test_a_program_that_takes_all_is_the_one_that_goes(memory, make_machine):
     ("--nofile=64:64", "descriptors", 200 + 3 * 16, "RLIMIT_NOFILE"),
     (f"--as={40 * MIB}", "bytes of address space of one instance", (64 + 6 + 6) * MIB, "RLIMIT_AS"),
     (f"--fsize={19 * MIB}", "bytes in one file", 20 * MIB, "RLIMIT_FSIZE"),
-    pytest.param("--nproc=3", "processes and threads of one partition", 6, "RLIMIT_NPROC",
+    pytest.param("--nproc=3", "processes and threads of one partition", 8, "RLIMIT_NPROC",
                  marks=pytest.mark.skipif(os.geteuid() != 0, reason="partitions have no uids")),
 ])
 def test_too_little_for_one_process(make_machine, limit, what, wanted, name):
@@ -226,11 +226,31 @@ def test_all_that_is_short_is_said_at_once(make_machine):
 def test_as_little_as_it_wants_is_enough(make_machine):
     machine = make_machine(SMALL)
     under = ["prlimit", f"--nofile=32:{200 + 3 * 16}", f"--as={(64 + 6 + 6) * MIB}",
-             f"--fsize={20 * MIB}", "--nproc=6"]
+             f"--fsize={20 * MIB}", "--nproc=8"]
     if os.environ.get("APMP_TEST_SLOW"):
         pytest.skip("a sanitizer has an address space of its own")
     command(machine, "up", machine.file, under=under)
     whole_life(machine, under=())
+
+
+ONE = """\
+machine: {name}
+hardware:
+  - {sbb: 0, cpus: 4, memory: 20M, iops: [{buses: [{}]}]}
+communities:
+  - {name: lab, shared: 6M}
+partitions:
+  - {name: alpha, community: lab, cpus: [0, 1, 2, 3], memory: 4M, buses: ["0.0.0"], boot: yes}
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="partitions have no uids")
+def test_what_it_wants_for_one_partition_is_enough(make_machine):
+    """All its CPUs work, and its programs are served."""
+    machine = make_machine(ONE)
+    command(machine, "up", machine.file, under=["prlimit", "--nproc=8:8"])
+    machine.until(lambda now: all(cpu["state"] == "active" for cpu in now["cpus"]))
+    assert machine.apmp("run", "alpha", "--", str(apmp.BIN / "apmp-events"), "--now")
 
 
 # Processes.

@@ -74,7 +74,7 @@ START_TEST(processes)
 	ck_assert_int_eq(apmp_enough_for(&machine, shorts), 1);
 	ck_assert_str_eq(shorts[0].what, geteuid() == 0 ? "processes and threads of one partition"
 							: "processes and threads");
-	ck_assert_uint_eq(shorts[0].wanted, geteuid() == 0 ? 6 : 22);
+	ck_assert_uint_eq(shorts[0].wanted, geteuid() == 0 ? 8 : 26);
 	ck_assert_uint_le(shorts[0].supply.had, 5);
 	if (geteuid() == 0) { /* becomes an ordinary user, who has none */
 		ck_assert_int_eq(setresuid(59999, 59999, 59999), 0);

@@ -132,6 +132,29 @@ START_TEST(closing)
 }
 END_TEST
 
+/* Somebody alive has the table lock: who must wait for nobody is told so, and may try again. */
+START_TEST(opening_without_waiting)
+{
+	uint32_t lock;
+
+	apmp_store_relaxed(&lock_table()->table, b->word);
+	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), -EAGAIN);
+	ck_assert_uint_eq(apmp_load_relaxed(&lock_table()->table), b->word);
+	ck_assert_ptr_null(slot_of("x"));
+	apmp_store_relaxed(&lock_table()->table, 0);
+	ck_assert_int_eq(apmp_lock_try_open(a, "", 1, &lock), -EINVAL);
+	ck_assert_int_eq(apmp_lock_try_open(a, "x", 0, &lock), -EINVAL);
+	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), 0);
+	ck_assert_uint_eq(opened(a, "x", 1), lock);
+	apmp__lockers_stop(&alpha->member, LOCKS_SHUT);
+	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), -EAGAIN);
+	apmp__lockers_go(&alpha->member, LOCKS_CLAIMING, alpha->member.locks->segment);
+	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), -EAGAIN);
+	apmp__lockers_go(&alpha->member, LOCKS_OPEN, alpha->member.locks->segment);
+	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), 0);
+}
+END_TEST
+
 START_TEST(as_many_names_as_there_are)
 {
 	char name[16];
@@ -513,6 +536,7 @@ int main(void)
 	tcase_add_test(tc, as_many_lockers_as_there_are);
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, closing);
+	tcase_add_test(tc, opening_without_waiting);
 	tcase_add_test(tc, as_many_names_as_there_are);
 	tcase_add_test(tc, ranks_rise);
 	tcase_add_test(tc, as_many_held_as_one_can);

@@ -165,11 +165,21 @@ static void on_wait_look(struct party *p, const _Atomic uint32_t *word)
 START_TEST(a_program_asks)
 {
 	struct apmp_locker *a = locker(alpha);
+	uint32_t y;
 
 	apmp_store_relaxed(&lock_table()->table, locker(beta)->word);
 	alpha->waits = 0;
 	alpha->on_wait = on_wait_look;
 	(void)opened(a, "x", 1);
+	alpha->on_wait = NULL;
+	world_ticks(&w, 2);
+	/* Or comes again, where it must not wait. */
+	apmp_store_relaxed(&lock_table()->table, locker(beta)->word);
+	for (uint32_t i = 0; i < 100; i++)
+		ck_assert_int_eq(apmp_lock_try_open(a, "y", 1, &y), -EAGAIN);
+	world_ticks(&w, 3);
+	world_check_set(&w, BIT(ALPHA) | BIT(BETA));
+	ck_assert_int_eq(apmp_lock_try_open(a, "y", 1, &y), 0);
 }
 END_TEST
 
