@@ -42,8 +42,8 @@ APMP_CHECK int apmp__db_choose(struct apmp_member *m, uint64_t but, uint64_t *re
  * call said. */
 APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);
 /* DB_allocate [0169], by the creator: maps so many pages, which are then in m->pfn, and writes the
- * PFN list if they are not contiguous.  Pages that others may still use are not tested.  Errors as before; -EREMCHG: the initial piece is bad by
- * now, another place is to be chosen. */
+ * PFN list if they are not contiguous.  Pages that others may still use are not tested.  Errors as
+ * before; -EREMCHG: the initial piece is bad by now, another place is to be chosen. */
 APMP_CHECK int apmp__db_allocate(struct apmp_member *m, uint32_t pages, bool used);
 /* DB_map_continue [0170], by a joiner; nothing when it is done.  -EBADMSG: page count or PFN list
  * make no sense; what env's map said. */
