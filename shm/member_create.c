@@ -165,7 +165,7 @@ int apmp__db_create(struct apmp_member *m)
 	APMP_POINT(env, create_704);
 	if (pages > APMP_DB_MAX_PAGES)
 		return -ENOMEM;
-	err = apmp__db_allocate(m, pages);
+	err = apmp__db_allocate(m, pages, expected != 0);
 	if (err)
 		return err;
 	db = apmp__db(m);
