@@ -282,6 +282,7 @@ int apmp_lock_good(struct apmp_locker *l, uint32_t lock)
 		if (table) {
 			shared = &table->lock[apmp_load_relaxed(&entry_of(l, lock)->slot)];
 			apmp_store_relaxed(&shared->broken_by, 0);
+			apmp__lock_broken_changed(table);
 			APMP_POINT_ARMED(l->m->env, named_good, lock % APMP_LOCK_COUNT);
 		}
 	}
