@@ -152,7 +152,7 @@ static bool wait_for(struct apmp_locker *l, struct apmp_db_locks *table, uint32_
 
 int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns)
 {
-	uint64_t ours = l->word | l->watched, seen;
+	uint64_t ours = l->word | l->watched, seen = 0;
 	uint32_t waits = 0;
 
 	for (;;) {
