@@ -11,7 +11,8 @@
  * ORDERING  broken_by is written before broken_changes rises.  A table that is made anew in place
  *           clears slots after the set's state has said so: what is read then is thrown away.
  * LIMITS    What another instance breaks is known here a tick later: until then it is lost with
- *           the one who broke it.  With a mad writer a copy may be of what he wrote.  A table too
+ *           the one who broke it; what was declared good within that tick may be BROKEN again.
+ *           With a mad writer a copy may be of what he wrote.  A table too
  *           full for it is not told.  Who leaves forgets all, and a set without members is none.
  */
 #include <string.h>
