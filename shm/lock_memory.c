@@ -12,8 +12,8 @@
  *           clears slots after the set's state has said so: what is read then is thrown away.
  * LIMITS    What another instance breaks is known here a tick later: until then it is lost with
  *           the one who broke it; what was declared good within that tick may be BROKEN again.
- *           With a mad writer a copy may be of what he wrote.  A table too
- *           full for it is not told.  Who leaves forgets all, and a set without members is none.
+ *           With a mad writer a copy may be of what he wrote.  What a table has no room for is
+ *           forgotten.  Who leaves forgets all, and so does a set without members.
  */
 #include <string.h>
 
