@@ -77,7 +77,8 @@ def test_each_lock_is_its_own(shared):
 
 
 def test_usage(shared):
-    time, rank = "--wait is a time as 500ms or 2s, not", "--rank is a number from 1 to 4294967295, not"
+    time = "--wait is a time as 500ms or 2s, not"
+    rank = "--rank is a number from 1 to 4294967295, not"
     for words, sentence in (
             ("", "a lock has a name, and none is given"),
             ("journal", 'there is no command to be run while lock "journal" is held'),
