@@ -175,10 +175,9 @@ const char *cli_state_color(const char *state)
 	static const struct {
 		const char *state, *color;
 	} colors[] = {
-	    {"on", GREEN},    {"member", GREEN}, {"active", GREEN},   {"operational", GREEN},
-	    {"crashed", RED}, {"hung", RED},	 {"dead", RED},	      {"fence-pending", RED},
-	    {"spoilt", RED},
-	    {"absent", RED},  {"off", DIM},	 {"unassigned", DIM},
+	    {"on", GREEN},    {"member", GREEN}, {"active", GREEN}, {"operational", GREEN},
+	    {"crashed", RED}, {"hung", RED},	 {"dead", RED},	    {"fence-pending", RED},
+	    {"spoilt", RED},  {"absent", RED},	 {"off", DIM},	    {"unassigned", DIM},
 	};
 
 	for (size_t i = 0; i < sizeof(colors) / sizeof(colors[0]); i++)

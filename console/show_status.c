@@ -160,12 +160,11 @@ static json_t *community_json(struct console *c, const struct apmp_tree_communit
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		if (set->members >> i & 1 && c->partition[i].exists)
 			json_array_append_new(members, json_string(c->partition[i].name));
-	return json_pack(
-	    "{s:I,s:s,s:o,s:{s:s,s:I,s:I,s:I,s:I}}", "id", (json_int_t)community->id, "name",
-	    community->name, "members", members, "sharing_set", "state",
-	    set_state(set), "incarnation", (json_int_t)set->incarnation, "apmpdb_pfn",
-	    (json_int_t)(info & UINT32_MAX), "apmpdb_pages", (json_int_t)(info >> 32), "other_pfn",
-	    (json_int_t)(community->apmpdb_other & UINT32_MAX));
+	return json_pack("{s:I,s:s,s:o,s:{s:s,s:I,s:I,s:I,s:I}}", "id", (json_int_t)community->id,
+			 "name", community->name, "members", members, "sharing_set", "state",
+			 set_state(set), "incarnation", (json_int_t)set->incarnation, "apmpdb_pfn",
+			 (json_int_t)(info & UINT32_MAX), "apmpdb_pages", (json_int_t)(info >> 32),
+			 "other_pfn", (json_int_t)(community->apmpdb_other & UINT32_MAX));
 }
 
 /* CPU states of the contract; where a CPU is, its instance says what it does. */

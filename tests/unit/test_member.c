@@ -368,33 +368,6 @@ START_TEST(leave_and_join_again)
 }
 END_TEST
 
-static uint64_t silences(uint32_t id)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++)
-		sum += apmp_load_relaxed(&world_db(&w)->node[id].silence[i]);
-	return sum;
-}
-
-/* Whatever the memory held, creator and joiner begin to count at 0. */
-START_TEST(counts_its_silences_anew)
-{
-	struct party *alpha = world_member(&w, ALPHA), *beta = world_member(&w, BETA);
-
-	ck_assert_int_eq(party_run(alpha, party_leave), 0);
-	ck_assert_int_eq(party_run(beta, party_leave), 0);
-	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++) {
-		apmp_store_relaxed(&world_db(&w)->node[ALPHA].silence[i], 0xdead);
-		apmp_store_relaxed(&world_db(&w)->node[BETA].silence[i], 0xdead);
-	}
-	ck_assert_int_eq(party_run(alpha, party_enter), 0);
-	ck_assert_uint_eq(silences(ALPHA), 0);
-	ck_assert_int_eq(party_run(beta, party_enter), 0);
-	ck_assert_uint_eq(silences(BETA), 0);
-}
-END_TEST
-
 /* shows: DB-12 */
 START_TEST(late_join)
 {
@@ -479,7 +452,6 @@ static void tests_of_entering(TCase *tc)
 	tcase_add_loop_test(tc, create_cannot_map, 0, 2);
 	tcase_add_loop_test(tc, join_cannot_map, 0, 2);
 	tcase_add_test(tc, callback_fails);
-	tcase_add_test(tc, counts_its_silences_anew);
 	tcase_add_test(tc, late_join);
 }
 
