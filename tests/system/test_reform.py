@@ -75,6 +75,20 @@ def test_a_page_goes_bad(shared):
     assert after["other_pfn"] and pfn not in other
 
 
+def test_a_spare_page_goes_bad(shared):
+    """The set stays where it is and has another spare range at once. shows: DB-07, MEM-15"""
+    shared.at_rest(ALL)
+    was, mark = the_set(shared), shared.events.mark()
+    shared.apmp("chaos", "inject", "page-bad", "lab", "--pfn", str(was["other_pfn"] + 1))
+    shared.until(lambda now: apmp.named(now["communities"], "lab")["sharing_set"]["other_pfn"]
+                 not in (was["other_pfn"], 0))
+    shared.apmp("check", "--live")
+    after = the_set(shared)
+    assert after["incarnation"] == was["incarnation"]
+    assert after["apmpdb_pfn"] == was["apmpdb_pfn"]
+    assert not shared.events.find("set.reformed", after=mark)
+
+
 def test_members_are_the_same_for_programs(shared):
     """A program that watches is told of no departure."""
     reformed(shared, lambda: shared.apmp("chaos", "inject", "garbage", "lab"))
