@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/event_text.h"
 #include "cli/table.h"
 #include "shm/wire/varlink.h"
 #include "tests/unit/run_apmp.h"
@@ -543,6 +544,26 @@ START_TEST(sentences_of_two_kinds)
 }
 END_TEST
 
+/* What an instance calls a lock begins no line, and is nothing for the terminal. */
+START_TEST(events_are_one_line)
+{
+	json_t *event =
+	    json_pack("{s:s, s:s, s:s, s:s}", "kind", "lock.broken", "partition", "beta", "by",
+		      "alpha", "lock", "a\n   9 forged\033[2J\177\302\233b");
+
+	expect_text(event_text(event), "alpha broke the lock a?   9 forged?[2J???b: its holder in "
+				       "beta was lost");
+	json_object_clear(event);
+	json_object_set_new(event, "new\rkey", json_string("\r"));
+	expect_text(event_text(event), " new?key=?");
+	json_decref(event);
+	event = json_pack("{s:s, s:s, s:s, s:s, s:i}", "kind", "fault.injected", "fault", "kill",
+			  "partition", "beta", "point", "join_812", "count", 1);
+	expect_text(event_text(event), "fault kill in beta is armed at join_812, passing 1");
+	json_decref(event);
+}
+END_TEST
+
 START_TEST(small_texts)
 {
 	json_t *numbers = json_pack("[i,i,i,i,i,i]", 0, 1, 2, 4, 6, 7);
@@ -608,6 +629,7 @@ int main(void)
 	tcase_add_test(alone, every_error_has_a_sentence);
 	tcase_add_test(alone, sentences_of_two_kinds);
 	tcase_add_test(alone, small_texts);
+	tcase_add_test(alone, events_are_one_line);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
