@@ -83,9 +83,10 @@ struct apmp_kill {
 	bool lethal;	       /* else it only waits */
 	bool told;	       /* PENDING was said to this console */
 	bool fenced;	       /* and so was FENCED */
+	bool takes_turns;      /* gives way to others no more */
 	unsigned straggler_ms; /* what nothing tells of is looked at again after this, */
 	unsigned wait_ms;      /* and this at the latest */
-	uint64_t since_ms;
+	uint64_t since_ms, fenced_ms;
 	unsigned asked_count;
 	struct apmp_asked asked[APMP__KILL_ASKED];
 };

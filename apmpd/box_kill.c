@@ -92,6 +92,7 @@ static bool look_fenced(struct apmp_box *box, uint32_t id)
 	if (end->fenced || !apmp__partition_fenced(box, id))
 		return end->fenced;
 	end->fenced = true;
+	end->fenced_ms = uv_now(&box->loop);
 	end->told = false; /* its reaping has a second of its own */
 	end->since_ms = uv_now(&box->loop);
 	tell(box, id, APMP_BOX_FENCED, 0);
@@ -140,6 +141,11 @@ static void look(struct apmp_box *box, uint32_t id)
 	if (left == 0 || (left < 0 && !end->fenced)) {
 		done(box, id, left, apmp_cpuset_error(box->cpuset));
 		return;
+	}
+	if (end->fenced && !end->takes_turns && box->partitions[id].pid &&
+	    uv_now(&box->loop) - end->fenced_ms >= STRANGER_MS) {
+		end->takes_turns = true; /* who waited for the fence has acted on it */
+		apmp_exiting_takes_turns(box->partitions[id].pid);
 	}
 	end->wait_ms = next_wait_ms(box, id);
 	if (end->lethal && !end->told && uv_now(&box->loop) - end->since_ms >= PENDING_MS)

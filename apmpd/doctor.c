@@ -139,7 +139,8 @@ static void check_class(struct report *report, const struct apmp_host *host)
 	    "cap_sys_nice+ep on the programs; until then a busy host may look like a dead one";
 
 	if (host->heartbeat_class == APMP_HOST_CLASS_FIFO)
-		add(report, "scheduling", OK, NULL, "heartbeats and the box can have SCHED_FIFO");
+		add(report, "scheduling", OK, NULL,
+		    "heartbeats, and the box's watch over deaths, get SCHED_FIFO");
 	else
 		add(report, "scheduling", LIMITED, change, "%s at nice %d; SCHED_FIFO: %s",
 		    apmp_host_class_name(host->heartbeat_class), host->nice_best,

@@ -24,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define FLAG_EXITING 0x4u /* PF_EXITING, the same since Linux 1.0; shown in field 9 of stat */
@@ -144,20 +143,30 @@ int apmp_exiting_process(pid_t pid)
 	return error == -ENOENT || error == -ESRCH ? -ESRCH : 0;
 }
 
-void apmp_exiting_task_gives_way(pid_t tid)
-{
-	static const struct sched_param none = {0};
+static const struct sched_param no_priority = {0};
 
-	(void)sched_setscheduler(tid, SCHED_OTHER, &none);
-	(void)setpriority(PRIO_PROCESS, (id_t)tid, 19);
-}
-
-void apmp_exiting_gives_way(pid_t pid)
+static void set_class(pid_t pid, int class)
 {
 	static struct tasks tasks; /* as above */
 
 	if (list_tasks(pid, &tasks))
 		return;
 	for (unsigned i = 0; i < tasks.count; i++)
-		apmp_exiting_task_gives_way(tasks.tid[i]);
+		(void)sched_setscheduler(tasks.tid[i], class, &no_priority);
+}
+
+/* Who is woken beside one of SCHED_IDLE is chosen at once; nice 19 may go on for its slice. */
+void apmp_exiting_task_gives_way(pid_t tid)
+{
+	(void)sched_setscheduler(tid, SCHED_IDLE, &no_priority);
+}
+
+void apmp_exiting_gives_way(pid_t pid)
+{
+	set_class(pid, SCHED_IDLE);
+}
+
+void apmp_exiting_takes_turns(pid_t pid)
+{
+	set_class(pid, SCHED_OTHER);
 }

@@ -224,19 +224,6 @@ const char *apmp_host_class_name(enum apmp_host_class class)
 	}
 }
 
-enum apmp_host_class apmp_host_class_take(const struct apmp_host *host)
-{
-	struct sched_param param = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
-
-	if (host->heartbeat_class == APMP_HOST_CLASS_FIFO &&
-	    sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) == 0)
-		return APMP_HOST_CLASS_FIFO;
-	if (host->nice_best < 0 &&
-	    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), host->nice_best) == 0)
-		return APMP_HOST_CLASS_NICE;
-	return APMP_HOST_CLASS_OTHER;
-}
-
 json_t *apmp_host_json(const struct apmp_host *host)
 {
 	json_t *cpus = json_array(), *features = json_object(), *object;

@@ -60,9 +60,6 @@ uint32_t apmp_host_cpu_for(const struct apmp_host *host, uint32_t emulated_cpu_i
 
 const char *apmp_host_class_name(enum apmp_host_class class);
 
-/* Gives the calling thread the best class that was found.  Returns the class it got. */
-enum apmp_host_class apmp_host_class_take(const struct apmp_host *host);
-
 /* The description as a JSON object (new reference; NULL: no memory) and as text for people. */
 json_t *apmp_host_json(const struct apmp_host *host);
 void apmp_host_print(const struct apmp_host *host, FILE *out);

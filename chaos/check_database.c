@@ -192,7 +192,7 @@ static void check_node(struct check *c, const struct apmp_db *db, uint32_t id)
 		      "that of \"%s\" names %s, who is in state %u; it lives its life %" PRIu64,
 		      c->partition_name[id], check_life(c, n->identity).text, (unsigned)n->state,
 		      apmp_identity_incarnation(life));
-	if (id_field && id_field != db->header.incarnation)
+	if (id_field != db->header.incarnation)
 		found(c, CHECK_db_id, "that of \"%s\" is %" PRIu64 ", \"%s\" is set %" PRIu64,
 		      c->partition_name[id], id_field, name(c), (uint64_t)db->header.incarnation);
 }
@@ -272,6 +272,10 @@ void check_database(struct check *c, uint32_t community)
 	if (!at_rest(c, &db->header) || !header_holds(c, &db->header))
 		return;
 	check_state(c, &db->header);
+	/* Where nobody is a member, whoever tried last to make a set may have used up more. */
+	if (db->header.members & alive && node->apmpdb_id != db->header.incarnation)
+		found(c, CHECK_db_id, "the last ID of \"%s\" is %" PRIu64 ", its set is %" PRIu64,
+		      name(c), (uint64_t)node->apmpdb_id, (uint64_t)db->header.incarnation);
 	check_members(c, db, alive);
 	if (pages_hold(c))
 		check_services(c);

@@ -2,11 +2,14 @@
  * db_lock.c - the lock under which the database is created, joined, left and repaired [0133].
  *
  * WHAT      One word with the identity of its holder.  It needs no initialization: whatever stands
- *           there, if it is not the identity of somebody alive by the tree, the next one takes the
- *           word over by compare-and-swap.  So garbage, a dead creator and a free lock are alike.
+ *           there, if it is not the identity of somebody alive by the tree who beats in this
+ *           database or is a member, the next one takes the word over by compare-and-swap.  So
+ *           garbage, a dead creator and a free lock are alike.
  * STATES    0 free; identity held; identity | WAITERS held, and release must wake.
  * ORDERING  Taking it (acquire) pairs with release's swap; taking it over pairs with the release of
  *           `fenced` in the tree, which is written when the dead holder runs no code any more.
+ *           Who locks has said in beat_of that it beats here before: prepare_node, whose stores
+ *           come before the word's; who acquires the word sees them.
  * CRASHES   lock_acquired, lock_release: held by the dead until somebody comes, who gets 1 and
  *           must recover.  lock_wait: nothing is left but a WAITERS bit, which costs one wake.
  * LIMITS    A waiter looks again at each tick, so a holder's death is seen at the latest one tick
@@ -31,6 +34,18 @@ static const _Atomic uint32_t *futex_half(struct apmp_db *db)
 uint64_t apmp__db_lock_holder(const struct apmp_db *db)
 {
 	return apmp_load_acquire(&db->header.lock) & ~WAITERS;
+}
+
+bool apmp__db_may_hold(const struct apmp_member *m, const struct apmp_db *db, uint64_t identity)
+{
+	const struct apmp_db_node *node;
+
+	if (!apmp_tree_alive(m->tree, identity))
+		return false;
+	/* A joiner beats before it locks; a member is still one when garbage stands in beat_of. */
+	node = &db->node[apmp_identity_id(identity)];
+	return apmp_load_relaxed(&node->beat_of) == identity ||
+	       apmp_load_relaxed(&node->identity) == identity;
 }
 
 /* Waits for a living holder, until it releases, dies or the next tick. */
@@ -61,7 +76,7 @@ int apmp__db_lock(struct apmp_member *m)
 			return -EREMCHG;
 		apmp_assert(!m->locked);
 		/* Our own identity, which we did not write there, is somebody's stray store. */
-		if (holder && holder != env->self && apmp_tree_alive(m->tree, holder)) {
+		if (holder && holder != env->self && apmp__db_may_hold(m, db, holder)) {
 			wait_for(m, db, word);
 			continue;
 		}

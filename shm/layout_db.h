@@ -142,7 +142,7 @@ struct apmp_db_node {
 	uint64_t ring_fill[2];	    /* W: nobody.  R: nobody */
 	/* line 3 */
 	_Atomic uint64_t silence[APMP_DB_SILENCES]; /* W: owner, +1 when one that it watches beats
-						     * again.  R: tools; since the set was made */
+						     * again.  R: tools; since it is a member */
 	/* line 4 and 5 */
 	char name[128]; /* W: owner under lock.  R: all; instance name [0088] */
 };

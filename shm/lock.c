@@ -281,7 +281,12 @@ int apmp_lock_good(struct apmp_locker *l, uint32_t lock)
 		l->broken &= ~(1u << i);
 		if (table) {
 			shared = &table->lock[apmp_load_relaxed(&entry_of(l, lock)->slot)];
-			apmp_store_relaxed(&shared->broken_by, 0);
+			/* Sequentially consistent: this store, then the look whether the slot is
+			 * ours still.  If another lock's, which is being made anew in place, it
+			 * stays BROKEN: nothing is granted there before we have come over. */
+			atomic_store(&shared->broken_by, 0);
+			if (apmp__lock_superseded(l->m))
+				apmp_store_relaxed(&shared->broken_by, APMP_LOCK_BY_REFORMING);
 			APMP_POINT_ARMED(l->m->env, named_good, lock % APMP_LOCK_COUNT);
 		}
 	}

@@ -89,7 +89,8 @@ void apmp__lock_mark_broken(struct apmp_member *m, struct apmp_db_locks *table, 
 			    uint64_t lost);
 
 /* lock_table.c.  The table lock, for a locker or (NULL) the primary.  -EAGAIN the locker has to
- * leave first, or would have to wait; -EREMCHG the set is elsewhere; -EOWNERDEAD. */
+ * leave first, or would have to wait; -EREMCHG the set is elsewhere; -EBADMSG (the primary) the
+ * word is a stray store; -EOWNERDEAD. */
 APMP_CHECK int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l,
 				     struct apmp_db_locks *table, bool wait);
 void apmp__lock_table_release(struct apmp_member *m, struct apmp_locker *l,

@@ -8,29 +8,63 @@
  * CRASHES   named_table: the table lock is held by the dead until somebody comes and takes it.
  *           named_slot: a slot that is free.  named_open: a dead opener, whose bit recovery clears.
  * LIMITS    A lock that was BROKEN when the last closed it stays so until its slot is needed.
+ *           A word that a primary has waited for STRAY_STOPS times `stop`, of one who beats, is
+ *           taken for a stray store, and the set is re-formed: so a locker that was kept from
+ *           running for so long with the table lock costs time.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "shm/lock_internal.h"
 
+/* The table lock is held for microseconds, by who runs at an ordinary priority. */
+#define STRAY_STOPS	  16u
+#define ASK_PRIMARY_TICKS 64u
+
 static uint64_t table_word(struct apmp_member *m, const struct apmp_locker *l)
 {
 	return l ? l->word : m->env->self;
 }
 
-/* Whether to go on waiting for who holds the table lock: 0, or what the caller says then. */
+/* Our primary looks at its next tick whether the segment makes sense. */
+static void ask_primary(struct apmp_member *m)
+{
+	apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
+}
+
+/* Who must not wait comes again. */
+static int not_now(struct apmp_member *m, struct apmp_locker *l)
+{
+	if (++l->refused % ASK_PRIMARY_TICKS == 0)
+		ask_primary(m);
+	return apmp__bugchecked(m, apmp__db(m)) ? -EOWNERDEAD : -EAGAIN;
+}
+
+/* Whether one word has stood for so many of our waits, about a tick each, that nobody can mean it.
+ * A debugger may hold its holder for any time. */
+static bool is_stray(const struct apmp_member *m, uint64_t seen, uint32_t nth)
+{
+	return (uint64_t)nth * m->timing.tick_ns >= STRAY_STOPS * m->timing.stop_ns &&
+	       !apmp_tree_debugged(m->tree, apmp_lock_identity(seen));
+}
+
+/* Whether to go on waiting, for the nth time, for who holds the table lock: 0, or what the caller
+ * says then. */
 static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table,
-		      uint64_t seen)
+		      uint64_t seen, uint32_t nth)
 {
 	if (apmp__bugchecked(m, apmp__db(m)))
 		return -EOWNERDEAD;
 	if (l) {
+		if (nth && nth % ASK_PRIMARY_TICKS == 0)
+			ask_primary(m);
 		apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
 		return atomic_load(&m->locks->table) ? 0 : -EAGAIN;
 	}
 	if (apmp__db_moved(m))
 		return -EREMCHG;
+	if (is_stray(m, seen, nth))
+		return -EBADMSG;
 	/* Who joins holds the database lock, and has no little brother: its clock watches him. */
 	apmp_store_relaxed(&m->waits_for, apmp_lock_identity(seen));
 	apmp__lock_word_wait(m, l, WAITS_ON_TABLE, &table->table, seen, APMP_NEVER);
@@ -41,13 +75,18 @@ static int wait_table(struct apmp_member *m, struct apmp_locker *l, struct apmp_
 int apmp__lock_table_take(struct apmp_member *m, struct apmp_locker *l, struct apmp_db_locks *table,
 			  bool wait)
 {
-	uint64_t ours = table_word(m, l), seen;
+	uint64_t ours = table_word(m, l), seen, before = 0;
+	uint32_t waits = 0;
 	int err = 0;
 
 	while (!err && apmp__lock_word_take(m, &table->table, ours, &seen) == -EBUSY) {
+		uint64_t holder = seen & ~APMP_LOCK_WAITERS;
+
 		if (!wait)
-			return apmp__bugchecked(m, apmp__db(m)) ? -EOWNERDEAD : -EAGAIN;
-		err = wait_table(m, l, table, seen);
+			return not_now(m, l);
+		waits = holder == before ? waits + 1 : 0;
+		before = holder;
+		err = wait_table(m, l, table, seen, waits);
 		ours |= APMP_LOCK_WAITERS; /* others may wait still */
 	}
 	if (!l)
@@ -180,6 +219,8 @@ static int open_entry(struct apmp_member *m, struct apmp_db_locks *table, const 
 		if (!open->last_number)
 			open->last_number = (uint32_t)(open - m->locks->open);
 		open->last_number += APMP_LOCK_COUNT;
+		if (!open->last_number) /* they have come round; 0 is no lock's */
+			open->last_number = APMP_LOCK_COUNT;
 		/* Acquired by who takes the lock. */
 		apmp_store_release(&open->number, open->last_number);
 	} else if (apmp_load_relaxed(&open->rank) != rank) {
@@ -207,9 +248,8 @@ static int try_open(struct apmp_locker *l, const char *name, uint32_t rank, bool
 		err =
 		    apmp__lock_superseded(m) ? -EAGAIN : open_entry(m, table, name, rank, ret_lock);
 		guard_release(m);
-		/* Is it full, or garbage?  The primary looks at its next tick. */
-		if (err == -ENOSPC)
-			apmp_fetch_or(&apmp__db(m)->header.validate, UINT64_C(1) << m->id);
+		if (err == -ENOSPC) /* is it full, or garbage? */
+			ask_primary(m);
 		apmp__lock_table_release(m, l, table);
 	}
 	apmp__locker_leave(l);

@@ -2,9 +2,10 @@
  * lock_word.c - the word of a named lock, and of the table lock: taken, waited for, let go, and
  * taken from the dead [0272].
  *
- * WHAT      As db_lock.c: whatever stands there that is not 0 and not of somebody alive by the tree
- *           is taken over by compare-and-swap.  Who breaks a lock takes it first, so that what he
- *           then writes of it can't meet the next holder; broken_by is written by holders only.
+ * WHAT      As db_lock.c: whatever stands there that is not 0 and not of somebody who lives and
+ *           beats here or is a member is taken over by compare-and-swap.  Who breaks a lock takes
+ *           it first, so that what he then writes of it can't meet the next holder; broken_by is
+ *           written by holders only.
  * STATES    0 free; identity, locker: held; identity, locker 0: being broken by that instance;
  *           each | WAITERS: release must wake.
  * ORDERING  Taking (acquire) pairs with release's swap, and with the release of `fenced` in the
@@ -37,7 +38,7 @@ int apmp__lock_word_take(struct apmp_member *m, _Atomic uint64_t *word, uint64_t
 		*ret_seen = seen;
 		/* Our own word, which we did not write there, is somebody's stray store. */
 		if (holder && holder != (mine & ~APMP_LOCK_WAITERS) &&
-		    apmp_tree_alive(m->tree, apmp_lock_identity(holder)))
+		    apmp__db_may_hold(m, apmp__db(m), apmp_lock_identity(holder)))
 			return -EBUSY;
 		/* Sequentially consistent: see ORDERING in lock.c. */
 		if (atomic_compare_exchange_strong(word, &seen, mine | (seen & APMP_LOCK_WAITERS)))

@@ -67,6 +67,8 @@ void apmp__node_fill(struct apmp_member *m, struct apmp_db *db)
 	apmp_store_relaxed(&own->software_version, APMP_DB_SOFTWARE_VERSION);
 	apmp_store_relaxed(&own->since_ns, m->env->now(m->env));
 	apmp_store_relaxed(&own->little_inactive_ns, 0);
+	for (uint32_t i = 0; i < APMP_DB_SILENCES; i++)
+		apmp_store_relaxed(&own->silence[i], 0);
 	apmp_store_relaxed(&own->little_brother, m->id);
 	apmp_store_relaxed(&own->big_brother, m->id);
 	/* Acquired by whoever reads who this member is. */
@@ -163,7 +165,7 @@ int apmp__db_create(struct apmp_member *m)
 	APMP_POINT(env, create_704);
 	if (pages > APMP_DB_MAX_PAGES)
 		return -ENOMEM;
-	err = apmp__db_allocate(m, pages);
+	err = apmp__db_allocate(m, pages, expected != 0);
 	if (err)
 		return err;
 	db = apmp__db(m);

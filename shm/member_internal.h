@@ -42,9 +42,9 @@ APMP_CHECK int apmp__db_choose(struct apmp_member *m, uint64_t but, uint64_t *re
  * call said. */
 APMP_CHECK int apmp__db_map_initial(struct apmp_member *m);
 /* DB_allocate [0169], by the creator: maps so many pages, which are then in m->pfn, and writes the
- * PFN list if they are not contiguous.  Errors as before; -EAGAIN: the initial piece is bad by
- * now. */
-APMP_CHECK int apmp__db_allocate(struct apmp_member *m, uint32_t pages);
+ * PFN list if they are not contiguous.  Pages that others may still use are not tested.  Errors as
+ * before; -EREMCHG: the initial piece is bad by now, another place is to be chosen. */
+APMP_CHECK int apmp__db_allocate(struct apmp_member *m, uint32_t pages, bool used);
 /* DB_map_continue [0170], by a joiner; nothing when it is done.  -EBADMSG: page count or PFN list
  * make no sense; what env's map said. */
 APMP_CHECK int apmp__db_map_continue(struct apmp_member *m);
@@ -88,6 +88,9 @@ void apmp__db_unlock(struct apmp_member *m);
 void apmp__db_unlock_stray(struct apmp_member *m);
 /* Identity of the holder, 0 when it is free. */
 uint64_t apmp__db_lock_holder(const struct apmp_db *db);
+/* Whether this can be the holder of a lock in the database: it lives, and beats here or is a
+ * member.  Somebody else's identity was written there by a stray store. */
+bool apmp__db_may_hold(const struct apmp_member *m, const struct apmp_db *db, uint64_t identity);
 
 /* member_recover.c.  All with the lock held. */
 bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db);

@@ -9,7 +9,8 @@
  * WRITERS   The primary.  The clock uses what the private cell names; before something is unmapped
  *           the cell is changed and the primary waits until the clock is out of its tick.
  * LIMITS    A page is tested by its bit in the tree's bitmap, and one that nobody uses yet by two
- *           patterns in its first word: emulated memory goes bad by pages.
+ *           patterns in its first word: emulated memory goes bad by pages.  Where others live who
+ *           may come over there is but the bitmap: they may use these pages still.
  */
 #include <errno.h>
 
@@ -110,10 +111,10 @@ static void set_cell(struct apmp_member *m, struct apmp_db *db)
 	struct apmp_env *env = m->env;
 	uint32_t in_tick;
 
+	apmp__lockers_out(m); /* before: who is inside uses what the cell names, too */
 	/* Sequentially consistent with the tick's store of in_tick and load of cell: either the
 	 * clock sees the new cell, or we see that it is in its tick. */
 	atomic_store(&m->cell, db);
-	apmp__lockers_out(m);
 	while ((in_tick = atomic_load(&m->in_tick)) != APMP_TICK_OUT) {
 		if (in_tick == APMP_TICK_IN &&
 		    !atomic_compare_exchange_strong(&m->in_tick, &in_tick, APMP_TICK_AWAITED))
@@ -137,9 +138,12 @@ static int prepare_node(struct apmp_member *m, struct apmp_db *db)
 	if (apmp_load_relaxed(&own->bugcheck_of) > env->self)
 		apmp_store_relaxed(&own->bugcheck_of, 0);
 	APMP_POINT(env, map_604);
-	apmp_store_relaxed(&own->beat_of, 0);
-	apmp_store_relaxed(&own->heartbeat, 0);
-	apmp_store_release(&own->beat_of, env->self);
+	/* Where a set is made anew in place we beat already, and hold locks by it. */
+	if (apmp_load_relaxed(&own->beat_of) != env->self) {
+		apmp_store_relaxed(&own->beat_of, 0);
+		apmp_store_relaxed(&own->heartbeat, 0);
+		apmp_store_release(&own->beat_of, env->self);
+	}
 	APMP_POINT(env, map_606);
 	return 0;
 }
@@ -228,10 +232,13 @@ static bool passes_test(void *page)
 	if (apmp_load_acquire(word) != PATTERN)
 		return false;
 	apmp_store_release(word, ~PATTERN);
-	return apmp_load_acquire(word) == ~PATTERN;
+	if (apmp_load_acquire(word) != ~PATTERN)
+		return false;
+	apmp_store_release(word, 0); /* no pattern is left, that could be taken for something */
+	return true;
 }
 
-/* The first good page frames from the initial piece on.  -EAGAIN: not even that is good by now;
+/* The first good page frames from the initial piece on.  -EREMCHG: not even that is good by now;
  * -ENOMEM: too few in this granule. */
 static int take_good(const struct apmp_member *m, const uint64_t good[APMP_GRANULE_WORDS],
 		     uint32_t count, uint64_t *ret_pfn)
@@ -244,7 +251,7 @@ static int take_good(const struct apmp_member *m, const uint64_t good[APMP_GRANU
 		if (good[pfn % APMP_GRANULE_PAGES / 64] >> pfn % 64 & 1)
 			ret_pfn[n++] = pfn;
 		else if (n < APMP_DB_INITIAL_PAGES)
-			return -EAGAIN;
+			return -EREMCHG;
 	return n < count ? -ENOMEM : 0;
 }
 
@@ -287,7 +294,7 @@ static void use_frames(struct apmp_member *m, const uint64_t *pfn, uint32_t coun
 	switch_to(m, base, (uint64_t)count * APMP_PAGE_SIZE);
 }
 
-int apmp__db_allocate(struct apmp_member *m, uint32_t pages)
+int apmp__db_allocate(struct apmp_member *m, uint32_t pages, bool used)
 {
 	uint64_t good[APMP_GRANULE_WORDS], pfn[APMP_DB_MAX_PAGES + 1];
 	void *base;
@@ -301,7 +308,7 @@ int apmp__db_allocate(struct apmp_member *m, uint32_t pages)
 			err = map_frames(m->env, pfn, pages, &base);
 		if (err)
 			break;
-		failing = first_failing(base, pages);
+		failing = used ? pages : first_failing(base, pages);
 		if (failing == pages) {
 			err = write_list(m, pfn, pages);
 			if (!err)

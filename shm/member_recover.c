@@ -52,6 +52,7 @@ bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 	uint64_t expected = apmp_load_acquire(&db->header.expected);
 
 	if (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
+	    apmp_load_relaxed(&db->header.crashing) ||
 	    (expected && expected & (members | ~may_come(m))))
 		return true;
 	for (uint64_t left = members; left; left &= left - 1) {
@@ -191,7 +192,7 @@ static int recover(struct apmp_member *m, struct apmp_db *db)
 	int broken;
 	bool odd;
 
-	if ((!holder || apmp_tree_alive(m->tree, holder)) &&
+	if ((!holder || apmp__db_may_hold(m, db, holder)) &&
 	    (holder || !apmp__db_needs_recovery(m, db)))
 		return 0;
 	broken = apmp__db_lock(m);

@@ -137,7 +137,7 @@ static void watch_lock_holder(struct apmp_member *m, struct apmp_db *db, uint64_
 		*work |= APMP_WORK_RECOVER; /* of a stray store, if the primary doesn't hold it */
 	if (!holder || holder == m->env->self || id == APMP_NO_PARTITION)
 		return;
-	if (!apmp_tree_alive(m->tree, holder))
+	if (!apmp__db_may_hold(m, db, holder))
 		*work |= APMP_WORK_RECOVER;
 	else if (m->watch[id].tick_no != m->tick_no) /* not just watched as a brother */
 		(void)watch(m, db, id, holder, m->timing.stop_ns, late, work);
@@ -167,6 +167,7 @@ static bool is_unfinished(struct apmp_member *m, struct apmp_db *db)
 {
 	return !apmp__db_lock_holder(db) &&
 	       (apmp_load_acquire(&db->header.state) != APMP_DB_OPERATIONAL ||
+		apmp_load_relaxed(&db->header.crashing) ||
 		!apmp_ring_is_whole(db, apmp_load_acquire(&db->header.members), m->id));
 }
 

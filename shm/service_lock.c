@@ -29,7 +29,9 @@ static void create(struct apmp_member *m, void *segment)
 	struct apmp_db_locks *table = segment;
 	static const _Alignas(uint64_t) char no_name[APMP_NAME_SIZE];
 
-	(void)m;
+	/* In place somebody may just be opening a name, who has not seen that the set is being made
+	 * anew: he is done with it then.  Whatever else stands there is nobody's. */
+	(void)!apmp__lock_table_take(m, NULL, table, true);
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++) {
 		struct apmp_db_lock *lock = &table->lock[i];
 
@@ -43,7 +45,8 @@ static void create(struct apmp_member *m, void *segment)
 		apmp_store_relaxed(&lock->rank, 0);
 		apmp_copy_in(lock->name, no_name, sizeof(no_name));
 	}
-	apmp_store_release(&table->table, 0);
+	if (apmp_swap(&table->table, 0) & APMP_LOCK_WAITERS)
+		m->env->wake(m->env, apmp__lock_futex(&table->table), INT32_MAX);
 }
 
 /* Breaks what lives of this partition hold that are over, or all of them, and closes what they
@@ -131,7 +134,8 @@ static void reopen(struct apmp_member *m, struct apmp_db_locks *table)
 static bool is_held(const struct apmp_locks *locks, uint32_t slot, uint64_t word)
 {
 	uint32_t idx = apmp_lock_locker(word);
-	const struct apmp_locker *l = idx ? &locks->locker[idx - 1] : NULL;
+	const struct apmp_locker *l =
+	    idx && idx <= APMP_LOCKER_COUNT ? &locks->locker[idx - 1] : NULL;
 
 	for (uint32_t i = 0; l && i < l->held_count; i++)
 		if (apmp_load_relaxed(&locks->open[l->held[i] % APMP_LOCK_COUNT].slot) == slot)
@@ -214,10 +218,10 @@ static bool makes_sense(const struct apmp_db_lock *lock)
 static int validate(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_locks *table = segment;
-	int err = 0;
+	int err = apmp__lock_table_take(m, NULL, table, true);
 
-	if (apmp__lock_table_take(m, NULL, table, true))
-		return 0; /* judged dead: others will see */
+	if (err) /* judged dead, or elsewhere by now: others will see */
+		return err == -EBADMSG ? err : 0;
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT && !err; i++)
 		if (apmp_load_acquire(&table->lock[i].openers) && !makes_sense(&table->lock[i]))
 			err = -EBADMSG;

@@ -18,6 +18,7 @@
 #include "shm/layout_gct.h"
 #include "shm/layout_hwrpb.h"
 #include "shm/layout_intr.h"
+#include "shm/layout_lock.h"
 #include "shm/layout_recorder.h"
 #include "shm/wire/base64.h"
 
@@ -44,7 +45,10 @@ uint64_t image_layout(void)
 	    sizeof(struct gct_mem_desc),
 	    sizeof(struct hwrpb),
 	    sizeof(struct apmp_db),
+	    sizeof(struct apmp_db_pfn_list),
 	    sizeof(struct apmp_db_cpu_sets),
+	    sizeof(struct apmp_db_lock),
+	    sizeof(struct apmp_db_locks),
 	    sizeof(struct apmp_intr_line),
 	    sizeof(struct apmp_recorder),
 	};

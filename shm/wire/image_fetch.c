@@ -7,8 +7,11 @@
  *           last image is where the next one begins: then one round is enough.
  *           A console has fences to see to: what is more than CALL_BYTES takes several calls, and
  *           is then of several moments, one after the other.
+ *           What the tree names comes before what words of instances lead to: these take nothing
+ *           away from it.
  * LIMITS    FETCH_TRIES rounds.  What a garbled word leads to is bounded by IMAGE_PIECES_MAX, and
- *           each range by what its structure can have.
+ *           each range by what its structure can have.  One for a flight recorder can hide
+ *           another's recorder.
  */
 #include <errno.h>
 
@@ -16,18 +19,30 @@
 #include "shm/layout_recorder.h"
 #include "shm/wire/image_tree.h"
 
-#define FETCH_TRIES 8u
-#define CALL_BYTES  (UINT64_C(256) << 10) /* of one call: some milliseconds of the console's time */
+#define FETCH_TRIES   8u
+#define GRANULE_PAGES (APMP_GRANULE / APMP_PAGE_SIZE)
+#define CALL_BYTES    (UINT64_C(256) << 10) /* of one call: some ms of the console's time */
+
+/* The first range from i on that meets this; count: none. */
+static uint32_t meets(const struct image_plan *plan, uint32_t i, uint64_t pa, uint64_t size)
+{
+	while (i < plan->count &&
+	       (pa >= plan->range[i].pa + plan->range[i].size || plan->range[i].pa >= pa + size))
+		i++;
+	return i;
+}
 
 static void want(struct image_plan *plan, uint64_t pa, uint64_t size)
 {
-	for (uint32_t i = 0; i < plan->count; i++)
-		if (pa < plan->range[i].pa + plan->range[i].size && plan->range[i].pa < pa + size) {
-			/* Of two that begin alike the larger; else the first was there first. */
-			if (plan->range[i].pa == pa && plan->range[i].size < size)
-				plan->range[i].size = size;
-			return;
-		}
+	uint32_t i = meets(plan, 0, pa, size);
+
+	if (i < plan->count) {
+		/* Of two that begin alike the larger; else the first was there first. */
+		if (plan->range[i].pa == pa && plan->range[i].size < size &&
+		    meets(plan, i + 1, pa, size) == plan->count)
+			plan->range[i].size = size;
+		return;
+	}
 	if (plan->count < IMAGE_PIECES_MAX && pa <= INT64_MAX - size)
 		plan->range[plan->count++] = (typeof(plan->range[0])){pa, size};
 }
@@ -44,7 +59,7 @@ static void want_tree(struct image_plan *plan, const struct image *image)
 	want(plan, image->tree_pa, (used + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE);
 }
 
-/* Block and slots of a partition, and the head of its flight recorder. */
+/* Block and slots of a partition. */
 static void want_hwrpb(struct image_plan *plan, const struct image *image,
 		       const struct gct_partition_node *p)
 {
@@ -52,32 +67,55 @@ static void want_hwrpb(struct image_plan *plan, const struct image *image,
 	const struct hwrpb *h = image_at(image, p->hwrpb, head);
 	uint64_t cpus = h && h->cpu_count <= APMP_MAX_CPUS ? h->cpu_count : 0;
 
-	if (p->hwrpb % 8)
-		return;
-	want(plan, p->hwrpb, head + cpus * sizeof(struct hwrpb_slot));
+	if (p->hwrpb % 8 == 0)
+		want(plan, p->hwrpb, head + cpus * sizeof(struct hwrpb_slot));
+}
+
+/* The head of its flight recorder. */
+static void want_recorder(struct image_plan *plan, const struct image *image,
+			  const struct gct_partition_node *p)
+{
+	const struct hwrpb *h = image_at(image, p->hwrpb, offsetof(struct hwrpb, slot));
+
 	if (h && h->recorder && h->recorder % 8 == 0)
 		want(plan, h->recorder, offsetof(struct apmp_recorder, arm));
 }
 
-/* The pages of one range; contiguous ones in one piece. */
-static void want_db(struct image_plan *plan, const struct image *image, uint64_t info)
+/* The initial piece at one range. */
+static void want_db(struct image_plan *plan, uint64_t info)
+{
+	if (info)
+		want(plan, (info & UINT32_MAX) * APMP_PAGE_SIZE,
+		     (uint64_t)APMP_DB_INITIAL_PAGES * APMP_PAGE_SIZE);
+}
+
+/* A page of the database: none is outside of its granule. */
+static void want_page(struct image_plan *plan, uint64_t info, uint64_t pfn)
+{
+	if (pfn / GRANULE_PAGES == (info & UINT32_MAX) / GRANULE_PAGES)
+		want(plan, pfn * APMP_PAGE_SIZE, APMP_PAGE_SIZE);
+}
+
+/* Its other pages; contiguous ones in one piece. */
+static void want_db_rest(struct image_plan *plan, const struct image *image, uint64_t info)
 {
 	static _Thread_local struct image_db db;
 	const struct apmp_db_header *h = &image_db_head(&db)->header;
-	uint64_t pages = APMP_DB_INITIAL_PAGES, first = info & UINT32_MAX;
+	uint64_t first = info & UINT32_MAX, left = GRANULE_PAGES - first % GRANULE_PAGES;
 
-	if (!info)
+	if (!info || image_db(image, info, &db) || !db.page_count)
 		return;
-	if (image_db(image, info, &db) == 0 && !h->pfn_list && db.page_count)
-		pages = db.page_count;
-	want(plan, first * APMP_PAGE_SIZE, pages * APMP_PAGE_SIZE);
-	if (!h->pfn_list)
+	if (!h->pfn_list) {
+		want(plan, first * APMP_PAGE_SIZE,
+		     (db.page_count < left ? db.page_count : left) * APMP_PAGE_SIZE);
 		return;
-	want(plan, (h->pfn_list & UINT32_MAX) * APMP_PAGE_SIZE, APMP_PAGE_SIZE);
+	}
+	want_page(plan, info, h->pfn_list & UINT32_MAX);
 	for (uint32_t i = APMP_DB_INITIAL_PAGES; i < db.page_count && !db.list_odd; i++)
-		want(plan, (db.pfn[i] & UINT32_MAX) * APMP_PAGE_SIZE, APMP_PAGE_SIZE);
+		want_page(plan, info, db.pfn[i]);
 }
 
+/* At first what the tree names, then what words lead to that others than the console write. */
 static void want_all(struct image_plan *plan, const struct image *image, unsigned what)
 {
 	struct image_tree tree;
@@ -94,9 +132,23 @@ static void want_all(struct image_plan *plan, const struct image *image, unsigne
 		if (p && what & IMAGE_CPUS)
 			want_hwrpb(plan, image, p);
 		if (c && what & IMAGE_DATABASES) {
-			want_db(plan, image, c->apmpdb_info);
-			want_db(plan, image, c->apmpdb_other);
+			want_db(plan, c->apmpdb_info);
+			want_db(plan, c->apmpdb_other);
 		}
+	}
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS && what & IMAGE_DATABASES; id++) {
+		const struct gct_community_node *c = image_community(&tree, id);
+
+		if (c) {
+			want_db_rest(plan, image, c->apmpdb_info);
+			want_db_rest(plan, image, c->apmpdb_other);
+		}
+	}
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS && what & IMAGE_CPUS; id++) {
+		const struct gct_partition_node *p = image_partition(&tree, id);
+
+		if (p)
+			want_recorder(plan, image, p);
 	}
 }
 

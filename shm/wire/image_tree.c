@@ -29,7 +29,8 @@ const void *image_tree_at(const struct image_tree *tree, int64_t off, uint64_t s
 /* Bytes that a node's structure has. */
 static uint64_t size_of(const struct gct_node *n)
 {
-	if (n->node_flags & NODE_HW_TEMPLATE)
+	/* A template is a header alone; software has none. */
+	if (n->node_flags & NODE_HW_TEMPLATE && n->type >= GCT_SBB)
 		return sizeof(struct gct_node);
 	switch ((uint8_t)n->type) {
 	case GCT_ROOT:

@@ -121,7 +121,6 @@ def test_a_dump_is_judged_as_the_machine_was(machine, memories):
 PLANTED = {
     "name": ("database", node(1) + offset("apmp_db_node", "name"), b"\0", "db.names"),
     "state": ("database", node(1) + offset("apmp_db_node", "state"), b"\2", "db.nodes"),
-    "crashing": ("database", offset("apmp_db_header", "crashing"), b"\1\0\1\0", "db.crashing"),
     "segment": ("database", offset("apmp_db_header", "segment"), b"\1", "db.segments"),
     "platform": ("tree", offset("gct_root_node", "platform_name"), b"\0\0\0\0", "tree.pool"),
     "instance": ("tree", offset("gct_root_node", "hd") + 8, b"\x40\0\0\0", "tree.owners"),

@@ -28,6 +28,12 @@ static void teardown(void)
 	world_fini(&w);
 }
 
+/* The segment where this party has it mapped. */
+static struct apmp_db_locks *party_table(struct party *p)
+{
+	return apmp_service_segment(party_db(p), p->member.size, APMP_SERVICE_lock);
+}
+
 static void spoil(void)
 {
 	apmp_store_relaxed(&world_db(&w)->header.fingerprint, 0);
@@ -274,6 +280,93 @@ START_TEST(in_place)
 }
 END_TEST
 
+/* BETA opens a name while ALPHA makes the set anew in place: nothing is written over before BETA is
+ * done with the table. */
+static void on_point_open(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	(void)p;
+	(void)arg;
+	if (point == APMP_P_create_704)
+		apmp_store_relaxed(&lock_table()->table, b->word);
+}
+
+static void on_wait_opened(struct party *p, const _Atomic uint32_t *word)
+{
+	uint64_t seen = apmp_load_relaxed(&lock_table()->table) & ~APMP_LOCK_WAITERS;
+
+	if (p != alpha || word != apmp__lock_futex(&party_table(p)->table) || seen != b->word)
+		return;
+	tries++;
+	ck_assert_uint_eq(word_of("held"), b->word); /* not yet */
+	apmp_store_relaxed(&lock_table()->table, 0);
+}
+
+START_TEST(opens_in_place)
+{
+	leave_one_range();
+	held = opened(b, "held", 1);
+	ck_assert_int_eq(apmp_lock_acquire(b, held, 0), 0);
+	tries = 0;
+	alpha->on_point = on_point_open;
+	alpha->on_wait = on_wait_opened;
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(tries, 1);
+	ck_assert_uint_eq(word_of("held"), b->word);
+	ck_assert_int_eq(apmp_lock_release(b, held), 0);
+}
+END_TEST
+
+/* BETA has not come over yet, and its slot is another lock's by now. */
+static void on_point_good(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	(void)p;
+	(void)arg;
+	if (point == APMP_P_create_716 && !tries++)
+		ck_assert_int_eq(apmp_lock_good(b, held), 0);
+}
+
+START_TEST(good_in_place)
+{
+	leave_one_range();
+	held = opened(b, "held", 1);
+	wanted = opened(a, "wanted", 2);
+	apmp_store_relaxed(&slot_of("held")->broken_by, 1);
+	ck_assert_int_eq(apmp_lock_acquire(b, held, 0), 1);
+	tries = 0;
+	alpha->on_point = on_point_good;
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_uint_eq(tries, 1);
+	ck_assert_int_eq(apmp_lock_acquire(a, wanted, 0), 1); /* nobody held it */
+	ck_assert_uint_eq(word_of("held"), b->word);
+	ck_assert_int_eq(apmp_lock_release(b, held), 0);
+	ck_assert_int_eq(apmp_lock_acquire(b, held, 0), 0); /* as he left it */
+	ck_assert_int_eq(apmp_lock_release(b, held), 0);
+	ck_assert_int_eq(apmp_lock_release(a, wanted), 0);
+}
+END_TEST
+
+/* A locker that is inside looks at the database. */
+static void on_wait_inside(struct party *p, const _Atomic uint32_t *word)
+{
+	if (word != &c->inside)
+		return;
+	tries++;
+	ck_assert_ptr_nonnull(party_db(p));
+	apmp_store_release(&c->inside, LOCKER_OUT);
+}
+
+/* It leaves a set whose lock segment can't be found, while a program of it uses a lock. */
+START_TEST(who_is_inside_has_a_database)
+{
+	tries = 0;
+	apmp_store_relaxed(&world_db(&w)->header.segment[APMP_SERVICE_lock].size, 0);
+	apmp_store_release(&c->inside, LOCKER_IN);
+	third->on_wait = on_wait_inside;
+	ck_assert_int_eq(party_run(third, party_leave), 0);
+	ck_assert_uint_eq(tries, 1);
+}
+END_TEST
+
 /* One of them took what was free in place, and yields to who held it. */
 START_TEST(a_claim_goes_before_who_has_not_come)
 {
@@ -350,6 +443,9 @@ int main(void)
 	tcase_add_test(tc, who_recovers_is_still_expected);
 	tcase_add_test(tc, a_waiter_goes_over);
 	tcase_add_test(tc, in_place);
+	tcase_add_test(tc, opens_in_place);
+	tcase_add_test(tc, good_in_place);
+	tcase_add_test(tc, who_is_inside_has_a_database);
 	tcase_add_test(tc, a_claim_goes_before_who_has_not_come);
 	tcase_add_loop_test(tc, holder_dies, 0, COUNT(dying) * 2);
 	return suite_run(suite);

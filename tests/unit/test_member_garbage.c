@@ -58,6 +58,16 @@ START_TEST(noise)
 }
 END_TEST
 
+/* Counts of silences are of this set. */
+START_TEST(silences_begin_at_zero)
+{
+	fill(4711);
+	create_and_join();
+	for (uint32_t i = 0; i < 2 * APMP_DB_SILENCES; i++)
+		ck_assert_uint_eq(apmp_load_relaxed(&world_db(&w)->node[i % 2].silence[i / 2]), 0);
+}
+END_TEST
+
 /* Noise behind a header that is right in all that can be checked without the tree.
  * shows: DB-05, DB-14 */
 START_TEST(noise_that_looks_like_a_set)
@@ -353,6 +363,7 @@ int main(void)
 	tcase_add_checked_fixture(before, setup, teardown);
 	tcase_add_checked_fixture(during, setup, teardown);
 	tcase_add_loop_test(before, noise, 0, 12);
+	tcase_add_test(before, silences_begin_at_zero);
 	tcase_add_loop_test(before, noise_that_looks_like_a_set, 0, 6);
 	tcase_add_loop_test(before, lock_word, 0, 8);
 	tcase_add_test(during, lock_word_while_held);

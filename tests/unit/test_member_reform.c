@@ -73,6 +73,27 @@ static void mark_bad(uint64_t pfn)
 	apmp_update_commit(&w.up);
 }
 
+/* A page fails behind the back of who creates. */
+static void on_call_page_fails(struct party *p, struct apmp_call *call)
+{
+	if (call->request.op != APMP_CALL_SET_ID)
+		return;
+	p->on_call = NULL;
+	mark_bad(world_pfn(&w) + 2);
+}
+
+START_TEST(page_fails_while_it_is_created)
+{
+	struct party *alpha = world_boot(&w, ALPHA);
+
+	alpha->on_call = on_call_page_fails;
+	ck_assert_int_eq(party_run(alpha, party_enter), 0);
+	world_ticks(&w, 3);
+	world_check_set(&w, BIT(ALPHA));
+	ck_assert_uint_le(apmp_load_relaxed(&world_db(&w)->header.incarnation), 4);
+}
+END_TEST
+
 /* The console interrupts everybody. */
 static void interrupt_all(void)
 {
@@ -118,8 +139,6 @@ START_TEST(word_of_the_header)
 	apmp_store_relaxed(&word[at], garbage(_i % KINDS));
 	ticks(4);
 	interrupt_all(); /* what nobody reads at each tick */
-	if (at * sizeof(*word) == offsetof(struct apmp_db_header, crashing))
-		apmp_store_relaxed(&world_db(&w)->header.crashing, 0); /* the next recovery's */
 	world_check_set(&w, three);
 	ticks(130);
 	world_check_set(&w, three);
@@ -573,6 +592,7 @@ int main(void)
 	tcase_add_test(place, pfn_list);
 	tcase_add_loop_test(place, spoilt_pfn_list, 0, 7);
 	tcase_add_loop_test(place, bad_before_the_next_set, 0, 20);
+	tcase_add_test(place, page_fails_while_it_is_created);
 	tcase_add_test(place, buses_are_reset);
 	return suite_run(suite);
 }
