@@ -113,7 +113,7 @@ def test_a_dump_is_judged_as_the_machine_was(machine, memories):
     dump.write_text(json.dumps(document))
     assert "checksum" in machine.refused("check", "--dump", dump)
     dump.write_text("{")
-    assert "can't be read" in machine.refused("check", "--dump", dump)
+    assert "it is not JSON" in machine.refused("check", "--dump", dump)
 
 
 # What is written: where, which bytes, and the check that must find it, alone.  Nobody reads these
