@@ -24,7 +24,8 @@ __attribute__((warn_unused_result)) int apmp_exiting_process(pid_t pid);
 void apmp_exiting_task_gives_way(pid_t tid);
 /* Every task of the process. */
 void apmp_exiting_gives_way(pid_t pid);
-/* It runs like any other again: what it gave way to is done, and on a busy host it would not end. */
+/* It runs like any other again: what it gave way to is done, and on a busy host it would not
+ * end. */
 void apmp_exiting_takes_turns(pid_t pid);
 
 #endif

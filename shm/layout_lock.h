@@ -78,7 +78,9 @@ struct apmp_db_locks {
 	/* The table lock: who holds it finds names and opens slots.
 	 * W: by compare-and-swap, as a lock's word.  R: all. */
 	_Atomic uint64_t table;
-	uint64_t table_fill[7];			   /* W: nobody.  R: nobody */
+	/* W: who has written a broken_by, +1.  R: members, who keep a copy: lock_memory.c */
+	_Atomic uint64_t broken_changes;
+	uint64_t table_fill[6];			   /* W: nobody.  R: nobody */
 	struct apmp_db_lock lock[APMP_LOCK_COUNT]; /* W: see there.  R: see there */
 };
 

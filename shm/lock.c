@@ -152,7 +152,7 @@ static bool wait_for(struct apmp_locker *l, struct apmp_db_locks *table, uint32_
 
 int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns)
 {
-	uint64_t ours = l->word | l->watched, seen;
+	uint64_t ours = l->word | l->watched, seen = 0;
 	uint32_t waits = 0;
 
 	for (;;) {
@@ -287,6 +287,7 @@ int apmp_lock_good(struct apmp_locker *l, uint32_t lock)
 			atomic_store(&shared->broken_by, 0);
 			if (apmp__lock_superseded(l->m))
 				apmp_store_relaxed(&shared->broken_by, APMP_LOCK_BY_REFORMING);
+			apmp__lock_broken_changed(table);
 			APMP_POINT_ARMED(l->m->env, named_good, lock % APMP_LOCK_COUNT);
 		}
 	}

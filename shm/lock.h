@@ -31,6 +31,13 @@ struct apmp_lock_open {
 	_Alignas(8) char name[APMP_NAME_SIZE]; /* copied in words */
 };
 
+/* A lock that this instance knows to be BROKEN, or nothing of. */
+struct apmp_lock_broken {
+	uint64_t by; /* its broken_by; 0: it is not BROKEN */
+	uint64_t rank;
+	_Alignas(8) char name[APMP_NAME_SIZE];
+};
+
 struct apmp_locker {
 	_Alignas(APMP_CACHE_LINE) _Atomic uint32_t inside; /* W: it, primary; uses the segment */
 	_Atomic uint32_t taken; /* W: by compare-and-swap; 1: a context's */
@@ -57,6 +64,9 @@ struct apmp_locks {
 	_Atomic uint32_t guard;	    /* protects open[] between lockers */
 	_Atomic uint32_t odd_count; /* times the segment made no sense */
 	struct apmp_lock_open open[APMP_LOCK_COUNT];
+	/* lock_memory.c.  W: who holds the guard, or the primary with all lockers kept out. */
+	struct apmp_lock_broken broken[APMP_LOCK_COUNT]; /* by slot */
+	_Atomic uint64_t broken_changes; /* W: primary; of the table when read.  R: clock */
 	struct apmp_locker locker[APMP_LOCKER_COUNT];
 };
 
@@ -83,7 +93,8 @@ APMP_CHECK int apmp_lock_open(struct apmp_locker *l, const char *name, uint32_t 
  * re-formed. */
 APMP_CHECK int apmp_lock_try_open(struct apmp_locker *l, const char *name, uint32_t rank,
 				  uint32_t *ret_lock);
-/* -EBUSY this locker holds it; -ESTALE it is not open. */
+/* -EBUSY this locker, or the last that has it open here another one, holds it; -ESTALE it is not
+ * open. */
 APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
 
 /* Takes a lock; waits for it until the deadline (ns of env->now; 0: tries; APMP_NEVER), also while

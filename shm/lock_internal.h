@@ -100,6 +100,26 @@ void apmp__lock_table_release(struct apmp_member *m, struct apmp_locker *l,
 APMP_CHECK int apmp__lock_slot_open(struct apmp_member *m, struct apmp_db_locks *table,
 				    const struct apmp_lock_open *open, uint64_t broken_by);
 
+/* Protects open[] and broken[] between the threads of one instance. */
+void apmp__lock_guard_take(struct apmp_member *m);
+void apmp__lock_guard_release(struct apmp_member *m);
+
+/* lock_memory.c.  What became BROKEN by us, or by others (all slots, if any has changed). */
+void apmp__lock_memory_add(struct apmp_member *m, const struct apmp_db_locks *table, uint32_t slot);
+void apmp__lock_memory_read(struct apmp_member *m, const struct apmp_db_locks *table);
+/* Enters it in a table made anew, with the table lock held; of names that are there says it
+ * nothing. */
+void apmp__lock_memory_enter(struct apmp_member *m, struct apmp_db_locks *table);
+/* Whether there is something to read: the clock's, in its tick. */
+bool apmp__lock_memory_is_old(struct apmp_member *m);
+void apmp__lock_memory_clear(struct apmp_member *m);
+
+/* Tells all that a broken_by has been written. */
+static inline void apmp__lock_broken_changed(struct apmp_db_locks *table)
+{
+	apmp_fetch_add(&table->broken_changes, 1);
+}
+
 /* -EBADMSG: the segment does not say what this instance has open. */
 APMP_CHECK int apmp__lock_entries_check(struct apmp_member *m, struct apmp_db_locks *table);
 

@@ -103,7 +103,7 @@ void apmp__lock_table_release(struct apmp_member *m, struct apmp_locker *l,
 		apmp_fetch_add(&m->locks->odd_count, 1);
 }
 
-static void guard_take(struct apmp_member *m)
+void apmp__lock_guard_take(struct apmp_member *m)
 {
 	_Atomic uint32_t *guard = &m->locks->guard;
 	uint32_t free = 0;
@@ -114,7 +114,7 @@ static void guard_take(struct apmp_member *m)
 	}
 }
 
-static void guard_release(struct apmp_member *m)
+void apmp__lock_guard_release(struct apmp_member *m)
 {
 	apmp_store_release(&m->locks->guard, 0);
 	m->env->wake(m->env, &m->locks->guard, 1);
@@ -164,7 +164,10 @@ int apmp__lock_slot_open(struct apmp_member *m, struct apmp_db_locks *table,
 		if (apmp_load_relaxed(&lock->rank) != rank)
 			return -EEXIST;
 	} else {
-		if (!has_name(lock, open->name) || !apmp_load_relaxed(&lock->broken_by))
+		bool known = has_name(lock, open->name) && apmp_load_relaxed(&lock->broken_by);
+		bool changes = !known && (broken_by || apmp_load_relaxed(&lock->broken_by));
+
+		if (changes)
 			apmp_store_relaxed(&lock->broken_by, broken_by);
 		apmp_copy_in(lock->name, open->name, sizeof(lock->name));
 		apmp_store_relaxed(&lock->rank, rank);
@@ -172,6 +175,8 @@ int apmp__lock_slot_open(struct apmp_member *m, struct apmp_db_locks *table,
 		apmp_store_relaxed(&lock->acquired_count, 0);
 		apmp_store_relaxed(&lock->contended_count, 0);
 		apmp_store_relaxed(&lock->broken_count, 0);
+		if (changes)
+			apmp__lock_broken_changed(table);
 		APMP_POINT_ARG(m->env, named_slot, slot);
 	}
 	/* Acquired by whoever finds the name. */
@@ -244,10 +249,10 @@ static int try_open(struct apmp_locker *l, const char *name, uint32_t rank, bool
 		return -EAGAIN;
 	err = table ? apmp__lock_table_take(m, l, table, wait) : -ENOTCONN;
 	if (!err) {
-		guard_take(m);
+		apmp__lock_guard_take(m);
 		err =
 		    apmp__lock_superseded(m) ? -EAGAIN : open_entry(m, table, name, rank, ret_lock);
-		guard_release(m);
+		apmp__lock_guard_release(m);
 		if (err == -ENOSPC) /* is it full, or garbage? */
 			ask_primary(m);
 		apmp__lock_table_release(m, l, table);
@@ -282,7 +287,7 @@ int apmp__lock_entries_check(struct apmp_member *m, struct apmp_db_locks *table)
 {
 	int err = 0;
 
-	guard_take(m);
+	apmp__lock_guard_take(m);
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT && !err; i++) {
 		struct apmp_lock_open *open = &m->locks->open[i];
 		struct apmp_db_lock *lock = &table->lock[apmp_load_relaxed(&open->slot)];
@@ -293,15 +298,17 @@ int apmp__lock_entries_check(struct apmp_member *m, struct apmp_db_locks *table)
 		     !(apmp_load_relaxed(&lock->openers) >> m->id & 1)))
 			err = -EBADMSG;
 	}
-	guard_release(m);
+	apmp__lock_guard_release(m);
 	return err;
 }
 
-/* The last use of it here.  -EBUSY: a locker of ours holds it. */
+/* The last use of it here.  -EBUSY: a locker of ours holds it.  Whom our primary breaks it for has
+ * his bit in openers until that is done, and the slot is not free before. */
 static int close_entry(struct apmp_member *m, struct apmp_db_locks *table,
 		       struct apmp_lock_open *open)
 {
 	struct apmp_db_lock *lock;
+	uint64_t bit = UINT64_C(1) << m->id, word, others;
 	uint32_t number = open->last_number;
 
 	/* Sequentially consistent: see ORDERING in lock.c. */
@@ -309,11 +316,13 @@ static int close_entry(struct apmp_member *m, struct apmp_db_locks *table,
 	if (!table)
 		return 0;
 	lock = &table->lock[apmp_load_relaxed(&open->slot)];
-	if (apmp_lock_identity(atomic_load(&lock->word)) == m->env->self) {
+	others = atomic_load(&lock->openers) & ~bit; /* before the word: it is freed first */
+	word = atomic_load(&lock->word);
+	if (apmp_lock_identity(word) == m->env->self && (apmp_lock_locker(word) || !others)) {
 		apmp_store_release(&open->number, number);
 		return -EBUSY;
 	}
-	apmp_fetch_and(&lock->openers, ~(UINT64_C(1) << m->id));
+	apmp_fetch_and(&lock->openers, ~bit);
 	return 0;
 }
 
@@ -327,14 +336,14 @@ int apmp_lock_close(struct apmp_locker *l, uint32_t lock)
 		if (l->held[i] == lock)
 			err = -EBUSY;
 	if (!err) {
-		guard_take(l->m);
+		apmp__lock_guard_take(l->m);
 		if (apmp_load_relaxed(&open->number) != lock || lock == 0)
 			err = -ESTALE;
 		else if (open->uses == 1)
 			err = close_entry(l->m, table, open);
 		if (!err)
 			open->uses--;
-		guard_release(l->m);
+		apmp__lock_guard_release(l->m);
 	}
 	apmp__locker_leave(l);
 	return err;

@@ -84,6 +84,8 @@ void apmp__lock_mark_broken(struct apmp_member *m, struct apmp_db_locks *table, 
 	APMP_POINT_ARG(m->env, named_broken, lost & ~APMP_LOCK_WAITERS);
 	apmp_store_relaxed(&lock->broken_by, lost & ~APMP_LOCK_WAITERS);
 	apmp_store_relaxed(&lock->broken_count, apmp_load_relaxed(&lock->broken_count) + 1);
+	apmp__lock_broken_changed(table);
+	apmp__lock_memory_add(m, table, slot);
 	m->env->report(m->env, APMP_REPORT_NAMED_LOCK_BROKEN,
 		       slot | (uint64_t)(apmp_identity_id(apmp_lock_identity(lost)) + 1) << 32);
 }

@@ -200,7 +200,7 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 		/* A bugcheck bit that is still there was for an earlier life. */
 		if (apmp_load_relaxed(&own->reasons) & ~(uint64_t)APMP_REASON_BUGCHECK ||
 		    apmp_load_relaxed(&db->header.validate) >> m->id & 1 ||
-		    apmp__locks_claiming(m) || is_unfinished(m, db))
+		    apmp__locks_claiming(m) || apmp__lock_memory_is_old(m) || is_unfinished(m, db))
 			work |= APMP_WORK_RECOVER;
 	}
 	/* Last: they may have been watched as brothers. */

@@ -12,6 +12,7 @@
  * CRASHES   Recovery of a lock: lock_word.c.  An opener's bit goes after its words, so who recovers
  *           next finds them again.
  * LIMITS    A set that is created because all members are gone remembers no broken lock.
+ *           Of one that nobody claims, what a re-forming remembers: lock_memory.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -38,13 +39,15 @@ static void create(struct apmp_member *m, void *segment)
 		apmp_store_relaxed(&lock->openers, 0);
 		/* Acquired by who takes it: he sees that the set is being made anew. */
 		apmp_store_release(&lock->word, 0);
-		apmp_store_relaxed(&lock->broken_by, 0);
+		/* Acquired by lock_memory.c, likewise. */
+		apmp_store_release(&lock->broken_by, 0);
 		apmp_store_relaxed(&lock->acquired_count, 0);
 		apmp_store_relaxed(&lock->contended_count, 0);
 		apmp_store_relaxed(&lock->broken_count, 0);
 		apmp_store_relaxed(&lock->rank, 0);
 		apmp_copy_in(lock->name, no_name, sizeof(no_name));
 	}
+	apmp_store_relaxed(&table->broken_changes, 0);
 	if (apmp_swap(&table->table, 0) & APMP_LOCK_WAITERS)
 		m->env->wake(m->env, apmp__lock_futex(&table->table), INT32_MAX);
 }
@@ -104,11 +107,13 @@ static void claim(struct apmp_member *m, struct apmp_db_locks *table, struct apm
 		} else if (claim_word(m, &lock->word, l->word)) {
 			apmp_store_relaxed(&lock->broken_by,
 					   l->broken & bit ? APMP_LOCK_BY_REFORMING : 0);
+			apmp__lock_broken_changed(table);
 			APMP_POINT_ARG(m->env, named_claim, apmp_load_relaxed(&open->slot));
 		} else {
 			/* Two claim it: the later is told when it lets go. */
 			l->lost |= bit;
 			apmp_store_relaxed(&lock->broken_by, l->word);
+			apmp__lock_broken_changed(table);
 		}
 	}
 }
@@ -179,6 +184,9 @@ static int join(struct apmp_member *m, void *segment)
 	reopen(m, table);
 	for (uint32_t i = 0; i < APMP_LOCKER_COUNT; i++)
 		claim(m, table, &m->locks->locker[i]);
+	if (!m->comes_over) /* what was BROKEN in another set is nothing in this one */
+		apmp__lock_memory_clear(m);
+	apmp__lock_memory_enter(m, table);
 	apmp__lock_table_release(m, NULL, table);
 	free_strays(m, table);
 	apmp__lockers_go(m, LOCKS_CLAIMING, table);
@@ -257,6 +265,8 @@ void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
 		if (apmp_load_relaxed(&h->reformed_of))
 			apmp_fetch_or(&h->validate, UINT64_C(1) << m->id);
 	}
+	if (locks && locks->segment)
+		apmp__lock_memory_read(m, locks->segment);
 	if (locks && locks->segment && reasons & APMP_REASON_LOCKS) {
 		uint32_t state = apmp_load_relaxed(&locks->state);
 

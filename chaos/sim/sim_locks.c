@@ -57,7 +57,8 @@ bool sim_locks_allowed(const struct sim_instance *in, struct apmp_db_locks *tabl
 	struct apmp_db_lock *lock = lock_at(table, off);
 
 	if (!lock)
-		return op == SIM_RMW && off == offsetof(struct apmp_db_locks, table);
+		return op == SIM_RMW && (off == offsetof(struct apmp_db_locks, table) ||
+					 off == offsetof(struct apmp_db_locks, broken_changes));
 	switch ((off - offsetof(struct apmp_db_locks, lock)) % sizeof(*lock)) {
 	case offsetof(struct apmp_db_lock, word):
 		return op == SIM_RMW || (holds_table(in, table) && !lock->openers);

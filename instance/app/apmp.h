@@ -58,6 +58,7 @@ struct apmp_app_news {
  * this program was started; -EUSERS: the instance serves as many programs as it can; -EPROTO: it is
  * of another version; -ENOMEM, -EMFILE, -ENFILE. */
 APMP_APP_CHECK int apmp_app_events_open(struct apmp_app_events **ret_events);
+/* NULL: nothing. */
 void apmp_app_events_close(struct apmp_app_events *events);
 /* The partition that this program runs in. */
 const struct apmp_app_partition *apmp_app_events_self(const struct apmp_app_events *events);
@@ -84,6 +85,7 @@ struct apmp_app_locks;
 
 /* Errors as of apmp_app_events_open. */
 APMP_APP_CHECK int apmp_app_locks_open(struct apmp_app_locks **ret_locks);
+/* Breaks what is held still.  NULL: nothing. */
 void apmp_app_locks_close(struct apmp_app_locks *locks);
 const struct apmp_app_partition *apmp_app_locks_self(const struct apmp_app_locks *locks);
 /* The connection, close-on-exec.  A program that must keep the locks for its children clears that:

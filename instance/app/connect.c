@@ -2,13 +2,14 @@
 #include "instance/app/connect.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-int app_receive(int sock, void *ret_message, size_t size)
+int apmp__app_receive(int sock, void *ret_message, size_t size)
 {
 	ssize_t n = recv(sock, ret_message, size, MSG_TRUNC);
 
@@ -23,11 +24,31 @@ int app_receive(int sock, void *ret_message, size_t size)
 	return n == (ssize_t)size ? 0 : -EPROTO;
 }
 
+void apmp__app_keep_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* One that nobody takes for his standard input or output, where those are closed. */
+static int create_socket(void)
+{
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int above = sock;
+
+	if (sock >= 0 && sock <= STDERR_FILENO) {
+		above = fcntl(sock, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		close(sock);
+	}
+	return above;
+}
+
 static int connect_to(const char *name, size_t length, int *ret_sock)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
-	int err, sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int err, sock = create_socket();
 
 	if (sock < 0)
 		return -errno;
@@ -53,7 +74,7 @@ static int introduce(int sock, uint32_t op, const char *word, struct apmp_app_pa
 	/* Where it fails, why we are not wanted may have been said already. */
 	(void)!send(sock, &request, sizeof(request), MSG_NOSIGNAL);
 	do
-		err = app_receive(sock, &reply, sizeof(reply));
+		err = apmp__app_receive(sock, &reply, sizeof(reply));
 	while (err == -EINTR);
 	if (err)
 		return err;
@@ -67,7 +88,7 @@ static int introduce(int sock, uint32_t op, const char *word, struct apmp_app_pa
 	return 0;
 }
 
-int app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret_self)
+int apmp__app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret_self)
 {
 	const char *address = getenv(APMP_APP_VARIABLE);
 	const char *word = address ? strrchr(address, ':') : NULL;

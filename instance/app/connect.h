@@ -11,9 +11,14 @@
 
 /* Connects, says the word and what the connection is for (APMP_APP_LOCKS or APMP_APP_EVENTS), and
  * learns who we are.  Errors as of apmp_app_events_open. */
-APMP_APP_CHECK int app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret_self);
+APMP_APP_CHECK int apmp__app_connect(uint32_t op, int *ret_sock,
+				     struct apmp_app_partition *ret_self);
 
 /* One message of this size, waited for.  -EPIPE: the instance has ended; -EINTR; -EPROTO. */
-APMP_APP_CHECK int app_receive(int sock, void *ret_message, size_t size);
+APMP_APP_CHECK int apmp__app_receive(int sock, void *ret_message, size_t size);
+
+/* For programs of ours, before anything else: opens what is closed of 0, 1 and 2, so that nothing
+ * else gets these numbers; to use them fails as it did. */
+void apmp__app_keep_standard(void);
 
 #endif

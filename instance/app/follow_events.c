@@ -17,7 +17,8 @@ struct apmp_app_events {
 int apmp_app_events_open(struct apmp_app_events **ret_events)
 {
 	struct apmp_app_events *events = calloc(1, sizeof(*events));
-	int err = events ? app_connect(APMP_APP_EVENTS, &events->sock, &events->self) : -ENOMEM;
+	int err =
+	    events ? apmp__app_connect(APMP_APP_EVENTS, &events->sock, &events->self) : -ENOMEM;
 
 	if (err)
 		free(events);
@@ -28,6 +29,8 @@ int apmp_app_events_open(struct apmp_app_events **ret_events)
 
 void apmp_app_events_close(struct apmp_app_events *events)
 {
+	if (!events)
+		return;
 	close(events->sock);
 	free(events);
 }
@@ -52,7 +55,7 @@ int apmp_app_events_next(struct apmp_app_events *events, int timeout_ms,
 
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
-	err = app_receive(events->sock, &event, sizeof(event));
+	err = apmp__app_receive(events->sock, &event, sizeof(event));
 	if (err)
 		return err;
 	if (event.version != APMP_APP_VERSION || event.partition >= APMP_MAX_PARTITIONS)

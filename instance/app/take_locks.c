@@ -16,7 +16,7 @@ struct apmp_app_locks {
 int apmp_app_locks_open(struct apmp_app_locks **ret_locks)
 {
 	struct apmp_app_locks *locks = calloc(1, sizeof(*locks));
-	int err = locks ? app_connect(APMP_APP_LOCKS, &locks->sock, &locks->self) : -ENOMEM;
+	int err = locks ? apmp__app_connect(APMP_APP_LOCKS, &locks->sock, &locks->self) : -ENOMEM;
 
 	if (err)
 		free(locks);
@@ -27,6 +27,8 @@ int apmp_app_locks_open(struct apmp_app_locks **ret_locks)
 
 void apmp_app_locks_close(struct apmp_app_locks *locks)
 {
+	if (!locks)
+		return;
 	close(locks->sock);
 	free(locks);
 }
@@ -58,7 +60,7 @@ static int ask(struct apmp_app_locks *locks, const struct apmp_app_request *requ
 	err = n < 0 ? -EPIPE : 0;
 	if (!err)
 		do
-			err = app_receive(locks->sock, &locks->reply, sizeof(locks->reply));
+			err = apmp__app_receive(locks->sock, &locks->reply, sizeof(locks->reply));
 		while (err == -EINTR);
 	if (err)
 		locks->reply =
@@ -74,8 +76,9 @@ int apmp_app_lock_open(struct apmp_app_locks *locks, const char *name, uint32_t 
 	    .version = APMP_APP_VERSION, .op = APMP_APP_OPEN, .rank = rank};
 	int err;
 
-	/* One that is too long stays too long. */
-	memcpy(request.text, name, strnlen(name, sizeof(request.text) - 1));
+	/* One that is too long stays too long; none is told as an empty one. */
+	if (name)
+		memcpy(request.text, name, strnlen(name, sizeof(request.text) - 1));
 	err = ask(locks, &request);
 	if (!err)
 		*ret_lock = locks->reply.lock;

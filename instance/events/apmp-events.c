@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "instance/app/apmp.h"
+#include "instance/app/connect.h"
 
 enum { DONE = 0, REFUSED = 1, USAGE = 2 };
 
@@ -82,6 +82,7 @@ int main(int argc, char **argv)
 	bool now = false, json = false;
 	int option, err;
 
+	apmp__app_keep_standard();
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(usage, stdout);

@@ -9,15 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <math.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "instance/app/apmp.h"
+#include "instance/app/connect.h"
 
 /* As of flock(1) and env(1), and EX_TEMPFAIL for what can be tried again. */
 enum {
@@ -36,13 +36,14 @@ struct wish {
 	char **command;
 	uint32_t rank;
 	uint64_t timeout_ns;
+	const char *wait;
 	char *repair;
-	bool good;
+	bool good, try;
 };
 
 static const char usage[] =
-    "usage: apmp-lock [--wait SECONDS | --try] [--rank N] [--repair COMMAND] NAME -- COMMAND...\n"
-    "       apmp-lock [--wait SECONDS | --try] [--rank N] --good NAME\n";
+    "usage: apmp-lock [--wait TIME | --try] [--rank N] [--repair COMMAND] NAME -- COMMAND...\n"
+    "       apmp-lock [--wait TIME | --try] [--rank N] --good NAME\n";
 
 /* A name in it may be any bytes: it begins no line of its own, and is nothing for a terminal. */
 static int complain(const char *sentence)
@@ -57,15 +58,36 @@ static int complain(const char *sentence)
 	return REFUSED;
 }
 
-static bool read_seconds(const char *text, uint64_t *ret_ns)
+/* Says what is wrong, and how it is used. */
+__attribute__((format(printf, 1, 2))) static bool misuse(const char *format, ...)
 {
-	char *end;
-	double seconds = strtod(text, &end);
+	va_list args;
 
-	if (end == text || *end || !isfinite(seconds) || seconds < 0 || seconds > 1e9)
-		return false;
-	*ret_ns = (uint64_t)(seconds * 1e9);
-	return true;
+	fputs("apmp-lock: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\n%s", usage);
+	return false;
+}
+
+static bool read_time(const char *text, uint64_t *ret_ns)
+{
+	static const struct {
+		const char *unit;
+		double ns;
+	} units[] = {{"", 1e9}, {"s", 1e9}, {"ms", 1e6}, {"us", 1e3}};
+	char *unit;
+	double value = strtod(text, &unit);
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (unit == text || strcmp(unit, units[i].unit) != 0 || !(value >= 0) ||
+		    value > 1e9)
+			continue;
+		*ret_ns = (uint64_t)(value * units[i].ns);
+		return true;
+	}
+	return misuse("--wait is a time as 500ms or 2s, not \"%s\"", text);
 }
 
 static bool read_rank(const char *text, uint32_t *ret_rank)
@@ -74,7 +96,7 @@ static bool read_rank(const char *text, uint32_t *ret_rank)
 	unsigned long rank = strtoul(text, &end, 10);
 
 	if (*text < '0' || *text > '9' || *end || rank < 1 || rank > UINT32_MAX)
-		return false;
+		return misuse("--rank is a number from 1 to %u, not \"%s\"", UINT32_MAX, text);
 	*ret_rank = (uint32_t)rank;
 	return true;
 }
@@ -83,20 +105,41 @@ static bool read_option(struct wish *wish, int option)
 {
 	switch (option) {
 	case 'w':
-		return read_seconds(optarg, &wish->timeout_ns);
+		wish->wait = optarg;
+		return read_time(optarg, &wish->timeout_ns);
 	case 'r':
 		return read_rank(optarg, &wish->rank);
 	case 't':
-		wish->timeout_ns = APMP_APP_TRY;
-		return true;
+		return wish->try = true;
 	case 'p':
 		wish->repair = optarg;
 		return true;
 	case 'g':
 		return wish->good = true;
 	default:
+		fputs(usage, stderr); /* getopt has said what is wrong */
 		return false;
 	}
+}
+
+/* Whether what was said goes together. */
+static bool makes_sense(struct wish *wish)
+{
+	if (!wish->name)
+		return misuse("a lock has a name, and none is given");
+	if (wish->try && wish->wait)
+		return misuse("--try does not wait, and --wait %s does", wish->wait);
+	if (wish->try)
+		wish->timeout_ns = APMP_APP_TRY;
+	if (wish->good && wish->repair)
+		return misuse("--good says that the data is good, and --repair makes it so: one "
+			      "of them");
+	if (wish->good && *wish->command)
+		return misuse("--good runs nothing, and \"%s\" is to be run", *wish->command);
+	if (!wish->good && !*wish->command)
+		return misuse("there is no command to be run while lock \"%s\" is held",
+			      wish->name);
+	return true;
 }
 
 static bool read_arguments(struct wish *wish, int argc, char **argv)
@@ -121,13 +164,12 @@ static bool read_arguments(struct wish *wish, int argc, char **argv)
 		if (!read_option(wish, option))
 			return false;
 	}
-	if (optind >= argc)
-		return false;
-	wish->name = argv[optind++];
+	if (optind < argc)
+		wish->name = argv[optind++];
 	if (optind < argc && strcmp(argv[optind], "--") == 0)
 		optind++;
 	wish->command = argv + optind;
-	return wish->good ? optind == argc && !wish->repair : optind < argc;
+	return makes_sense(wish);
 }
 
 /* The command holds the lock with us, and gets signals as we would have. */
@@ -238,8 +280,9 @@ int main(int argc, char **argv)
 	struct apmp_app_locks *locks;
 	int err, code;
 
+	apmp__app_keep_standard();
 	if (!read_arguments(&wish, argc, argv))
-		return fputs(usage, stderr), USAGE;
+		return USAGE;
 	err = apmp_app_locks_open(&locks);
 	if (err)
 		return complain(apmp_app_explain(err));

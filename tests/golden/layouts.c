@@ -408,7 +408,8 @@ FIELDS(apmp_db_lock) = {
 
 FIELDS(apmp_db_locks) = {
 	FIELD(apmp_db_locks, table, _Atomic uint64_t),
-	ARRAY(apmp_db_locks, table_fill, uint64_t, 7),
+	FIELD(apmp_db_locks, broken_changes, _Atomic uint64_t),
+	ARRAY(apmp_db_locks, table_fill, uint64_t, 6),
 	ARRAY(apmp_db_locks, lock, struct apmp_db_lock, APMP_LOCK_COUNT),
 };
 

@@ -69,9 +69,10 @@ def test_one_holder_at_a_time(shared):
 
 def test_a_wait_that_is_too_long(shared):
     holder = Holder(shared, "alpha", "journal")
-    said = lock(shared, "gamma", "--wait", "0.05", "journal", "--", "echo", "ran")
-    assert (said.code, said.out) == (1, "")
-    assert said.err == 'apmp-lock: lock "journal" was held for all of 0.050 s\n'
+    for time in ("0.05", "0.05s", "50ms", "50000us"):
+        said = lock(shared, "gamma", "--wait", time, "journal", "--", "echo", "ran")
+        assert (said.code, said.out) == (1, "")
+        assert said.err == 'apmp-lock: lock "journal" was held for all of 0.050 s\n'
     assert holder.let_go() == 0
 
 
@@ -82,12 +83,25 @@ def test_each_lock_is_its_own(shared):
 
 
 def test_usage(shared):
-    for words in ([], ["journal"], ["--rank", "0", "journal", "--", "true"],
-                  ["--wait", "soon", "journal", "--", "true"], ["--wait", "-1", "j", "--", "true"],
-                  ["--rank", "one", "journal", "--", "true"], ["--good", "j", "--", "true"],
-                  ["--good", "--repair", "true", "j"]):
-        said = lock(shared, "alpha", *words)
-        assert said.code == 2 and "usage:" in said.err, str(said)
+    time = "--wait is a time as 500ms or 2s, not"
+    rank = "--rank is a number from 1 to 4294967295, not"
+    for words, sentence in (
+            ("", "a lock has a name, and none is given"),
+            ("journal", 'there is no command to be run while lock "journal" is held'),
+            ("--rank 0 journal -- true", f'{rank} "0"'),
+            ("--rank one journal -- true", f'{rank} "one"'),
+            ("--wait soon journal -- true", f'{time} "soon"'),
+            ("--wait -1 j -- true", f'{time} "-1"'), ("--wait nan j -- true", f'{time} "nan"'),
+            ("--wait 5h j -- true", f'{time} "5h"'),
+            ("--try --wait 1s j -- true", "--try does not wait, and --wait 1s does"),
+            ("--good j -- true", '--good runs nothing, and "true" is to be run'),
+            ("--good --repair true j", "--good says that the data is good, and --repair makes it "
+             "so: one of them")):
+        said = lock(shared, "alpha", *words.split())
+        assert said.code == 2, str(said)
+        assert said.err.startswith(f"apmp-lock: {sentence}\nusage: apmp-lock "), said.err
+    said = lock(shared, "alpha", "--no-such", "journal", "--", "true")
+    assert said.code == 2 and "--no-such" in said.err and "usage:" in said.err
     assert lock(shared, "alpha", "journal", "--", "no-such-program").code == 127
     assert lock(shared, "alpha", "journal", "--", "/etc").code == 126
 
@@ -105,6 +119,20 @@ def test_ranks_are_agreed_on(shared):
     assert said.err == ('apmp-lock: lock "ranked" is in use with another rank than 8: all must '
                         'open it with the same\n')
     assert holder.let_go() == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors(shared, closed):
+    """The connection is none of them: what the command prints is no request, and what it does is
+    what it would do without a lock."""
+    said = shared.try_apmp("run", "alpha", "--", "sh", "-c",
+                           f"apmp-lock so1 -- sh -c 'exec 3>&1 && echo hello' {closed}")
+    plain = shared.try_apmp("run", "alpha", "--", "sh", "-c",
+                            f"sh -c 'exec 3>&1 && echo hello' {closed}")
+    assert ("hello\n" in said.out, bool(said.code)) == ("hello\n" in plain.out, bool(plain.code))
+    assert lock(shared, "beta", "--try", "so1", "--", "echo", "ran").out == "ran\n"
+    said = shared.try_apmp("run", "alpha", "--", "sh", "-c", f"apmp-events --now {closed}")
+    assert said.code == (">&-" in closed.split()), "nobody reads what it prints"
 
 
 def test_outside_of_a_partition(shared):

@@ -79,7 +79,15 @@ def test_what_is_installed_works(root, make_machine):
 
 PROGRAM = r"""
 #include <apmp.h>
+#include <errno.h>
 #include <stdio.h>
+
+int app_connect(void); /* its own names are its own */
+
+int app_connect(void)
+{
+	return 0;
+}
 
 int main(void)
 {
@@ -87,8 +95,16 @@ int main(void)
 	struct apmp_app_events *events = NULL;
 	struct apmp_app_news news;
 	uint32_t lock;
-	int r = apmp_app_locks_open(&locks);
+	int r;
 
+	fclose(stdin); /* the connection is none of 0, 1 and 2 nevertheless */
+	apmp_app_locks_close(NULL);
+	apmp_app_events_close(NULL);
+	r = apmp_app_locks_open(&locks);
+	if (!r && apmp_app_locks_fd(locks) <= 2)
+		return printf("descriptor %d\n", apmp_app_locks_fd(locks)), 1;
+	if (!r && apmp_app_lock_open(locks, NULL, 2, &lock) != -EINVAL)
+		return printf("no name: %s\n", apmp_app_locks_sentence(locks)), 1;
 	if (!r)
 		r = apmp_app_lock_open(locks, "installed", 2, &lock);
 	if (!r)

@@ -67,6 +67,23 @@ def test_who_breaks_a_lock_dies_too(machine, point):
     assert not any(row["holder"] for row in machine.apmp("lock", "list", json=True))
 
 
+@pytest.mark.parametrize("where", ["header", "locks"])
+def test_a_broken_lock_that_nobody_has_open(machine, where):
+    """Stays so where the set is made anew, until somebody says that it is good; the table of names
+    may be garbage, too. shows: COMM-04, DB-14"""
+    dies(machine, "alpha", "brk")
+    database = machine.apmp("db", "show", json=True)[0]["database"]
+    table = next(s for s in database["services"] if s["name"] == "lock")
+    if where == "locks":
+        machine.apmp("chaos", "inject", "garbage", "lab", "--page", str(table["offset"] // 4096))
+    machine.apmp("chaos", "inject", "garbage", "lab")
+    machine.events.wait_for("set.reformed")
+    machine.at_rest(["alpha", "beta", "gamma"])
+    assert broken(lock(machine, "beta", "--try", "brk", "--", "echo", "ran"))
+    assert lock(machine, "gamma", "--good", "brk").code == 0
+    assert lock(machine, "beta", "--try", "brk", "--", "echo", "ran").out == "ran\n"
+
+
 def test_garbage_over_the_lock_table(machine):
     """Found by the survivors' validation; who held the lock holds it still, and it is good: what an
     instance holds it knows by itself. shows: COMM-04, DB-11"""

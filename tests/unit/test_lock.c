@@ -106,6 +106,23 @@ START_TEST(names)
 }
 END_TEST
 
+/* Our primary breaks it for GAMMA, which died: that is no locker of ours. */
+START_TEST(closing_what_the_primary_breaks)
+{
+	uint32_t la = opened(a, "x", 1);
+
+	apmp_fetch_or(&slot_of("x")->openers, BIT(GAMMA));
+	apmp_store_relaxed(&slot_of("x")->word, alpha->env.self | APMP_LOCK_WAITERS);
+	ck_assert_int_eq(apmp_lock_close(a, la), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers), BIT(GAMMA));
+	la = opened(a, "x", 1);
+	apmp_fetch_and(&slot_of("x")->openers, ~BIT(GAMMA));
+	ck_assert_int_eq(apmp_lock_close(a, la), -EBUSY);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot_of("x")->openers), BIT(ALPHA));
+	apmp_store_relaxed(&slot_of("x")->word, 0);
+}
+END_TEST
+
 START_TEST(closing)
 {
 	uint32_t la = opened(a, "x", 1), lb = opened(b, "x", 1);
@@ -536,6 +553,7 @@ int main(void)
 	tcase_add_test(tc, as_many_lockers_as_there_are);
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, closing);
+	tcase_add_test(tc, closing_what_the_primary_breaks);
 	tcase_add_test(tc, opening_without_waiting);
 	tcase_add_test(tc, as_many_names_as_there_are);
 	tcase_add_test(tc, ranks_rise);

@@ -121,6 +121,87 @@ START_TEST(two_claim_it)
 }
 END_TEST
 
+/* The locker dies holding the lock, which its instance then closes: nobody has it open. */
+static void die_holding(struct party *p, struct apmp_locker *l, const char *name)
+{
+	struct apmp_locker *dead = locker(p);
+	uint32_t lock = opened(dead, name, 1);
+
+	ck_assert_int_ge(apmp_lock_acquire(dead, lock, 0), 0);
+	apmp_locker_died(dead);
+	ck_assert_int_eq(apmp_lock_close(l, lock), 0);
+	ck_assert_ptr_null(slot_of(name));
+}
+
+/* What the next to come is told; he declares it good, or lets it be. */
+static int told(struct apmp_locker *l, const char *name, bool good)
+{
+	uint32_t lock = opened(l, name, 1);
+	int broken = apmp_lock_acquire(l, lock, 0);
+
+	if (good)
+		ck_assert_int_eq(apmp_lock_good(l, lock), 0);
+	ck_assert_int_eq(apmp_lock_release(l, lock), 0);
+	ck_assert_int_eq(apmp_lock_close(l, lock), 0);
+	return broken;
+}
+
+/* Also when nobody has it open, until somebody declares it good.  shows: COMM-04, DB-03 */
+START_TEST(what_is_broken_stays_so)
+{
+	const uint64_t all = BIT(ALPHA) | BIT(BETA) | BIT(GAMMA);
+
+	die_holding(alpha, a, "x");
+	die_holding(alpha, a, "y");
+	spoil_and_wait(all); /* who broke them knows it at once */
+	spoil_and_wait(all); /* and what was entered anew is known, too */
+	ck_assert_int_eq(told(b, "x", false), 1);
+	ck_assert_int_eq(told(c, "x", true), 1);
+	world_ticks(&w, 1);
+	spoil_and_wait(all);
+	ck_assert_int_eq(told(b, "x", false), 0);
+	ck_assert_int_eq(told(b, "y", false), 1);
+	ck_assert_int_eq(told(b, "z", false), 0);
+}
+END_TEST
+
+/* The one who broke it has died, and another lock got its slot: others know. */
+START_TEST(others_remember_what_is_broken)
+{
+	die_holding(alpha, a, "x");
+	world_ticks(&w, 1);
+	alpha->hung = true;
+	world_ticks(&w, 1);
+	world_fence(&w, ALPHA);
+	world_ticks(&w, 5);
+	opened(b, "first", 1); /* a slot before it in the new table */
+	spoil_and_wait(BIT(BETA) | BIT(GAMMA));
+	ck_assert_int_eq(told(c, "x", true), 1);
+	world_ticks(&w, 1);
+	spoil_and_wait(BIT(BETA) | BIT(GAMMA));
+	ck_assert_int_eq(told(c, "x", false), 0);
+}
+END_TEST
+
+/* Somebody writes over the table: with all kinds of bytes, with one, with nothing. */
+START_TEST(garbage_makes_nobody_forget)
+{
+	static const uint64_t step[] = {UINT64_C(0x9e3779b97f4a7c15), 0, 0};
+	static const uint64_t first[] = {1, UINT64_C(0xa5a5a5a5a5a5a5a5), 0};
+	uint64_t *words = (uint64_t *)lock_table();
+
+	die_holding(alpha, a, "x");
+	world_ticks(&w, 1);
+	for (size_t i = 0; i < sizeof(struct apmp_db_locks) / sizeof(*words); i++)
+		words[i] =
+		    (first[_i] + i * step[_i]) * (step[_i] ? UINT64_C(0xbf58476d1ce4e5b9) : 1);
+	for (uint32_t id = ALPHA; id <= GAMMA; id++)
+		apmp__locks_work(&w.party[id].member, 0);
+	spoil_and_wait(BIT(ALPHA) | BIT(BETA) | BIT(GAMMA));
+	ck_assert_int_eq(told(c, "x", false), 1);
+}
+END_TEST
+
 static uint32_t wanted, held, tries;
 
 /* At each step of whoever comes over. */
@@ -439,6 +520,9 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_held_stays_so);
 	tcase_add_test(tc, two_claim_it);
+	tcase_add_test(tc, what_is_broken_stays_so);
+	tcase_add_test(tc, others_remember_what_is_broken);
+	tcase_add_loop_test(tc, garbage_makes_nobody_forget, 0, 3);
 	tcase_add_test(tc, nothing_is_granted_till_all_have_come);
 	tcase_add_test(tc, who_recovers_is_still_expected);
 	tcase_add_test(tc, a_waiter_goes_over);
