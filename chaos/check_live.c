@@ -13,7 +13,9 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -257,11 +259,12 @@ static void print_text(const struct watch *w, const char *machine)
 			if (s->finding.check != id || !s->violation)
 				continue;
 			good = false;
-			printf("violation  %-14s %s %s: %s\n", info->id, info->holds,
-			       info->paragraph, s->finding.what);
+			printf("violation  %-14s %s%s%s: %s\n", info->id, info->holds,
+			       info->paragraph[0] ? " " : "", info->paragraph, s->finding.what);
 		}
 		if (good)
-			printf("ok         %-14s %s %s\n", info->id, info->holds, info->paragraph);
+			printf("ok         %-14s %s%s%s\n", info->id, info->holds,
+			       info->paragraph[0] ? " " : "", info->paragraph);
 	}
 	printf("%s: %u checks of %u images in %.1f ms: ", machine, (unsigned)CHECK_COUNT, w->rounds,
 	       (double)(w->last_ns - w->first_ns) / (double)MSEC);
@@ -335,6 +338,22 @@ static void watch_free(struct watch *w)
 	free(w);
 }
 
+/* Says why nothing could be judged, as apmp says what is refused.  Returns code. */
+__attribute__((format(printf, 4, 5))) static int refuse(bool json, int code, const char *error,
+							const char *format, ...)
+{
+	char reason[PATH_MAX + 256];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(reason, sizeof(reason), format, list);
+	va_end(list);
+	fprintf(stderr, "apmp: %s\n", reason);
+	if (json)
+		machine_print_error(error, reason);
+	return code;
+}
+
 int check_live(const char *name, const char *save, bool json)
 {
 	struct watch *w = calloc(1, sizeof(*w));
@@ -347,14 +366,13 @@ int check_live(const char *name, const char *save, bool json)
 	}
 	err = machine_connect(&machine, &w->client);
 	if (err) {
-		fprintf(stderr, "apmp: no machine \"%s\": %s: %s\n", machine.name, machine.control,
-			strerror(-err));
 		watch_free(w);
-		return 3;
+		return refuse(json, 3, "NoSuchMachine", "no machine \"%s\": %s: %s", machine.name,
+			      machine.control, strerror(-err));
 	}
 	if (watch_machine(w, &machine)) {
-		fprintf(stderr, "apmp: the machine can't be checked: %s\n", w->why);
-		code = 1;
+		code = refuse(json, 1, "NotChecked", "machine \"%s\" can't be checked: %s",
+			      machine.name, w->why);
 	} else {
 		code = conclude(w, json);
 	}
@@ -368,17 +386,32 @@ int check_dump(const char *file, bool json)
 {
 	struct image *images = calloc(CHECK_DUMP_MAX, sizeof(*images));
 	struct watch *w = calloc(1, sizeof(*w));
+	FILE *in = fopen(file, "re");
 	json_error_t error;
-	json_t *document = json_load_file(file, 0, &error);
 	const char *why = "out of memory";
-	int code = 1, count = -ENOMEM;
+	json_t *document = NULL;
+	int code, count = -ENOMEM, unread = errno;
 
+	if (in) {
+		errno = 0;
+		document = json_loadf(in, 0, &error);
+		unread = ferror(in) ? errno : 0;
+		fclose(in);
+	}
 	if (document && w && images)
 		count = image_undocument(document, images, CHECK_DUMP_MAX, &why);
-	if (!document)
-		fprintf(stderr, "apmp: %s can't be read: %s\n", file, error.text);
+	if (!in || unread)
+		code = refuse(json, 1, "NoDump", "%s can't be read: %s", file, strerror(unread));
+	else if (!document)
+		code = refuse(json, 1, "NoDump",
+			      "%s is no dump of a machine: it is not JSON from line %d on; "
+			      "`apmp check --live --save FILE` writes one",
+			      file, error.line);
 	else if (count < 0 || watch_dump(w, images, (uint32_t)count))
-		fprintf(stderr, "apmp: %s is no dump of a machine: %s\n", file, why);
+		code = refuse(json, 1, "NoDump",
+			      "%s is no dump of a machine, or was changed: %s; "
+			      "`apmp check --live --save FILE` writes one",
+			      file, why);
 	else
 		code = conclude(w, json);
 	json_decref(document);

@@ -530,8 +530,7 @@ int chaos_console_kills(const char *name, uint64_t count, uint64_t seed, bool js
 	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
 	good = begun = learn(c);
 	if (!good)
-		fprintf(stderr, "apmp-chaos: not begun: %s; a campaign wants a machine at rest\n",
-			c->machine.violation);
+		(void)machine_not_begun(&c->machine, "a campaign wants a machine at rest", json);
 	for (uint64_t changes = 0; good && c->kills < count; changes++) {
 		good = kill_in(c, (enum change)below(c, CHANGES), count);
 		if (good && (changes % MEMORY_EVERY == 0 || c->kills >= count))

@@ -10,8 +10,9 @@
  *           refused.  Who lives on is the same process and a member.  At the end of a round just
  *           these are members, in a right ring of an operational set (chaos/invariants.c), and
  *           all that chaos/check.c knows holds of the machine's memory.
- * LIMITS    The machine has two partitions or more, all of one community, all members; nobody else
- *           changes it meanwhile; the campaign may signal its processes.
+ * LIMITS    The machine has two partitions or more, all of one community, all members, none
+ *           debugged or stopped; nobody else changes it meanwhile; the campaign may signal its
+ *           processes.
  */
 #include "chaos/joins.h"
 
@@ -297,10 +298,12 @@ static bool learn_partitions(struct campaign *c)
 	}
 	learn(c, c->first);
 	if (c->count < 2)
-		return machine_violated(&c->machine, "not begun",
-					"at least two partitions are needed");
+		return machine_violated(&c->machine, "it has one partition",
+					"at least two are needed");
+	if (!machine_moves(&c->machine, c->first))
+		return false;
 	return invariants_hold(c->first, c->first, true, what, sizeof(what)) ||
-	       machine_violated(&c->machine, "not begun; a campaign wants a machine at rest", what);
+	       machine_violated(&c->machine, what, "");
 }
 
 static void print(const struct campaign *c, uint64_t seed, bool json)
@@ -326,18 +329,12 @@ static void print(const struct campaign *c, uint64_t seed, bool json)
 	json_decref(all);
 }
 
-int chaos_joins(const char *name, uint64_t count, uint64_t seed, bool json)
+static bool run(struct campaign *c, uint64_t seed, uint64_t count, bool json)
 {
-	struct campaign *c = calloc(1, sizeof(*c));
-	bool good;
+	bool good = true;
 
-	if (!c || machine_open(&c->machine, name)) {
-		free(c);
-		return 3;
-	}
 	c->random.state = seed;
 	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
-	good = learn_partitions(c);
 	while (good && c->starts < count)
 		good = round_of(c);
 	c->last_round = true;
@@ -347,8 +344,24 @@ int chaos_joins(const char *name, uint64_t count, uint64_t seed, bool json)
 		fprintf(stderr,
 			"violation: %s\nreproduce: apmp chaos joins --seed %llu --count %llu\n",
 			c->machine.violation, (unsigned long long)seed, (unsigned long long)count);
+	return good;
+}
+
+int chaos_joins(const char *name, uint64_t count, uint64_t seed, bool json)
+{
+	struct campaign *c = calloc(1, sizeof(*c));
+	int code;
+
+	if (!c || machine_open(&c->machine, name)) {
+		free(c);
+		return 3;
+	}
+	if (learn_partitions(c))
+		code = run(c, seed, count, json) ? 0 : 1;
+	else
+		code = machine_not_begun(&c->machine, "a campaign wants a machine at rest", json);
 	machine_close(&c->machine);
 	json_decref(c->first);
 	free(c);
-	return good ? 0 : 1;
+	return code;
 }

@@ -7,8 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Starts partitions of the machine (name, or NULL: APMP_MACHINE) until count have been started, and
- * kills and halts others meanwhile.  Returns the exit code: 0; 1 a violation; 3 no such machine. */
+/* Starts partitions of the machine (name, or NULL: APMP_MACHINE) until at least count have been
+ * started, and kills and halts others meanwhile.  Returns the exit code: 0; 1 a violation, or not
+ * begun; 3 no such machine. */
 int chaos_joins(const char *name, uint64_t count, uint64_t seed, bool json);
 
 #endif

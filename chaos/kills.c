@@ -362,8 +362,7 @@ int chaos_kills(const char *name, uint64_t count, uint64_t seed, bool json)
 	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
 	good = learn_partitions(c) && check(c, true);
 	if (!good) {
-		fprintf(stderr, "apmp-chaos: not begun: %s; a campaign wants a machine at rest\n",
-			c->machine.violation);
+		(void)machine_not_begun(&c->machine, "a campaign wants a machine at rest", json);
 		count = 0;
 	}
 	while (good && c->kills < count)

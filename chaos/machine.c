@@ -152,6 +152,69 @@ json_t *machine_look(struct machine *machine)
 	return status;
 }
 
+void machine_print_error(const char *error, const char *reason)
+{
+	/* A file's name may be any bytes: then there is no reason. */
+	json_t *object =
+	    json_pack("{s:o,s:{s:o?}}", "error", json_sprintf("org.apmp.cli.%s", error),
+		      "parameters", "reason", json_string(reason));
+
+	json_dumpf(object, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(object);
+}
+
+int machine_not_begun(const struct machine *machine, const char *wants, bool json)
+{
+	char reason[512];
+
+	snprintf(reason, sizeof(reason), "not begun: %s; %s", machine->violation, wants);
+	fprintf(stderr, "apmp-chaos: %s\n", reason);
+	if (json)
+		machine_print_error("NotBegun", reason);
+	return 1;
+}
+
+/* A process that SIGSTOP, or a debugger, holds. */
+static bool stands_still(json_int_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%lld/stat", (long long)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state == 'T' || state == 't';
+}
+
+bool machine_moves(struct machine *machine, const json_t *status)
+{
+	const json_t *item, *health = json_object_get(status, "health");
+	size_t i;
+
+	json_array_foreach(json_object_get(health, "debugged"), i, item)
+	{
+		const char *name = json_string_value(item);
+
+		return machine_violated(machine, name,
+					"is debugged, so that its silence does not count");
+	}
+	json_array_foreach(json_object_get(status, "partitions"), i, item)
+	{
+		const json_t *pid = json_object_get(json_object_get(item, "instance"), "pid");
+
+		if (json_is_integer(pid) && stands_still(json_integer_value(pid)))
+			return machine_violated(machine,
+						json_string_value(json_object_get(item, "name")),
+						"is stopped");
+	}
+	return true;
+}
+
 struct varlink_client *machine_begin(struct machine *machine, const char *method,
 				     json_t *parameters)
 {

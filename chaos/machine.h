@@ -40,6 +40,14 @@ bool machine_violated(struct machine *machine, const char *what, const char *abo
 /* What Status says; NULL: that there is none is the violation. */
 json_t *machine_look(struct machine *machine);
 
+/* What was refused, as an object with `error` (of org.apmp.cli) and `parameters` on standard
+ * output; the sentence is said by the caller. */
+void machine_print_error(const char *error, const char *reason);
+/* Says that a campaign did not begin, why (the violation), and what it wants.  Exit code 1. */
+int machine_not_begun(const struct machine *machine, const char *wants, bool json);
+/* Whether no partition of this status is debugged or stopped: then it is the violation. */
+bool machine_moves(struct machine *machine, const json_t *status);
+
 /* Begins a call whose answer comes later, on a connection of its own; NULL: can't. */
 struct varlink_client *machine_begin(struct machine *machine, const char *method,
 				     json_t *parameters);

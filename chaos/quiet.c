@@ -1,9 +1,10 @@
 /*
  * quiet.c - a campaign in which nothing may happen: no live member is taken for dead.
  *
- * WHAT      Looks at a machine of which all partitions are members until each has beaten so often.
- *           It can keep the host busy meanwhile.  How long a member was silent is what its big
- *           brother has counted in the database; that one missed a tick or two is no suspicion.
+ * WHAT      Looks at a machine of which all partitions are members, none of them debugged or
+ *           stopped, until each has beaten so often.  It can keep the host busy meanwhile.  How
+ *           long a member was silent is what its big brother has counted in the database; that one
+ *           missed a tick or two is no suspicion.
  * JUDGED    In the end the same processes are the same members of the same set.  Suspicions that a
  *           beat ended are counted and printed.
  * LIMITS    Nobody else may change the machine.  Silences are known in powers of 2 of ticks.
@@ -222,12 +223,12 @@ int chaos_quiet(const char *name, uint64_t beats, uint32_t load, bool json)
 	}
 	c->first = machine_look(&c->machine);
 	c->last = json_incref(c->first);
-	begun = c->first && unharmed(c);
+	begun = c->first && unharmed(c) && machine_moves(&c->machine, c->first);
 	if (begun)
 		good = start_load(c, load) && look_until(c, beats);
 	else
-		fprintf(stderr, "apmp-chaos: not begun: %s; all partitions must be members\n",
-			c->machine.violation);
+		(void)machine_not_begun(&c->machine, "all partitions must be members that move",
+					json);
 	end_load(c);
 	if (begun && c->last) {
 		sum_up(c);

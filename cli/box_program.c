@@ -7,7 +7,7 @@
 #include "cli/start_program.h"
 #include "cli/table.h"
 
-enum { WORDS_MAX = 32 };
+enum { WORDS_MAX = 64 };
 
 struct words {
 	char *argv[WORDS_MAX + 1];
@@ -20,14 +20,15 @@ static void add(struct words *words, char *word)
 		words->argv[words->count++] = word;
 }
 
-/* PROGRAM VERB ARGS... with the options that were given. */
+/* PROGRAM VERB ARGS... with the options that were given; of "chaos kills" the verb is "kills". */
 static void program_words(struct words *words, const char *program, const struct cli *cli,
 			  const struct cli_args *args, const char *name, bool json)
 {
 	const struct cli_option *options = args->command->options;
+	const char *blank = strrchr(args->command->name, ' ');
 
 	add(words, cli_text("%s", program));
-	add(words, cli_text("%s", args->command->name));
+	add(words, cli_text("%s", blank ? blank + 1 : args->command->name));
 	for (int i = 0; i < args->count; i++)
 		add(words, args->args[i]);
 	for (int i = 0; i < CLI_OPTIONS_MAX && options[i].name; i++) {
@@ -104,38 +105,44 @@ int cli_clean(struct cli *cli, const struct cli_args *args)
 	return start_box(cli, args, true);
 }
 
-static bool asks_help(const struct cli_args *args)
+/* Numbers of its options; of the seed 0 is one, too. */
+static int check_numbers(const struct cli_args *args)
 {
-	for (int i = 1; i < args->count; i++)
-		if (strcmp(args->args[i], "--help") == 0)
-			return true;
-	return false;
+	const struct cli_option *options = args->command->options;
+	int code = CLI_DONE;
+
+	for (int i = 0; i < CLI_OPTIONS_MAX && options[i].name && code == CLI_DONE; i++) {
+		json_int_t number = 1;
+		char *what = cli_text("%s of --%s", options[i].arg, options[i].name);
+
+		if (options[i].arg && args->options[i])
+			code = cli_number(args, what, args->options[i], &number);
+		if (code == CLI_DONE && !number && strcmp(options[i].name, "count") == 0)
+			code = cli_usage(args, "%s is at least 1", what);
+		free(what);
+	}
+	return code;
 }
 
-int cli_chaos(struct cli *cli, const struct cli_args *args)
+int cli_chaos_campaign(struct cli *cli, const struct cli_args *args)
 {
 	struct words words = {0};
 	struct machine machine;
-	int code;
+	int code = check_numbers(args);
 
-	if (args->count == 0)
-		return cli_usage(args, "chaos wants to know what");
-	if (args->count > WORDS_MAX - 2)
-		return cli_usage(args, "these are too many words");
-	if (cli->name && setenv("APMP_MACHINE", cli->name, 1) < 0)
-		cli_out_of_memory();
-	/* A campaign is about a machine that runs; its help is not. */
-	if (strcmp(args->args[0], "sim") != 0 && !asks_help(args)) {
+	if (code == CLI_DONE)
 		code = cli_choose(cli, &machine);
-		if (code != CLI_DONE)
-			return code;
-		if (setenv("APMP_MACHINE", machine.name, 1) < 0)
-			cli_out_of_memory();
-	}
-	add(&words, cli_text("apmp-chaos"));
-	for (int i = 0; i < args->count; i++)
-		add(&words, args->args[i]);
-	if (cli->json)
-		add(&words, cli_text("--json"));
+	if (code != CLI_DONE)
+		return code;
+	program_words(&words, "apmp-chaos", cli, args, machine.name, true);
+	return cli_become(cli, words.argv);
+}
+
+/* It needs no machine. */
+int cli_chaos_sim(struct cli *cli, const struct cli_args *args)
+{
+	struct words words = {0};
+
+	program_words(&words, "apmp-chaos", cli, args, NULL, true);
 	return cli_become(cli, words.argv);
 }

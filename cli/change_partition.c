@@ -80,18 +80,32 @@ int cli_partition_reset(struct cli *cli, const struct cli_args *args)
 int cli_debug(struct cli *cli, const struct cli_args *args)
 {
 	const char *name = args->args[0];
-	bool off = args->count > 1;
+	bool off = args->count > 1, was;
+	json_t *answer;
+	char *asked;
+	int code;
 
 	if (off && strcmp(args->args[1], "off") != 0)
 		return cli_usage(args, "\"off\" or nothing stands behind the partition, not \"%s\"",
 				 args->args[1]);
-	return change(
-	    cli, "PartitionDebug", json_pack("{s:s, s:b}", "name", name, "off", off),
-	    cli_text("letting a debugger hold partition \"%s\"", name),
-	    off ? cli_text("partition \"%s\" is watched again", name)
-		: cli_text("nobody counts the silence of partition \"%s\" until it ends, or "
-			   "`apmp debug %s off`",
-			   name, name));
+	asked = cli_text("letting a debugger hold partition \"%s\"", name);
+	code = cli_call_asked(cli, "PartitionDebug",
+			      json_pack("{s:s, s:b}", "name", name, "off", off), asked, &answer);
+	free(asked);
+	if (code != CLI_DONE)
+		return code;
+	was = json_is_true(json_object_get(answer, "was"));
+	if (cli->json)
+		cli_print_json(answer);
+	else if (off)
+		printf("partition \"%s\" is watched%s\n", name,
+		       was ? " again" : ", as before: no debugger held it");
+	else
+		printf("nobody counts the silence of partition \"%s\" until it ends, or "
+		       "`apmp debug %s off`\n",
+		       name, name);
+	json_decref(answer);
+	return code;
 }
 
 /* ---- partitions ---- */

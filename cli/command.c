@@ -43,7 +43,7 @@ const char *cli_option(const struct cli_args *args, const char *name)
 int cli_usage(const struct cli_args *args, const char *format, ...)
 {
 	struct cli cli = *args->cli;
-	const char *verb = args->command ? args->command->name : "";
+	const char *verb = args->command ? args->command->name : args->family ? args->family : "";
 	json_t *parameters;
 	va_list list;
 
@@ -294,9 +294,9 @@ static char *joined(int count, char **words)
 static int no_command(const struct cli *read, int argc, char **argv, bool help)
 {
 	struct cli cli = *read;
-	const struct cli_args none = {.cli = &cli};
+	struct cli_args none = {.cli = &cli};
 	int words = 0, known;
-	char *said;
+	char *said, *family;
 
 	cli.json |= cli.json_ahead;
 	while (words < argc && !is_option(argv[words]))
@@ -306,12 +306,15 @@ static int no_command(const struct cli *read, int argc, char **argv, bool help)
 	if (help && known == words && cli_help_family(&cli, stdout, known, argv))
 		return CLI_DONE;
 	said = joined(known < words ? known + 1 : known, argv);
+	none.family = family = joined(known, argv);
 	if (known == words)
 		cli_usage(&none, "%s wants one of these verbs", said);
 	else
 		cli_usage(&none, "there is no verb \"%s\"", said);
 	free(said);
-	if (known > 0)
+	free(family);
+	/* Who has said nothing wrong sees what may follow; others are told where that stands. */
+	if (known > 0 && known == words)
 		cli_help_family(&cli, stderr, known, argv);
 	return CLI_USAGE;
 }

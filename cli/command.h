@@ -16,7 +16,7 @@ enum {
 };
 
 enum {
-	CLI_OPTIONS_MAX = 8,
+	CLI_OPTIONS_MAX = 16,
 	CLI_REST = 1 << 20, /* args_max of a command that takes any number */
 };
 
@@ -39,7 +39,8 @@ struct cli_option {
 
 struct cli_args {
 	const struct cli *cli;
-	const struct cli_command *command;    /* NULL: not known yet */
+	const struct cli_command *command; /* NULL: not known yet */
+	const char *family;		   /* words that verbs begin with, of which none is meant */
 	const char *options[CLI_OPTIONS_MAX]; /* as in the command's table; a flag has "" */
 	int count;
 	char **args; /* ends with NULL; args[-1] is the (last) word of the verb */
@@ -154,7 +155,8 @@ int cli_hardware_remove_memory(struct cli *cli, const struct cli_args *args);
 int cli_db_show(struct cli *cli, const struct cli_args *args);
 int cli_lock_list(struct cli *cli, const struct cli_args *args);
 int cli_run(struct cli *cli, const struct cli_args *args);
-int cli_chaos(struct cli *cli, const struct cli_args *args);
+int cli_chaos_campaign(struct cli *cli, const struct cli_args *args);
+int cli_chaos_sim(struct cli *cli, const struct cli_args *args);
 int cli_chaos_list(struct cli *cli, const struct cli_args *args);
 int cli_chaos_points(struct cli *cli, const struct cli_args *args);
 int cli_chaos_inject(struct cli *cli, const struct cli_args *args);

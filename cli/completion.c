@@ -204,19 +204,25 @@ static void offer_partitions(struct line *line)
 	json_decref(status);
 }
 
-static void offer_parties(struct line *line)
-{
-	offer_partitions(line);
-	offer(line, "console", "the console of the machine");
-	offer(line, "box", "the box itself: a power failure");
-}
-
 static void offer_communities(struct line *line)
 {
 	json_t *status = ask(line, "Status", "status");
 
 	offer_objects(line, json_object_get(status, "communities"), "name", NULL);
 	json_decref(status);
+}
+
+/* Who has a flight recorder, or whom a fault may strike: pages are a community's. */
+static void offer_parties(struct line *line)
+{
+	if (strcmp(line->command->name, "chaos inject") == 0 &&
+	    cli_fault_strikes_pages(line->words[line->verb_words])) {
+		offer_communities(line);
+		return;
+	}
+	offer_partitions(line);
+	offer(line, "console", "the console of the machine");
+	offer(line, "box", "the box itself: a power failure");
 }
 
 static void offer_cpus(struct line *line)

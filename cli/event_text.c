@@ -160,6 +160,14 @@ static void add_others(FILE *out, const char *template, const json_t *event)
 	}
 }
 
+/* An event has words of instances, which may be anything: none of them begins a line of its own, or
+ * is for the terminal. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		*text = *text >= ' ' && *text <= '~' ? *text : '?';
+}
+
 char *event_text(const json_t *event)
 {
 	const char *template = NULL;
@@ -176,5 +184,6 @@ char *event_text(const json_t *event)
 		add_others(out, template, event);
 	if (!out || fclose(out) != 0)
 		cli_out_of_memory();
+	make_printable(text);
 	return text;
 }

@@ -1,6 +1,7 @@
 /* `apmp chaos list`, `points` and `inject`: single faults; campaigns are apmp-chaos'. */
 #include "cli/inject_fault.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,11 @@ const struct cli_fault cli_faults[CLI_FAULTS] = {
     {"page-bad", "a page of a community's shared memory fails: it is marked, and all are told"},
     {"garbage", "a page of a community's database is written over, and nobody is told"},
 };
+
+bool cli_fault_strikes_pages(const char *fault)
+{
+	return strcmp(fault, "page-bad") == 0 || strcmp(fault, "garbage") == 0;
+}
 
 static json_t *faults_json(void)
 {
@@ -194,10 +200,58 @@ static int add_page(const struct cli_args *args, json_t *parameters)
 	return code;
 }
 
+/* An option that has nothing to say about this fault was meant for another one. */
+static int check_options(const struct cli_args *args)
+{
+	bool page = cli_option(args, "page"), pfn = cli_option(args, "pfn");
+
+	if ((page || pfn) && !cli_fault_strikes_pages(args->args[0]))
+		return cli_usage(args, "--%s goes with page-bad and garbage, not with %s",
+				 page ? "page" : "pfn", args->args[0]);
+	if (page && pfn)
+		return cli_usage(args, "--page and --pfn each name a page: give one of them");
+	if ((page || pfn) && cli_option(args, "at"))
+		return cli_usage(args, "%s strikes at once and not at a point: leave --at out",
+				 args->args[0]);
+	return CLI_DONE;
+}
+
+/* Ends the box: with its answer, or before it, the connection is closed. */
+static int fail_power(struct cli *cli, json_t *parameters)
+{
+	struct varlink_reply reply = {0};
+	struct varlink_client *client;
+	struct machine machine;
+	int r = cli_connect(cli, &machine, &client);
+
+	if (r != CLI_DONE) {
+		json_decref(parameters);
+		return r;
+	}
+	r = cli_machine_call(&machine, client, "Inject", parameters, &reply);
+	varlink_client_close(client);
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return cli_no_answer(cli, &machine, r);
+	r = reply.error ? cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters))
+			: CLI_DONE;
+	varlink_reply_fini(&reply);
+	if (r == CLI_DONE && cli->json) {
+		parameters = json_pack("{s:s, s:s}", "machine", machine.name, "state", "off");
+		cli_print_json(parameters);
+		json_decref(parameters);
+	} else if (r == CLI_DONE) {
+		printf(
+		    "fault kill struck the box: machine \"%s\" has lost its power; `apmp up FILE` "
+		    "goes on with the configuration that its non-volatile memory has\n",
+		    machine.name);
+	}
+	return r;
+}
+
 /* Whom the fault struck. */
 static char *struck_text(const struct cli_args *args)
 {
-	if (strcmp(args->args[0], "page-bad") == 0 || strcmp(args->args[0], "garbage") == 0)
+	if (cli_fault_strikes_pages(args->args[0]))
 		return cli_text("community \"%s\"", args->args[1]);
 	return party_text(args->args[1]);
 }
@@ -205,16 +259,20 @@ static char *struck_text(const struct cli_args *args)
 int cli_chaos_inject(struct cli *cli, const struct cli_args *args)
 {
 	const char *at = cli_option(args, "at");
-	json_t *parameters =
-	    json_pack("{s:s, s:s}", "fault", args->args[0], "partition", args->args[1]);
-	json_t *answer;
+	json_t *answer, *parameters;
 	char *whom;
-	int code = at ? add_point(args, at, parameters) : add_page(args, parameters);
+	int code = check_options(args);
 
+	if (code != CLI_DONE)
+		return code;
+	parameters = json_pack("{s:s, s:s}", "fault", args->args[0], "partition", args->args[1]);
+	code = at ? add_point(args, at, parameters) : add_page(args, parameters);
 	if (code != CLI_DONE) {
 		json_decref(parameters);
 		return code;
 	}
+	if (!at && strcmp(args->args[0], "kill") == 0 && strcmp(args->args[1], "box") == 0)
+		return fail_power(cli, parameters);
 	code = cli_call(cli, "Inject", parameters, &answer);
 	if (code != CLI_DONE)
 		return code;

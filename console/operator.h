@@ -34,6 +34,10 @@ struct partition *console_wanted(struct console *c, struct varlink_call *call,
 /* The CPU or bus, of those that are there; its handle, or GCT_NONE after answering. */
 int32_t console_wanted_cpu(struct console *c, struct varlink_call *call, const json_t *parameters);
 int32_t console_wanted_bus(struct console *c, struct varlink_call *call, const char *text);
+/* The handle of a community; GCT_NONE: there is none. */
+int32_t console_community(struct console *c, const char *name);
+/* The same; GCT_NONE after answering. */
+int32_t console_wanted_community(struct console *c, struct varlink_call *call, const char *name);
 /* A partition or a community; its handle, or GCT_NONE after answering. */
 int32_t console_wanted_owner(struct console *c, struct varlink_call *call, const char *name);
 

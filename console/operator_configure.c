@@ -28,7 +28,7 @@ struct partition *console_wanted(struct console *c, struct varlink_call *call,
 	return p;
 }
 
-static int32_t community_of(struct console *c, const char *name)
+int32_t console_community(struct console *c, const char *name)
 {
 	struct apmp_tree_community community;
 
@@ -39,9 +39,9 @@ static int32_t community_of(struct console *c, const char *name)
 	return GCT_NONE;
 }
 
-static int32_t wanted_community(struct console *c, struct varlink_call *call, const char *name)
+int32_t console_wanted_community(struct console *c, struct varlink_call *call, const char *name)
 {
-	int32_t community = community_of(c, name);
+	int32_t community = console_community(c, name);
 
 	if (!community)
 		varlink_call_error(call, "NoSuchCommunity", json_pack("{s:s}", "community", name));
@@ -51,7 +51,7 @@ static int32_t wanted_community(struct console *c, struct varlink_call *call, co
 int32_t console_wanted_owner(struct console *c, struct varlink_call *call, const char *name)
 {
 	const struct partition *p = console_partition(c, name);
-	int32_t community = p ? GCT_NONE : community_of(c, name);
+	int32_t community = p ? GCT_NONE : console_community(c, name);
 
 	if (!p && !community)
 		varlink_call_error(call, "NoSuchPartition", json_pack("{s:s}", "partition", name));
@@ -222,7 +222,7 @@ static void on_partition_create(struct varlink_call *call, const json_t *paramet
 	struct apmp_call_request r = {
 	    .op = APMP_CALL_CREATE_PARTITION,
 	    .arg = {0, json_is_true(json_object_get(parameters, "boot"))}};
-	int32_t handle = community ? wanted_community(ctx, call, community) : GCT_NONE;
+	int32_t handle = community ? console_wanted_community(ctx, call, community) : GCT_NONE;
 
 	if (community && !handle)
 		return;
@@ -278,7 +278,7 @@ static void on_community_create(struct varlink_call *call, const json_t *paramet
 
 static void on_community_delete(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	int32_t community = wanted_community(ctx, call, text_of(parameters, "name"));
+	int32_t community = console_wanted_community(ctx, call, text_of(parameters, "name"));
 	struct apmp_call_request r = {.op = APMP_CALL_DELETE_COMMUNITY,
 				      .arg = {(uint64_t)community}};
 
@@ -289,7 +289,8 @@ static void on_community_delete(struct varlink_call *call, const json_t *paramet
 static void on_community_add(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	const struct partition *p = console_wanted(ctx, call, parameters, "partition");
-	int32_t community = p ? wanted_community(ctx, call, text_of(parameters, "name")) : GCT_NONE;
+	int32_t community =
+	    p ? console_wanted_community(ctx, call, text_of(parameters, "name")) : GCT_NONE;
 	struct apmp_call_request r = {.op = APMP_CALL_SET_COMMUNITY};
 
 	if (!community)
@@ -304,7 +305,7 @@ static void on_community_remove(struct varlink_call *call, const json_t *paramet
 	struct console *c = ctx;
 	const struct partition *p = console_wanted(c, call, parameters, "partition");
 	const char *name = text_of(parameters, "name");
-	int32_t community = p ? wanted_community(c, call, name) : GCT_NONE;
+	int32_t community = p ? console_wanted_community(c, call, name) : GCT_NONE;
 	struct apmp_call_request r = {.op = APMP_CALL_SET_COMMUNITY};
 	struct apmp_tree_partition self;
 	char reason[128];

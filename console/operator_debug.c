@@ -12,10 +12,20 @@
 static void on_debug(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
-	struct partition *p = console_wanted(c, call, parameters, "name");
-	bool off = json_is_true(json_object_get(parameters, "off"));
+	const char *name = text_of(parameters, "name");
+	bool off = json_is_true(json_object_get(parameters, "off")), was;
+	struct partition *p;
 	uint64_t identity;
 
+	if (!console_partition(c, name) && console_community(c, name)) {
+		varlink_call_error(call, "Refused",
+				   json_pack("{s:o}", "reason",
+					     json_sprintf("\"%s\" is a community, and a debugger "
+							  "holds a partition",
+							  name)));
+		return;
+	}
+	p = console_wanted(c, call, parameters, "name");
 	if (!p)
 		return;
 	identity = console_identity(p);
@@ -26,7 +36,8 @@ static void on_debug(struct varlink_call *call, const json_t *parameters, void *
 					     console_state_name(console_state(p))));
 		return;
 	}
-	if (apmp_tree_debugged(&c->tw.tree, identity) == off) {
+	was = apmp_tree_debugged(&c->tw.tree, identity);
+	if (was == off) {
 		apmp_tree_set_debugged(&c->tw, p->id,
 				       off ? 0 : apmp_identity_incarnation(identity));
 		if (off)
@@ -34,7 +45,7 @@ static void on_debug(struct varlink_call *call, const json_t *parameters, void *
 		else
 			console_event(c, "instance.debugged", p, NULL);
 	}
-	varlink_call_reply(call, NULL);
+	varlink_call_reply(call, json_pack("{s:b}", "was", was));
 }
 
 const struct console_method console_debug_methods[] = {

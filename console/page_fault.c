@@ -92,12 +92,16 @@ bool console_inject_page(struct console *c, struct varlink_call *call, const jso
 
 	if (!bad && strcmp(fault, "garbage") != 0)
 		return false;
-	owner = console_wanted_owner(c, call, name);
+	if (console_partition(c, name)) {
+		refuse(call, "pages of a community's shared memory go bad: name a community");
+		return true;
+	}
+	owner = console_wanted_community(c, call, name);
 	if (!owner)
 		return true;
-	if (console_partition_of(c, owner) || apmp_tree_node(&c->tw.tree, owner, &node) ||
+	if (apmp_tree_node(&c->tw.tree, owner, &node) ||
 	    apmp_tree_community(&c->tw.tree, (uint32_t)node.id, &community)) {
-		refuse(call, "pages of a community's shared memory go bad: name a community");
+		refuse(call, "the configuration tree does not show that community");
 		return true;
 	}
 	if (json_object_get(parameters, "point")) {

@@ -349,6 +349,14 @@ static void parse(int argc, char **argv)
 	}
 	if (optind < argc)
 		refuse("", argv[optind], "options only");
+	if (!options.exhaust && (options.search.pairs || options.search.stride > 1)) {
+		fprintf(
+		    stderr,
+		    "apmp-sim: --%s says which second deaths to try: it wants --exhaust-kills%s\n",
+		    options.search.pairs ? "pairs" : "stride",
+		    options.search.pairs ? "" : " or --exhaust-switches");
+		exit(2);
+	}
 }
 
 /* --- runs --- */

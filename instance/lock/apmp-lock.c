@@ -45,9 +45,16 @@ static const char usage[] =
     "usage: apmp-lock [--wait TIME | --try] [--rank N] [--repair COMMAND] NAME -- COMMAND...\n"
     "       apmp-lock [--wait TIME | --try] [--rank N] --good NAME\n";
 
+/* A name in it may be any bytes: it begins no line of its own, and is nothing for a terminal. */
 static int complain(const char *sentence)
 {
-	fprintf(stderr, "apmp-lock: %s\n", sentence);
+	char text[512];
+	size_t size = 0;
+
+	for (; sentence[size] && size + 1 < sizeof(text); size++)
+		text[size] = sentence[size] >= ' ' && sentence[size] <= '~' ? sentence[size] : '?';
+	text[size] = '\0';
+	fprintf(stderr, "apmp-lock: %s\n", text);
 	return REFUSED;
 }
 
@@ -240,8 +247,11 @@ static int serve(struct apmp_app_locks *locks, const struct wish *wish, uint32_t
 	int status = *wish->command ? run(locks, wish->command) : 0;
 
 	if (WIFSIGNALED(status)) {
-		fprintf(stderr, "apmp-lock: %s was ended by signal %d: lock \"%s\" is broken\n",
-			wish->command[0], WTERMSIG(status), wish->name);
+		char text[512];
+
+		snprintf(text, sizeof(text), "%s was ended by signal %d: lock \"%s\" is broken",
+			 wish->command[0], WTERMSIG(status), wish->name);
+		complain(text);
 		return EXIT_SIGNAL + WTERMSIG(status); /* the end of our connection breaks it */
 	}
 	if (apmp_app_lock_release(locks, lock))

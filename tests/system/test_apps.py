@@ -42,6 +42,12 @@ def broken(said):
 # ---- apmp-lock ----
 
 
+def test_a_name_is_one_line_of_a_sentence(shared):
+    said = lock(shared, "alpha", 40 * "x\n", "--", "true")
+    assert said.code == 69 and "x?x?" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
 def test_it_ends_as_its_command_did(shared, code):
     said = lock(shared, "alpha", "journal", "--", "sh", "-c", f"echo out; exit {code}")

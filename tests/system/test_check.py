@@ -113,7 +113,7 @@ def test_a_dump_is_judged_as_the_machine_was(machine, memories):
     dump.write_text(json.dumps(document))
     assert "checksum" in machine.refused("check", "--dump", dump)
     dump.write_text("{")
-    assert "can't be read" in machine.refused("check", "--dump", dump)
+    assert "it is not JSON" in machine.refused("check", "--dump", dump)
 
 
 # What is written: where, which bytes, and the check that must find it, alone.  Nobody reads these
@@ -262,6 +262,21 @@ def test_how_it_is_asked(shared):
                            named=False).code == apmp.NO_MACHINE
 
 
+def test_what_can_not_be_judged_is_one_document(shared, tmp_path):
+    """With a sentence of ours, and an object on standard output."""
+    gone, text, other = (tmp_path / name for name in ("gone", "text", "other"))
+    text.write_text("no\njson")
+    other.write_text("{}")
+    for file, says in ((gone, f"{gone} can't be read: No such file or directory"),
+                       (tmp_path, f"{tmp_path} can't be read: Is a directory"),
+                       (text, f"{text} is no dump of a machine: it is not JSON from line 1 on"),
+                       (other, f"{other} is no dump of a machine, or was changed: ")):
+        result = shared.try_apmp("check", "--dump", str(file), as_json=True)
+        assert result.code == apmp.REFUSED and result.json["error"] == "org.apmp.cli.NoDump"
+        assert result.json["parameters"]["reason"].startswith(says), result
+        assert says in result.err
+
+
 def test_db_show(shared):
     """shows: DB-01, DB-02"""
     found = shared.apmp("db", "show", json=True)
@@ -314,7 +329,10 @@ def test_who_is_debugged_may_be_silent(machine):
     for _ in range(2):
         verdict(machine, "--live")
     machine.kill(machine.pid("beta"), signal.SIGCONT)
-    machine.apmp("debug", "beta", "off")
+    assert machine.apmp("debug", "beta", "off") == 'partition "beta" is watched again\n'
+    assert machine.apmp("debug", "beta", "off") == (
+        'partition "beta" is watched, as before: no debugger held it\n')
+    assert '"lab" is a community' in machine.refused("debug", "lab")
     machine.at_rest(ALL)
 
 

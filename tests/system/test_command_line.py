@@ -104,17 +104,21 @@ def test_clean_keeps_to_the_machine_that_is_named(make_machine):
     ["--version"], ["nonsense"], ["chaos", "kills", "--count", "0"],
 ], ids=" ".join)
 def test_one_document(shared, words):
-    """Whatever the exit code, but what apmp-chaos says of its own command line."""
-    if words[:2] == ["chaos", "kills"]:
-        assert shared.try_apmp(*words, as_json=True).code == apmp.USAGE
-    else:
-        as_json(shared, *words)
+    """Whatever the exit code."""
+    as_json(shared, *words)
 
 
-def test_chaos_takes_json_in_front_of_its_own_verbs(shared):
-    for words in (["--json", "chaos", "sim"], ["chaos", "--json", "sim"]):
+def test_the_simulator_takes_json_anywhere(shared):
+    for words in (["--json", "chaos", "sim"], ["chaos", "sim", "--json"]):
         said = shared.apmp(*words, "--seed", "1")
         assert json.loads(said.splitlines()[0]), said
+
+
+@pytest.mark.parametrize("option", [["--pairs"], ["--stride", "3"]], ids=" ".join)
+def test_second_deaths_want_first_ones(shared, option):
+    result = shared.try_apmp("chaos", "sim", *option)
+    assert result.code == apmp.USAGE and "it wants --exhaust-kills" in result.err
+    assert len(result.err.splitlines()) == 1
 
 
 def test_a_program_does_not_mix_with_the_document(shared):
@@ -140,6 +144,12 @@ def test_a_fault_is_not_armed_where_it_never_strikes(shared, words, sentence):
     assert shared.refused("chaos", "inject", *words) == sentence
     shared.apmp("chaos", "inject", "kill", "beta", "--at", "leave_end:0")
     assert shared.events.find("fault.injected", after=mark) == []
+
+
+def test_a_page_is_a_communitys(shared):
+    assert shared.refused("chaos", "inject", "garbage", "nope").startswith(
+        'there is no community "nope"')
+    assert "name a community" in shared.refused("chaos", "inject", "page-bad", "alpha")
 
 
 def test_points_and_who_passes_them(shared):

@@ -628,7 +628,8 @@ def test_box_is_killed_by_a_fault(machine):
     assert "is disarmed" in machine.apmp("chaos", "inject", "kill", "box", "--at",
                                          "nvram_rename:0")
     assert guard.runs
-    machine.try_apmp("chaos", "inject", "kill", "box")
+    said = machine.apmp("chaos", "inject", "kill", "box")
+    assert f'machine "{machine.name}" has lost its power; `apmp up FILE` goes on' in said
     guard.wait()
     machine.up()
     assert "no fault" in machine.refused("chaos", "inject", "stop", "box")

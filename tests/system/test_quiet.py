@@ -4,6 +4,7 @@
 (APMP_QUIET_BEATS).
 """
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,21 @@ def test_who_is_removed_is_noticed(machine):
     for pidfd in busy:
         assert apmp.ended(pidfd)
         os.close(pidfd)
+
+
+@pytest.mark.parametrize("campaign", ["joins", "quiet"])
+@pytest.mark.machine_file(apmp.many(2, timing="{stop: 10s}"))
+def test_not_begun_while_one_does_not_move(machine, campaign):
+    """Why, and nothing else: no violation, nothing to reproduce."""
+    def refused():
+        result = machine.try_apmp("chaos", campaign, "--count", "1", as_json=True)
+        assert result.code == apmp.REFUSED and len(result.err.splitlines()) == 1, result
+        assert result.json["error"] == "org.apmp.cli.NotBegun", result
+        return result.err
+
+    machine.apmp("debug", "p1")
+    assert "p1: is debugged" in refused()
+    machine.apmp("debug", "p1", "off")
+    machine.kill(machine.pid("p1"), signal.SIGSTOP)
+    assert "p1: is stopped" in refused()
+    machine.kill(machine.pid("p1"), signal.SIGCONT)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/event_text.h"
 #include "cli/table.h"
 #include "shm/wire/varlink.h"
 #include "tests/unit/run_apmp.h"
@@ -42,7 +43,18 @@ START_TEST(usage_mistakes)
 	    {"apmp run alpha", "run wants PARTITION -- COMMAND..."},
 	    {"apmp chaos inject kill", "chaos inject wants"},
 	    {"apmp chaos inject kill alpha --at join:x", "is a number, not \"x\""},
-	    {"apmp chaos", "wants to know what"},
+	    {"apmp chaos", "chaos wants one of these verbs; see `apmp chaos --help`"},
+	    {"apmp chaos foo", "no verb \"chaos foo\"; see `apmp chaos --help`\n"},
+	    {"apmp chaos quiet foo", "\"foo\" is too much"},
+	    {"apmp chaos quiet --seed 4", "no option --seed"},
+	    {"apmp chaos quiet --load -1", "N of --load is a number, not \"-1\""},
+	    {"apmp chaos joins --load 3", "no option --load; see `apmp chaos joins --help`"},
+	    {"apmp chaos joins --count x", "N of --count is a number, not \"x\""},
+	    {"apmp chaos joins --count 0", "N of --count is at least 1"},
+	    {"apmp chaos inject kill beta --page 1", "--page goes with page-bad and garbage"},
+	    {"apmp chaos inject stop beta --pfn 1", "--pfn goes with page-bad and garbage"},
+	    {"apmp chaos inject page-bad lab --page 1 --pfn 2", "give one of them"},
+	    {"apmp chaos inject garbage lab --page 1 --at join_812", "leave --at out"},
 	    {"apmp --name ../x status", "\"../x\" can't be the name"},
 	};
 
@@ -105,13 +117,15 @@ START_TEST(families)
 	expect(err, "  apmp hardware add memory SIZE --sbb SBB");
 	ck_assert_ptr_null(strstr(err, "hardware list"));
 	ck_assert_int_eq(apmp("apmp hardware add disk"), CLI_USAGE);
-	expect(err, "there is no verb \"hardware add disk\"");
+	ck_assert_str_eq(err,
+			 "apmp: there is no verb \"hardware add disk\"; see `apmp hardware add "
+			 "--help`\n");
 	ck_assert_int_eq(apmp("apmp cpu --help --json"), CLI_DONE);
 	verbs = json_out();
 	ck_assert_int_eq(json_array_size(verbs), 4);
 	json_decref(verbs);
 	ck_assert_int_eq(apmp("apmp chaos --help"), CLI_DONE);
-	expect(out, "usage: apmp chaos kills|joins|quiet|sim ...");
+	expect(out, "  apmp chaos quiet");
 	expect(out, "  apmp chaos inject FAULT PARTY");
 }
 END_TEST
@@ -413,8 +427,10 @@ START_TEST(other_programs)
 	ck_assert_str_eq(out, "apmpd clean none\n");
 	ck_assert_int_eq(apmp("apmp --json check --dump trio.dump"), 5);
 	ck_assert_str_eq(out, "apmp-chaos check --dump trio.dump --json none\n");
-	ck_assert_int_eq(apmp("apmp --name trio chaos sim plan.yaml --seed 7"), 5);
-	ck_assert_str_eq(out, "apmp-chaos sim plan.yaml --seed 7 trio\n");
+	ck_assert_int_eq(apmp("apmp chaos sim --twice --seed 7 --json"), 5);
+	ck_assert_str_eq(out, "apmp-chaos sim --seed 7 --twice --json none\n");
+	ck_assert_int_eq(apmp("apmp --name mock chaos kills --seed 7 --console"), 5);
+	ck_assert_str_eq(out, "apmp-chaos kills --console --seed 7 --name mock none\n");
 	for (int i = 0; i < 2; i++) {
 		snprintf(path, sizeof(path), "%s/%s", mock.directory, names[i]);
 		unlink(path);
@@ -543,6 +559,26 @@ START_TEST(sentences_of_two_kinds)
 }
 END_TEST
 
+/* What an instance calls a lock begins no line, and is nothing for the terminal. */
+START_TEST(events_are_one_line)
+{
+	json_t *event =
+	    json_pack("{s:s, s:s, s:s, s:s}", "kind", "lock.broken", "partition", "beta", "by",
+		      "alpha", "lock", "a\n   9 forged\033[2J\177\302\233b");
+
+	expect_text(event_text(event), "alpha broke the lock a?   9 forged?[2J???b: its holder in "
+				       "beta was lost");
+	json_object_clear(event);
+	json_object_set_new(event, "new\rkey", json_string("\r"));
+	expect_text(event_text(event), " new?key=?");
+	json_decref(event);
+	event = json_pack("{s:s, s:s, s:s, s:s, s:i}", "kind", "fault.injected", "fault", "kill",
+			  "partition", "beta", "point", "join_812", "count", 1);
+	expect_text(event_text(event), "fault kill in beta is armed at join_812, passing 1");
+	json_decref(event);
+}
+END_TEST
+
 START_TEST(small_texts)
 {
 	json_t *numbers = json_pack("[i,i,i,i,i,i]", 0, 1, 2, 4, 6, 7);
@@ -608,6 +644,7 @@ int main(void)
 	tcase_add_test(alone, every_error_has_a_sentence);
 	tcase_add_test(alone, sentences_of_two_kinds);
 	tcase_add_test(alone, small_texts);
+	tcase_add_test(alone, events_are_one_line);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
