@@ -228,7 +228,7 @@ static int fail_power(struct cli *cli, json_t *parameters)
 		json_decref(parameters);
 		return r;
 	}
-	r = cli_machine_call(&machine, client, "Inject", parameters, &reply);
+	r = cli_machine_call(&machine, client, "Inject", parameters, -1, &reply);
 	varlink_client_close(client);
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return cli_no_answer(cli, &machine, r);
