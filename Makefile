@@ -3,12 +3,12 @@
 #   make            build everything          make check   all tests
 #   make demo       the first thing to type   make bench   speed, as ratios
 #   make campaign   10,000 kills of a console, 10,000 joins while others die, 100,000 races of a fence
-#                   with SIGCONT, in half an hour; make campaign-quiet an hour in which nobody may be removed
+#                   with SIGCONT, in an hour; make campaign-quiet an hour in which nobody is removed
 #   make lint       layer rules, clang-tidy   make spec    which requirements are shown
 #   make unit race system examples simulator  one stage of the tests
 #   make exhaust    every pair of deaths and every two switches in the simulator, in an hour; less
 #                   with STRIDE=10
-#   make model      spin on all models, the largest too, in ten minutes
+#   make model      spin on all models, the largest too, in ten to twenty minutes
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=
 #   make deps       install missing packages  make format  apply .clang-format
 #   PROFILE=release (default) debug asan tsan cover;  CC=gcc (default) or clang
