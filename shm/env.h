@@ -44,11 +44,11 @@ struct apmp_env {
 	void (*report)(struct apmp_env *env, uint32_t report, uint64_t about);
 	struct apmp_intr_line *lines; /* interrupt lines of the machine, by CPU id */
 	uint32_t line_count;
+	uint32_t spin; /* looks at a held lock before it sleeps; 0 where one CPU runs all */
 	uint64_t self; /* identity of this instance */
 	/* When it returns, every thread of this process has passed a full fence.  NULL: there is no
 	 * such thing; who relies on it makes fences of his own. */
 	void (*fence_all)(struct apmp_env *env);
-	uint32_t spin; /* looks at a held lock before it sleeps; 0 where one CPU runs all */
 	/* Whether points on the path of a lock are to be passed: not 0; NULL: always. */
 	const _Atomic uint32_t *armed;
 };

@@ -375,7 +375,8 @@ int apmp__db_map_continue(struct apmp_member *m)
 
 	if (m->page_count)
 		return 0;
-	if (apmp_load_relaxed(&h->page_count) != count || count > APMP_DB_MAX_PAGES)
+	if (apmp_load_relaxed(&h->page_count) != count || count <= APMP_DB_INITIAL_PAGES ||
+	    count > APMP_DB_MAX_PAGES)
 		return -EBADMSG;
 	if (pfn_list)
 		err = read_list(m, pfn_list, count, pfn);

@@ -72,6 +72,8 @@ static void die_with_lock(uint32_t id)
 	threads_party(world_boot(&w, id));
 	(void)pthread_mutex_unlock(&console);
 	apmp_store_relaxed(&w.party[id].member.info, apmp_tree_database(&w.tw.tree, w.lab).info);
+	/* It beats here: who does not, and is no member, can't hold the lock. */
+	apmp_store_release(&db->node[id].beat_of, w.party[id].env.self);
 	apmp_store_release(&w.party[id].member.cell, db);
 }
 

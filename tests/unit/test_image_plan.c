@@ -2,7 +2,7 @@
  * test_image_plan.c - what of a machine is asked for: a word that somebody can write takes nothing
  * away from what the tree itself names.
  */
-#include "shm/wire/image_fetch.c"
+#include "shm/wire/image_fetch.c" /* NOLINT(bugprone-suspicious-include): its statics */
 #include "tests/unit/suite.h"
 #include "tests/unit/world.h"
 
