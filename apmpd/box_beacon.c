@@ -18,7 +18,7 @@
  *          that wakes the thread for nothing makes it slow, by a millisecond.
  * LIMITS   The thread is in SCHED_FIFO where that is allowed, above the clocks: it runs for
  *          microseconds, and takes that class from a clock's thread which would else keep it
- *          through the teardown of its process, 25 ms for 256 MiB.
+ *          through the teardown of its process, as long as that is large.
  */
 #include "apmpd/box_internal.h"
 

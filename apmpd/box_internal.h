@@ -87,7 +87,7 @@ struct apmp_kill {
 	bool takes_turns;      /* gives way to others no more */
 	unsigned straggler_ms; /* what nothing tells of is looked at again after this, */
 	unsigned wait_ms;      /* and this at the latest */
-	uint64_t since_ms, fenced_ms;
+	uint64_t since_ms;     /* of the kill, then of the fence */
 	unsigned asked_count;
 	struct apmp_asked asked[APMP__KILL_ASKED];
 };

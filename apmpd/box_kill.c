@@ -92,7 +92,7 @@ static bool look_fenced(struct apmp_box *box, uint32_t id)
 	if (end->fenced || !apmp__partition_fenced(box, id))
 		return end->fenced;
 	end->fenced = true;
-	end->fenced_ms = uv_now(&box->loop);
+	end->takes_turns = false;
 	end->told = false; /* its reaping has a second of its own */
 	end->since_ms = uv_now(&box->loop);
 	tell(box, id, APMP_BOX_FENCED, 0);
@@ -144,7 +144,7 @@ static void look(struct apmp_box *box, uint32_t id)
 		return;
 	}
 	if (end->fenced && !end->takes_turns && box->partitions[id].pid &&
-	    uv_now(&box->loop) - end->fenced_ms >= STRANGER_MS) {
+	    uv_now(&box->loop) - end->since_ms >= STRANGER_MS) {
 		end->takes_turns = true; /* who waited for the fence has acted on it */
 		apmp_exiting_takes_turns(box->partitions[id].pid);
 	}

@@ -145,7 +145,7 @@ int apmp_exiting_process(pid_t pid)
 }
 
 /* Not SCHED_IDLE: a host CPU with one of that class counts as free, and whoever is woken is sent
- * just there, to wait for the teardown (median of a removal with 256 MiB 1.65 ms, not 1.3). */
+ * just there, to wait for the teardown (`make bench K=removed` shows it, removed-256M). */
 static void set_nice(pid_t tid, int nice)
 {
 	static const struct sched_param none = {0};

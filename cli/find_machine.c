@@ -277,22 +277,32 @@ int cli_ask(const struct machine *machine, const char *method, unsigned seconds,
 	return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
-int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, const char *asked,
-		   json_t **ret_answer)
+int cli_exchange(struct cli *cli, const char *method, json_t *parameters, struct machine *machine,
+		 struct varlink_reply *ret_reply)
 {
-	struct varlink_reply reply = {0};
 	struct varlink_client *client;
-	struct machine machine;
-	int r = cli_connect(cli, &machine, &client);
+	int r = cli_connect(cli, machine, &client);
 
 	if (r != CLI_DONE) {
 		json_decref(parameters);
 		return r;
 	}
-	r = cli_machine_call(&machine, client, method, parameters, -1, &reply);
+	r = cli_machine_call(machine, client, method, parameters, -1, ret_reply);
 	varlink_client_close(client);
+	return r < 0 ? r : CLI_DONE;
+}
+
+int cli_call_asked(struct cli *cli, const char *method, json_t *parameters, const char *asked,
+		   json_t **ret_answer)
+{
+	struct varlink_reply reply = {0};
+	struct machine machine;
+	int r = cli_exchange(cli, method, parameters, &machine, &reply);
+
 	if (r < 0)
 		return cli_no_answer(cli, &machine, r);
+	if (r != CLI_DONE)
+		return r;
 	if (reply.error)
 		r = cli_refuse_asked(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters),
 				     asked);

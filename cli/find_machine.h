@@ -62,6 +62,11 @@ int cli_machine_call(const struct machine *machine, struct varlink_client *clien
 		     const char *method, json_t *parameters, long long until_ms,
 		     struct varlink_reply *ret_reply);
 
+/* One call on a connection of its own; parameters are stolen.  CLI_DONE with the reply; another
+ * exit code after saying that there is no such machine; a negative errno: it did not answer. */
+int cli_exchange(struct cli *cli, const char *method, json_t *parameters, struct machine *machine,
+		 struct varlink_reply *ret_reply);
+
 /* Says that the console did not answer: CLI_REFUSED. */
 int cli_no_answer(const struct cli *cli, const struct machine *machine, int error);
 

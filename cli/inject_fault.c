@@ -220,16 +220,11 @@ static int check_options(const struct cli_args *args)
 static int fail_power(struct cli *cli, json_t *parameters)
 {
 	struct varlink_reply reply = {0};
-	struct varlink_client *client;
 	struct machine machine;
-	int r = cli_connect(cli, &machine, &client);
+	int r = cli_exchange(cli, "Inject", parameters, &machine, &reply);
 
-	if (r != CLI_DONE) {
-		json_decref(parameters);
+	if (r > 0)
 		return r;
-	}
-	r = cli_machine_call(&machine, client, "Inject", parameters, -1, &reply);
-	varlink_client_close(client);
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return cli_no_answer(cli, &machine, r);
 	r = reply.error ? cli_refuse(cli, CLI_REFUSED, reply.error, json_incref(reply.parameters))

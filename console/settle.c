@@ -1,8 +1,9 @@
 /*
  * settle.c - changes wait until what is fenced is reaped as well.
  *
- * WHAT      Between FENCED and the reaping of its last process, 0.2 to 25 ms, a partition runs no
- *           more and still has its memory: it can't boot, be deleted, or give away what it had.
+ * WHAT      Between FENCED and the reaping of its last process, as long as the teardown of its
+ *           memory takes, a partition runs no more and still has that memory: it can't boot, be
+ *           deleted, or give away what it had.
  *           Whoever waits for the event and asks for one of these at once means "as soon as it can
  *           be done", so the call is put aside until nothing is being reaped.
  * STATES    put aside -> served (reaped, or the box says that processes do not end), or gone with

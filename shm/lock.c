@@ -242,15 +242,23 @@ static bool forget_held(struct apmp_locker *l, uint32_t i)
 	return lost;
 }
 
+/* Enters, to do something with a lock that is held: held[*ret_i].  -EPERM: it is not. */
+static int enter_held(struct apmp_locker *l, uint32_t lock, struct apmp_db_locks **ret_table,
+		      uint32_t *ret_i)
+{
+	int err = apmp__locker_enter(l, false, APMP_NEVER, ret_table);
+
+	*ret_i = find_held(l, lock);
+	return !err && *ret_i == l->held_count ? -EPERM : err;
+}
+
 int apmp_lock_release(struct apmp_locker *l, uint32_t lock)
 {
 	struct apmp_db_locks *table;
 	struct apmp_db_lock *shared;
-	int err = apmp__locker_enter(l, false, APMP_NEVER, &table);
-	uint32_t i = find_held(l, lock);
+	uint32_t i;
+	int err = enter_held(l, lock, &table, &i);
 
-	if (!err && i == l->held_count)
-		err = -EPERM;
 	if (!err && forget_held(l, i))
 		err = -ESTALE;
 	if (!err && table) {
@@ -270,11 +278,9 @@ int apmp_lock_good(struct apmp_locker *l, uint32_t lock)
 {
 	struct apmp_db_locks *table;
 	struct apmp_db_lock *shared;
-	int err = apmp__locker_enter(l, false, APMP_NEVER, &table);
-	uint32_t i = find_held(l, lock);
+	uint32_t i;
+	int err = enter_held(l, lock, &table, &i);
 
-	if (!err && i == l->held_count)
-		err = -EPERM;
 	if (!err && l->lost >> i & 1)
 		err = -ESTALE;
 	if (!err) {

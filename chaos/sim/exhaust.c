@@ -283,29 +283,38 @@ static struct note *copy_notes(uint32_t count)
 	return copy;
 }
 
-/* --- deaths --- */
+/* --- second choices, of a run that stands still before the first one --- */
 
-/* Of a run that stands still before the first death: all the second ones. */
-static void second_deaths(const struct note *sites, uint32_t count, enum sim_choice what)
+static void begin_second(void)
 {
 	second.plan = first.plan;
 	second.kept = false;
 	sim_exhaust_second = 0;
-	for (uint32_t j = 0; j < count; j++) {
-		if (!sites[j].store)
-			continue;
-		sim_exhaust_second++;
-		if (!second_wanted())
-			continue;
-		memset(&second.plan.chosen[1], 0, sizeof(second.plan.chosen[1]));
-		if (!reach(&second, sites[j].access)) {
-			lost_way();
-			continue;
-		}
-		choose(&second, 1, what, 0);
-		finish(&second, 2);
-		totals.pairs++;
+}
+
+static void second_at(const struct note *site, enum sim_choice what, uint32_t target)
+{
+	sim_exhaust_second++;
+	if (!second_wanted())
+		return;
+	memset(&second.plan.chosen[1], 0, sizeof(second.plan.chosen[1]));
+	if (!reach(&second, site->access)) {
+		lost_way();
+		return;
 	}
+	choose(&second, 1, what, target);
+	finish(&second, 2);
+	totals.pairs++;
+}
+
+/* --- deaths --- */
+
+static void second_deaths(const struct note *sites, uint32_t count, enum sim_choice what)
+{
+	begin_second();
+	for (uint32_t j = 0; j < count; j++)
+		if (sites[j].store)
+			second_at(&sites[j], what, 0);
 	sim_exhaust_second = 0;
 }
 
@@ -346,26 +355,12 @@ static void kill_everywhere(const struct note *sites, uint32_t count)
 
 /* --- switches --- */
 
-/* All second switches after the first one. */
 static void second_switches(const struct note *sites, uint32_t count)
 {
-	second.plan = first.plan;
-	second.kept = false;
-	sim_exhaust_second = 0;
+	begin_second();
 	for (uint32_t j = 0; j < count; j++)
-		for (uint32_t target = 0; target < sites[j].others; target++) {
-			sim_exhaust_second++;
-			if (!second_wanted())
-				continue;
-			memset(&second.plan.chosen[1], 0, sizeof(second.plan.chosen[1]));
-			if (!reach(&second, sites[j].access)) {
-				lost_way();
-				continue;
-			}
-			choose(&second, 1, SIM_PREEMPTION, target);
-			finish(&second, 2);
-			totals.pairs++;
-		}
+		for (uint32_t target = 0; target < sites[j].others; target++)
+			second_at(&sites[j], SIM_PREEMPTION, target);
 	sim_exhaust_second = 0;
 }
 

@@ -113,6 +113,19 @@ def test_a_reaping_that_does_not_end_is_told(machine, unreaped):
     boots_when_reaped(machine, zombie)
 
 
+def test_a_teardown_takes_turns_again(machine, unreaped):
+    """It gives way only while survivors act on the fence, or a busy host would never end it; also
+    when another console has heard of that fence. shows: FAIL-05"""
+    zombie = fence_unreaped(machine, unreaped)
+    for restarts in (1, None):
+        machine.until(lambda now: now["health"]["fence_pending"] == ["beta"])
+        assert os.getpriority(os.PRIO_PROCESS, zombie.pid) == 0
+        if restarts:
+            machine.apmp("chaos", "inject", "kill", "console")
+            machine.events.wait_for("console.restarted", restarts=restarts)
+    boots_when_reaped(machine, zombie)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_console_dies_between_fenced_and_reaped(machine, unreaped, count):
     """The next one asks the box again, and concludes when all is reaped. shows: DB-14, FAIL-05"""

@@ -350,8 +350,8 @@ def folder(path):
 
 DAMAGE = {cut: "is damaged", flip: "is damaged", empty: "is damaged",
           garbage: "was not written by apmp", newer: "has format 2, newer than this apmp",
-          loop: "can't be read (Too many levels of symbolic links)",
-          folder: "can't be read (Operation not supported)"}
+          loop: f"can't be read ({os.strerror(errno.ELOOP)})",
+          folder: f"can't be read ({os.strerror(errno.EOPNOTSUPP)})"}
 
 
 # shows: PLAT-09
