@@ -79,8 +79,7 @@ static void run(struct cpu *cpu)
 		bool loan;
 		int err;
 
-		/* No deadline: a CPU that nobody interrupts uses no host CPU. */
-		(void)apmp_intr_wait(env, cpu->idx, APMP_NEVER);
+		(void)instance_tasks_wait(in, cpu->idx);
 		if (apmp_load_acquire(&cpu->order) != CPU_ORDER_MIGRATE)
 			continue;
 		apmp_store_release(&in->hwrpb->slot[cpu->idx].state, HWRPB_CPU_QUIESCED);

@@ -18,9 +18,17 @@
 
 #include "instance/apps.h"
 #include "instance/channel.h"
+#include "instance/crash.h"
+#include "instance/tasks.h"
 
 /* What the primary wants of another CPU.  W: primary, before the interrupt. */
-enum cpu_order { CPU_ORDER_NONE = 0, CPU_ORDER_MIGRATE = 1 };
+enum cpu_order {
+	CPU_ORDER_NONE = 0,
+	CPU_ORDER_MIGRATE = 1,	/* PAL MIGRATE, or HALT with HALT_MIGRATE */
+	CPU_ORDER_STOP = 2,	/* HALT: console mode */
+	CPU_ORDER_DEASSIGN = 3, /* HALT with DEASSIGN */
+	CPU_ORDER_FAIL = 4,	/* the instance fails: Fig. 27 */
+};
 
 struct cpu {
 	struct instance *instance;

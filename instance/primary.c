@@ -157,8 +157,8 @@ void instance_primary(struct instance *in)
 		join(in);
 	tell_changes(in);
 	for (;;) {
-		/* No deadline: the clock announces again what was lost. */
-		(void)apmp_intr_wait(&in->env, in->primary, APMP_NEVER);
+		/* The clock announces again what was lost. */
+		(void)instance_tasks_wait(in, in->primary);
 		if (apmp_member_work(&in->member) == -EOWNERDEAD)
 			_exit(INSTANCE_EXIT_BUGCHECK);
 		tell_changes(in);

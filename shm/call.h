@@ -29,9 +29,10 @@
 	X(SET_APMPDB_INFO, 2, "set_apmpdb_info") /* arg0 old, arg1 new: compare-and-set [0278]; */ \
 	/* arg2 0: APMPDB_INFO, 1: the other range [0125] */                                       \
 	X(REMOVE_INSTANCE, 3, "remove_instance") /* arg0 identity: answered when it is fenced */   \
-	X(MIGRATE_CPU, 4, "migrate_cpu") /* arg0 CPU, arg1 partition id, arg2 loan: PAL MIGRATE */ \
-	X(REPORT, 5, "report")		 /* arg0 enum apmp_report, arg1 about; has no reply */     \
-	X(EXIT, 6, "exit") /* arg0 enum apmp_exit: the primary enters console mode */              \
+	X(MIGRATE_CPU, 4, "migrate_cpu") /* arg0 CPU, arg1 partition id, arg2 APMP_MIGRATE_*: */   \
+	/* PAL MIGRATE */                                                                          \
+	X(REPORT, 5, "report") /* arg0 enum apmp_report, arg1 about; has no reply */               \
+	X(EXIT, 6, "exit")     /* arg0 enum apmp_exit: the primary enters console mode */          \
 	X(CREATE_COMMUNITY, 7, "create_community") /* text name; ret0 id, ret1 handle [0113] */    \
 	X(DELETE_COMMUNITY, 8, "delete_community") /* arg0 community [0116] */                     \
 	X(CREATE_PARTITION, 9, "create_partition") /* arg0 community or 0, arg1 1: boots at */     \
@@ -83,7 +84,8 @@ enum apmp_call_op {
 	X(NAMED_LOCK_BROKEN, 17, "named_lock_broken") /* about its slot in the */                  \
 	/* lock table, and in [63:32] the partition id + 1 of the holder that was lost, 0: none */ \
 	X(DB_ODD, 18, "db_odd") /* the database makes no sense; about enum apmp_db_fault */        \
-	X(UNSUSPECTED, 19, "unsuspected") /* about the identity that beats again */
+	X(UNSUSPECTED, 19, "unsuspected") /* about the identity that beats again */                \
+	X(CPU_HALTED, 20, "cpu_halted")	  /* about a CPU that waits in console mode */
 
 enum apmp_report {
 #define X(name, value, text) APMP_REPORT_##name = value,
@@ -109,6 +111,12 @@ enum apmp_limit {
 	APMP_LIMITS(X)
 #undef X
 };
+
+/* How a CPU migrates: arg2 of MIGRATE_CPU and of the HWRPB's request MIGRATE. */
+#define APMP_MIGRATE_LOAN    0x1u /* only current_owner changes [0107] */
+#define APMP_MIGRATE_HALT    0x2u /* by HALT with HALT_MIGRATE, Figs. 30A to 30C */
+#define APMP_MIGRATE_CONSOLE 0x4u /* it was in console mode, Fig. 31 */
+#define APMP_MIGRATE_FAILURE 0x8u /* its instance fails, Fig. 27 */
 
 enum apmp_exit { APMP_EXIT_HALT = 1, APMP_EXIT_CRASH = 2 };
 

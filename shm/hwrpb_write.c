@@ -18,9 +18,11 @@ void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec)
 {
 	uint64_t boots = apmp_load_relaxed(&h->boot_count) + 1;
 	_Atomic uint64_t *word = (void *)h;
+	const size_t used =
+	    offsetof(struct hwrpb, saved) + spec->cpu_count * sizeof(struct hwrpb_context);
 
 	apmp_store_relaxed(&h->magic, 0);
-	for (size_t i = 0; i < sizeof(*h) / sizeof(*word); i++)
+	for (size_t i = 0; i < used / sizeof(*word); i++)
 		if (&word[i] != &h->boot_count)
 			apmp_store_relaxed(&word[i], 0);
 	apmp_store_relaxed(&h->fingerprint, apmp_fingerprint(sizeof(*h)));

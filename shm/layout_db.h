@@ -184,7 +184,13 @@ struct apmp_db_cpu_sets {
 	_Atomic uint64_t configure[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
 	_Atomic uint64_t active[APMP_MAX_CPUS / 64u];	 /* W: owner.  R: members */
 	_Atomic uint64_t autostart[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
-	uint64_t fill[7];				 /* W: nobody.  R: nobody */
+	_Atomic uint64_t depth; /* W: owner, at a tick.  R: members; tasks that run or are ready */
+	_Atomic uint64_t wish; /* W: owner.  R: members; CPUs that it asks all for [0235]: [7:0] how
+				 * many, 0 none, above it a number that rises with each wish */
+	_Atomic uint64_t
+	    giver;	  /* W: members, by compare-and-swap.  R: members; identity that serves
+				 * the wish, 0 nobody yet */
+	uint64_t fill[4]; /* W: nobody.  R: nobody */
 };
 
 static_assert(sizeof(struct apmp_db_cpu_sets) == 192, "lines");

@@ -24,6 +24,7 @@
 #define HWRPB_PRIMARY	 0x4u  /* the partition's primary */
 #define HWRPB_COMPATIBLE 0x8u  /* type and revision allow it to run this partition's instance */
 #define HWRPB_PRIMARY_OK 0x10u /* may become a primary [0090] */
+#define HWRPB_CONSOLE	 0x20u /* the primary has ended, and is in console mode [0299] */
 
 /* What the instance does with a CPU.  W: the partition.  0 is "never seen here". */
 #define HWRPB_CPU_STATES(X)                                                                        \
@@ -31,7 +32,8 @@
 	X(STARTING, 2, "starting") /* in console code, polls RXRDY [0293] */                       \
 	X(CONFIGURED, 3, "configured") /* ours, not in the active set */                           \
 	X(ACTIVE, 4, "active")	       /* takes part in SMP */                                     \
-	X(QUIESCED, 5, "quiesced")     /* on its way out [0185] */
+	X(QUIESCED, 5, "quiesced")     /* on its way out [0185] */                                 \
+	X(HALTED, 6, "console")	       /* ours, in console mode: polls RX [0331] */
 
 enum hwrpb_cpu_state {
 #define X(name, value, text) HWRPB_CPU_##name = value,
@@ -43,6 +45,16 @@ enum hwrpb_cpu_state {
 #define HWRPB_MSG_SIZE	   24u
 #define HWRPB_MSG_STARTREQ "STARTREQ"
 #define HWRPB_MSG_START	   "START"
+#define HWRPB_MSG_MIGRATE  "MIGRATE"  /* and " ", the partition id, " loan" of a loan [0332] */
+#define HWRPB_MSG_DEASSIGN "DEASSIGN" /* [0313] */
+
+/* REASON_FOR_HALT and HALT_REQUESTED: a code, and of MIGRATE where to [0312, 0328]. */
+#define HWRPB_HALT_MIGRATE    1u
+#define HWRPB_HALT_DEASSIGN   2u
+#define HWRPB_HALT_CODE(word) ((uint32_t)(word)&0xffu)
+#define HWRPB_HALT_LOAN	      0x100u
+#define HWRPB_HALT_TO(word)   ((uint32_t)((word) >> 32))
+#define HWRPB_HALT_TO_SHIFT   32u
 
 /* One per CPU that is or could be in the machine [0067]. */
 struct hwrpb_slot {
@@ -50,8 +62,9 @@ struct hwrpb_slot {
 	_Atomic uint32_t state;	   /* W: partition.  R: both; enum hwrpb_cpu_state */
 	_Atomic uint32_t host_cpu; /* W: console.  R: partition; advisory: steers speed only */
 	_Atomic uint64_t context; /* W: partition.  R: both; identity whose saved context this is */
-	_Atomic uint64_t reason_for_halt; /* W: console.  R: both; no HALT migration yet: 0 */
-	_Atomic uint64_t halt_requested;  /* W: console.  R: partition; likewise 0 */
+	_Atomic uint64_t reason_for_halt; /* W: partition, before HALT; console code clears it.
+					   * R: both; HWRPB_HALT_* [0328] */
+	_Atomic uint64_t halt_requested;  /* W: partition, as above.  R: both [0312] */
 	_Atomic uint32_t txrdy;		  /* W: console sets, the primary clears.  R: primary */
 	_Atomic uint32_t rxrdy;	   /* W: primary sets, the CPU clears.  R: the CPU; futex word */
 	char tx[HWRPB_MSG_SIZE];   /* W: console before txrdy.  R: primary after it */
@@ -67,9 +80,14 @@ static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
 /* What the console asks an instance for.  The instance alone decides [0150, 0178]. */
 #define HWRPB_REQUESTS(X)                                                                          \
 	X(NONE, 0, "none")	 /* taken back: nothing is to be done */                           \
-	X(MIGRATE, 1, "migrate") /* arg0 CPU, arg1 destination partition id, arg2 loan */          \
-	X(HALT, 2, "halt")	 /* leave the sharing set and end */                               \
-	X(CRASH, 3, "crash")	 /* bugcheck by instruction */
+	X(MIGRATE, 1, "migrate") /* arg0 CPU, arg1 destination partition id, */                    \
+	/* arg2 APMP_MIGRATE_* (shm/call.h) */                                                     \
+	X(HALT, 2, "halt")	   /* leave the sharing set and end */                             \
+	X(CRASH, 3, "crash")	   /* bugcheck by instruction */                                   \
+	X(START, 4, "start")	   /* arg0 CPU, which is in console mode: joins SMP */             \
+	X(STOP, 5, "stop")	   /* arg0 CPU: leaves SMP, halts into console mode */             \
+	X(DEASSIGN, 6, "deassign") /* arg0 CPU: becomes nobody's, Figs. 29 and 32A */              \
+	X(WISH, 7, "wish")	   /* arg0 how many CPUs to ask all members for [0235] */
 
 enum hwrpb_request_op {
 #define X(name, value, text) HWRPB_REQUEST_##name = value,
@@ -91,6 +109,59 @@ struct hwrpb_request {
 
 static_assert(sizeof(struct hwrpb_request) == APMP_CACHE_LINE, "a line of its own");
 
+/* Why an instance ended by itself.  "Last gasp": what it could say. */
+#define HWRPB_CRASHES(X)                                                                           \
+	X(INSTRUCTION, 1, "by instruction") /* the operator's */                                   \
+	X(ASSERTION, 2, "assertion")	    /* a bug that our own code has found; text has it */   \
+	X(SIGNAL, 3, "signal")		    /* SIGSEGV and such; signal, address */                \
+	X(RUNNER, 4, "CPU is run by somebody else") /* its execution word is not ours */           \
+	X(REMOVED, 5, "judged dead")		    /* found its bugcheck bit [0143] */
+
+enum hwrpb_crash_reason {
+#define X(name, value, text) HWRPB_CRASH_##name = value,
+	HWRPB_CRASHES(X)
+#undef X
+};
+
+#define HWRPB_CRASH_TEXT 128u
+
+/* W: the first thread that crashes.  R: both, and who reads the dump. */
+struct hwrpb_crash {
+	_Atomic uint32_t state;	     /* W: last.  R: see above; 0 none, 1 being written, 2 whole */
+	_Atomic uint32_t reason;     /* W: see above.  R: see above; enum hwrpb_crash_reason */
+	_Atomic uint32_t thread;     /* W: see above.  R: see above; CPU id, or APMP_THREAD_* */
+	_Atomic uint32_t signal;     /* W: see above.  R: see above; of SIGNAL */
+	_Atomic uint64_t address;    /* W: see above.  R: see above; of SIGNAL: what it touched */
+	_Atomic uint64_t t_ns;	     /* W: see above.  R: see above; CLOCK_MONOTONIC */
+	uint64_t fill[4];	     /* W: nobody.  R: nobody; zero */
+	char text[HWRPB_CRASH_TEXT]; /* W: see above.  R: see above; a sentence, ends with NUL */
+};
+
+static_assert(sizeof(struct hwrpb_crash) == 192, "lines");
+
+#define HWRPB_REGISTERS 24u /* of ucontext_t, in its order */
+#define HWRPB_FRAMES	24u
+
+/* The processing context of a CPU when its instance failed [0298, 0300]; of a CPU that runs a
+ * task, the task's.  W: the partition.  R: both, and who reads the dump. */
+struct hwrpb_context {
+	_Atomic uint32_t state;	 /* W: last.  R: see above; 0 none, 1 being written, 2 whole */
+	_Atomic uint32_t thread; /* W: see above.  R: see above; CPU id, or APMP_THREAD_* */
+	_Atomic uint64_t task;	 /* W: see above.  R: see above; number of the task, or 0 */
+	_Atomic uint64_t t_ns;	 /* W: see above.  R: see above; CLOCK_MONOTONIC */
+	_Atomic uint32_t register_count;       /* W: see above.  R: see above */
+	_Atomic uint32_t frame_count;	       /* W: see above.  R: see above */
+	_Atomic uint64_t reg[HWRPB_REGISTERS]; /* W: see above.  R: see above */
+	_Atomic uint64_t frame[HWRPB_FRAMES];  /* W: see above.  R: see above; return addresses */
+	uint64_t fill[12];		       /* W: nobody.  R: nobody; zero */
+};
+
+static_assert(sizeof(struct hwrpb_context) == 512, "lines");
+
+/* Failover targets of a CPU [0296], Fig. 25: byte k is the id of the kth one + 1, 0 ends them.  The
+ * partition itself means that the CPU stays in console mode [0300]; none at all means the same. */
+#define HWRPB_TARGETS 8u
+
 struct hwrpb {
 	_Atomic uint64_t magic;	      /* W: console, last.  R: both */
 	_Atomic uint64_t fingerprint; /* W: console.  R: both */
@@ -109,11 +180,15 @@ struct hwrpb {
 	_Atomic uint64_t boot_count;  /* W: console.  R: both; times this partition was booted */
 	uint64_t fill[3];	      /* W: nobody.  R: nobody; zero */
 	struct hwrpb_request request; /* W: see there.  R: see there */
-	struct apmp_cpu_bits potential;	       /* W: partition.  R: both [0224] */
-	struct apmp_cpu_bits configure;	       /* W: partition.  R: both [0224] */
-	struct apmp_cpu_bits active;	       /* W: partition.  R: both [0224] */
-	struct apmp_cpu_bits autostart;	       /* W: partition.  R: both [0224] */
-	struct hwrpb_slot slot[APMP_MAX_CPUS]; /* W: see there.  R: see there */
+	struct apmp_cpu_bits potential;		  /* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits configure;		  /* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits active;		  /* W: partition.  R: both [0224] */
+	struct apmp_cpu_bits autostart;		  /* W: console.  R: both [0233] */
+	struct hwrpb_crash crash;		  /* W: see there.  R: see there */
+	_Atomic uint64_t failover[APMP_MAX_CPUS]; /* W: console.  R: both; see HWRPB_TARGETS */
+	struct hwrpb_slot slot[APMP_MAX_CPUS];	  /* W: see there.  R: see there */
+	/* By CPU id; what lies behind cpu_count is never touched. */
+	struct hwrpb_context saved[APMP_MAX_CPUS]; /* W: see there.  R: see there */
 };
 
 static_assert(offsetof(struct hwrpb, request) == 2 * APMP_CACHE_LINE, "lines");

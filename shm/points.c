@@ -47,6 +47,16 @@ static const struct {
     {"pal_2216", APMP_PARTY_CONSOLE},
     {"con_2302", APMP_PARTY_CONSOLE},
     {"con_2304", APMP_PARTY_CONSOLE},
+    {"halt_3016", APMP_PARTY_CONSOLE},
+    {"rx_3106", APMP_PARTY_CONSOLE},
+    {"assign_", APMP_PARTY_CONSOLE},
+    {"deassign_2902", APMP_PARTY_INSTANCE},
+    {"deassign_", APMP_PARTY_CONSOLE},
+    {"reassign_3202", APMP_PARTY_INSTANCE},
+    {"reassign_3204", APMP_PARTY_INSTANCE},
+    {"reassign_", APMP_PARTY_CONSOLE},
+    {"crash_2610", APMP_PARTY_BOX},
+    {"crash_2614", APMP_PARTY_CONSOLE},
     {"nvram_", APMP_PARTY_BOX},
     {"map_", APMP_PARTY_INSTANCE},
     {"lock_", APMP_PARTY_INSTANCE},
@@ -63,6 +73,10 @@ static const struct {
     {"migrate_", APMP_PARTY_INSTANCE},
     {"pal_", APMP_PARTY_INSTANCE},
     {"con_", APMP_PARTY_INSTANCE},
+    {"halt_", APMP_PARTY_INSTANCE},
+    {"rx_", APMP_PARTY_INSTANCE},
+    {"crash_", APMP_PARTY_INSTANCE},
+    {"fail_", APMP_PARTY_INSTANCE},
 };
 
 uint32_t apmp_point_parties(uint32_t point)

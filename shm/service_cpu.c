@@ -25,6 +25,9 @@ static void clear(struct apmp_db_cpu_sets *slot)
 		apmp_store_relaxed(&slot->active[w], 0);
 		apmp_store_relaxed(&slot->autostart[w], 0);
 	}
+	apmp_store_relaxed(&slot->depth, 0);
+	apmp_store_relaxed(&slot->wish, 0);
+	apmp_store_relaxed(&slot->giver, 0);
 }
 
 static void create(struct apmp_member *m, void *segment)

@@ -37,6 +37,8 @@
  * RELEASE  lock.
  * GOOD     lock, which we hold: its data is good.
  * CLOSE    lock, which we do not hold.
+ * TASKS    as LOCKS: this connection is for tasks (ops up to 15).
+ * CPUS     as LOCKS: this connection is for the policy of CPUs (ops up to 23).
  * Errors of the last five: apmp.h.
  */
 #define APMP_APP_OPS(X)                                                                            \
@@ -46,7 +48,9 @@
 	X(ACQUIRE, 4)                                                                              \
 	X(RELEASE, 5)                                                                              \
 	X(GOOD, 6)                                                                                 \
-	X(CLOSE, 7)
+	X(CLOSE, 7)                                                                                \
+	X(TASKS, 8)                                                                                \
+	X(CPUS, 16)
 
 enum apmp_app_op {
 #define X(name, value) APMP_APP_##name = value,

@@ -222,6 +222,29 @@ FIELDS(hwrpb_request) = {
 	ARRAY(hwrpb_request, fill, uint64_t, 3),
 };
 
+FIELDS(hwrpb_crash) = {
+	FIELD(hwrpb_crash, state, _Atomic uint32_t),
+	FIELD(hwrpb_crash, reason, _Atomic uint32_t),
+	FIELD(hwrpb_crash, thread, _Atomic uint32_t),
+	FIELD(hwrpb_crash, signal, _Atomic uint32_t),
+	FIELD(hwrpb_crash, address, _Atomic uint64_t),
+	FIELD(hwrpb_crash, t_ns, _Atomic uint64_t),
+	ARRAY(hwrpb_crash, fill, uint64_t, 4),
+	ARRAY(hwrpb_crash, text, char, HWRPB_CRASH_TEXT),
+};
+
+FIELDS(hwrpb_context) = {
+	FIELD(hwrpb_context, state, _Atomic uint32_t),
+	FIELD(hwrpb_context, thread, _Atomic uint32_t),
+	FIELD(hwrpb_context, task, _Atomic uint64_t),
+	FIELD(hwrpb_context, t_ns, _Atomic uint64_t),
+	FIELD(hwrpb_context, register_count, _Atomic uint32_t),
+	FIELD(hwrpb_context, frame_count, _Atomic uint32_t),
+	ARRAY(hwrpb_context, reg, _Atomic uint64_t, HWRPB_REGISTERS),
+	ARRAY(hwrpb_context, frame, _Atomic uint64_t, HWRPB_FRAMES),
+	ARRAY(hwrpb_context, fill, uint64_t, 12),
+};
+
 FIELDS(hwrpb) = {
 	FIELD(hwrpb, magic, _Atomic uint64_t),
 	FIELD(hwrpb, fingerprint, _Atomic uint64_t),
@@ -244,7 +267,10 @@ FIELDS(hwrpb) = {
 	FIELD(hwrpb, configure, struct apmp_cpu_bits),
 	FIELD(hwrpb, active, struct apmp_cpu_bits),
 	FIELD(hwrpb, autostart, struct apmp_cpu_bits),
+	FIELD(hwrpb, crash, struct hwrpb_crash),
+	ARRAY(hwrpb, failover, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(hwrpb, slot, struct hwrpb_slot, APMP_MAX_CPUS),
+	ARRAY(hwrpb, saved, struct hwrpb_context, APMP_MAX_CPUS),
 };
 
 FIELDS(apmp_intr_line) = {
@@ -277,6 +303,8 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
 	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
 	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
+	ARRAY(apmp_console_partition, failover, _Atomic uint64_t, APMP_MAX_CPUS),
+	ARRAY(apmp_console_partition, no_autostart, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 };
 
 FIELDS(apmp_event_slot) = {
@@ -389,7 +417,10 @@ FIELDS(apmp_db_cpu_sets) = {
 	ARRAY(apmp_db_cpu_sets, configure, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 	ARRAY(apmp_db_cpu_sets, active, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 	ARRAY(apmp_db_cpu_sets, autostart, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
-	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 7),
+	FIELD(apmp_db_cpu_sets, depth, _Atomic uint64_t),
+	FIELD(apmp_db_cpu_sets, wish, _Atomic uint64_t),
+	FIELD(apmp_db_cpu_sets, giver, _Atomic uint64_t),
+	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 4),
 };
 
 FIELDS(apmp_db_lock) = {
@@ -429,6 +460,8 @@ static const struct structure structures[] = {
 	STRUCTURE(gct_mem_desc_node),
 	STRUCTURE(hwrpb_slot),
 	STRUCTURE(hwrpb_request),
+	STRUCTURE(hwrpb_crash),
+	STRUCTURE(hwrpb_context),
 	STRUCTURE(hwrpb),
 	STRUCTURE(apmp_intr_line),
 	STRUCTURE(apmp_journal_entry),

@@ -1,0 +1,25 @@
+/*
+ * tasks.h - the scheduler of an instance: its tasks, in a run queue that active CPUs pull from
+ * [0225].
+ */
+#ifndef APMP_INSTANCE_TASKS_H
+#define APMP_INSTANCE_TASKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct instance;
+
+/* Waits for an interrupt of the calling thread's CPU, and lets the CPU run tasks meanwhile.  Its
+ * task, if it has one, goes on running when this returns.  Returns the reasons, as apmp_intr_wait.
+ */
+uint64_t instance_tasks_wait(struct instance *in, uint32_t cpu_idx);
+/* Takes the calling thread's CPU from its task, which is then ready for other CPUs.
+ * -ETXTBSY: a task is bound to it; nothing was changed. */
+__attribute__((warn_unused_result)) int instance_tasks_quiesce(struct instance *in,
+							       uint32_t cpu_idx);
+/* Whether a task is bound to the CPU. */
+__attribute__((warn_unused_result)) bool instance_tasks_bound(struct instance *in,
+							      uint32_t cpu_idx);
+
+#endif
