@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include "shm/hwrpb_write.h"
+#include "shm/cpu_move.h"
 #include "shm/intr.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
@@ -73,10 +73,13 @@ struct partition {
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
-/* The operator's migration that waits for the CPU to be active. */
-struct migration {
-	struct varlink_call *call;
+/* What the operator has asked of a CPU (cpu_order.c). */
+struct cpu_order {
+	struct varlink_call *call; /* NULL: who asked is gone */
 	bool active;
+	uint32_t op;	/* enum hwrpb_request_op */
+	bool assign;	/* of DEASSIGN: it is assigned to `to` then */
+	bool loan_ends; /* of MIGRATE */
 	uint32_t from, to;
 	struct hwrpb *hwrpb; /* of `from`, where it was asked for */
 	uint32_t seq;
@@ -116,6 +119,8 @@ struct console {
 	struct apmp_console_state *state;
 	struct apmp_update update;
 	struct apmp_tree_writer tw;
+	struct apmp_cpu_mover mover;	 /* cpu_count follows the machine's */
+	struct apmp_box_event host_said; /* about the host CPUs that it was asked for last */
 	uint64_t tree_size;
 	struct apmp_recorder *recorder;
 	uint32_t cpu_count; /* ids are below */
@@ -124,7 +129,7 @@ struct console {
 	bool fence_kill, notice_exit;
 	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
-	struct migration migration[APMP_MAX_CPUS];
+	struct cpu_order order[APMP_MAX_CPUS];
 	struct varlink_server *server;
 	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
 	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
@@ -273,24 +278,13 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+/* What shm/cpu_move.c asks for; the state is mapped. */
+void console_mover_init(struct console *c);
+/* MIGRATE_CPU; how: APMP_MIGRATE_*.  As apmp_cpu_migrate. */
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, uint32_t how,
 		    void (*within)(void *ctx), void *ctx);
-/* CPUs that a dead partition, or a dead console, left in transit. */
-void console_send_startreq(struct partition *to, uint32_t cpu_idx);
-void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
-/* Whether a CPU that nobody uses could work in this partition at once [0105]. */
-bool console_cpu_may_come(const struct partition *to, uint32_t cpu_idx);
-/* Inside an update: the CPU is available there.  What the box said of its host CPUs. */
-__attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
-							  const struct apmp_tree_node *cpu,
-							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
-void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
-/* Answers with the error that a migration is refused with. */
-void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
-			      const struct partition *from, const struct partition *to, int err);
-void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
 
 /* database.c: a look at a community's database; NULL when it has none. */
 const struct apmp_db *console_db_map(struct console *c,

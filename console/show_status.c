@@ -182,7 +182,9 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
 	if (!at->pid || console_reaping(at))
 		return "console";
-	return state == HWRPB_CPU_ACTIVE ? "active" : "configured";
+	return state == HWRPB_CPU_ACTIVE   ? "active"
+	       : state == HWRPB_CPU_HALTED ? "console"
+					   : "configured";
 }
 
 static json_t *cpus_json(struct console *c)
