@@ -122,6 +122,8 @@ static void run(struct cpu *cpu)
 	apmp_store_relaxed(&in->env.lines[cpu->idx].tree_can_wait, 1);
 	do {
 		(void)instance_tasks_wait(in, cpu->idx);
+		if (instance_crash_begun(&in->crash))
+			instance_crash_cpu(in, cpu->idx);
 		/* Acquires its arguments. */
 		order = apmp_load_acquire(&cpu->order);
 	} while (order == CPU_ORDER_NONE || !follow(cpu, order));
