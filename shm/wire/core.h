@@ -20,8 +20,8 @@
 #include "shm/wire/image.h"
 
 #define CORE_NOTE_NAME	"APMP"
-#define CORE_NOTE_TEXT	1u
-#define CORE_NOTE_SUMS	2u
+#define CORE_NOTE_TEXT	0x41504d01u
+#define CORE_NOTE_SUMS	0x41504d02u
 #define CORE_PIECES_MAX 512u
 #define CORE_TEXT_MAX	(1u << 20)
 
