@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "instance/instance.h"
 #include "shm/pal.h"
@@ -19,9 +18,11 @@
 
 void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
 {
-	instance_say(in, "bugcheck: CPU %u is run by somebody else, or its line was written over",
-		     cpu_idx);
-	_exit(INSTANCE_EXIT_BUGCHECK);
+	char text[HWRPB_CRASH_TEXT];
+
+	snprintf(text, sizeof(text), "CPU %u is run by somebody else, or its line was written over",
+		 cpu_idx);
+	instance_crash(in, HWRPB_CRASH_RUNNER, text);
 }
 
 int instance_stack(struct instance *in, pthread_attr_t *attr)
@@ -80,6 +81,8 @@ static void run(struct cpu *cpu)
 		int err;
 
 		(void)instance_tasks_wait(in, cpu->idx);
+		if (instance_crash_begun(&in->crash))
+			instance_crash_cpu(in, cpu->idx);
 		if (apmp_load_acquire(&cpu->order) != CPU_ORDER_MIGRATE)
 			continue;
 		apmp_store_release(&in->hwrpb->slot[cpu->idx].state, HWRPB_CPU_QUIESCED);

@@ -57,20 +57,22 @@ struct instance {
 	uint64_t stacks_size, stacks_used;
 	_Atomic uint64_t reports_lost; /* to a console that was away */
 	sem_t clock_start;	       /* W: primary, once */
+	struct crash crash;
 	struct cpu cpu[APMP_MAX_CPUS];
 };
 
 #define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
 
 /* Exit statuses that the console shows. */
-#define INSTANCE_EXIT_BUGCHECK 70 /* was judged dead and found the bugcheck bit */
+#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (crash.h) */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
 /* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later.
  */
 void instance_env_init(struct instance *in);
-/* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
+/* Which CPU, or APMP_THREAD_*, this thread is: for the flight recorder, and for who fails. */
 void instance_thread_is(uint32_t thread);
+uint32_t instance_thread(void);
 /* Lights this thread's death beacon, once: by CPU id, or APMP_BEACON_*. */
 void instance_beacon(struct instance *in, uint32_t idx);
 /* Prints a line on the console port; never waits: what doesn't fit is lost. */

@@ -22,3 +22,11 @@ bool instance_tasks_bound(struct instance *in, uint32_t cpu_idx)
 	(void)cpu_idx;
 	return false;
 }
+
+bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct instance_task_on *ret_on)
+{
+	(void)in;
+	(void)cpu_idx;
+	(void)ret_on;
+	return false;
+}

@@ -229,7 +229,8 @@ FIELDS(hwrpb_crash) = {
 	FIELD(hwrpb_crash, signal, _Atomic uint32_t),
 	FIELD(hwrpb_crash, address, _Atomic uint64_t),
 	FIELD(hwrpb_crash, t_ns, _Atomic uint64_t),
-	ARRAY(hwrpb_crash, fill, uint64_t, 4),
+	FIELD(hwrpb_crash, image, _Atomic uint64_t),
+	ARRAY(hwrpb_crash, fill, uint64_t, 3),
 	ARRAY(hwrpb_crash, text, char, HWRPB_CRASH_TEXT),
 };
 
