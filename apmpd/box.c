@@ -1,6 +1,7 @@
 /* The box: what is there as long as the machine is on.
  *
- * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the
+ * WHAT     One process, one loop, a thread that only writes NVRAM (box_nvram.c), and one while a
+ *          dump is written (box_dump.c).  It holds the
  *          machine's descriptors (box_objects.c), starts and reaps its processes (box_children.c),
  *          writes cpusets (cpuset.c), and does what the console tells it (box_request.c).  It
  *          decides nothing.
@@ -325,6 +326,9 @@ static int make(struct apmp_box *box)
 		error = said(box, apmp__nvram_start(box), "cannot use NVRAM");
 	if (!error)
 		error = init_loop(box);
+	if (error)
+		return error;
+	error = said(box, apmp__dumps_start(box), "no way to hear of dumps");
 	if (error)
 		return error;
 	apmp__beacons_start(box);

@@ -70,6 +70,9 @@ struct partition {
 	uint32_t remove_waiters;
 	/* The operator's calls that wait: for membership, for the end. */
 	struct varlink_call *boot_call, *halt_call, *kill_call;
+	struct console_picture *picture; /* of what the fenced life leaves; NULL */
+	bool dumping;			 /* the box reads its memory */
+	uint64_t dumped;		 /* incarnation whose dump was asked for */
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
@@ -127,6 +130,8 @@ struct console {
 	uint64_t tick_ns, stop_ns;
 	uint32_t suspect;
 	bool fence_kill, notice_exit;
+	bool dumps;	/* of failed partitions are kept */
+	bool going_off; /* what ends now was told to */
 	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct cpu_order order[APMP_MAX_CPUS];
@@ -213,6 +218,8 @@ __attribute__((warn_unused_result)) int console_ram(struct console *c, int32_t o
 __attribute__((warn_unused_result)) int console_ram_find(struct console *c, int32_t owner,
 							 uint64_t pa, uint64_t size, int *ret_fd,
 							 uint64_t *ret_base);
+/* The id of the box's object of this owner that begins at base. */
+uint64_t console_ram_id(struct console *c, int32_t owner, uint64_t base);
 /* Drops all memory of this owner, or (GCT_NONE) all that backs nobody's fragment any more. */
 void console_ram_drop(struct console *c, int32_t owner);
 void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
@@ -265,7 +272,21 @@ void console_exited(struct partition *p, uint64_t incarnation, int status);
 void console_fenced(struct partition *p, uint64_t incarnation);
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
 
-/* settle.c: serves what waited for a reaping, if nothing is being reaped any more. */
+/* What was to be done when its memory was copied: boots again if that was asked. */
+void console_copied(struct partition *p);
+
+/* keep_dump.c */
+/* It is fenced, and nobody knows yet: what others will write is copied. */
+void console_dump_picture(struct partition *p);
+/* It is reaped: the box is asked for the dump, if there is to be one. */
+void console_dump(struct partition *p);
+/* Somebody waits for the end of that. */
+void console_dump_hurry(struct partition *p);
+/* What the box says of it. */
+void console_dumped(struct partition *p, const struct apmp_box_event *event);
+
+/* settle.c: serves what waited for a reaping, if nothing is being reaped any more, and for a dump
+ * that is copied. */
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
@@ -306,6 +327,9 @@ bool console_db_has_member(struct partition *p);
 /* The page frame of a page of the database; 0: there is none. */
 uint64_t console_db_page(struct console *c, const struct apmp_tree_community *community,
 			 uint64_t page);
+/* All of its page frames, and that of the list of them: ascending, none twice.  How many. */
+uint32_t console_db_frames(struct console *c, const struct apmp_tree_community *community,
+			   uint64_t ret_pfn[APMP_DB_MAX_PAGES + 1]);
 /* The name in a slot of the lock table, as it stands there, to an 8-aligned place; empty when it
  * can't be read. */
 void console_db_lock_name(struct console *c, const struct apmp_tree_community *community,

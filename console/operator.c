@@ -345,6 +345,7 @@ static void off(void *ctx, int error)
 
 void console_power_off(struct console *c)
 {
+	c->going_off = true;
 	console_event(c, "machine.off", NULL, NULL);
 	console_when_durable(c, off, c);
 }

@@ -56,6 +56,9 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db, uint
 			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
 			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
+	if (apmp_load_relaxed(&record->dumped))
+		json_object_set_new(o, "dumped",
+				    json_integer((json_int_t)apmp_load_relaxed(&record->dumped)));
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (members >> p->id & 1 && identity &&
