@@ -55,6 +55,8 @@ struct partition {
 	uint64_t pid;
 	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
+	uint32_t capacity;	/* that the box was told last, if it was */
+	bool capacity_told, capacity_posted, capacity_refused;
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
@@ -131,6 +133,9 @@ struct console {
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
 	uv_timer_t save_timer; /* data: NULL until it is first needed */
+	uv_prepare_t capacity_prepare;
+	uv_timer_t capacity_timer;
+	uint64_t capacity_level; /* of the tree, when it was last looked at for capacities */
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
 	bool announced;		      /* the box was told that power on is complete */
@@ -285,6 +290,16 @@ __attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
 							  const struct apmp_tree_node *cpu,
 							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
+
+/* capacity.c */
+/* From now on the box is told of every change. */
+void console_capacity_serve(struct console *c);
+/* Of its CPUs, in 1/1000 host CPU; *ret_shares: some of its host CPUs are under others as well. */
+uint32_t console_capacity(const struct partition *p, bool *ret_shares);
+/* Into p->capacity, and told with the request that the caller makes.  0: whole host CPUs. */
+uint32_t console_capacity_renew(struct partition *p);
+
+/* migrate.c */
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
 /* Answers with the error that a migration is refused with. */
 void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
