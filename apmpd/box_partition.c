@@ -34,7 +34,7 @@ static void cpus_of(const struct apmp_box_request *request, cpu_set_t *ret_cpus)
 			CPU_SET(cpu, ret_cpus);
 }
 
-/* Gives the partition these host CPUs, and groups if it has none yet; its programs this capacity. */
+/* Gives the partition these host CPUs, and groups if it has none yet; its programs this much. */
 static int set_cpus(struct apmp_box *box, struct apmp_call *call, uint64_t capacity)
 {
 	struct apmp_partition *partition = &box->partitions[call->request->id];

@@ -4,7 +4,7 @@
  *          `doctor --fix` made), with the partition's programs in it and never its instance.  A
  *          quota keeps them to the capacity of their partition's CPUs however idle the host is; a
  *          weight in the same proportion divides a host that is busier than that.
- * STATES   of a partition's group: none -> made (its first program) -> removed (with the partition).
+ * STATES   of a partition's group: none -> made (its first program) -> removed (its partition).
  *          What is set before the first program is only kept in mind: partitions without programs
  *          cost a migration nothing here.
  * LOCKS    As cpuset_cgroup.c: the machine's group is locked for the life of the box.

@@ -29,7 +29,7 @@
 
 #define WHY_SIZE (PATH_MAX + 512)
 /* A machine of the largest kind and one of the smallest that makes sense: see enough.c. */
-#define LARGE_DESCRIPTORS 1300u
+#define LARGE_DESCRIPTORS 1500u
 #define LARGE_PROCESSES	  700u
 #define SMALL_DESCRIPTORS 250u
 #define SMALL_PROCESSES	  30u

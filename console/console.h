@@ -23,6 +23,7 @@
 
 struct console;
 struct port;
+struct output;
 
 /* Physical addresses of firmware objects: above all memory that a machine file can describe. */
 #define CONSOLE_TREE_PA		(UINT64_C(1) << 47)
@@ -52,6 +53,7 @@ struct partition {
 	int channel; /* console's end; -1 */
 	uv_poll_t *channel_poll;
 	struct port *port;
+	struct output *output; /* NULL: none yet */
 	uint64_t pid;
 	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
@@ -359,7 +361,20 @@ void console_kill_box(struct console *c, struct varlink_call *call);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
 void port_close(struct partition *p);
+/* A pseudo-terminal becomes a serial line. */
+void port_line(int master);
+/* Bytes for everyone attached, as if the instance had printed them. */
+void port_show(struct partition *p, const char *data, size_t size);
 __attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
 void port_attach(struct partition *p, struct varlink_call *call);
+
+/* output.c */
+/* Shows what the box's OUTPUT of the partition has to say, if there is one.  -ENOMEM; libuv's. */
+__attribute__((warn_unused_result)) int output_open(struct partition *p);
+void output_close(struct partition *p);
+/* The end for a program, which stays the console's; makes it if need be.  As output_open() and
+ * console_object_need(). */
+__attribute__((warn_unused_result)) int output_need(struct partition *p, int *ret_fd,
+						    struct apmp_box_event *ret_event);
 
 #endif
