@@ -166,9 +166,11 @@ static int open_cpuset(struct apmp_box *box)
 			    "no way to give partitions their host CPUs "
 			    "(`apmp doctor` says why)");
 	path = apmp_cpuset_path(box->cpuset);
-	return path ? said(box, apmp_rundir_write(&box->rundir, "cgroup", path),
-			   "cannot write into the run directory")
-		    : 0;
+	error = path ? apmp_rundir_write(&box->rundir, "cgroup", path) : 0;
+	path = apmp_cpuset_quota_path(box->cpuset);
+	if (!error && path)
+		error = apmp_rundir_write(&box->rundir, "cgroup.cpu", path);
+	return said(box, error, "cannot write into the run directory");
 }
 
 /* Written down, so that what these uids still run can be found when the box is dead. */
@@ -196,8 +198,9 @@ static json_t *host_json(const struct apmp_box *box)
 
 	for (uint32_t i = 0; i < box->host->cpu_count; i++)
 		json_array_append_new(cpus, json_integer(box->host->cpus[i]));
-	return json_pack("{s:o, s:b, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
-			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "heartbeat_class",
+	return json_pack("{s:o, s:b, s:s, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
+			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "no_quota",
+			 apmp_cpuset_no_quota(box->cpuset), "heartbeat_class",
 			 apmp_host_class_name(box->host->heartbeat_class));
 }
 

@@ -234,7 +234,7 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal *r)
 {
 	struct apmp_box_request request = {
-	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation}};
+	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation, console_capacity_renew(p)}};
 	struct apmp_box_event event;
 	int err;
 

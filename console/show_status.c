@@ -83,6 +83,7 @@ static void add_cpus(struct partition *p, json_t *o)
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	uint64_t host[16];
+	bool shares;
 	char text[1024] = "";
 	size_t used = 0;
 
@@ -107,6 +108,7 @@ static void add_cpus(struct partition *p, json_t *o)
 		i = last;
 	}
 	json_object_set_new(o, "host_cpus", json_string(text));
+	json_object_set_new(o, "capacity", json_real(console_capacity(p, &shares) / 1000.0));
 }
 
 static uint64_t private_memory(struct partition *p)

@@ -47,7 +47,8 @@
 	X(TREE_RO, 10, "tree_ro") /* id 0: the tree, a descriptor that maps only readable */       \
 	X(NVRAM, 11,                                                                               \
 	  "nvram") /* id 0: memfd, what was read at power on (made by the box; none:    \
-			       * nothing was, or `up --fresh`) */
+			       * nothing was, or `up --fresh`) */          \
+	X(OUTPUT, 12, "output") /* id partition: as PORT, of programs that nobody waits for */
 
 enum apmp_box_object {
 #define X(name, value, text) APMP_BOX_##name = value,
@@ -64,15 +65,17 @@ enum apmp_box_object {
  * MAKE      kind, id of the object, size (memfds) -> its descriptor or two.  -EEXIST; -ENOMEM with
  *           arg0 wanted, arg1 had, text the limit.
  * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
- * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
- *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, the PORT's slave as
- *           stdin, stdout and stderr, and a new socket for programs -> arg0 pid, arg1 uid.
+ * SPAWN     id, arg0 incarnation, arg1 as arg0 of CPUSET, text its name, cpus its host CPUs: makes
+ *           the cpuset if need be, and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB,
+ *           the PORT's slave as stdin, stdout and stderr, and a new socket for programs -> arg0
+ *           pid, arg1 uid.
  *           -EEXIST it has a process; -errno.
  * KILL      id: SIGKILL to every process of it, again until none is left; FENCED comes when none
  *           runs user code any more, the answer when all are reaped.  arg0 1: only wait, don't
  *           kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
- * CPUSET    id, text its name, cpus.  -errno.
+ * CPUSET    id, text its name, cpus; arg0 how much of them its programs get, in 1/1000 host CPU (0:
+ *           all).  -errno.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
  *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid, arg1 uid.  kind
