@@ -141,6 +141,7 @@ static void *primary_main(void *arg)
 		cannot_boot("the community", err);
 	in->in_community = !err;
 	apmp_locks_init(&in->member, &in->locks);
+	tasks_init(in);
 	instance_primary(in);
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct instance;
 
@@ -21,5 +22,17 @@ __attribute__((warn_unused_result)) int instance_tasks_quiesce(struct instance *
 /* Whether a task is bound to the CPU. */
 __attribute__((warn_unused_result)) bool instance_tasks_bound(struct instance *in,
 							      uint32_t cpu_idx);
+/* How long the run queue is, with what runs. */
+uint32_t instance_tasks_depth(const struct instance *in);
+/* The clock, at each tick: whose quantum is over lets go of its CPU, if others wait.  Waits for
+ * nobody. */
+void instance_tasks_tick(struct instance *in);
+
+/* The task that a CPU has: its number, or 0, and its thread.  For a signal handler too; it may have
+ * another one by the time that this returns. */
+uint64_t instance_tasks_on(const struct instance *in, uint32_t cpu_idx, pid_t *ret_tid);
+/* The task that the calling thread is: its number, or 0, and the name of its program, which lives
+ * as long as the task does.  For a signal handler too. */
+uint64_t instance_tasks_self(const char **ret_name);
 
 #endif
