@@ -24,24 +24,6 @@ void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
 	_exit(INSTANCE_EXIT_BUGCHECK);
 }
 
-unsigned char *instance_stack_take(struct instance *in, uint64_t size)
-{
-	uint64_t used = apmp_load_relaxed(&in->stacks_used);
-
-	do
-		if (!in->stacks || in->stacks_size - used < size)
-			return NULL;
-	while (!apmp_cas(&in->stacks_used, &used, used + size));
-	return in->stacks + used;
-}
-
-int instance_stack(struct instance *in, pthread_attr_t *attr)
-{
-	unsigned char *stack = instance_stack_take(in, INSTANCE_STACK_SIZE);
-
-	return stack ? -pthread_attr_setstack(attr, stack, INSTANCE_STACK_SIZE) : -ENOMEM;
-}
-
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx)
 {
 	uint32_t host_cpu = apmp_load_relaxed(&in->hwrpb->slot[cpu_idx].host_cpu);

@@ -96,7 +96,8 @@ void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
 /* Ends the instance at once: the execution word of a CPU, which others can write, is not as it must
  * be.  Two that run on one CPU would be worse. */
 __attribute__((noreturn)) void instance_bugcheck(struct instance *in, uint32_t cpu_idx);
-/* A thread's stack in private memory; -ENOMEM. */
+
+/* stack.c: a thread's stack in private memory; -ENOMEM. */
 __attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
 /* Private memory for a stack, whole pages, never given back.  NULL: there is not so much. */
 unsigned char *instance_stack_take(struct instance *in, uint64_t size);

@@ -40,26 +40,6 @@
 
 static _Thread_local struct task *this_task;
 
-uint64_t instance_tasks_self(const char **ret_name)
-{
-	struct task *task = this_task;
-
-	if (!task || !apmp_load_relaxed(&task->baton))
-		return 0;
-	*ret_name = task->job->name;
-	return task->self.number;
-}
-
-uint64_t instance_tasks_on(const struct instance *in, uint32_t cpu_idx, pid_t *ret_tid)
-{
-	uint32_t running = apmp_load_acquire(&in->tasks.cpu[cpu_idx].running);
-
-	if (!running)
-		return 0;
-	*ret_tid = apmp_load_relaxed(&in->tasks.task[running - 1].tid);
-	return in->tasks.task[running - 1].self.number;
-}
-
 /* ---- inside and outside ---- */
 
 static void enter(struct task *task)
@@ -70,10 +50,8 @@ static void enter(struct task *task)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* Which CPU it runs on now is what the flight recorder says of this thread. */
 static void come_out(struct task *task)
 {
-	instance_thread_is(apmp_load_relaxed(&task->baton) - 1);
 	atomic_signal_fence(memory_order_seq_cst);
 	apmp_store_relaxed(&task->inside, 0);
 	atomic_signal_fence(memory_order_seq_cst);
@@ -252,6 +230,7 @@ static void *thread_main(void *arg)
 
 	enter(task);
 	this_task = task;
+	instance_thread_is(APMP_THREAD_APPS);
 	instance_beacon(task->in, APMP_BEACON_TASK + (uint32_t)(task - task->in->tasks.task));
 	(void)pthread_setname_np(pthread_self(), "task"); /* for top -H and gdb */
 	apmp_store_release(&task->tid, (uint32_t)syscall(SYS_gettid));

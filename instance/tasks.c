@@ -442,6 +442,20 @@ bool instance_tasks_bound(struct instance *in, uint32_t cpu_idx)
 	return apmp_load_acquire(&in->tasks.cpu[cpu_idx].bound);
 }
 
+bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct instance_task_on *ret_on)
+{
+	uint32_t running = apmp_load_acquire(&in->tasks.cpu[cpu_idx].running);
+	const struct task *task;
+
+	if (!running)
+		return false;
+	task = &in->tasks.task[running - 1];
+	*ret_on = (struct instance_task_on){.number = task->self.number,
+					    .tid = (int)apmp_load_relaxed(&task->tid)};
+	memcpy(ret_on->name, task->job->name, sizeof(task->job->name) - 1);
+	return true;
+}
+
 uint32_t instance_tasks_depth(const struct instance *in)
 {
 	return apmp_load_relaxed(&in->tasks.depth);

@@ -7,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct instance;
 
@@ -28,11 +27,17 @@ uint32_t instance_tasks_depth(const struct instance *in);
  * nobody. */
 void instance_tasks_tick(struct instance *in);
 
-/* The task that a CPU has: its number, or 0, and its thread.  For a signal handler too; it may have
- * another one by the time that this returns. */
-uint64_t instance_tasks_on(const struct instance *in, uint32_t cpu_idx, pid_t *ret_tid);
-/* The task that the calling thread is: its number, or 0, and the name of its program, which lives
- * as long as the task does.  For a signal handler too. */
-uint64_t instance_tasks_self(const char **ret_name);
+/* The task that runs on a CPU, for who ends the instance in a signal handler. */
+#define INSTANCE_TASK_NAME 48u
+
+struct instance_task_on {
+	uint64_t number; /* not 0 */
+	int tid;	 /* the kernel's, of its thread */
+	char name[INSTANCE_TASK_NAME];
+};
+
+/* False: none runs there.  Takes no lock. */
+bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx,
+		       struct instance_task_on *ret_on);
 
 #endif
