@@ -50,7 +50,7 @@ bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish);
 void apmp_wish_end(struct apmp_member *m, struct apmp_wish *wish);
 
 /* Serves the wishes of others, one CPU at a time; after each interrupt, and at each tick while
- * gift->wisher is not 0. */
+ * gift->wisher is not 0.  Costs nothing while nobody asks. */
 void apmp_gift_look(struct apmp_member *m, struct apmp_gift *gift, const struct apmp_giver *giver);
 
 #endif

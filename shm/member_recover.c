@@ -220,7 +220,9 @@ int apmp_member_work(struct apmp_member *m)
 	if (!m->joined)
 		return 0;
 	apmp__db_unlock_stray(m);
-	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, APMP_REASON_BUGCHECK);
+	/* A wish is heard by apmp_gift_look. */
+	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons,
+				 APMP_REASON_BUGCHECK | APMP_REASON_WISH);
 	fault = (int)apmp__db_fault(m, db);
 	if (!fault)
 		fault = recover(m, db);
