@@ -285,26 +285,21 @@ static void serve(struct apmp_member *m, struct apmp_db_cpu_sets *slot, uint32_t
 void apmp_gift_look(struct apmp_member *m, struct apmp_gift *gift, const struct apmp_giver *giver)
 {
 	struct apmp_db_cpu_sets *slots = apmp__cpu_slots(m);
-	_Atomic uint64_t *reasons;
 	uint64_t left;
 
 	if (!slots) {
 		gift->wisher = 0;
 		return;
 	}
-	reasons = &apmp__own_node(m, apmp__db(m))->reasons;
 	if (gift->wisher)
 		follow(m, slots, gift, giver);
-	/* It stays set while we serve one: the clock then brings us here again. */
-	if (gift->wisher || !(apmp_load_relaxed(reasons) & APMP_REASON_WISH))
+	if (gift->wisher || !m->is_wished)
 		return;
-	/* Acquires the wishes of who has set it. */
-	apmp_fetch_and(reasons, ~(uint64_t)APMP_REASON_WISH);
+	m->is_wished = false;
 	for (left = others(m, apmp__db(m)); left && !gift->wisher; left &= left - 1) {
 		uint32_t id = (uint32_t)__builtin_ctzll(left);
 
 		serve(m, &slots[id], id, gift, giver);
 	}
-	if (gift->wisher) /* others may ask too */
-		apmp_fetch_or(reasons, APMP_REASON_WISH);
+	m->is_wished = left; /* they have their turn when this one is served */
 }

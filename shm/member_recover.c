@@ -220,9 +220,8 @@ int apmp_member_work(struct apmp_member *m)
 	if (!m->joined)
 		return 0;
 	apmp__db_unlock_stray(m);
-	/* A wish is heard by apmp_gift_look. */
-	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons,
-				 APMP_REASON_BUGCHECK | APMP_REASON_WISH);
+	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, APMP_REASON_BUGCHECK);
+	m->is_wished = m->is_wished || reasons & APMP_REASON_WISH;
 	fault = (int)apmp__db_fault(m, db);
 	if (!fault)
 		fault = recover(m, db);

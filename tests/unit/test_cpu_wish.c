@@ -152,6 +152,7 @@ static int look(struct party *p)
 	struct actor *a = &actor[p->id];
 	const struct apmp_giver giver = {.ctx = p, .spare = spare, .give = order, .stays = stays};
 
+	ck_assert_int_eq(apmp_member_work(&p->member), 0);
 	if (a->wish.number && apmp_wish_look(&p->member, &a->wish)) {
 		ck_assert_uint_eq(a->wish.number, 0);
 		a->over++;
