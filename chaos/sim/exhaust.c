@@ -465,6 +465,7 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 {
 	search = wanted;
 	plan->op = op;
+	plan->cpus = 0;
 	if ((op == SIM_OP_NVRAM || op == SIM_OP_UPDATE) && search->worker)
 		return; /* each run needs what the one before has found: the first worker's */
 	if (op == SIM_OP_NVRAM) {

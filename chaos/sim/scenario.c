@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 #include "chaos/sim/sim_update.h"
 #include "shm/intr.h"
 
@@ -40,6 +40,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .chaos_ns = sim_random_range(&r, 20, 200) * SIM_MS,
 	};
 	plan->timing.stop_ns = sim_random_range(&r, 8, 20) * plan->timing.tick_ns;
+	plan->cpus = sim_random_once_in(&r, 3) ? 0 : (uint32_t)sim_random_range(&r, 1, SIM_CPUS);
 }
 
 /* --- the operator --- */
@@ -153,6 +154,18 @@ static void random_leave(void)
 		in->boot_at_ns = sim.now_ns + sim_random_range(&sim.random, SIM_MS, 60 * SIM_MS);
 }
 
+/* The operator wants a CPU elsewhere, or anything else that can be wanted of it. */
+static void random_ask(void)
+{
+	struct sim_ask *ask = &sim.cpu[sim_chance(sim.plan.cpus)].ask;
+
+	sim.next_ask_ns = sim.now_ns + 1 + sim_chance(4 * SIM_MS);
+	*ask = (struct sim_ask){.op = HWRPB_REQUEST_MIGRATE,
+				.to = sim_chance(sim.plan.instances + 1),
+				.flags = sim_chance(2) ? APMP_MIGRATE_LOAN : 0};
+	sim_wake(SIM_CONSOLE_KEY, 1);
+}
+
 /* --- phases --- */
 
 static void enter_phase(int next, uint64_t length_ns)
@@ -255,10 +268,14 @@ void sim_scenario_event(void)
 		instance_events(&sim.instance[id], &next);
 	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= sim.next_leave_ns)
 		random_leave();
+	if (!sim.quiet && !sim.plan.op && sim.plan.cpus && sim.now_ns >= sim.next_ask_ns)
+		random_ask();
 	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && sim.plan.op != SIM_OP_LOCK_DEATH &&
 	    !sim.scripted && sim.now_ns >= SIM_SCRIPT_NS)
 		script();
 	look();
+	if (!sim.quiet && !sim.plan.op && sim.plan.cpus && sim.next_ask_ns < next)
+		next = sim.next_ask_ns;
 	sim.next_event_ns = next < sim.console_back_ns ? next : sim.console_back_ns;
 }
 
@@ -312,6 +329,7 @@ void sim_finish(void)
 	totals.stalls += sim.stalls;
 	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;
+	totals.moved += sim.moved;
 	totals.hash += sim_mix(sim.hash); /* in any order */
 	if (sim.findings)
 		totals.failed++;

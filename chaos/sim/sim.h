@@ -36,12 +36,16 @@
 #include "shm/env.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
+#include "shm/layout_hwrpb.h"
 #include "shm/lock.h"
 #include "shm/member.h"
 #include "shm/tree_write.h"
 
 #define SIM_MAX_INSTANCES    8u
-#define SIM_THREADS	     3u /* of an instance: primary, clock, one that uses named locks */
+#define SIM_CPUS	     4u /* that move */
+#define SIM_MACHINE_CPUS     (SIM_MAX_INSTANCES + SIM_CPUS)
+/* Of an instance: primary, clock, one that uses named locks, one for each CPU that moves. */
+#define SIM_THREADS	     (3u + SIM_CPUS)
 #define SIM_MAX_PARTICIPANTS (SIM_THREADS * SIM_MAX_INSTANCES + 1u)
 #define SIM_CONSOLE	     (SIM_THREADS * SIM_MAX_INSTANCES) /* its participant */
 #define SIM_STORES	     8u				       /* stores that a CPU may hold back */
@@ -92,7 +96,7 @@ struct sim_store {
 };
 
 enum sim_participant_state { SIM_ENDED, SIM_READY, SIM_WAITING };
-enum sim_thread { SIM_PRIMARY, SIM_CLOCK, SIM_LOCKER };
+enum sim_thread { SIM_PRIMARY, SIM_CLOCK, SIM_LOCKER, SIM_CPU };
 
 struct sim_participant {
 	struct coroutine co;
@@ -136,6 +140,14 @@ struct sim_named {
 	enum { SIM_GOOD, SIM_BROKEN, SIM_NOT_KNOWN } broken;
 };
 
+struct sim_words;
+
+/* What the operator wants done with a CPU. */
+struct sim_ask {
+	uint32_t op; /* enum hwrpb_request_op; 0 nothing */
+	uint64_t to, flags;
+};
+
 /* A partition and its present life. */
 struct sim_instance {
 	struct apmp_env env;	    /* first: apmp_env is the way back to here */
@@ -161,12 +173,20 @@ struct sim_instance {
 	uint32_t lock[SIM_NAMED_COUNT]; /* numbers; 0: not open */
 	uint32_t took;			/* bit for each that it got since the last phase began */
 	bool acquires;			/* is in apmp_lock_acquire */
-	/* a callback that is on its way */
+	/* a callback that is on its way; one at a time */
 	struct {
-		bool pending, done;
+		bool busy, pending, done;
+		uint64_t seq;	   /* of this life's callbacks */
 		uint64_t identity; /* whose: a request may outlive its sender */
 		struct apmp_call call;
 	} request;
+	/* sim_cpu.c */
+	struct hwrpb *hwrpb; /* this life's mapping */
+	struct {
+		bool has_thread;
+		uint32_t order; /* enum hwrpb_request_op, 0 none; the primary's to the CPU */
+		uint64_t to, flags;
+	} cpu[SIM_CPUS];
 	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
@@ -175,6 +195,7 @@ struct sim_instance {
 struct sim_plan {
 	uint64_t seed;
 	uint32_t instances;
+	uint32_t cpus;	  /* that move */
 	double kill_rate; /* faults in SIM_RATE_ACCESSES accesses; 0: none */
 	enum sim_policy policy;
 	uint64_t slice;	  /* mean accesses between two switches */
@@ -227,7 +248,7 @@ struct sim {
 	struct sim_participant *ambushed; /* that one; NULL: none */
 	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
-	uint64_t kills, stalls, console_kills, spoils, at_passed;
+	uint64_t kills, stalls, console_kills, spoils, moved, at_passed;
 	/* the console's */
 	struct apmp_env console_env;
 	struct apmp_tree_writer writer;
@@ -235,15 +256,22 @@ struct sim {
 	struct apmp_journal *journal;
 	void *console_tree;
 	uint64_t tree_size;
+	struct hwrpb *console_hwrpb[SIM_MAX_INSTANCES];
+	struct sim_words *words;
+	/* CPUs that move */
+	struct {
+		struct sim_ask ask;
+		uint64_t inside; /* identity of who executes on it, by what it has done */
+	} cpu[SIM_CPUS];
 	uint64_t console_back_ns; /* killed: starts again then */
 	/* scenario.c */
 	int phase;
-	uint64_t phase_end_ns, still_since_ns, next_leave_ns;
+	uint64_t phase_end_ns, still_since_ns, next_leave_ns, next_ask_ns;
 	bool judged;   /* of an operation: somebody was taken for dead */
 	bool scripted; /* the scenario of an operation has done its one thing */
 	/* access.c: which threads of a life have touched a word of its private memory plainly: the
-	 * low half of the byte read, the high half written */
-	uint8_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
+	 * low half read, the high half written */
+	uint16_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
 	/* invariant.c */
 	unsigned char *tree_before; /* in the arena */
 	struct sim_named named[SIM_NAMED_COUNT];
@@ -259,7 +287,7 @@ extern struct sim sim;
 /* Sums over all runs; words alone, so that those of several processes can be added. */
 struct sim_totals {
 	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
-	    console_kills, spoils, hash;
+	    console_kills, spoils, moved, hash;
 	uint64_t pairs;		/* runs with a second death or switch, */
 	uint64_t skipped_pairs; /* and those that the stride left out */
 	/* policy pct, by depth: runs, and sums over them of threads and accesses */
@@ -294,7 +322,7 @@ void sim_sums_points(enum sim_operation op);
 #define SIM_LINES_PA	 SIM_SLOT_SIZE
 #define SIM_SHARED_PA	 (2 * APMP_GRANULE)
 #define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
-#define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
+#define SIM_HWRPB_PA(id) (2 * SIM_SLOT_SIZE + (id) * (uint64_t)HWRPB_SIZE)
 /* Keys of private memory lie above all physical addresses. */
 #define SIM_PRIVATE_KEY(id) (UINT64_C(1) << 40 | (uint64_t)(id) << 32)
 
@@ -454,8 +482,6 @@ void sim_check_beat(struct sim_instance *in);
 void sim_check_bugcheck(struct sim_instance *in);
 void sim_check_fence(struct sim_instance *in, uint64_t by);
 void sim_check_report(struct sim_instance *by, uint32_t report, uint64_t about);
-/* The tree as it is now comes back when the console dies before it commits. */
-void sim_check_update_begins(void);
 /* The next console has repaired the tree; an update was open. */
 void sim_check_repaired(bool was_open);
 /* NULL, or what is not yet as it must be in the end. */
