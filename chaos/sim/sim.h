@@ -180,7 +180,7 @@ struct sim_instance {
 		uint64_t identity; /* whose: a request may outlive its sender */
 		struct apmp_call call;
 	} request;
-	/* sim_cpu.c */
+	/* play_cpu.c */
 	struct hwrpb *hwrpb; /* this life's mapping */
 	struct {
 		bool has_thread;

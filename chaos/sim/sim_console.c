@@ -94,6 +94,10 @@ static void open_machine(void)
 {
 	struct apmp_env *env = &sim.console_env;
 
+	if (env->lines)
+		sim_arena_unmap(env->lines, APMP_INTR_SIZE);
+	if (sim.console_tree)
+		sim_arena_unmap(sim.console_tree, sim.tree_size);
 	sim_env_init(env);
 	env->lines = sim_arena_map(SIM_LINES_PA, APMP_INTR_SIZE, true);
 	env->line_count = sim.plan.instances + sim.plan.cpus;

@@ -1,5 +1,5 @@
 /*
- * sim_cpu.h - CPUs that move: what sim_cpu.c, sim_move.c and invariant_cpu.c share.
+ * sim_cpu.h - CPUs that move: what play_cpu.c, play_mover.c and invariant_cpu.c share.
  */
 #ifndef APMP_CHAOS_SIM_SIM_CPU_H
 #define APMP_CHAOS_SIM_SIM_CPU_H
@@ -30,14 +30,14 @@ struct sim_words {
 	_Atomic uint64_t record[SIM_MAX_INSTANCES]; /* seq of the callback that was carried out */
 };
 
-/* --- sim_cpu.c: in an instance --- */
+/* --- play_cpu.c: in an instance --- */
 
 /* The primary has a machine: maps its HWRPB, takes its CPU, starts those that are there. */
 void sim_cpus_begin(struct sim_instance *in);
 /* What the primary does for its CPUs after an interrupt. */
 void sim_cpus_work(struct sim_instance *in);
 
-/* --- sim_move.c: in the console --- */
+/* --- play_mover.c: in the console --- */
 
 /* Tree and words of the CPUs that move; main stack. */
 void sim_move_power_on(int32_t sbb);

@@ -294,6 +294,10 @@ void sim_instance_begin(struct sim_instance *in)
 	in->request.busy = false;
 	in->request.seq = 0;
 	sim_stall(in, 0);
+	if (in->env.lines) { /* of the life before */
+		sim_arena_unmap(in->env.lines, APMP_INTR_SIZE);
+		sim_arena_unmap((void *)(uintptr_t)in->tree.header, sim.tree_size);
+	}
 	sim_env_init(&in->env);
 	sim_access_forget(in->id);
 	if (in->member)

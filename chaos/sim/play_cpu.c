@@ -1,5 +1,5 @@
 /*
- * sim_cpu.c - the CPUs of an instance but its primary, and what its primary does for them.
+ * play_cpu.c - the CPUs of an instance but its primary, and what its primary does for them.
  *
  * The loops are those of instance/cpu.c and instance/primary.c; a CPU that moves has a participant
  * in each partition, which begins when it comes there for the first time in a life.

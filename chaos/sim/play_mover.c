@@ -1,5 +1,5 @@
 /*
- * sim_move.c - the console's part of CPUs that move: requests to instances, MIGRATE_CPU, the slots
+ * play_mover.c - the console's part of CPUs that move: requests to instances, MIGRATE_CPU, the slots
  * of a life that begins, the CPUs of one that has ended.
  *
  * CRASHES   The console may be killed at any access.  What was asked is asked again; a callback
@@ -189,6 +189,7 @@ void sim_move_boot(uint32_t id)
 		return;
 	prepare(id);
 	apmp_store_relaxed(&sim.words->record[id], 0);
+	apmp_tree_initialize_owner(&sim.writer, handle_of(id));
 	for (uint32_t cpu = 0; cpu < sim_cpu_count(); cpu++)
 		fill_slot(id, cpu);
 }
