@@ -86,12 +86,26 @@ static uint64_t first_boot(uint32_t id)
 	}
 }
 
+/* The CPU of an operation that moves it is to go. */
+static void begin_move(void)
+{
+	struct sim_ask *ask = &sim.cpu[0].ask;
+
+	sim.moving = true;
+	*ask = (struct sim_ask){.op = HWRPB_REQUEST_MIGRATE,
+				.to = SIM_MOVE_TO,
+				.flags = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0};
+	sim_wake(SIM_CONSOLE_KEY, 1);
+}
+
 /* The one thing that makes the operation happen. */
 static void script(void)
 {
 	uint32_t last = sim.plan.instances - 1;
 
 	sim.scripted = true;
+	if (sim_is_move(sim.plan.op))
+		begin_move();
 	if (sim.plan.op == SIM_OP_LEAVE)
 		ask_leave(&sim.instance[1]);
 	if (sim.plan.op == SIM_OP_RECOVER)

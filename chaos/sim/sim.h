@@ -71,6 +71,12 @@ enum sim_operation {
 	SIM_OP_RECOVER,
 	SIM_OP_ACQUIRE,
 	SIM_OP_RELEASE,
+	/* of a CPU that moves: anybody dies */
+	SIM_OP_MIGRATE,
+	SIM_OP_HALT,
+	SIM_OP_RX,
+	SIM_OP_DEASSIGN,
+	SIM_OP_FAILOVER,
 	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
 	SIM_OP_NVRAM,  /* no instance's: a write of NVRAM, in the box */
 	/* two at once, for preemptions */
@@ -211,7 +217,9 @@ struct sim_plan {
 	struct {
 		uint64_t access;
 		enum sim_choice what;
-		uint32_t target; /* a preemption: which of the others that are ready runs next */
+		/* a preemption: which of the others that are ready runs next; a death: 0 of who
+		 * makes the access, 1 of the console, 2 + id of an instance */
+		uint32_t target;
 	} chosen[SIM_CHOSEN_MAX];
 	/* policy pct: accesses at which the running one becomes the lowest but those that became
 	 * so at one with a lower index; 0: none */
@@ -269,6 +277,7 @@ struct sim {
 	uint64_t phase_end_ns, still_since_ns, next_leave_ns, next_ask_ns;
 	bool judged;   /* of an operation: somebody was taken for dead */
 	bool scripted; /* the scenario of an operation has done its one thing */
+	bool moving;   /* and the CPU that it is about is not yet where it shall be */
 	/* access.c: which threads of a life have touched a word of its private memory plainly: the
 	 * low half read, the high half written */
 	uint16_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
@@ -498,6 +507,9 @@ void sim_run(const struct sim_plan *plan);
 /* The same in parts: power on, sim_schedule, what becomes of the sums. */
 void sim_start(const struct sim_plan *plan);
 void sim_finish(void);
+/* Of an operation that moves a CPU. */
+#define SIM_MOVE_FROM 1u
+#define SIM_MOVE_TO   0u
 #define SIM_SCRIPT_NS (20 * SIM_MS) /* by then those who boot first are members */
 
 /* The scenario of an operation: one begins; somebody has been judged dead. */
@@ -512,6 +524,8 @@ void sim_scenario_event(void);
 /* --- exhaust.c --- */
 
 bool sim_is_preemption(enum sim_operation op);
+/* It is about a CPU that moves. */
+bool sim_is_move(enum sim_operation op);
 /* A thread begins and ends an operation. */
 void sim_operation_begin(enum sim_operation op, struct sim_instance *in);
 void sim_operation_end(void);
