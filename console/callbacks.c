@@ -111,8 +111,8 @@ static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 	int err = -ENXIO;
 
 	if (r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS)
-		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1], r->arg[2] != 0,
-				      record_change, &change);
+		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
+				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
 }
 

@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include "shm/hwrpb_write.h"
+#include "shm/cpu_move.h"
 #include "shm/intr.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
@@ -115,6 +115,8 @@ struct console {
 	struct apmp_console_state *state;
 	struct apmp_update update;
 	struct apmp_tree_writer tw;
+	struct apmp_cpu_mover mover;	 /* cpu_count follows the machine's */
+	struct apmp_box_event host_said; /* about the host CPUs that it was asked for last */
 	uint64_t tree_size;
 	struct apmp_recorder *recorder;
 	uint32_t cpu_count; /* ids are below */
@@ -272,18 +274,12 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+/* What shm/cpu_move.c asks for; the state is mapped. */
+void console_mover_init(struct console *c);
+/* MIGRATE_CPU; how: APMP_MIGRATE_*.  As apmp_cpu_migrate. */
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, uint32_t how,
 		    void (*within)(void *ctx), void *ctx);
-/* CPUs that a dead partition, or a dead console, left in transit. */
-void console_send_startreq(struct partition *to, uint32_t cpu_idx);
-void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
-/* Whether a CPU that nobody uses could work in this partition at once [0105]. */
-bool console_cpu_may_come(const struct partition *to, uint32_t cpu_idx);
-/* Inside an update: the CPU is available there.  What the box said of its host CPUs. */
-__attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
-							  const struct apmp_tree_node *cpu,
-							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
 /* Answers with the error that a migration is refused with. */
