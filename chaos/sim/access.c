@@ -88,6 +88,8 @@ static void make_store(const struct sim_store *s)
 	default:
 		__atomic_store_n((uint64_t *)s->to, s->value, __ATOMIC_SEQ_CST);
 	}
+	if (sim.plan.cpus && sim_in_arena(s->to))
+		sim_check_cpu_seen(sim_arena_key(s->to));
 }
 
 static void drain_at(struct sim_participant *p, uint32_t i)

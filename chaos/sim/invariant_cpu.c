@@ -66,7 +66,9 @@ static void check_owner(uint32_t cpu_idx)
 	uint64_t transit = sim.words->transit[cpu_idx];
 
 	for (uint32_t id = 0; id < sim.plan.instances; id++) {
-		if (is_available(cpu_idx, id) && w.current != id)
+		/* A boot that was taken back leaves what it had stored into an HWRPB that no life
+		 * has. */
+		if (is_available(cpu_idx, id) && w.current != id && is_living(id))
 			sim_finding("CPU %u is available in the HWRPB of p%u, and its current "
 				    "owner is partition %d",
 				    cpu_idx, id, (int)w.current);
@@ -131,25 +133,32 @@ static bool hwrpb_rule(uint64_t off, const struct sim_instance *in)
 	return !in;
 }
 
-static void check_available(uint32_t cpu_idx, uint32_t id)
+static bool in_hwrpb(uint64_t key)
 {
-	for (uint32_t other = 0; other < sim.plan.instances; other++)
-		if (other != id && is_available(cpu_idx, other) && is_living(other))
-			sim_finding("CPU %u becomes available to p%u while it is available to p%u",
-				    cpu_idx, id, other);
+	return key >= SIM_HWRPB_PA(0) && key < SIM_HWRPB_PA(sim.plan.instances);
 }
 
-static void check_hwrpb(uint32_t id, uint64_t off, uint64_t value)
+static void check_hwrpb(uint32_t id, uint64_t off)
 {
 	const struct sim_instance *in = sim.current->in;
-	uint64_t slot = off - offsetof(struct hwrpb, slot);
 
 	if ((in && in->id != id) || !hwrpb_rule(off, in))
 		sim_finding("%s must not write the HWRPB of p%u at +%#llx",
 			    in ? in->member->name : "the console", id, (unsigned long long)off);
-	if (off >= offsetof(struct hwrpb, slot) && off < offsetof(struct hwrpb, saved) &&
-	    slot % sizeof(struct hwrpb_slot) == SLOT(flags) && value & HWRPB_PA)
-		check_available((uint32_t)(slot / sizeof(struct hwrpb_slot)), id);
+}
+
+void sim_check_cpu_seen(uint64_t key)
+{
+	uint64_t slot = (key - SIM_HWRPB_PA(0)) % HWRPB_SIZE - offsetof(struct hwrpb, slot);
+	uint32_t cpu_idx = (uint32_t)(slot / sizeof(struct hwrpb_slot)), count = 0;
+
+	if (!in_hwrpb(key) || slot % sizeof(struct hwrpb_slot) != SLOT(flags) ||
+	    cpu_idx >= sim_cpu_count())
+		return;
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		count += is_available(cpu_idx, id) && is_living(id);
+	if (count > 1)
+		sim_finding("CPU %u is available to %u partitions at once", cpu_idx, count);
 }
 
 /* The CPU whose execution word this is; APMP_MAX_CPUS: it is none. */
@@ -170,8 +179,8 @@ void sim_check_cpu_write(uint64_t key, enum sim_op op, uint64_t value)
 
 	if (!sim.plan.cpus)
 		return;
-	if (key >= SIM_HWRPB_PA(0) && off < sim.plan.instances * (uint64_t)HWRPB_SIZE)
-		check_hwrpb((uint32_t)(off / HWRPB_SIZE), off % HWRPB_SIZE, value);
+	if (in_hwrpb(key))
+		check_hwrpb((uint32_t)(off / HWRPB_SIZE), off % HWRPB_SIZE);
 	if (op == SIM_STORE && runner_at(key) < APMP_MAX_CPUS)
 		sim_check_runner(key, *(uint64_t *)(void *)(sim_physical + key), value);
 }

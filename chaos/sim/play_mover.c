@@ -10,9 +10,13 @@
 
 #include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
+#include "shm/configure.h"
 #include "shm/intr.h"
-#include "shm/pal.h"
 #include "shm/shared.h"
+
+#define REFUSED_ONE_IN 32u /* by the host, of the sets that grow */
+
+static struct apmp_cpu_mover mover;
 
 static struct apmp_tree_node node_of(uint32_t cpu_idx)
 {
@@ -32,16 +36,36 @@ static int32_t handle_of(uint32_t id)
 	return p.node.handle;
 }
 
-/* Whether a CPU may come to this life: it runs, and is not being fenced. */
-static bool is_up(uint32_t id)
+/* --- the world of shm/cpu_move.c --- */
+
+static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *m, uint32_t id)
 {
-	return apmp_tree_alive(&sim.writer.tree, sim.instance[id].identity);
+	(void)m;
+	return id < sim.plan.instances ? sim.console_hwrpb[id] : NULL;
 }
 
-static struct apmp_cpu_words words_of(uint32_t cpu_idx)
+static uint64_t life_of(struct apmp_cpu_mover *m, uint32_t id)
 {
-	return (struct apmp_cpu_words){.transit = &sim.words->transit[cpu_idx],
-				       .arrival = &sim.words->arrival[cpu_idx]};
+	uint64_t identity = id < sim.plan.instances ? sim.instance[id].identity : 0;
+
+	(void)m;
+	return id != sim.fencing && apmp_tree_alive(&sim.writer.tree, identity) ? identity : 0;
+}
+
+static uint64_t targets_of(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
+{
+	(void)m;
+	return cpu_idx < sim.plan.instances ? 0 : sim.targets[id][cpu_idx - sim.plan.instances];
+}
+
+/* The box does what it is told, or the host refuses. */
+static int host_cpus(struct apmp_cpu_mover *m, uint32_t id, uint32_t more)
+{
+	(void)m;
+	(void)id;
+	if (more == APMP_MAX_CPUS || sim.quiet || sim.plan.op)
+		return 0;
+	return sim_chance(REFUSED_ONE_IN) ? 0 : -ENOSPC;
 }
 
 void sim_move_open(void)
@@ -49,6 +73,15 @@ void sim_move_open(void)
 	if (!sim.plan.cpus)
 		return;
 	apmp_update_object(&sim.update, APMP_OBJECT_STATE, sim.words, sizeof(*sim.words));
+	mover = (struct apmp_cpu_mover){.tw = &sim.writer,
+					.cpu_count = sim_cpu_count(),
+					.transit = sim.words->transit,
+					.arrival = sim.words->arrival,
+					.source = sim.words->source,
+					.hwrpb = hwrpb_of,
+					.life = life_of,
+					.targets = targets_of,
+					.host_cpus = host_cpus};
 	for (uint32_t id = 0; id < sim.plan.instances; id++) {
 		if (sim.console_hwrpb[id])
 			sim_arena_unmap(sim.console_hwrpb[id], HWRPB_SIZE);
@@ -58,8 +91,22 @@ void sim_move_open(void)
 	}
 }
 
+/* At most three targets of each CPU, in any order, its own partition among them [0296]. */
+static void choose_targets(void)
+{
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		for (uint32_t k = 0; k < sim.plan.cpus; k++)
+			for (uint64_t n = sim_chance(4); n > 0; n--)
+				sim.targets[id][k] =
+				    sim.targets[id][k] << 8 | (sim_chance(sim.plan.instances) + 1);
+	if (sim.plan.op == SIM_OP_FAILOVER)
+		for (uint32_t k = 0; k < sim.plan.cpus; k++)
+			sim.targets[SIM_MOVE_FROM][k] = SIM_MOVE_TO + 1;
+}
+
 void sim_move_power_on(int32_t sbb)
 {
+	choose_targets();
 	for (uint32_t k = 0; k < sim.plan.cpus; k++) {
 		uint64_t id = sim.plan.op ? SIM_MOVE_FROM : sim_chance(sim.plan.instances);
 		int32_t owner = handle_of((uint32_t)id);
@@ -75,19 +122,11 @@ void sim_move_power_on(int32_t sbb)
 	}
 }
 
-/* --- migration --- */
-
-static void send_startreq(uint32_t cpu_idx, uint32_t to)
-{
-	if (apmp_load_relaxed(&sim.words->arrival[cpu_idx]) != sim.instance[to].identity)
-		return;
-	apmp_hwrpb_startreq(&sim.console_env, sim.console_hwrpb[to], cpu_idx);
-	apmp_store_release(&sim.words->arrival[cpu_idx], 0);
-}
+/* --- callbacks --- */
 
 static const struct apmp_call_request *recorded;
 
-/* Inside the update of an arrival. */
+/* Inside the update that carries it out. */
 static void record(void *ctx)
 {
 	uint32_t id = apmp_identity_id(recorded->identity);
@@ -96,59 +135,48 @@ static void record(void *ctx)
 	apmp_update_store64(&sim.update, APMP_OBJECT_STATE, &sim.words->record[id], recorded->seq);
 }
 
-static int migrate(uint32_t from, uint32_t cpu_idx, uint32_t to, uint64_t flags)
+/* A change of a CPU's owners, as console/console_configure.c makes it. */
+static int configure(const struct apmp_call_request *r, int32_t by, bool recorded_too)
 {
-	struct apmp_cpu_words words = words_of(cpu_idx);
-	struct apmp_tree_node cpu;
-	int err = apmp_pal_validate(&sim.writer.tree, from, cpu_idx, to);
+	struct apmp_configured done;
+	uint32_t to = APMP_NO_PARTITION;
+	int err = apmp_configure(&sim.writer, r, by, &done);
 
-	if (err)
+	if (err || !apmp_update_open(&sim.update))
 		return err;
-	cpu = node_of(cpu_idx);
-	apmp_cpu_depart(&sim.writer, &cpu, sim.console_hwrpb[from], from, &words,
-			sim.instance[from].identity);
-	words.within = record;
-	apmp_cpu_arrive(&sim.writer, &cpu, sim.console_hwrpb[to], to, handle_of(to), flags, &words,
-			sim.instance[to].identity);
-	send_startreq(cpu_idx, to);
+	err = apmp_cpu_follow(&mover, (int32_t)r->arg[0], &to);
+	if (err) {
+		apmp_update_abort(&sim.update);
+		return err;
+	}
+	if (recorded_too)
+		record(NULL);
+	apmp_update_commit(&sim.update);
+	apmp_cpu_followed(&mover, (int32_t)r->arg[0], to);
 	return 0;
 }
 
-int sim_move_serve(const struct apmp_call_request *r, uint64_t sender)
+int sim_move_serve(const struct apmp_call_request *r)
 {
-	uint32_t id = apmp_identity_id(sender);
+	uint32_t id = apmp_identity_id(r->identity);
 
 	if (r->seq == apmp_load_relaxed(&sim.words->record[id]))
 		return 0;
 	recorded = r;
-	return migrate(id, (uint32_t)r->arg[0], (uint32_t)r->arg[1], r->arg[2]);
-}
-
-static void settle(uint32_t cpu_idx)
-{
-	struct apmp_cpu_words words = words_of(cpu_idx);
-	uint64_t identity = apmp_load_relaxed(words.transit);
-	struct apmp_tree_node cpu;
-	uint32_t id = apmp_identity_id(identity);
-	bool alive = identity && apmp_tree_alive(&sim.writer.tree, identity);
-
-	if (!identity)
-		return;
-	cpu = node_of(cpu_idx);
-	apmp_cpu_arrive(&sim.writer, &cpu, sim.console_hwrpb[id], id, handle_of(id), true, &words,
-			alive ? identity : 0);
-	send_startreq(cpu_idx, id);
+	if (r->op == APMP_CALL_DEASSIGN)
+		return configure(r, handle_of(id), true);
+	return apmp_cpu_migrate(&mover, id, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
+				(uint32_t)r->arg[2], record, NULL);
 }
 
 void sim_move_settle(void)
 {
-	for (uint32_t k = 0; k < sim.plan.cpus; k++) {
-		uint64_t owed = apmp_load_relaxed(&sim.words->arrival[sim_cpu_idx(k)]);
-
-		settle(sim_cpu_idx(k));
-		if (owed && apmp_tree_alive(&sim.writer.tree, owed))
-			send_startreq(sim_cpu_idx(k), apmp_identity_id(owed));
-	}
+	if (!sim.plan.cpus)
+		return;
+	for (uint32_t cpu = 0; cpu < sim_cpu_count(); cpu++)
+		apmp_cpu_settle(&mover, cpu);
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		apmp_cpu_arrivals(&mover, id);
 }
 
 /* --- lives --- */
@@ -175,13 +203,15 @@ static void prepare(uint32_t id)
 static void fill_slot(uint32_t id, uint32_t cpu_idx)
 {
 	struct apmp_tree_node cpu = node_of(cpu_idx);
-	uint64_t flags = HWRPB_PP | HWRPB_COMPATIBLE;
+	uint64_t flags = HWRPB_PP | HWRPB_COMPATIBLE | (cpu_idx == id ? HWRPB_PRIMARY : 0);
 
 	if (cpu.current_owner == handle_of(id)) {
 		flags |= HWRPB_PA;
 		apmp_store_relaxed(&sim.console_env.lines[cpu_idx].runner, 0);
+		apmp_tree_set_flags(&sim.writer, cpu.handle, NODE_PRIMARY,
+				    cpu_idx == id ? NODE_PRIMARY : 0);
 	}
-	apmp_store_relaxed(&sim.console_hwrpb[id]->slot[cpu_idx].flags, flags);
+	apmp_cpu_initialize(&mover, id, cpu_idx, flags);
 }
 
 void sim_move_boot(uint32_t id)
@@ -195,20 +225,9 @@ void sim_move_boot(uint32_t id)
 		fill_slot(id, cpu);
 }
 
-/* A loan ends with the life that it was made to. */
-static void end_loan(const struct apmp_tree_node *cpu)
-{
-	uint32_t owner = apmp_tree_owner_id(&sim.writer.tree, cpu->owner);
-
-	apmp_tree_set_current_owner(&sim.writer, cpu->handle, GCT_NONE);
-	if (owner != APMP_NO_PARTITION && is_up(owner))
-		apmp_update_store64(&sim.update, APMP_OBJECT_STATE, &sim.words->transit[cpu->id],
-				    sim.instance[owner].identity);
-}
-
 void sim_move_fenced(struct sim_instance *in)
 {
-	int32_t handle;
+	struct apmp_cpu_bits gone;
 
 	if (!sim.plan.cpus)
 		return;
@@ -217,24 +236,25 @@ void sim_move_fenced(struct sim_instance *in)
 
 		(void)apmp_cas(&sim.console_env.lines[cpu].runner, &runner, 0);
 	}
-	handle = handle_of(in->id);
+	sim.fencing = in->id;
 	apmp_update_begin(&sim.update);
-	for (uint32_t cpu = 0; cpu < sim_cpu_count(); cpu++) {
-		struct apmp_tree_node n = node_of(cpu);
-
-		if (n.current_owner != handle)
-			continue;
-		if (n.owner != handle)
-			end_loan(&n);
-		apmp_hwrpb_set_flags(&sim.update, sim.console_hwrpb[in->id], in->id, cpu, HWRPB_PA,
-				     0);
-	}
+	apmp_cpu_end_life(&mover, in->id, !in->halts, &gone);
 	apmp_update_commit_quietly(&sim.update);
-	for (uint32_t k = 0; k < sim.plan.cpus; k++)
-		settle(sim_cpu_idx(k));
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		apmp_cpu_arrivals(&mover, id);
 }
 
 /* --- the operator --- */
+
+/* One whom nobody uses is assigned by the console itself [0108]. */
+static void assign(uint32_t cpu_idx, uint32_t to)
+{
+	const struct apmp_call_request r = {
+	    .op = APMP_CALL_ASSIGN,
+	    .arg = {(uint64_t)node_of(cpu_idx).handle, (uint64_t)handle_of(to)}};
+
+	(void)configure(&r, APMP_ADMINISTRATOR, false); /* refused while it has an owner */
+}
 
 bool sim_move_work(uint32_t k)
 {
@@ -245,7 +265,9 @@ bool sim_move_work(uint32_t k)
 		return false;
 	id = apmp_tree_owner_id(&sim.writer.tree, node_of(cpu_idx).current_owner);
 	/* One that is busy refuses: the operator asks again some time. */
-	if (id != APMP_NO_PARTITION && is_up(id))
+	if (id == APMP_NO_PARTITION)
+		assign(cpu_idx, (uint32_t)ask.to % sim.plan.instances);
+	else if (life_of(&mover, id))
 		(void)!apmp_hwrpb_request(&sim.console_env, sim.console_hwrpb[id], ask.op,
 					  (const uint64_t[]){cpu_idx, ask.to, ask.flags}, &seq);
 	sim.cpu[k].ask.op = 0;

@@ -92,6 +92,10 @@ static void begin_move(void)
 	struct sim_ask *ask = &sim.cpu[0].ask;
 
 	sim.moving = true;
+	if (sim.plan.op == SIM_OP_FAILOVER) {
+		sim_kill(&sim.instance[SIM_MOVE_FROM], true);
+		return;
+	}
 	*ask = (struct sim_ask){.op = HWRPB_REQUEST_MIGRATE,
 				.to = SIM_MOVE_TO,
 				.flags = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0};

@@ -166,6 +166,7 @@ struct sim_instance {
 	bool leave_wanted;	   /* its primary leaves at its next interrupt */
 	bool boot_wanted;	   /* the operator has asked the console to boot it */
 	bool leaving;		   /* in apmp_member_leave */
+	bool halts;		   /* its life ends in order: its CPUs stay */
 	uint64_t ended;		   /* the life whose process ended last */
 	uint64_t exit_noticed;	   /* the box has told the console that this life's process ended */
 	uint64_t notice_at_ns;	   /* when the box will notice, APMP_NEVER: it doesn't */
@@ -271,6 +272,8 @@ struct sim {
 		struct sim_ask ask;
 		uint64_t inside; /* identity of who executes on it, by what it has done */
 	} cpu[SIM_CPUS];
+	uint64_t targets[SIM_MAX_INSTANCES][SIM_CPUS]; /* failover targets */
+	uint32_t fencing; /* partition id; APMP_NO_PARTITION: none */
 	uint64_t console_back_ns; /* killed: starts again then */
 	/* scenario.c */
 	int phase;
@@ -481,6 +484,8 @@ void sim_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A store or read-modify-write of the current participant, before it is made. */
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value);
+/* Others see now what was stored there. */
+void sim_check_cpu_seen(uint64_t key);
 /* A read-modify-write that changed a word. */
 void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value);
 /* A life is over for certain: was it a member? */

@@ -133,12 +133,14 @@ static void fence(struct sim_instance *in, uint64_t by)
 
 	if (in->life == SIM_ALIVE)
 		sim_check_fence(in, by);
-	sim_instance_stop(in);
+	if (in->life != SIM_FENCED) /* by a console that died before it could say so */
+		sim_instance_stop(in);
 	(void)sim_wait(0, sim.now_ns + sim_chance(REAP_NS));
 	sim_check_lost(in);
 	in->life = SIM_FENCED;
 	sim_move_fenced(in);
 	apmp_tree_set_fenced(&sim.writer, in->id, apmp_identity_incarnation(identity));
+	sim.fencing = APMP_NO_PARTITION;
 	apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
 }
 
@@ -210,7 +212,8 @@ static int serve(const struct apmp_call_request *r, uint64_t sender, uint64_t re
 	case APMP_CALL_REMOVE_INSTANCE:
 		return remove_instance(r->arg[0], sender);
 	case APMP_CALL_MIGRATE_CPU:
-		return sim_move_serve(r, sender);
+	case APMP_CALL_DEASSIGN:
+		return sim_move_serve(r);
 	default:
 		return -EINVAL;
 	}
@@ -273,6 +276,7 @@ static void console(void *arg)
 	bool open = sim.journal->open;
 	int err;
 
+	sim.fencing = APMP_NO_PARTITION;
 	if (arg) { /* a restart */
 		open_machine();
 		err = apmp_tree_adopt(&sim.writer, &sim.update, sim.console_tree, sim.tree_size);

@@ -5,6 +5,7 @@
 #define APMP_CHAOS_SIM_SIM_CPU_H
 
 #include "chaos/sim/sim.h"
+#include "shm/cpu_move.h"
 #include "shm/hwrpb_write.h"
 
 /* The kth CPU that moves; those before are primaries, by partition. */
@@ -26,7 +27,8 @@ static inline struct hwrpb *sim_hwrpb(uint32_t id)
 
 /* What a console keeps beside tree and HWRPBs and changes in the same updates. */
 struct sim_words {
-	_Atomic uint64_t transit[SIM_MACHINE_CPUS], arrival[SIM_MACHINE_CPUS];
+	_Atomic uint64_t transit[SIM_MACHINE_CPUS], arrival[SIM_MACHINE_CPUS],
+	    source[SIM_MACHINE_CPUS];
 	_Atomic uint64_t record[SIM_MAX_INSTANCES]; /* seq of the callback that was carried out */
 };
 
@@ -49,8 +51,8 @@ void sim_move_settle(void);
 void sim_move_boot(uint32_t id);
 /* No process of this life runs any more. */
 void sim_move_fenced(struct sim_instance *in);
-/* Answers MIGRATE_CPU, or has answered it before. */
-int sim_move_serve(const struct apmp_call_request *r, uint64_t sender);
+/* Answers MIGRATE_CPU or DEASSIGN, or has answered it before. */
+int sim_move_serve(const struct apmp_call_request *r);
 /* The operator wants something of the kth CPU.  False: nothing. */
 bool sim_move_work(uint32_t k);
 

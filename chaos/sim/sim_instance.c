@@ -226,8 +226,10 @@ static void leave(struct sim_instance *in)
 		bugcheck(in);
 	if (err)
 		sim_finding("%s can't leave: %s", in->member->name, strerror(-err));
-	if (sim_chance(2))
+	if (sim_chance(2)) {
+		in->halts = true;
 		sim_exit(in);
+	}
 	(void)sim_wait(0, sim.now_ns + sim_chance(40 * SIM_MS));
 	enter(in);
 }
@@ -288,6 +290,7 @@ void sim_instance_begin(struct sim_instance *in)
 	in->life = SIM_ALIVE;
 	in->leave_wanted = false;
 	in->leaving = false;
+	in->halts = false;
 	in->notice_at_ns = APMP_NEVER;
 	in->boot_at_ns = APMP_NEVER;
 	in->last_beat_ns = sim.now_ns;
