@@ -215,6 +215,7 @@ void sim_check_enters(uint32_t k)
 		sim_finding("%s executes on CPU %u, which is partition %d's by the tree",
 			    in->member->name, sim_cpu_idx(k), (int)w.current);
 	*inside = in->identity;
+	sim.cpu[k].may_halt = false;
 	sim.moved++;
 }
 
@@ -250,6 +251,8 @@ static const char *unsettled(uint32_t k)
 		return "a STARTREQ lies untaken";
 	if (slot->rxrdy)
 		return "a thread is parked with a message in RX";
+	if (slot->state == HWRPB_CPU_HALTED && sim.cpu[k].may_halt)
+		return line->runner ? "somebody executes on a CPU in console mode" : NULL;
 	if (slot->state != HWRPB_CPU_ACTIVE)
 		return "a CPU is not active where it is";
 	if (line->runner != sim.instance[w.current].identity)

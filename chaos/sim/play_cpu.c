@@ -9,96 +9,188 @@
 
 #include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
+#include "shm/hwrpb_message.h"
 #include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 
-/* The CPU whose participant runs. */
-static uint32_t this_cpu(void)
+static struct sim_cpus *cpus_of(struct sim_instance *in)
 {
-	return sim.current->thread - SIM_CPU;
+	return &((struct sim_private *)in->member)->cpus;
 }
 
 /* Two that run on one CPU: a real instance ends here. */
 __attribute__((noreturn)) static void bugcheck(struct sim_instance *in, uint32_t k)
 {
-	sim_finding("%s finds the execution word of CPU %u taken", in->member->name,
+	sim_finding("%s finds that somebody else executes on CPU %u", in->member->name,
 		    sim_cpu_idx(k));
 	sim_exit(in);
 }
 
-/* Executes here until it has migrated away. */
-static void run(struct sim_instance *in, uint32_t k)
+/* Quiesced: leaves by the order.  0: its thread is in console code now. */
+static int leave(struct sim_instance *in, uint32_t cpu_idx, uint32_t order, uint32_t to_id,
+		 uint32_t how)
 {
 	struct apmp_env *env = &in->env;
-	uint32_t cpu_idx = sim_cpu_idx(k);
 
-	apmp_store_relaxed(&env->lines[cpu_idx].tree_can_wait, 1);
-	for (;;) {
-		int err;
+	if (order == HWRPB_REQUEST_STOP)
+		return apmp_pal_halt(env, in->hwrpb, cpu_idx);
+	if (order == HWRPB_REQUEST_DEASSIGN)
+		return apmp_pal_halt_deassign(env, in->hwrpb, cpu_idx);
+	if (how & APMP_MIGRATE_HALT)
+		return apmp_pal_halt_migrate(env, in->hwrpb, cpu_idx, to_id, how);
+	return apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id, how);
+}
 
-		(void)apmp_intr_wait(env, cpu_idx, APMP_NEVER);
-		if (in->cpu[k].order != HWRPB_REQUEST_MIGRATE)
-			continue;
-		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
-		APMP_POINT_ARG(env, migrate_904, cpu_idx);
-		in->cpu[k].order = 0;
-		sim_check_leaves(k);
-		err = apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx,
-				       (uint32_t)in->cpu[k].to, in->cpu[k].flags);
-		if (err == -EIO)
-			bugcheck(in, k);
-		if (!err)
-			return;
-		sim_check_enters(k);
-		apmp_intr_send(env, in->id, APMP_INTR_WORK);
+/* Follows an order; true when the CPU has left. */
+static bool follow(struct sim_instance *in, uint32_t k, uint32_t order)
+{
+	struct sim_cpus *cpus = cpus_of(in);
+	uint32_t cpu_idx = sim_cpu_idx(k), to_id = cpus->cpu[k].to_id, how = cpus->cpu[k].how;
+	int err;
+
+	if (sim_is_bound(in)) {
+		apmp_store_release(&in->hwrpb->slot[cpu_idx].rxrdy, 0);
+		apmp_store_release(&cpus->cpu[k].order, 0);
+		return false;
 	}
+	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
+	APMP_POINT_ARG(&in->env, migrate_904, cpu_idx);
+	apmp_store_release(&cpus->cpu[k].order, 0);
+	sim_check_leaves(k);
+	err = leave(in, cpu_idx, order, to_id, how);
+	if (err == -EIO)
+		bugcheck(in, k);
+	if (!err)
+		return true;
+	sim_check_enters(k);
+	apmp_intr_send(&in->env, in->id, APMP_INTR_WORK);
+	return false;
 }
 
 static void cpu_body(void *arg)
 {
 	struct sim_instance *in = arg;
-	uint32_t k = this_cpu(), cpu_idx = sim_cpu_idx(k);
+	uint32_t k = sim.current->thread - SIM_CPU, cpu_idx = sim_cpu_idx(k), order;
 
 	for (;;) {
-		if (apmp_pal_park(&in->env, in->hwrpb, cpu_idx, APMP_NEVER))
+		if (apmp_pal_console(&in->env, &in->tree, in->hwrpb, in->id, cpu_idx, APMP_NEVER))
 			bugcheck(in, k);
 		sim_check_enters(k);
 		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_ACTIVE);
 		APMP_POINT_ARG(&in->env, migrate_910, cpu_idx);
 		apmp_intr_send(&in->env, in->id, APMP_INTR_WORK);
-		run(in, k);
+		apmp_store_relaxed(&in->env.lines[cpu_idx].tree_can_wait, 1);
+		do {
+			(void)apmp_intr_wait(&in->env, cpu_idx, APMP_NEVER);
+			order = apmp_load_acquire(&cpus_of(in)->cpu[k].order);
+		} while (!order || !follow(in, k, order));
 	}
 }
 
-static void start(struct sim_instance *in, uint32_t k)
+/* --- the primary --- */
+
+static int arrive(struct sim_instance *in, uint32_t k, bool start)
 {
-	if (!in->cpu[k].has_thread)
+	static const struct apmp_hwrpb_command command = {.word = APMP_COMMAND_START};
+	struct sim_cpus *cpus = cpus_of(in);
+
+	if (!cpus->cpu[k].has_thread)
 		sim_participant_begin(sim_thread_of(in, SIM_CPU + k), cpu_body, in);
-	in->cpu[k].has_thread = true;
-	apmp_hwrpb_send_start(&in->env, in->hwrpb, sim_cpu_idx(k));
+	cpus->cpu[k].has_thread = true;
+	if (start) {
+		cpus->cpu[k].start_again = false;
+		return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+	}
+	sim.cpu[k].may_halt = true;
+	apmp_store_release(&in->hwrpb->slot[sim_cpu_idx(k)].state, HWRPB_CPU_HALTED);
+	return 0;
+}
+
+static void take_startreq(struct sim_instance *in, uint32_t k)
+{
+	struct apmp_cpu_bits autostart;
+	int err;
+
+	switch (apmp_hwrpb_take_startreq(in->hwrpb, sim_cpu_idx(k), &err)) {
+	case APMP_STARTREQ_COME:
+		apmp_copy_out(&autostart, &in->hwrpb->autostart, sizeof(autostart));
+		(void)!arrive(in, k, apmp_cpu_bits_test(&autostart, sim_cpu_idx(k)));
+		break;
+	case APMP_STARTREQ_REFUSED:
+		if (cpus_of(in)->cpu[k].start_again)
+			(void)!arrive(in, k, true);
+		break;
+	default:
+		break;
+	}
+}
+
+/* A CPU in console mode: by RX. */
+static int command(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how)
+{
+	const struct apmp_hwrpb_command command = {
+	    .word = op == HWRPB_REQUEST_MIGRATE ? APMP_COMMAND_MIGRATE : APMP_COMMAND_DEASSIGN,
+	    .to_id = to_id,
+	    .loan = how & APMP_MIGRATE_LOAN};
+
+	cpus_of(in)->cpu[k].start_again = false;
+	return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+}
+
+/* An active CPU: by interrupt. */
+static int interrupt(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how)
+{
+	struct sim_cpus *cpus = cpus_of(in);
+	int err = 0;
+
+	if (apmp_load_acquire(&cpus->cpu[k].order))
+		return -EAGAIN;
+	if (op == HWRPB_REQUEST_DEASSIGN)
+		err = command(in, k, op, to_id, how);
+	if (err)
+		return err;
+	cpus->cpu[k].start_again = op != HWRPB_REQUEST_STOP;
+	cpus->cpu[k].to_id = to_id;
+	cpus->cpu[k].how = how;
+	sim.cpu[k].may_halt |= op == HWRPB_REQUEST_STOP;
+	apmp_store_release(&cpus->cpu[k].order, op);
+	apmp_intr_send(&in->env, sim_cpu_idx(k), APMP_INTR_WORK);
+	return 0;
+}
+
+static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how)
+{
+	uint32_t cpu_idx = sim_cpu_idx(k), state;
+
+	if (!(apmp_hwrpb_flags(in->hwrpb, cpu_idx) & HWRPB_PA))
+		return -EPERM;
+	state = apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state);
+	if (state == (op == HWRPB_REQUEST_START ? HWRPB_CPU_ACTIVE : HWRPB_CPU_HALTED) &&
+	    (op == HWRPB_REQUEST_START || op == HWRPB_REQUEST_STOP))
+		return -EALREADY;
+	if (op == HWRPB_REQUEST_START)
+		return arrive(in, k, true);
+	if (state == HWRPB_CPU_HALTED)
+		return command(in, k, op, to_id, how);
+	return state == HWRPB_CPU_ACTIVE ? interrupt(in, k, op, to_id, how) : -EAGAIN;
 }
 
 /* The instance alone decides [0150]. */
-static int order(struct sim_instance *in, const struct apmp_hwrpb_request *r)
+static int answer(struct sim_instance *in, const struct apmp_hwrpb_request *r)
 {
 	uint32_t k = (uint32_t)r->arg[0] - sim.plan.instances;
-	int err;
+	int err = 0;
 
-	if (r->op != HWRPB_REQUEST_MIGRATE || k >= sim.plan.cpus)
+	if (r->op < HWRPB_REQUEST_MIGRATE || r->op > HWRPB_REQUEST_DEASSIGN || k >= sim.plan.cpus)
 		return -EINVAL;
-	APMP_POINT_ARG(&in->env, migrate_902, r->arg[0]);
-	err = apmp_pal_validate(&in->tree, in->id, (uint32_t)r->arg[0], (uint32_t)r->arg[1]);
-	if (err)
-		return err;
-	if (!in->cpu[k].has_thread || in->cpu[k].order ||
-	    apmp_load_acquire(&in->hwrpb->slot[r->arg[0]].state) != HWRPB_CPU_ACTIVE)
-		return -EAGAIN;
-	in->cpu[k].to = r->arg[1];
-	in->cpu[k].flags = r->arg[2];
-	in->cpu[k].order = r->op;
-	apmp_intr_send(&in->env, (uint32_t)r->arg[0], APMP_INTR_WORK);
-	return 0;
+	if (r->op == HWRPB_REQUEST_MIGRATE) {
+		APMP_POINT_ARG(&in->env, migrate_902, r->arg[0]);
+		if (!(r->arg[2] & APMP_MIGRATE_HALT))
+			err = apmp_pal_validate(&in->tree, in->id, (uint32_t)r->arg[0],
+						(uint32_t)r->arg[1]);
+	}
+	return err ? err : order(in, k, r->op, (uint32_t)r->arg[1], (uint32_t)r->arg[2]);
 }
 
 void sim_cpus_work(struct sim_instance *in)
@@ -106,10 +198,9 @@ void sim_cpus_work(struct sim_instance *in)
 	struct apmp_hwrpb_request r;
 
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
-		if (apmp_hwrpb_take_startreq(in->hwrpb, sim_cpu_idx(k)))
-			start(in, k);
+		take_startreq(in, k);
 	if (apmp_hwrpb_request_get(in->hwrpb, &r))
-		apmp_hwrpb_request_done(in->hwrpb, r.seq, order(in, &r));
+		apmp_hwrpb_request_done(in->hwrpb, r.seq, answer(in, &r));
 }
 
 void sim_cpus_begin(struct sim_instance *in)
@@ -125,8 +216,7 @@ void sim_cpus_begin(struct sim_instance *in)
 		sim_finding("%s finds its primary's execution word taken by %#llx",
 			    in->member->name, (unsigned long long)other);
 	apmp_store_release(&in->hwrpb->slot[in->id].state, HWRPB_CPU_ACTIVE);
-	memset(in->cpu, 0, sizeof(in->cpu));
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
 		if (apmp_hwrpb_flags(in->hwrpb, sim_cpu_idx(k)) & HWRPB_PA)
-			start(in, k);
+			(void)!arrive(in, k, true);
 }

@@ -175,12 +175,16 @@ static void random_leave(void)
 /* The operator wants a CPU elsewhere, or anything else that can be wanted of it. */
 static void random_ask(void)
 {
+	static const enum hwrpb_request_op ops[] = {HWRPB_REQUEST_MIGRATE, HWRPB_REQUEST_MIGRATE,
+						    HWRPB_REQUEST_MIGRATE, HWRPB_REQUEST_START,
+						    HWRPB_REQUEST_STOP,	   HWRPB_REQUEST_DEASSIGN};
 	struct sim_ask *ask = &sim.cpu[sim_chance(sim.plan.cpus)].ask;
 
 	sim.next_ask_ns = sim.now_ns + 1 + sim_chance(4 * SIM_MS);
-	*ask = (struct sim_ask){.op = HWRPB_REQUEST_MIGRATE,
+	*ask = (struct sim_ask){.op = ops[sim_chance(sizeof(ops) / sizeof(ops[0]))],
 				.to = sim_chance(sim.plan.instances + 1),
-				.flags = sim_chance(2) ? APMP_MIGRATE_LOAN : 0};
+				.flags = (sim_chance(2) ? APMP_MIGRATE_LOAN : 0) |
+					 (sim_chance(2) ? APMP_MIGRATE_HALT : 0)};
 	sim_wake(SIM_CONSOLE_KEY, 1);
 }
 

@@ -134,10 +134,20 @@ enum sim_life {
 	SIM_FENCED, /* the tree says so */
 };
 
+/* What a primary wants of its other CPUs. */
+struct sim_cpus {
+	struct {
+		_Atomic uint32_t order; /* enum hwrpb_request_op, 0 none */
+		uint32_t to_id, how;
+		bool has_thread, start_again;
+	} cpu[SIM_CPUS];
+};
+
 /* Private memory of one life. */
 struct sim_private {
 	struct apmp_member member; /* first */
 	struct apmp_locks locks;
+	struct sim_cpus cpus;
 };
 
 /* What is known of a named lock beside its word. */
@@ -189,11 +199,6 @@ struct sim_instance {
 	} request;
 	/* play_cpu.c */
 	struct hwrpb *hwrpb; /* this life's mapping */
-	struct {
-		bool has_thread;
-		uint32_t order; /* enum hwrpb_request_op, 0 none; the primary's to the CPU */
-		uint64_t to, flags;
-	} cpu[SIM_CPUS];
 	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
@@ -271,6 +276,7 @@ struct sim {
 	struct {
 		struct sim_ask ask;
 		uint64_t inside; /* identity of who executes on it, by what it has done */
+		bool may_halt;	 /* somebody wants it to be in console mode */
 	} cpu[SIM_CPUS];
 	uint64_t targets[SIM_MAX_INSTANCES][SIM_CPUS]; /* failover targets */
 	uint32_t fencing; /* partition id; APMP_NO_PARTITION: none */

@@ -38,6 +38,12 @@ struct sim_words {
 void sim_cpus_begin(struct sim_instance *in);
 /* What the primary does for its CPUs after an interrupt. */
 void sim_cpus_work(struct sim_instance *in);
+/* Whether a task is bound to the CPU that is to go: of a few. */
+static inline bool sim_is_bound(const struct sim_instance *in)
+{
+	(void)in;
+	return !sim.quiet && !sim.plan.op && sim_chance(16) == 0;
+}
 
 /* --- play_mover.c: in the console --- */
 
