@@ -150,7 +150,7 @@ void sim_operation_end(void)
 /* What source, receiver and console do until the CPU is there; after a death, whoever repairs. */
 static bool is_of_move(const struct sim_participant *p)
 {
-	return sim.moving && !p->operation && p->thread != SIM_CLOCK && !sim.quiet;
+	return sim.moving && !p->operation && (!p->in || p->thread != SIM_CLOCK) && !sim.quiet;
 }
 
 void sim_operation_note(enum sim_op op)
@@ -514,7 +514,7 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 		plan->chaos_ns += 2 * plan->timing.stop_ns;
 	if (op == SIM_OP_ACQUIRE || op == SIM_OP_RELEASE || op == SIM_OP_LOCK_DEATH)
 		plan->locks = true;
-	else if (sim_is_preemption(op))
+	else if (sim_is_preemption(op) || sim_is_move(op))
 		plan->locks = false;
 	plan->cost_ns = plan->cost_ns < 1000 ? plan->cost_ns : 500;
 	if (sim_is_preemption(op)) {

@@ -60,6 +60,13 @@ static struct whose whose(uint32_t cpu_idx)
 	return w;
 }
 
+bool sim_cpu_is_unowned(uint32_t k)
+{
+	struct whose w = whose(sim_cpu_idx(k));
+
+	return w.owner == APMP_NO_PARTITION && w.current == APMP_NO_PARTITION;
+}
+
 static void check_owner(uint32_t cpu_idx)
 {
 	struct whose w = whose(cpu_idx);

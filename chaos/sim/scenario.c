@@ -86,20 +86,40 @@ static uint64_t first_boot(uint32_t id)
 	}
 }
 
-/* The CPU of an operation that moves it is to go. */
+static void ask_first(enum hwrpb_request_op op, uint64_t to, uint64_t flags)
+{
+	sim.cpu[0].ask = (struct sim_ask){.op = op, .to = to, .flags = flags};
+	sim_wake(SIM_CONSOLE_KEY, 1);
+}
+
+/* The CPU of an operation that moves it is to go; where HALT comes with it, sometimes nowhere. */
 static void begin_move(void)
 {
-	struct sim_ask *ask = &sim.cpu[0].ask;
+	uint64_t loan = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0;
 
 	sim.moving = true;
-	if (sim.plan.op == SIM_OP_FAILOVER) {
+	if (sim.plan.op == SIM_OP_FAILOVER)
 		sim_kill(&sim.instance[SIM_MOVE_FROM], true);
-		return;
+	else if (sim.plan.op == SIM_OP_DEASSIGN)
+		ask_first(HWRPB_REQUEST_DEASSIGN, 0, 0);
+	else if (sim.plan.op == SIM_OP_HALT)
+		ask_first(HWRPB_REQUEST_MIGRATE,
+			  sim.plan.seed & 2 ? sim.plan.instances : SIM_MOVE_TO,
+			  loan | APMP_MIGRATE_HALT);
+	else
+		ask_first(HWRPB_REQUEST_MIGRATE, SIM_MOVE_TO, loan);
+}
+
+/* What comes before, and between. */
+static void prepare_move(void)
+{
+	if (sim.plan.op == SIM_OP_RX && !sim.prepared && sim.now_ns >= SIM_SCRIPT_NS - 2 * SIM_MS) {
+		sim.prepared = true;
+		ask_first(HWRPB_REQUEST_STOP, 0, 0);
 	}
-	*ask = (struct sim_ask){.op = HWRPB_REQUEST_MIGRATE,
-				.to = SIM_MOVE_TO,
-				.flags = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0};
-	sim_wake(SIM_CONSOLE_KEY, 1);
+	if (sim.plan.op == SIM_OP_DEASSIGN && sim.moving && !sim.quiet && !sim.cpu[0].ask.op &&
+	    sim_cpu_is_unowned(0)) /* whoever wants it gets it */
+		ask_first(HWRPB_REQUEST_MIGRATE, SIM_MOVE_TO, 0);
 }
 
 /* The one thing that makes the operation happen. */
@@ -180,7 +200,7 @@ static void random_ask(void)
 						    HWRPB_REQUEST_STOP,	   HWRPB_REQUEST_DEASSIGN};
 	struct sim_ask *ask = &sim.cpu[sim_chance(sim.plan.cpus)].ask;
 
-	sim.next_ask_ns = sim.now_ns + 1 + sim_chance(4 * SIM_MS);
+	sim.next_ask_ns = sim.now_ns + 1 + sim_chance(SIM_MS);
 	*ask = (struct sim_ask){.op = ops[sim_chance(sizeof(ops) / sizeof(ops[0]))],
 				.to = sim_chance(sim.plan.instances + 1),
 				.flags = (sim_chance(2) ? APMP_MIGRATE_LOAN : 0) |
@@ -292,6 +312,8 @@ void sim_scenario_event(void)
 		random_leave();
 	if (!sim.quiet && !sim.plan.op && sim.plan.cpus && sim.now_ns >= sim.next_ask_ns)
 		random_ask();
+	if (sim_is_move(sim.plan.op))
+		prepare_move();
 	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && sim.plan.op != SIM_OP_LOCK_DEATH &&
 	    !sim.scripted && sim.now_ns >= SIM_SCRIPT_NS)
 		script();

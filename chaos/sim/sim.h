@@ -286,6 +286,7 @@ struct sim {
 	uint64_t phase_end_ns, still_since_ns, next_leave_ns, next_ask_ns;
 	bool judged;   /* of an operation: somebody was taken for dead */
 	bool scripted; /* the scenario of an operation has done its one thing */
+	bool prepared; /* what must come before it */
 	bool moving;   /* and the CPU that it is about is not yet where it shall be */
 	/* access.c: which threads of a life have touched a word of its private memory plainly: the
 	 * low half read, the high half written */

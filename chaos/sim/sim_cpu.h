@@ -71,6 +71,8 @@ void sim_check_enters(uint32_t k);
 void sim_check_leaves(uint32_t k);
 /* No update is open: tree and HWRPBs agree. */
 void sim_check_owners(void);
+/* Whether the kth CPU has neither owner nor current owner. */
+bool sim_cpu_is_unowned(uint32_t k);
 /* NULL, or what is not as it must be when all is quiet. */
 const char *sim_cpus_unsettled(void);
 

@@ -126,7 +126,8 @@ static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 	if (!sim.current)
 		return;
 	sim.current->last_point = point;
-	if (point == APMP_P_migrate_910 && in->id == SIM_MOVE_TO)
+	if (point == APMP_P_migrate_910 && sim.moving &&
+	    arg == sim_cpu_idx(sim.plan.op == SIM_OP_FAILOVER ? sim.plan.cpus - 1 : 0))
 		sim.moving = false;
 	if (point == APMP_P_update_end && !sim.current->store_count)
 		sim_check_owners();
