@@ -14,6 +14,7 @@
  *          run directory, which the next `up` does.
  */
 #include "apmpd/box_internal.h"
+#include "apmpd/urgent.h"
 
 #include "apmpd/guard.h"
 #include "apmpd/host_memory.h"
@@ -435,6 +436,7 @@ int apmp_box_main(const struct machine *machine, const struct apmp_power_how *ho
 		apmp_nvram_store_close(nvram, false);
 		return 1;
 	}
+	(void)!apmp_urgent_self(APMP_BOX_FIFO_PRIORITY); /* refused: it is as good as the host is */
 	if (make(box) == 0)
 		uv_run(&box->loop, UV_RUN_DEFAULT);
 	was_on = box->was_on;

@@ -53,8 +53,9 @@ struct partition {
 	uv_poll_t *channel_poll;
 	struct port *port;
 	uint64_t pid;
-	uint32_t uid;		/* of its processes, while it has a pid */
-	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
+	uint32_t uid;		     /* of its processes, while it has a pid */
+	uint64_t host_cpus[16];	     /* that the box has set last; zero: not known */
+	struct apmp_cpu_bits urgent; /* CPUs whose threads the box was told of, in this life */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */

@@ -16,9 +16,11 @@ void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec)
 {
 	uint64_t boots = apmp_load_relaxed(&h->boot_count) + 1;
 	_Atomic uint64_t *word = (void *)h;
+	struct apmp_cpu_bits all;
 	const size_t used =
 	    offsetof(struct hwrpb, saved) + spec->cpu_count * sizeof(struct hwrpb_context);
 
+	memset(&all, 0xff, sizeof(all));
 	apmp_store_relaxed(&h->magic, 0);
 	for (size_t i = 0; i < used / sizeof(*word); i++)
 		if (&word[i] != &h->boot_count)
@@ -37,6 +39,7 @@ void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec)
 	apmp_store_relaxed(&h->slot_size, sizeof(h->slot[0]));
 	apmp_store_relaxed(&h->slot_off, offsetof(struct hwrpb, slot));
 	apmp_store_relaxed(&h->boot_count, boots);
+	apmp_copy_in(&h->autostart, &all, sizeof(all));
 	/* Acquired by apmp_hwrpb_check. */
 	apmp_store_release(&h->magic, HWRPB_MAGIC);
 }
@@ -46,6 +49,9 @@ void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t part
 {
 	_Atomic uint64_t *flags = &h->slot[cpu_idx].flags;
 
+	/* A STARTREQ of the time that ends: it must not meet the CPU's next arrival half made. */
+	if (clear & HWRPB_PA)
+		apmp_store_relaxed(&h->slot[cpu_idx].txrdy, 0);
 	apmp_update_store64(up, APMP_OBJECT_HWRPB(partition_id), flags,
 			    (apmp_load_relaxed(flags) & ~clear) | set);
 }
@@ -70,8 +76,9 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 
 	apmp_copy_in(slot->tx, word, sizeof(word));
 	apmp_fetch_add(&slot->arrivals, 1);
-	/* Acquired by apmp_hwrpb_take_startreq. */
-	apmp_store_release(&slot->txrdy, 1);
+	/* Acquired by apmp_hwrpb_take_startreq; a swap, so that a CPU which left console code
+	 * before it, and found nothing in TX, has done so for the primary too (apmp__pal_gone). */
+	(void)apmp_swap(&slot->txrdy, 1);
 	APMP_POINT_ARG(env, con_2302, cpu_idx);
 	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_TXRDY);
 	APMP_POINT_ARG(env, con_2304, cpu_idx);

@@ -17,6 +17,8 @@ struct apmp_hwrpb_spec {
 /* Makes the HWRPB for the next life of a partition; the slots' flags are set by the caller, in an
  * update with apmp_hwrpb_set_flags once a life has it.  No instance has it mapped yet. */
 void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec);
+/* Clearing HWRPB_PA drops what is in TX, too: also when the update is undone, for the CPU was the
+ * partition's before. */
 void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t partition_id,
 			  uint32_t cpu_idx, uint64_t clear, uint64_t set);
 

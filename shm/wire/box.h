@@ -22,10 +22,12 @@
 #define APMP_INSTANCE_HWRPB_FD	 4 /* instance: the memory of its HWRPB */
 #define APMP_INSTANCE_APPS_FD	 5 /* instance: listening socket for its programs (app.h) */
 
-/* The first thread of an instance, and no other, is in SCHED_FIFO with this priority, where the box
- * may have that: above every normal thread, below anything that an administrator made urgent.  It
- * is meant for the heartbeat; it is ended when it has not slept for a second. */
+/* Priorities in SCHED_FIFO, where the box may have that: above every normal thread, below anything
+ * that an administrator made urgent (apmpd/urgent.h).  The first thread of an instance is meant for
+ * the heartbeat; an instance is ended when a thread of that class has not slept for a second. */
 #define APMP_INSTANCE_FIFO_PRIORITY 10
+#define APMP_CPU_FIFO_PRIORITY	    5 /* its CPUs */
+#define APMP_BOX_FIFO_PRIORITY	    5 /* as its CPUs: none is to take turns with another */
 
 /* kind of RUN. */
 #define APMP_BOX_RUN_CONFINED 1u
@@ -91,6 +93,8 @@ enum apmp_box_object {
  * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
  *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and
  *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
+ * URGENT    id, arg0 a CPU whose thread has lit its death beacon: that is not to wait for programs
+ *           that are busy (apmpd/urgent.h).  -ESRCH no such thread; -EPERM.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -106,7 +110,8 @@ enum apmp_box_object {
 	X(REMOVE, 11, "remove")                                                                    \
 	X(NVRAM, 12, "nvram")                                                                      \
 	X(PONG, 13, "pong")                                                                        \
-	X(ROOM, 14, "room")
+	X(ROOM, 14, "room")                                                                        \
+	X(URGENT, 15, "urgent")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,

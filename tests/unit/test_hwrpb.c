@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/hwrpb_message.h"
 #include "shm/shared.h"
 #include "tests/unit/suite.h"
 #include "tests/unit/world.h"
@@ -121,20 +122,29 @@ static void arrive(void)
 	apmp_hwrpb_startreq(&w.console.env, h, 3);
 }
 
+static bool has_come(uint32_t cpu_idx)
+{
+	int refused;
+
+	return apmp_hwrpb_take_startreq(h, cpu_idx, &refused) == APMP_STARTREQ_COME;
+}
+
 /* shows: CPU-05 */
 START_TEST(startreq_and_start)
 {
+	static const struct apmp_hwrpb_command start = {.word = APMP_COMMAND_START};
 	char word[HWRPB_MSG_SIZE];
 
 	apmp_store_relaxed(&w.line[0].pending, 0);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	arrive();
 	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_TXRDY);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].arrivals), 1);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 2));
-	ck_assert(apmp_hwrpb_take_startreq(h, 3));
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
-	apmp_hwrpb_send_start(&alpha->env, h, 3);
+	ck_assert(!has_come(2));
+	ck_assert(has_come(3));
+	ck_assert(!has_come(3));
+	ck_assert_int_eq(apmp_hwrpb_send(&alpha->env, h, 3, &start), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].state), HWRPB_CPU_STARTING);
 	ck_assert_uint_eq(alpha->wakes, 1);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].rxrdy), 1);
 	memcpy(word, h->slot[3].rx, sizeof(word));
@@ -148,19 +158,19 @@ START_TEST(startreq_at_odd_times)
 {
 	arrive();
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 1);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
-	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(has_come(3));
 	apmp_hwrpb_startreq(&w.console.env, h, 3);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 	/* Nor of one that has left again meanwhile. */
 	arrive();
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
 	apmp_fetch_and(&h->slot[3].flags, ~(uint64_t)HWRPB_PA);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 }
 END_TEST
@@ -176,10 +186,10 @@ START_TEST(other_words_mean_nothing)
 	memcpy(word, other_words[_i], strnlen(other_words[_i], sizeof(word)));
 	memcpy(h->slot[3].tx, word, sizeof(word));
 	apmp_store_relaxed(&h->slot[3].txrdy, 1);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 	arrive();
-	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(has_come(3));
 }
 END_TEST
 
