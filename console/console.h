@@ -73,10 +73,13 @@ struct partition {
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
-/* The operator's migration that waits for the CPU to be active. */
-struct migration {
-	struct varlink_call *call;
+/* What the operator has asked of a CPU (cpu_order.c). */
+struct cpu_order {
+	struct varlink_call *call; /* NULL: who asked is gone */
 	bool active;
+	uint32_t op;	/* enum hwrpb_request_op */
+	bool assign;	/* of DEASSIGN: it is assigned to `to` then */
+	bool loan_ends; /* of MIGRATE */
 	uint32_t from, to;
 	struct hwrpb *hwrpb; /* of `from`, where it was asked for */
 	uint32_t seq;
@@ -126,7 +129,7 @@ struct console {
 	bool fence_kill, notice_exit;
 	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
-	struct migration migration[APMP_MAX_CPUS];
+	struct cpu_order order[APMP_MAX_CPUS];
 	struct varlink_server *server;
 	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
 	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
@@ -282,11 +285,6 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, ui
 		    void (*within)(void *ctx), void *ctx);
 void console_set_cpuset(struct partition *p);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
-void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
-/* Answers with the error that a migration is refused with. */
-void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
-			      const struct partition *from, const struct partition *to, int err);
-void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
 
 /* database.c: a look at a community's database; NULL when it has none. */
 const struct apmp_db *console_db_map(struct console *c,

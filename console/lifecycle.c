@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "console/cpu_order.h"
 #include "console/hardware.h"
 #include "shm/configure.h"
 #include "shm/intr.h"
@@ -294,7 +295,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	return BOOT_OK;
 }
 
-/* CPUs of the dead: whoever ran on them runs no more; what was in transit is settled. */
+/* CPUs of the dead: whoever ran on them runs no more. */
 static void release_cpus(struct partition *p, uint64_t identity)
 {
 	struct console *c = p->console;
@@ -304,7 +305,6 @@ static void release_cpus(struct partition *p, uint64_t identity)
 
 		/* Only the dead's own: another may run there by now. */
 		(void)apmp_cas(&c->env.lines[cpu].runner, &runner, 0);
-		console_migration_failed(c, cpu, 0, p);
 	}
 }
 
@@ -451,6 +451,7 @@ static void fenced(struct partition *p)
 	apmp_intr_all(&c->env, APMP_INTR_TREE); /* members may recover it now */
 	answer_waiters(p, 0);
 	p->fence_pending = false;
+	console_orders_died(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",

@@ -1,11 +1,6 @@
 /*
- * migrate.c - CPUs that change hands: what shm/cpu_move.c needs of the console, and what is told.
- *
- * WHAT      MIGRATE_CPU comes from the CPU itself, which has saved its state and given up the
- *           execution word.  shm/cpu_move.c changes tree, HWRPBs and words; here are the host CPUs
- *           that follow, NVRAM, events and the operator's answers.
- * STATES    state->source[cpu] says whom to name in the event when the CPU is active; it is cleared
- *           when the CPU returns or its life ends.
+ * migrate.c - what shm/cpu_move.c needs of the console: partitions by id, and the host CPUs that
+ * follow the CPUs.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -119,76 +114,4 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, ui
 	if (!err && !(how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE)))
 		console_save_again(c);
 	return err;
-}
-
-void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at)
-{
-	struct migration *m = &c->migration[cpu_idx];
-	uint64_t elapsed = c->env.now(&c->env) - m->begin_ns;
-	uint32_t from = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
-
-	if (!m->active && from < APMP_MAX_PARTITIONS) /* its console has died: who asked is gone */
-		console_event(c, "cpu.migrated", at, "{s:i,s:s}", "cpu", (int)cpu_idx, "from",
-			      c->partition[from].name);
-	if (!m->active || m->to != at->id)
-		return;
-	m->active = false;
-	console_event(c, "cpu.migrated", at, "{s:i,s:s,s:I}", "cpu", (int)cpu_idx, "from",
-		      c->partition[m->from].name, "elapsed_ns", (json_int_t)elapsed);
-	if (m->call)
-		varlink_call_reply(m->call,
-				   json_pack("{s:s,s:s,s:I}", "from", c->partition[m->from].name,
-					     "to", at->name, "elapsed_ns", (json_int_t)elapsed));
-	m->call = NULL;
-}
-
-void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
-			      const struct partition *from, const struct partition *to, int err)
-{
-	json_t *cpu_and_partition =
-	    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", from->name);
-
-	if (err == -EBUSY) {
-		varlink_call_error(call, "PrimaryCpu", cpu_and_partition);
-		return;
-	}
-	if (err == -ENOEXEC) {
-		json_object_set_new(cpu_and_partition, "partition", json_string(to->name));
-		varlink_call_error(call, "Incompatible", cpu_and_partition);
-		return;
-	}
-	json_decref(cpu_and_partition);
-	if (err == -EAGAIN)
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
-	else if (err == -EHOSTDOWN)
-		varlink_call_error(
-		    call, "NotRunning",
-		    json_pack("{s:s,s:s}", "partition", to->name, "state", console_state_text(to)));
-	else if (err == -EXDEV)
-		varlink_call_error(call, "Refused",
-				   json_pack("{s:s+}", "reason",
-					     "the partitions are in different communities",
-					     ": only partitions of one community trade CPUs"));
-	else
-		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", strerror(-err)));
-}
-
-void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died)
-{
-	struct migration *m = &c->migration[cpu_idx];
-	struct partition *from = &c->partition[m->from], *to = &c->partition[m->to];
-
-	if (!m->active || (died && died != from && died != to))
-		return;
-	m->active = false;
-	if (!died)
-		console_event(c, "cpu.refused", from, "{s:i,s:s}", "cpu", (int)cpu_idx, "reason",
-			      strerror(-err));
-	if (m->call && died)
-		varlink_call_error(
-		    m->call, "PartitionDied",
-		    json_pack("{s:s,s:s}", "partition", died->name, "during", "migration"));
-	else if (m->call)
-		console_migration_refuse(m->call, cpu_idx, from, to, err);
-	m->call = NULL;
 }

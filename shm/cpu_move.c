@@ -140,7 +140,9 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 			how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE), &words,
 			m->life(m, to_id));
 	apmp_cpu_startreq(m, to_id, cpu_idx);
-	(void)m->host_cpus(m, from_id, APMP_MAX_CPUS); /* refused: larger than it should be */
+	/* Refused: larger than it should be.  One that fails ends anyway. */
+	if (!(how & APMP_MIGRATE_FAILURE))
+		(void)m->host_cpus(m, from_id, APMP_MAX_CPUS);
 	return 0;
 }
 
