@@ -29,16 +29,6 @@ void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
 	instance_crash(in, HWRPB_CRASH_RUNNER, text);
 }
 
-int instance_stack(struct instance *in, pthread_attr_t *attr)
-{
-	unsigned char *stack = in->stacks + in->stacks_used;
-
-	if (!in->stacks || in->stacks_size - in->stacks_used < INSTANCE_STACK_SIZE)
-		return -ENOMEM;
-	in->stacks_used += INSTANCE_STACK_SIZE;
-	return -pthread_attr_setstack(attr, stack, INSTANCE_STACK_SIZE);
-}
-
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx)
 {
 	uint32_t host_cpu = apmp_load_relaxed(&in->hwrpb->slot[cpu_idx].host_cpu);
@@ -100,7 +90,8 @@ static bool follow(struct cpu *cpu, enum cpu_order order)
 	}
 	apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
 	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
-	in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
+	if (order != CPU_ORDER_MIGRATE) /* else MIGRATE_CPU says so */
+		in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
 	/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
 	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 	err = leave(cpu, order, to_id, how);
@@ -123,6 +114,8 @@ static void run(struct cpu *cpu)
 	apmp_store_relaxed(&in->env.lines[cpu->idx].tree_can_wait, 1);
 	do {
 		(void)instance_tasks_wait(in, cpu->idx);
+		if (instance_crash_begun(&in->crash))
+			instance_crash_cpu(in, cpu->idx);
 		/* Acquires its arguments. */
 		order = apmp_load_acquire(&cpu->order);
 	} while (order == CPU_ORDER_NONE || !follow(cpu, order));
