@@ -482,11 +482,3 @@ void instance_tasks_tick(struct instance *in)
 		task_interrupt(task);
 	}
 }
-
-bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct instance_task_on *ret_on)
-{
-	(void)in;
-	(void)cpu_idx;
-	(void)ret_on;
-	return false;
-}
