@@ -128,11 +128,11 @@ def test_it_follows_through_the_death_of_a_console(machine):
     assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
     assert machine.apmp("run", "b", "--", "echo", "on") == "on\n"
     quotas_follow(machine)
-    for point in ("migrate_914", "migrate_2310"):
+    for point in ("pal_2206", "pal_2216", "migrate_908"):
         mark = machine.events.mark()
-        to = "b" if point == "migrate_914" else "a"
+        to = next(name for name in "ab" if name != machine.cpu(2)["current_owner"])
         machine.arm("console", point)
-        machine.try_apmp("cpu", "migrate", 1, "--to", to)
+        machine.try_apmp("cpu", "migrate", 2, "--to", to)
         machine.events.wait_for("console.restarted", after=mark)
         machine.at_rest({"a", "b"})
         quotas_follow(machine)
