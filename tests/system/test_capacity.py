@@ -17,9 +17,10 @@ machine: {{name}}
 hardware: [{{sbb: 0, cpus: {CPUS}, memory: 64M, iops: [{{buses: [{{}}, {{}}]}}]}}]
 communities: [{{name: lab, shared: 16M}}]
 partitions:
-  - {{name: a, community: lab, cpus: {list(range(2 * HOST_CPUS))}, memory: 8M, buses: ["0.0.0"], boot: yes}}
-  - {{name: b, community: lab, cpus: {list(range(2 * HOST_CPUS, CPUS))}, memory: 8M, buses: ["0.0.1"],
-     boot: yes}}
+  - {{name: a, community: lab, cpus: {list(range(2 * HOST_CPUS))}, memory: 8M,
+     buses: ["0.0.0"], boot: yes}}
+  - {{name: b, community: lab, cpus: {list(range(2 * HOST_CPUS, CPUS))}, memory: 8M,
+     buses: ["0.0.1"], boot: yes}}
 timing: {{stop: 2s}}
 """
 ALONE = f"""\
@@ -41,7 +42,7 @@ for child in range(count):
 for _ in sys.stdin:
     print(sum(struct.unpack(f"{count}Q", done)), flush=True)
 """
-UNITS = 40000  # of work by both: about a second on two host CPUs
+UNITS = 20000  # of work by both: about half a second on two host CPUs
 
 needs_quota = pytest.mark.skipif(
     not os.access("/sys/fs/cgroup/cpu/cpu.shares", os.W_OK), reason="no cpu hierarchy of ours")
@@ -61,7 +62,7 @@ def work_of_both(programs):
 
 
 def capacities(machine):
-    return {partition["name"]: partition["capacity"] for partition in machine.status()["partitions"]}
+    return {each["name"]: each["capacity"] for each in machine.status()["partitions"]}
 
 
 def group(machine, partition):

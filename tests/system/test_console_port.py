@@ -58,7 +58,8 @@ def test_what_detached_programs_print(shared, attach):
     """Shown beside what the instance prints, also what came before anybody looked.
     shows: CPU-15, PLAT-04"""
     pid = int(shared.apmp("run", "--detach", "gamma", "--", "sh", "-c",
-                          "echo first; echo wrong >&2; read -r no_input; echo end; exec sleep 1000"))
+                          "echo first; echo wrong >&2; read -r no_input; echo end;"
+                          "exec sleep 1000"))
     terminals = [attach("gamma"), attach("gamma")]
     for terminal in terminals:
         assert b"first\r\nwrong\r\nend\r\n" in terminal.read_until(b"end\r\n")
@@ -69,7 +70,8 @@ def test_what_detached_programs_print(shared, attach):
 def test_nobody_need_read_what_they_print(machine):
     """A program that prints more than anything holds comes to its end, while others print for ever
     and a console dies; the machine goes on. shows: CPU-15"""
-    endless = [int(machine.apmp("run", "--detach", name, "--", "yes")) for name in ("alpha", "beta")]
+    endless = [int(machine.apmp("run", "--detach", name, "--", "yes"))
+               for name in ("alpha", "beta")]
     much = os.pidfd_open(int(machine.apmp("run", "--detach", "alpha", "--", "sh", "-c",
                                          "i=0; while [ $i -lt 2000 ]; do i=$((i+1));"
                                          " echo 0123456789012345678901234567890123456789; done")))
