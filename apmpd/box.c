@@ -1,6 +1,7 @@
 /* The box: what is there as long as the machine is on.
  *
- * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the
+ * WHAT     One process, one loop, a thread that only writes NVRAM (box_nvram.c), and one while a
+ *          dump is written (box_dump.c).  It holds the
  *          machine's descriptors (box_objects.c), starts and reaps its processes (box_children.c),
  *          writes cpusets (cpuset.c), and does what the console tells it (box_request.c).  It
  *          decides nothing.
@@ -14,6 +15,7 @@
  *          run directory, which the next `up` does.
  */
 #include "apmpd/box_internal.h"
+#include "apmpd/urgent.h"
 
 #include "apmpd/guard.h"
 #include "apmpd/host_memory.h"
@@ -329,6 +331,9 @@ static int make(struct apmp_box *box)
 		error = init_loop(box);
 	if (error)
 		return error;
+	error = said(box, apmp__dumps_start(box), "no way to hear of dumps");
+	if (error)
+		return error;
 	apmp__beacons_start(box);
 	if (box->bare)
 		return apmp__box_bare(box);
@@ -438,6 +443,7 @@ int apmp_box_main(const struct machine *machine, const struct apmp_power_how *ho
 		apmp_nvram_store_close(nvram, false);
 		return 1;
 	}
+	(void)!apmp_urgent_self(APMP_BOX_FIFO_PRIORITY); /* refused: it is as good as the host is */
 	if (make(box) == 0)
 		uv_run(&box->loop, UV_RUN_DEFAULT);
 	was_on = box->was_on;

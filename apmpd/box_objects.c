@@ -242,6 +242,14 @@ int apmp_objects_drop(struct apmp_objects *objects, uint32_t kind, uint64_t id)
 	return 0;
 }
 
+void apmp_objects_release(struct apmp_objects *objects, uint32_t kind, uint64_t id)
+{
+	struct apmp_object *object = find(objects, kind, id);
+
+	HASH_DEL(objects->first, object);
+	object_destroy(object);
+}
+
 void apmp_objects_fini(struct apmp_objects *objects)
 {
 	struct apmp_object *object, *next;

@@ -242,6 +242,10 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		if (p && p->exists)
 			console_fenced(p, event->arg[0]);
 		break;
+	case APMP_BOX_DUMPED:
+		if (p && p->exists)
+			console_dumped(p, event);
+		break;
 	case APMP_BOX_PROGRAM:
 		console_program_ended(c, event->arg[0], (int)event->arg[1]);
 		break;

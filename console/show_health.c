@@ -134,7 +134,7 @@ static json_t *health_json(const struct console *c)
 
 void console_add_health(struct console *c, json_t *status)
 {
-	static const char *const settings[] = {"timing", "fence", "notice_exit"};
+	static const char *const settings[] = {"timing", "fence", "notice_exit", "dump"};
 
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
 		json_object_set(status, settings[i], json_object_get(c->config, settings[i]));
