@@ -24,5 +24,7 @@ void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t 
 
 /* Where apmp_panic writes its record; until then only to standard error. */
 void apmp_linux_panic_into(struct apmp_recorder *rec);
+/* Who ends the process behind it, with the record's text, in place of abort(). */
+void apmp_linux_panic_by(void (*end)(const char *text));
 
 #endif
