@@ -20,7 +20,8 @@
  *           that was caught holds what it held until the end.
  * ORDERING  begun is released after the record; who acquires it may read that.
  * CRASHES   crash_2600 to crash_2612: a silent death, and the CPUs that have gone are their
- *           targets'.  A fault of the primary in here is one, too; of a CPU: it is waited for no more.
+ *           targets'.  A fault of the primary in here is one, too; a CPU that has one is waited for
+ *           no more.
  * LIMITS    Nothing waits longer than the `stop` time for something that gets no further, and the
  *           clock, which beats until the end so that nobody suspects us, ends what is stuck after
  *           four of them.  Where the clock's own code failed nobody beats: then a crash that takes

@@ -1,11 +1,11 @@
 /*
  * crash_signal.c - how an instance learns that it fails, and what is told of it.
  *
- * WHAT      Panics and the signals of a fault end here, in the thread that has it, and CRASH_SIGNAL,
- *           by which the primary takes control of the others (crash.c).  Handlers run on stacks of
- *           their own.
- * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes on
- *           where it is no CPU's, so that the heartbeat is not lost with the clock's.
+ * WHAT      Panics and the signals of a fault end here, in the thread that has it, and
+ *           CRASH_SIGNAL, by which the primary takes control of the others (crash.c).  Handlers run
+ *           on stacks of their own.
+ * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes
+ *           on where it is no CPU's, so that the heartbeat is not lost with the clock's.
  */
 #include <errno.h>
 #include <string.h>
@@ -54,7 +54,7 @@ int crash_tid(uint32_t cpu_idx)
 
 void crash_catch(int tid)
 {
-	/* One that has no thread, or whose thread has ended, is waited for in vain, but not long. */
+	/* One that has no thread, or whose thread has ended, is waited for in vain, not long. */
 	if (tid)
 		(void)syscall(SYS_tgkill, getpid(), tid, CRASH_SIGNAL);
 }
