@@ -56,6 +56,9 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db, uint
 			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
 			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
+	if (apmp_load_relaxed(&record->dumped))
+		json_object_set_new(o, "dumped",
+				    json_integer((json_int_t)apmp_load_relaxed(&record->dumped)));
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (members >> p->id & 1 && identity &&
@@ -80,6 +83,7 @@ static void add_cpus(struct partition *p, json_t *o)
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	uint64_t host[16];
+	bool shares;
 	char text[1024] = "";
 	size_t used = 0;
 
@@ -104,6 +108,7 @@ static void add_cpus(struct partition *p, json_t *o)
 		i = last;
 	}
 	json_object_set_new(o, "host_cpus", json_string(text));
+	json_object_set_new(o, "capacity", json_real(console_capacity(p, &shares) / 1000.0));
 }
 
 static uint64_t private_memory(struct partition *p)
@@ -182,7 +187,9 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
 	if (!at->pid || console_reaping(at))
 		return "console";
-	return state == HWRPB_CPU_ACTIVE ? "active" : "configured";
+	return state == HWRPB_CPU_ACTIVE   ? "active"
+	       : state == HWRPB_CPU_HALTED ? "console"
+					   : "configured";
 }
 
 static json_t *cpus_json(struct console *c)

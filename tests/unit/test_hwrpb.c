@@ -99,6 +99,22 @@ START_TEST(flags_change_in_an_update)
 }
 END_TEST
 
+/* shows: FAIL-02, CPU-12 */
+START_TEST(tables_of_the_console)
+{
+	struct apmp_console_partition *kept = &w.state->partition[ALPHA];
+
+	apmp_store_relaxed(&kept->failover[3], 0x0302);
+	apmp_store_relaxed(&kept->no_autostart[0], 1u << 3);
+	apmp_hwrpb_set_tables(h, kept);
+	for (uint32_t cpu = 0; cpu < APMP_MAX_CPUS; cpu++) {
+		ck_assert_uint_eq(apmp_load_relaxed(&h->failover[cpu]), cpu == 3 ? 0x0302 : 0);
+		ck_assert_int_eq(apmp_cpu_bits_test(&h->autostart, cpu),
+				 cpu < WORLD_CPUS && cpu != 3);
+	}
+}
+END_TEST
+
 /* CPU 3 arrives: available, then announced. */
 static void arrive(void)
 {
@@ -242,6 +258,7 @@ int main(void)
 	tcase_add_loop_test(tc, check_refuses, 0, 8);
 	tcase_add_test(tc, flags_of_no_cpu);
 	tcase_add_test(tc, flags_change_in_an_update);
+	tcase_add_test(tc, tables_of_the_console);
 	tcase_add_test(tc, startreq_and_start);
 	tcase_add_test(tc, startreq_at_odd_times);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
