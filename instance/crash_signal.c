@@ -2,8 +2,8 @@
  * crash_signal.c - how an instance learns that it fails, and what is told of it.
  *
  * WHAT      Panics and the signals of a fault end here, in the thread that has it, and
- *           CRASH_SIGNAL, by which the primary takes control of the others (crash.c).  Handlers run
- *           on stacks of their own.
+ *           CRASH_SIGNAL, by which the primary takes control of the others (instance_crash.c).
+ *           Handlers run on stacks of their own.
  * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes
  *           on where it is no CPU's, so that the heartbeat is not lost with the clock's.
  */

@@ -173,6 +173,9 @@ void task_await(struct task *task)
 
 	while (!apmp_load_acquire(&task->baton))
 		(void)env->wait(env, &task->baton, 0, APMP_NEVER);
+	/* The CPU has been looked at, and leaves. */
+	if (instance_crash_begun(&task->in->crash))
+		instance_crash_wait(task->in);
 }
 
 void task_yield(struct task *task)
@@ -481,12 +484,4 @@ void instance_tasks_tick(struct instance *in)
 		apmp_store_release(&task->due, 1);
 		task_interrupt(task);
 	}
-}
-
-bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct instance_task_on *ret_on)
-{
-	(void)in;
-	(void)cpu_idx;
-	(void)ret_on;
-	return false;
 }

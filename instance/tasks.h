@@ -40,17 +40,4 @@ struct instance_task_on {
 bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx,
 		       struct instance_task_on *ret_on);
 
-/* The task that runs on a CPU, for who ends the instance in a signal handler. */
-#define INSTANCE_TASK_NAME 48u
-
-struct instance_task_on {
-	uint64_t number; /* not 0 */
-	int tid;	 /* the kernel's, of its thread */
-	char name[INSTANCE_TASK_NAME];
-};
-
-/* False: none runs there.  Takes no lock. */
-bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx,
-		       struct instance_task_on *ret_on);
-
 #endif
