@@ -127,6 +127,8 @@ static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
+	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE)) /* behind what others wait for */
+		console_event(p->console, "cpu.quiesced", p, "{s:I}", "cpu", (json_int_t)r->arg[0]);
 }
 
 void console_callbacks_durable(struct console *c, uint64_t level, int error)

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "console/cpu_tables.h"
 #include "shm/assert.h"
 #include "shm/shared.h"
 
@@ -164,6 +165,8 @@ static void follow(struct console *c, const struct apmp_call_request *r, struct 
 		console_event(c, "partition.deleted", deleted, NULL);
 		console_partition_close(deleted);
 	}
+	if (deleted || r->op == APMP_CALL_SET_COMMUNITY)
+		console_tables_scrub(c);
 	if (assigned_node(r)) {
 		apmp_cpu_followed(&c->mover, assigned_node(r), gets_cpu);
 		for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)

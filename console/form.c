@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/cpu_tables.h"
 #include "console/hardware.h"
 #include "console/nvram_text.h"
 #include "console/place_memory.h"
@@ -221,6 +222,8 @@ static int divide_by_file(struct console *c)
 		if (!err)
 			err = add_partition(c, partition);
 	}
+	json_array_foreach(json_object_get(division, "partitions"), i, partition)
+	    console_tables_read(c, (uint32_t)i, partition); /* names that are all there now */
 	json_decref(division);
 	return err;
 }
@@ -253,6 +256,7 @@ static int form_tree(struct console *c)
 		err = c->nvram ? console_nvram_restore(c) : divide_by_file(c);
 	if (err)
 		return err;
+	console_tables_scrub(c); /* what a dead console, or NVRAM that does not count, left */
 	apmp_tree_publish(&c->tw);
 	APMP_POINT(&c->env, form_506);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
@@ -326,6 +330,7 @@ static int adopt(struct console *c)
 	if (err < 0)
 		return err;
 	console_ram_drop(c, GCT_NONE); /* memory that nobody has any more */
+	console_tables_scrub(c);
 	console_count_cpus(c);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
 		apmp_cpu_settle(&c->mover, cpu);

@@ -410,6 +410,8 @@ int console_serve(struct console *c, int listen_fd)
 	if (!err)
 		err = serve_methods(c, console_cpu_methods);
 	if (!err)
+		err = serve_methods(c, console_tables_methods);
+	if (!err)
 		err = serve_methods(c, console_debug_methods);
 	for (size_t i = 0; !err && i < sizeof(changes) / sizeof(changes[0]); i++)
 		err = serve_settled(c, changes[i]);

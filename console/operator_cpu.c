@@ -130,7 +130,7 @@ static void dry_migration(struct varlink_call *call, const struct wanted_cpu *cp
 		 from, cpu->idx);
 	snprintf(line[2], sizeof(line[2]),
 		 way == BY_DEASSIGN ? "3202, 3204, 2902: instance %s has CPU %u halt, deassigned"
-		 : halted	    ? "3108, 2202, 2204: in instance %s CPU %u tells the console that it goes"
+		 : halted ? "3108, 2202, 2204: in instance %s CPU %u tells the console that it goes"
 		 : way == BY_HALT
 		     ? "3002 to 3014: instance %s has CPU %u halt with HALT_MIGRATE; it tells the "
 		       "console that it goes"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "console/cpu_tables.h"
 #include "shm/configure.h"
 #include "shm/layout_db.h"
 #include "shm/shared.h"
@@ -126,6 +127,19 @@ static uint64_t private_memory(struct partition *p)
 	return size;
 }
 
+/* Of the CPUs in the machine those that start by themselves when they come; failover targets. */
+static void add_tables(struct partition *p, json_t *o)
+{
+	const _Atomic uint64_t *no = p->console->state->partition[p->id].no_autostart;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < p->console->cpu_count; i++)
+		if (!(apmp_load_relaxed(&no[i / 64]) >> i % 64 & 1))
+			json_array_append_new(list, json_integer(i));
+	json_object_set_new(o, "autostart", list);
+	json_object_set_new(o, "failover", console_failover_json(p->console, p->id));
+}
+
 static json_t *partition_json(struct partition *p, const struct apmp_db *db, uint64_t members,
 			      const char *community)
 {
@@ -150,7 +164,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, uin
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
 	json_object_set_new(o, "configure", bits_json(p->console, &p->hwrpb->configure));
 	json_object_set_new(o, "active", bits_json(p->console, &p->hwrpb->active));
-	json_object_set_new(o, "autostart", bits_json(p->console, &p->hwrpb->autostart));
+	add_tables(p, o);
 	json_object_set_new(o, "memory", json_integer((json_int_t)private_memory(p)));
 	json_object_set_new(o, "boot", json_boolean(known && self.policy & GCT_POLICY_BOOT));
 	return o;
