@@ -161,6 +161,15 @@ const struct cli_command cli_commands[] = {
 	 {{"detach", NULL, "leave it running with /dev/null, and print its process id"},
 	  {"confined", NULL, "as the partition's own user, where the box runs as root"}}, cli_run},
 
+	{.about = "after a failure"},
+	{"dump", "[PARTITION] [FILE]", "the newest dump of a partition; with FILE a copy of it",
+	 "apmp dump alpha alpha.core", 0, 2, 0,
+	 {{"list", NULL, "all that are kept, also while the machine is off"}}, cli_dump},
+	{"analyze", "FILE [WHAT] [ADDRESS] [BYTES]",
+	 "why a partition failed: cpus, db, locks, tasks, trace, memory ADDRESS",
+	 "apmp analyze alpha.core cpus", 1, 4, 0,
+	 {{"damaged", NULL, "read it also when its memory was changed"}}, cli_analyze},
+
 	{.about = "faults on purpose"},
 	{"chaos list", "", "the faults that can be injected", "apmp chaos list", 0, 0, 0, {{0}},
 	 cli_chaos_list},
