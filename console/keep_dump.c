@@ -123,6 +123,26 @@ static void add_database(struct console_picture *picture, struct partition *p)
 	}
 }
 
+/* Of the others what a checker wants: blocks and slots, heads of flight recorders. */
+static void add_others(struct console_picture *picture, const struct partition *p)
+{
+	struct console *c = p->console;
+	const uint64_t slots = offsetof(struct hwrpb, slot) +
+			       whole_pages(c->cpu_count * sizeof(struct hwrpb_slot));
+
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		const struct partition *other = &c->partition[id];
+
+		if (!other->exists || other == p)
+			continue;
+		put(picture, add(picture, "hwrpb", CONSOLE_HWRPB_PA(id), slots), other->hwrpb,
+		    slots);
+		put(picture,
+		    add(picture, "recorder", CONSOLE_RECORDER_PA(id), APMP_PAGE_SIZE),
+		    other->recorder, APMP_PAGE_SIZE);
+	}
+}
+
 /* Private memory, which the box has itself. */
 static void name_memory(struct console_picture *picture, struct partition *p)
 {
@@ -171,6 +191,7 @@ static struct console_picture *picture_take(struct partition *p, bool late)
 	put(picture, add(picture, "lines", CONSOLE_LINES_PA, APMP_INTR_SIZE), c->env.lines,
 	    APMP_INTR_SIZE);
 	add_tree(picture, c);
+	add_others(picture, p);
 	name_memory(picture, p);
 	picture->hwrpb_off = add(picture, "hwrpb", CONSOLE_HWRPB_PA(p->id), HWRPB_SIZE);
 	put(picture, picture->hwrpb_off, p->hwrpb, offsetof(struct hwrpb, saved));
