@@ -30,7 +30,7 @@ const struct cli_command cli_commands[] = {
 	  {"user", "USER", "with --fix, as root: make a cpuset group for him"}}, cli_doctor},
 	{"clean", "", "remove what dead machines left on this host, and say what that was",
 	 "apmp clean", 0, 0, 0,
-	 {{"state", NULL, "also the non-volatile memory of machines that are off"}}, cli_clean},
+	 {{"state", NULL, "also what machines that are off keep: NVRAM and dumps"}}, cli_clean},
 
 	{.about = "views"},
 	{"status", "", "partitions, instances, CPUs, memory, sharing sets",
