@@ -207,6 +207,7 @@ void apmp_state_close(struct apmp_folder *state)
 	int error;
 
 	unlinkat(state->dir_fd, APMP_NVRAM_NEW, 0); /* left by a box that was killed, or none */
+	(void)unlinkat(state->dir_fd, DUMP_FOLDER, AT_REMOVEDIR); /* if there is nothing in it */
 	error = apmp_folder_remove(state);
 	(void)error; /* what stays is a file that says a number, and the next one takes it */
 	apmp_folder_close(state);

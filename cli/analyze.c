@@ -152,9 +152,8 @@ static json_t *left_out_json(const struct post_mortem *pm)
 	for (uint32_t i = 0; i < pm->core.count; i++)
 		if (pm->core.piece[i].left_out)
 			json_array_append_new(
-			    list,
-			    json_pack("{s:I,s:I}", "pa", (json_int_t)pm->core.piece[i].pa, "size",
-				      (json_int_t)pm->core.piece[i].size));
+			    list, json_pack("{s:I,s:I}", "pa", (json_int_t)pm->core.piece[i].pa,
+					    "size", (json_int_t)pm->core.piece[i].size));
 	return list;
 }
 
@@ -224,8 +223,8 @@ static json_t *held_json(struct post_mortem *pm)
 static json_t *members_json(struct post_mortem *pm)
 {
 	json_t *databases = db_json(pm);
-	json_t *members = json_incref(json_object_get(
-	    json_object_get(json_array_get(databases, 0), "database"), "members"));
+	json_t *members = json_incref(
+	    json_object_get(json_object_get(json_array_get(databases, 0), "database"), "members"));
 
 	json_decref(databases);
 	return members ? members : json_null();
@@ -325,10 +324,10 @@ static void print_summary(struct cli *cli, const json_t *summary, const json_t *
 	char *names = cli_names_text(json_object_get(summary, "members"));
 	char *locks = cli_names_text(json_object_get(summary, "locks"));
 
-	line("partition", cli_text("%s of machine %s, incarnation %lld",
-				   cli_string(summary, "partition"), cli_string(summary, "machine"),
-				   (long long)json_integer_value(
-				       json_object_get(summary, "incarnation"))));
+	line("partition",
+	     cli_text("%s of machine %s, incarnation %lld", cli_string(summary, "partition"),
+		      cli_string(summary, "machine"),
+		      (long long)json_integer_value(json_object_get(summary, "incarnation"))));
 	line("ended", cli_text("%s, at %s", cli_string(summary, "ended"), when));
 	print_crash(summary);
 	line("members", cli_text("%s%s", names,
@@ -381,6 +380,19 @@ static void print_bytes(uint64_t pa, const unsigned char *bytes, size_t size)
 	}
 }
 
+static int refuse_bytes(struct cli *cli, const char *file, json_int_t pa, json_int_t size, int err)
+{
+	const char *why = err == -ENOENT    ? "no piece of it has them all"
+			  : err == -ENODATA ? "they were left out, as too much for the limit"
+					    : strerror(-err);
+	char address[24];
+
+	snprintf(address, sizeof(address), "%#llx", (unsigned long long)pa);
+	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoBytes",
+			  json_pack("{s:s,s:I,s:s,s:s}", "file", file, "bytes", size, "address",
+				    address, "reason", why));
+}
+
 static int show_memory(struct cli *cli, const struct cli_args *args, const struct post_mortem *pm)
 {
 	json_int_t pa, size = MEMORY_BYTES;
@@ -400,10 +412,7 @@ static int show_memory(struct cli *cli, const struct cli_args *args, const struc
 		cli_out_of_memory();
 	err = core_read(&pm->core, (uint64_t)pa, bytes, (uint64_t)size);
 	if (err) {
-		r = refuse(cli, args->args[0],
-			   err == -ENOENT    ? "it has no memory of that address and size"
-			   : err == -ENODATA ? "that memory was left out: it was too much"
-					     : strerror(-err));
+		r = refuse_bytes(cli, args->args[0], pa, size, err);
 	} else if (cli->json) {
 		json_t *json = json_pack("{s:I,s:I,s:o}", "pa", pa, "size", size, "bytes",
 					 bytes_json(bytes, (size_t)size));
@@ -419,6 +428,12 @@ static int show_memory(struct cli *cli, const struct cli_args *args, const struc
 
 /* ---- the verb ---- */
 
+static void print_lines(const json_t *entries)
+{
+	for (size_t i = 0; i < json_array_size(entries); i++)
+		cli_print_json(json_array_get(entries, i));
+}
+
 static int show(struct cli *cli, const struct cli_args *args, struct post_mortem *pm)
 {
 	const char *what = args->count > 1 ? args->args[1] : NULL;
@@ -433,7 +448,9 @@ static int show(struct cli *cli, const struct cli_args *args, struct post_mortem
 		return cli_usage(args, "behind FILE stands one of cpus, db, locks, tasks, trace, "
 				       "and memory ADDRESS [BYTES]");
 	json = what ? parts[part].json(pm) : summary_json(pm);
-	if (cli->json)
+	if (cli->json && what && strcmp(what, "trace") == 0)
+		print_lines(json); /* as `apmp trace` */
+	else if (cli->json)
 		cli_print_json(json);
 	else if (what)
 		parts[part].print(cli, json);

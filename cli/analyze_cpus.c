@@ -162,8 +162,11 @@ static void print_context(const json_t *context)
 	}
 	json_object_foreach(json_object_get(context, "registers"), name, value)
 	{
-		printf("%s%7s %-18s", i % 4 ? " " : i ? "\n  " : "  ", name,
-		       json_string_value(value));
+		printf("%s%7s %-18s",
+		       i % 4 ? " "
+		       : i   ? "\n  "
+			     : "  ",
+		       name, json_string_value(value));
 		i++;
 	}
 	printf("\n");
@@ -217,8 +220,8 @@ json_t *analyze_tasks(const struct post_mortem *pm)
 	for (uint32_t cpu = 0; pm->hwrpb && cpu < APMP_MAX_CPUS; cpu++)
 		if (apmp_context_read(pm->hwrpb, cpu, &context) == 0 && context.task)
 			json_array_append_new(tasks, json_pack("{s:o,s:i}", "task",
-							       cli_view_number(context.task),
-							       "cpu", (int)cpu));
+							       cli_view_number(context.task), "cpu",
+							       (int)cpu));
 	return tasks;
 }
 

@@ -15,10 +15,10 @@ static json_t *entry_json(const struct apmp_recorder_view *view)
 	json_t *json;
 
 	snprintf(odd, sizeof(odd), "odd: %u", view->point);
-	json = json_pack("{s:o,s:s,s:s,s:s,s:s,s:o}", "t_ns", cli_view_number(view->t_ns), "thread",
-			 thread, "point", info ? info->name : odd, "figure",
-			 info ? info->figure : "", "about", info ? info->about : "", "arg",
-			 cli_view_number(view->arg));
+	json =
+	    json_pack("{s:o,s:s,s:s,s:s,s:s,s:o}", "t_ns", cli_view_number(view->t_ns), "thread",
+		      thread, "point", info ? info->name : odd, "figure", info ? info->figure : "",
+		      "about", info ? info->about : "", "arg", cli_view_number(view->arg));
 	free(thread);
 	return json;
 }

@@ -79,8 +79,8 @@ static const char *why_none(const struct dumps *dumps)
 
 	if (cli_ask(&dumps->machine, "Status", ASK_SECONDS, &reply) < 0)
 		return "the machine is off, and none was kept";
-	if (!reply.error && json_is_null(json_object_get(
-				json_object_get(reply.parameters, "status"), "dump")))
+	if (!reply.error &&
+	    json_is_null(json_object_get(json_object_get(reply.parameters, "status"), "dump")))
 		why = "dumps are off (`dump: no` in the machine file)";
 	varlink_reply_fini(&reply);
 	return why;
@@ -100,13 +100,13 @@ static json_t *file_json(const struct dumps *dumps, const struct dump_file *file
 		cli_out_of_memory();
 	if (fd >= 0)
 		err = core_open(fd, core, &why);
-	ended = err ? cli_text("damaged: %s", why ? why : strerror(-err))
-		    : core_end_text(core->text);
+	ended =
+	    err ? cli_text("damaged: %s", why ? why : strerror(-err)) : core_end_text(core->text);
 	when = err ? cli_text("-") : core_time_text(core->text);
-	json = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:I}", "machine", dumps->machine.name,
-			 "partition", file->partition, "incarnation",
-			 (json_int_t)file->incarnation, "path", path, "when", when, "ended", ended,
-			 "bytes", (json_int_t)file->bytes);
+	json =
+	    json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:I}", "machine", dumps->machine.name, "partition",
+		      file->partition, "incarnation", (json_int_t)file->incarnation, "path", path,
+		      "when", when, "ended", ended, "bytes", (json_int_t)file->bytes);
 	if (fd >= 0 && !err)
 		core_close(core);
 	else if (fd >= 0)
