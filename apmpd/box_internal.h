@@ -390,6 +390,7 @@ void apmp__beacons_forget(struct apmp_box *box, uint32_t id);
 /* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
  * False: it has none that would. */
 __attribute__((warn_unused_result)) bool apmp__beacons_await(struct apmp_box *box, uint32_t id);
+int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call);
 
 /* box_fenced.c */
 

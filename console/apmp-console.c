@@ -346,6 +346,7 @@ int main(void)
 		fprintf(stderr, "apmp-console: %s\n", uv_strerror(err));
 		return 1;
 	}
+	console_capacity_serve(c);
 	boot_all(c);
 	return uv_run(&c->loop, UV_RUN_DEFAULT);
 }

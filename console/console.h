@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include "shm/hwrpb_write.h"
+#include "shm/cpu_move.h"
 #include "shm/intr.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
@@ -23,6 +23,7 @@
 
 struct console;
 struct port;
+struct output;
 
 /* Physical addresses of firmware objects: above all memory that a machine file can describe. */
 #define CONSOLE_TREE_PA		(UINT64_C(1) << 47)
@@ -52,9 +53,13 @@ struct partition {
 	int channel; /* console's end; -1 */
 	uv_poll_t *channel_poll;
 	struct port *port;
+	struct output *output; /* NULL: none yet */
 	uint64_t pid;
 	uint32_t uid;		/* of its processes, while it has a pid */
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
+	uint32_t capacity;	/* that the box was told last, if it was */
+	bool capacity_told, capacity_posted, capacity_refused;
+	struct apmp_cpu_bits urgent; /* CPUs whose threads the box was told of, in this life */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
@@ -75,10 +80,13 @@ struct partition {
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
-/* The operator's migration that waits for the CPU to be active. */
-struct migration {
-	struct varlink_call *call;
+/* What the operator has asked of a CPU (cpu_order.c). */
+struct cpu_order {
+	struct varlink_call *call; /* NULL: who asked is gone */
 	bool active;
+	uint32_t op;	/* enum hwrpb_request_op */
+	bool assign;	/* of DEASSIGN: it is assigned to `to` then */
+	bool loan_ends; /* of MIGRATE */
 	uint32_t from, to;
 	struct hwrpb *hwrpb; /* of `from`, where it was asked for */
 	uint32_t seq;
@@ -118,6 +126,8 @@ struct console {
 	struct apmp_console_state *state;
 	struct apmp_update update;
 	struct apmp_tree_writer tw;
+	struct apmp_cpu_mover mover;	 /* cpu_count follows the machine's */
+	struct apmp_box_event host_said; /* about the host CPUs that it was asked for last */
 	uint64_t tree_size;
 	struct apmp_recorder *recorder;
 	uint32_t cpu_count; /* ids are below */
@@ -126,9 +136,9 @@ struct console {
 	bool fence_kill, notice_exit;
 	bool dumps;	/* of failed partitions are kept */
 	bool going_off; /* what ends now was told to */
-	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
+	bool bare;	/* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
-	struct migration migration[APMP_MAX_CPUS];
+	struct cpu_order order[APMP_MAX_CPUS];
 	struct varlink_server *server;
 	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
 	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */
@@ -136,6 +146,9 @@ struct console {
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
 	uv_timer_t save_timer; /* data: NULL until it is first needed */
+	uv_prepare_t capacity_prepare;
+	uv_timer_t capacity_timer;
+	uint64_t capacity_level; /* of the tree, when it was last looked at for capacities */
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
 	bool announced;		      /* the box was told that power on is complete */
@@ -293,24 +306,21 @@ void console_callback_reply(struct partition *p, uint64_t seq, int error);
 void console_callbacks_durable(struct console *c, uint64_t level, int error);
 
 /* migrate.c */
-int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, bool loan,
+/* What shm/cpu_move.c asks for; the state is mapped. */
+void console_mover_init(struct console *c);
+/* MIGRATE_CPU; how: APMP_MIGRATE_*.  As apmp_cpu_migrate. */
+int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, uint32_t how,
 		    void (*within)(void *ctx), void *ctx);
-/* CPUs that a dead partition, or a dead console, left in transit. */
-void console_send_startreq(struct partition *to, uint32_t cpu_idx);
-void console_settle_transit(struct console *c, uint32_t cpu_idx);
 void console_set_cpuset(struct partition *p);
-/* Whether a CPU that nobody uses could work in this partition at once [0105]. */
-bool console_cpu_may_come(const struct partition *to, uint32_t cpu_idx);
-/* Inside an update: the CPU is available there.  What the box said of its host CPUs. */
-__attribute__((warn_unused_result)) int console_cpu_comes(struct partition *to,
-							  const struct apmp_tree_node *cpu,
-							  struct apmp_box_event *ret_event);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
-void console_migration_done(struct console *c, uint32_t cpu_idx, struct partition *at);
-/* Answers with the error that a migration is refused with. */
-void console_migration_refuse(struct varlink_call *call, uint32_t cpu_idx,
-			      const struct partition *from, const struct partition *to, int err);
-void console_migration_failed(struct console *c, uint32_t cpu_idx, int err, struct partition *died);
+
+/* capacity.c */
+/* From now on the box is told of every change. */
+void console_capacity_serve(struct console *c);
+/* Of its CPUs, in 1/1000 host CPU; *ret_shares: some of its host CPUs are under others as well. */
+uint32_t console_capacity(const struct partition *p, bool *ret_shares);
+/* Into p->capacity, and told with the request that the caller makes.  0: whole host CPUs. */
+uint32_t console_capacity_renew(struct partition *p);
 
 /* database.c: a look at a community's database; NULL when it has none. */
 const struct apmp_db *console_db_map(struct console *c,
@@ -368,7 +378,20 @@ void console_kill_box(struct console *c, struct varlink_call *call);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
 void port_close(struct partition *p);
+/* A pseudo-terminal becomes a serial line. */
+void port_line(int master);
+/* Bytes for everyone attached, as if the instance had printed them. */
+void port_show(struct partition *p, const char *data, size_t size);
 __attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
 void port_attach(struct partition *p, struct varlink_call *call);
+
+/* output.c */
+/* Shows what the box's OUTPUT of the partition has to say, if there is one.  -ENOMEM; libuv's. */
+__attribute__((warn_unused_result)) int output_open(struct partition *p);
+void output_close(struct partition *p);
+/* The end for a program, which stays the console's; makes it if need be.  As output_open() and
+ * console_object_need(). */
+__attribute__((warn_unused_result)) int output_need(struct partition *p, int *ret_fd,
+						    struct apmp_box_event *ret_event);
 
 #endif

@@ -143,6 +143,7 @@ static void *primary_main(void *arg)
 	in->in_community = !err;
 	apmp_locks_init(&in->member, &in->locks);
 	instance_crash_init(in);
+	tasks_init(in);
 	instance_primary(in);
 }
 

@@ -69,6 +69,7 @@ void instance_clock(struct instance *in)
 		/* A lost interrupt costs a tick: what is pending is announced again. */
 		if (work > 0 || apmp_load_relaxed(&line->pending))
 			apmp_intr_send(env, in->primary, APMP_INTR_WORK);
+		instance_tasks_tick(in);
 		next += in->timing.tick_ns;
 		now = env->now(env);
 		if (next < now) /* was late: no ticks in a bunch */

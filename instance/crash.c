@@ -30,7 +30,9 @@
 #include <unistd.h>
 
 #include "instance/crash_internal.h"
+#include "shm/hwrpb_message.h"
 #include "shm/intr.h"
+#include "shm/pal.h"
 #include "shm/shared.h"
 
 #define STUCK_STOPS 4u /* each step of the primary has its own `stop` */
@@ -102,12 +104,13 @@ static void record(struct instance *in, struct apmp_crash *crash, const struct c
 	crash_say(in, "bugcheck: ", crash->text);
 }
 
-/* Whether a CPU is on its own way, and will see that the instance fails. */
-static bool is_running(const struct instance *in, uint32_t cpu_idx)
+/* Whether the thread of a CPU is at something, and will see that the instance fails. */
+static bool is_busy(const struct instance *in, uint32_t cpu_idx)
 {
 	switch (apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state)) {
-	case HWRPB_CPU_ACTIVE:
+	case HWRPB_CPU_STARTING:
 	case HWRPB_CPU_CONFIGURED:
+	case HWRPB_CPU_ACTIVE:
 	case HWRPB_CPU_QUIESCED:
 		return true;
 	default:
@@ -121,10 +124,9 @@ static void order_all(struct instance *in)
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
 		uint32_t nothing = CRASH_NOTHING;
 
-		if (i == in->primary || !crash_tid(i) || !is_running(in, i))
+		if (i == in->primary || !is_busy(in, i))
 			continue;
 		(void)apmp_cas(&in->crash.cpu[i].step, &nothing, CRASH_ORDERED);
-		apmp_store_release(&in->cpu[i].order, CPU_ORDER_FAIL);
 		apmp_intr_send(&in->env, i, APMP_INTR_WORK);
 		crash_catch(crash_tid(i));
 	}
@@ -136,7 +138,7 @@ static bool all_are(struct instance *in, enum crash_step step)
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
 		uint32_t is = apmp_load_acquire(&in->crash.cpu[i].step);
 
-		if (is != CRASH_NOTHING && is < (uint32_t)step && is_running(in, i))
+		if (is != CRASH_NOTHING && is < (uint32_t)step && is_busy(in, i))
 			return false;
 	}
 	return true;
@@ -153,6 +155,41 @@ static void await_all(struct instance *in, enum crash_step step)
 		if (all_are(in, step))
 			return;
 		patient = crash_await_progress(in, &in->crash.progress, seen);
+	}
+}
+
+/* Sends a CPU that is in console mode to its next target [0332].  False: it has none any more. */
+static bool send_stopped(struct instance *in, uint32_t cpu_idx)
+{
+	struct crash_cpu *cpu = &in->crash.cpu[cpu_idx];
+	struct apmp_hwrpb_command command = {.word = APMP_COMMAND_MIGRATE, .loan = true};
+	uint64_t targets = apmp_load_relaxed(&in->hwrpb->failover[cpu_idx]);
+
+	while (apmp_failover_next(targets, in->id, &cpu->place, &command.to_id)) {
+		if (apmp_pal_validate(&in->tree, in->id, cpu_idx, command.to_id) ||
+		    apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command))
+			continue;
+		apmp_store_release(&cpu->step, CRASH_ORDERED);
+		crash_say_cpu(in, cpu_idx, ", which is stopped, is sent to ", command.to_id);
+		return true;
+	}
+	return false;
+}
+
+/* Step 2608: those in console mode, but who has got there by failing.  One that was refused is in
+ * console mode again, and is sent to its next target. */
+static void send_all_stopped(struct instance *in)
+{
+	bool again = true;
+
+	/* The first one also waits for those who go by themselves. */
+	for (uint32_t round = 0; again && round < HWRPB_TARGETS; round++) {
+		again = false;
+		for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
+			if (apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
+			    apmp_load_acquire(&in->crash.cpu[i].step) <= CRASH_ORDERED)
+				again = send_stopped(in, i) || again;
+		await_all(in, CRASH_SETTLED);
 	}
 }
 
@@ -179,8 +216,8 @@ __attribute__((noreturn)) static void lead(struct instance *in, const ucontext_t
 	(void)!crash_take_control(in, in->primary, uc); /* one that runs on ends with us */
 	await_all(in, CRASH_SAVED);
 	APMP_POINT(env, crash_2606);
+	send_all_stopped(in);
 	APMP_POINT(env, crash_2608);
-	await_all(in, CRASH_SETTLED);
 	APMP_POINT(env, crash_2612);
 	tell_console(in);
 	_exit(INSTANCE_EXIT_BUGCHECK);

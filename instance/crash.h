@@ -23,6 +23,7 @@ enum crash_step {
 struct crash_cpu {
 	_Atomic uint32_t step;	  /* W: primary ORDERED, the CPU the others; enum crash_step */
 	_Atomic uint32_t stopped; /* W: the thread of its task; 1: that runs no more */
+	uint32_t place;		  /* W: primary; of a stopped one, of its next target */
 };
 
 struct crash {

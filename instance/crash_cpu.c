@@ -46,20 +46,21 @@ static void step(struct instance *in, uint32_t cpu_idx, enum crash_step step)
 	crash_progress(in);
 }
 
-static void say(struct instance *in, uint32_t cpu_idx, const char *what, const char *whereto)
+void crash_say_cpu(struct instance *in, uint32_t cpu_idx, const char *what, uint32_t to_id)
 {
 	struct crash_line line = {.length = 0};
+	struct apmp_tree_partition to;
 
 	crash_line_add_number(&line, cpu_idx);
 	crash_line_add(&line, what);
-	crash_line_add(&line, whereto);
+	if (to_id != APMP_NO_PARTITION && apmp_tree_partition(&in->tree, to_id, &to) == 0)
+		crash_line_add(&line, to.name);
 	crash_say(in, "CPU ", line.text);
 }
 
-/* The partition it has gone to; -1: none. */
-static int32_t go(struct instance *in, uint32_t cpu_idx)
+/* The partition it has gone to; APMP_NO_PARTITION: none. */
+static uint32_t go(struct instance *in, uint32_t cpu_idx)
 {
-	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu_idx];
 	struct apmp_env *env = &in->env;
 	uint64_t targets = apmp_load_relaxed(&in->hwrpb->failover[cpu_idx]);
 	uint32_t place = 0, to_id;
@@ -69,35 +70,27 @@ static int32_t go(struct instance *in, uint32_t cpu_idx)
 	goes = apmp_failover_next(targets, in->id, &place, &to_id);
 	APMP_POINT_ARG(env, fail_2704, cpu_idx);
 	for (; goes; goes = apmp_failover_next(targets, in->id, &place, &to_id)) {
-		apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
-		if (!apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id, true))
-			return (int32_t)to_id;
+		/* As after an order; an error leaves it ACTIVE, or without its execution word. */
+		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
+		if (!apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id,
+				      APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE))
+			return to_id;
 	}
-	return -1;
+	return APMP_NO_PARTITION;
 }
 
 static void stay(struct instance *in, uint32_t cpu_idx)
 {
 	/* Not ours: somebody else runs there, which may be why we are here. */
-	(void)!apmp_intr_give(&in->env, cpu_idx);
+	(void)!apmp_pal_halt(&in->env, in->hwrpb, cpu_idx);
 	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
 	APMP_POINT_ARG(&in->env, fail_stays, cpu_idx);
-	say(in, cpu_idx, " stays", "");
-}
-
-static void gone(struct instance *in, uint32_t cpu_idx, uint32_t to_id)
-{
-	struct apmp_tree_partition to;
-
-	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_AWAY);
-	APMP_POINT_ARG(&in->env, fail_goes, cpu_idx);
-	if (apmp_tree_partition(&in->tree, to_id, &to) == 0)
-		say(in, cpu_idx, " goes to ", to.name);
+	crash_say_cpu(in, cpu_idx, " stays", APMP_NO_PARTITION);
 }
 
 void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 {
-	int32_t to_id;
+	uint32_t to_id;
 
 	/* In PAL MIGRATE, or in console code: what it had begun is not begun twice. */
 	if (!crash_runs_on(in, cpu_idx)) {
@@ -105,16 +98,19 @@ void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 		crash_wait_for_end(in);
 	}
 	if (!crash_take_control(in, cpu_idx, uc)) {
-		say(in, cpu_idx, " stays: its task can't be stopped", "");
+		crash_say_cpu(in, cpu_idx, " stays: its task can't be stopped", APMP_NO_PARTITION);
+		step(in, cpu_idx, CRASH_SETTLED);
 		crash_wait_for_end(in);
 	}
 	APMP_POINT_ARG(&in->env, fail_2700, cpu_idx);
 	step(in, cpu_idx, CRASH_SAVED);
 	to_id = go(in, cpu_idx);
-	if (to_id < 0)
+	if (to_id == APMP_NO_PARTITION) {
 		stay(in, cpu_idx);
-	else
-		gone(in, cpu_idx, (uint32_t)to_id);
+	} else {
+		APMP_POINT_ARG(&in->env, fail_goes, cpu_idx);
+		crash_say_cpu(in, cpu_idx, " goes to ", to_id);
+	}
 	step(in, cpu_idx, CRASH_SETTLED);
 	crash_wait_for_end(in);
 }

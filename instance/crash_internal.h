@@ -52,6 +52,9 @@ __attribute__((noreturn)) void crash_cpu_goes(struct instance *in, uint32_t cpu_
 __attribute__((warn_unused_result)) bool crash_take_control(struct instance *in, uint32_t cpu_idx,
 							    const ucontext_t *uc);
 
+/* Tells what becomes of a CPU; to_id: of the partition whose name ends that, or APMP_NO_PARTITION. */
+void crash_say_cpu(struct instance *in, uint32_t cpu_idx, const char *what, uint32_t to_id);
+
 /* crash_context.c: saves a context for a CPU, once. */
 void crash_save_context(struct instance *in, uint32_t cpu_idx, uint64_t task, const ucontext_t *uc);
 

@@ -1,7 +1,11 @@
 /* crash_line.c - sentences made where the C library must not be asked for them. */
+#include <errno.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "instance/crash_internal.h"
+
+#define TRIES 64u
 
 void crash_line_add(struct crash_line *line, const char *text)
 {
@@ -42,5 +46,11 @@ void crash_say(const struct instance *in, const char *head, const char *text)
 	crash_line_add(&line, text);
 	line.length -= line.length == sizeof(line.text) - 1; /* room for the end of the line */
 	crash_line_add(&line, "\n");
-	(void)!write(STDOUT_FILENO, line.text, line.length); /* lost when the port is full */
+	/* A terminal refuses one writer while it takes from another; what a full one refuses is lost.
+	 */
+	for (uint32_t i = 0; i < TRIES; i++) {
+		if (write(STDOUT_FILENO, line.text, line.length) >= 0 || errno != EAGAIN)
+			return;
+		(void)sched_yield();
+	}
 }

@@ -15,8 +15,8 @@
 #include "shm/shared.h"
 
 #define CRASH_SIGNAL SIGUSR2
-#define STACK_SIZE   (32u << 10) /* what a handler needs, and what the host's registers take */
-#define STACKS	     (APMP_MAX_CPUS + 8u)
+#define STACK_SIZE   (32u << 10)  /* what a handler needs, and what the host's registers take */
+#define STACKS	     APMP_BEACONS /* one for each thread */
 
 static struct instance *the_one; /* a handler gets no argument */
 static _Atomic int tids[APMP_MAX_CPUS];
@@ -64,15 +64,13 @@ struct crash_self crash_self(struct instance *in)
 	struct instance_task_on on;
 
 	self.is_cpu = self.thread < APMP_MAX_CPUS && crash_tid(self.thread) == tid;
-	if (self.thread >= APMP_MAX_CPUS || self.is_cpu)
-		return self;
-	self.thread = APMP_THREAD_APPS; /* a task that is on no CPU is a program's */
-	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
+	for (uint32_t i = 0; !self.is_cpu && i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
 		if (!instance_tasks_on(in, i, &on) || on.tid != tid)
 			continue;
 		self.thread = i;
 		self.task = on.number;
 		memcpy(self.task_name, on.name, sizeof(self.task_name));
+		break;
 	}
 	return self;
 }
@@ -157,8 +155,12 @@ void instance_crash_init(struct instance *in)
 	struct sigaction caught = {.sa_sigaction = on_catch, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
 	the_one = in;
-	/* Who has failed is not caught as well; a fault in a handler is seen (SA_NODEFER). */
-	sigaddset(&fault.sa_mask, CRASH_SIGNAL);
+	/* Who has failed is not caught as well, and no task is put aside; but a fault in a handler
+	 * is seen. */
+	sigfillset(&fault.sa_mask);
+	for (size_t i = 0; i < FATAL; i++)
+		sigdelset(&fault.sa_mask, fatal[i].signal);
+	caught.sa_mask = fault.sa_mask;
 	for (size_t i = 0; i < FATAL; i++)
 		(void)sigaction(fatal[i].signal, &fault, NULL); /* it can't fail */
 	(void)sigaction(CRASH_SIGNAL, &caught, NULL);

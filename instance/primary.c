@@ -11,42 +11,40 @@
 #include <unistd.h>
 
 #include "instance/instance.h"
+#include "shm/hwrpb_message.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 
-/* The sets follow from the slots [0224]; hierarchy active <= configure <= potential. */
 static void refresh_sets(struct instance *in)
 {
-	struct hwrpb *h = in->hwrpb;
-	struct apmp_cpu_bits potential = {{0}}, configure = {{0}}, active = {{0}};
-
-	for (uint32_t i = 0; i < apmp_load_relaxed(&h->cpu_count); i++) {
-		uint64_t flags = apmp_hwrpb_flags(h, i);
-		uint32_t state = apmp_load_acquire(&h->slot[i].state);
-
-		if (flags & HWRPB_COMPATIBLE)
-			apmp_cpu_bits_set(&potential, i);
-		if (flags & HWRPB_PA && flags & HWRPB_COMPATIBLE)
-			apmp_cpu_bits_set(&configure, i);
-		if (flags & HWRPB_PA && state == HWRPB_CPU_ACTIVE)
-			apmp_cpu_bits_set(&active, i);
-	}
-	apmp_copy_in(&h->potential, &potential, sizeof(potential));
-	apmp_copy_in(&h->configure, &configure, sizeof(configure));
-	apmp_copy_in(&h->active, &active, sizeof(active));
+	apmp_hwrpb_refresh_sets(in->hwrpb);
 	apmp_member_publish_cpus(&in->member);
 }
 
-/* CPUs whose STARTREQ has come [0293]. */
-static void start_arrivals(struct instance *in)
+/* A CPU that has come: into SMP, if it is one of those that start by themselves [0233]. */
+static void arrive(struct instance *in, uint32_t cpu_idx)
+{
+	struct apmp_cpu_bits autostart;
+
+	apmp_copy_out(&autostart, &in->hwrpb->autostart, sizeof(autostart));
+	if (instance_cpu_arrive(in, cpu_idx, apmp_cpu_bits_test(&autostart, cpu_idx)) == 0)
+		instance_say(in, "CPU %u has come", cpu_idx);
+}
+
+/* CPUs whose STARTREQ has come [0293, 0330]. */
+static void take_startreqs(struct instance *in)
 {
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
-		if (i == in->primary || !apmp_hwrpb_take_startreq(in->hwrpb, i))
+		enum apmp_startreq startreq;
+		int err;
+
+		if (i == in->primary)
 			continue;
-		if (instance_cpu_start(in, i))
-			instance_say(in, "CPU %u can't start: no memory for its stack", i);
-		else
-			instance_say(in, "CPU %u has come", i);
+		startreq = apmp_hwrpb_take_startreq(in->hwrpb, i, &err);
+		if (startreq == APMP_STARTREQ_COME)
+			arrive(in, i);
+		else if (startreq == APMP_STARTREQ_REFUSED)
+			instance_cpu_stays(in, i, err);
 	}
 }
 
@@ -61,7 +59,45 @@ __attribute__((noreturn)) static void leave_and_end(struct instance *in)
 	_exit(0);
 }
 
-/* The instance alone decides about its resources [0150]. */
+/* What PAL MIGRATE would refuse is refused at once; console code validates by itself [0329]. */
+static int migrate(struct instance *in, const struct apmp_hwrpb_request *r)
+{
+	uint32_t cpu_idx = (uint32_t)r->arg[0], to_id = (uint32_t)r->arg[1];
+	int err = 0;
+
+	if (r->arg[1] != to_id)
+		return -ENXIO;
+	APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
+	if (!(r->arg[2] & APMP_MIGRATE_HALT))
+		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
+	if (!err)
+		err =
+		    instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, (uint32_t)r->arg[2]);
+	return err;
+}
+
+/* A request about a CPU of ours, arg0.  The instance alone decides about its resources [0150]. */
+static int answer_about_cpu(struct instance *in, const struct apmp_hwrpb_request *r)
+{
+	static const enum cpu_order orders[] = {
+	    [HWRPB_REQUEST_START] = CPU_ORDER_START,
+	    [HWRPB_REQUEST_STOP] = CPU_ORDER_STOP,
+	    [HWRPB_REQUEST_DEASSIGN] = CPU_ORDER_DEASSIGN,
+	};
+	uint32_t cpu_idx = (uint32_t)r->arg[0];
+	int err;
+
+	if (r->arg[0] >= APMP_MAX_CPUS)
+		return -EINVAL;
+	if (r->op == HWRPB_REQUEST_MIGRATE)
+		err = migrate(in, r);
+	else
+		err = instance_cpu_order(in, cpu_idx, orders[r->op], 0, 0);
+	if (err)
+		instance_cpu_refused(in, cpu_idx, err);
+	return err;
+}
+
 static void answer_request(struct instance *in)
 {
 	struct apmp_hwrpb_request r;
@@ -69,19 +105,20 @@ static void answer_request(struct instance *in)
 
 	if (!apmp_hwrpb_request_get(in->hwrpb, &r))
 		return;
-	if (r.op == HWRPB_REQUEST_MIGRATE && r.arg[0] < APMP_MAX_CPUS) {
-		uint32_t cpu_idx = (uint32_t)r.arg[0];
-
-		APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
-		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, (uint32_t)r.arg[1]);
-		if (!err)
-			err = instance_cpu_migrate(in, cpu_idx, (uint32_t)r.arg[1], r.arg[2] != 0);
-		if (err)
-			in->env.report(&in->env, APMP_REPORT_CPU_REFUSED,
-				       cpu_idx | (uint64_t)(uint32_t)-err << 32);
-	}
-	if (r.op == HWRPB_REQUEST_HALT || r.op == HWRPB_REQUEST_CRASH)
+	switch (r.op) {
+	case HWRPB_REQUEST_MIGRATE:
+	case HWRPB_REQUEST_START:
+	case HWRPB_REQUEST_STOP:
+	case HWRPB_REQUEST_DEASSIGN:
+		err = answer_about_cpu(in, &r);
+		break;
+	case HWRPB_REQUEST_HALT:
+	case HWRPB_REQUEST_CRASH:
 		err = 0;
+		break;
+	default: /* taken back, or nonsense */
+		break;
+	}
 	apmp_hwrpb_request_done(in->hwrpb, r.seq, err);
 	if (r.op == HWRPB_REQUEST_HALT)
 		leave_and_end(in);
@@ -92,14 +129,10 @@ static void answer_request(struct instance *in)
 /* CPUs that were ours at boot are started at once: they need no STARTREQ. */
 static void start_secondaries(struct instance *in)
 {
-	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
-		uint64_t flags = apmp_hwrpb_flags(in->hwrpb, i);
-
-		if (i == in->primary || !(flags & HWRPB_PA) || !(flags & HWRPB_COMPATIBLE))
-			continue;
-		if (instance_cpu_start(in, i))
-			instance_say(in, "CPU %u can't start: no memory for its stack", i);
-	}
+	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
+		if (i != in->primary && apmp_hwrpb_flags(in->hwrpb, i) & HWRPB_PA &&
+		    apmp_hwrpb_compatible(in->hwrpb, i))
+			(void)!instance_cpu_arrive(in, i, true); /* what it lacks was told */
 }
 
 static void start_primary(struct instance *in)
@@ -155,10 +188,10 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		/* The clock announces again what was lost. */
 		(void)instance_tasks_wait(in, in->primary);
+		take_startreqs(in); /* first what another CPU waits for */
+		answer_request(in);
 		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
-		start_arrivals(in);
-		answer_request(in);
 		refresh_sets(in);
 	}
 }

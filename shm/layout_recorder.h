@@ -22,7 +22,9 @@
 #define APMP_BEACON_CLOCK APMP_MAX_CPUS
 #define APMP_BEACON_APPS  (APMP_MAX_CPUS + 1u)
 #define APMP_BEACON_WAKER (APMP_MAX_CPUS + 2u)
-#define APMP_BEACONS	  (APMP_MAX_CPUS + 16u)
+#define APMP_BEACON_TASK  (APMP_MAX_CPUS + 16u) /* and those behind it: a place for tasks each */
+#define APMP_BEACON_TASKS 64u
+#define APMP_BEACONS	  (APMP_BEACON_TASK + APMP_BEACON_TASKS)
 
 /* One passing of a point.  W: the party.  R: the box, tools.  seq is 0 while it is written. */
 struct apmp_recorder_entry {

@@ -210,7 +210,8 @@ FIELDS(hwrpb_slot) = {
 	FIELD(hwrpb_slot, arrivals, _Atomic uint64_t),
 	FIELD(hwrpb_slot, type, _Atomic uint64_t),
 	FIELD(hwrpb_slot, revision, _Atomic uint64_t),
-	FIELD(hwrpb_slot, reserved, uint64_t),
+	FIELD(hwrpb_slot, refused, _Atomic uint32_t),
+	FIELD(hwrpb_slot, reserved, uint32_t),
 };
 
 FIELDS(hwrpb_request) = {
@@ -399,7 +400,8 @@ FIELDS(apmp_db_node) = {
 	FIELD(apmp_db_node, big_brother, _Atomic uint32_t),
 	FIELD(apmp_db_node, little_inactive_ns, _Atomic uint64_t),
 	FIELD(apmp_db_node, validated, _Atomic uint64_t),
-	ARRAY(apmp_db_node, ring_fill, uint64_t, 2),
+	FIELD(apmp_db_node, left, _Atomic uint64_t),
+	FIELD(apmp_db_node, ring_fill, uint64_t),
 	ARRAY(apmp_db_node, silence, _Atomic uint64_t, APMP_DB_SILENCES),
 	ARRAY(apmp_db_node, name, char, 128),
 };
@@ -422,7 +424,8 @@ FIELDS(apmp_db_cpu_sets) = {
 	FIELD(apmp_db_cpu_sets, depth, _Atomic uint64_t),
 	FIELD(apmp_db_cpu_sets, wish, _Atomic uint64_t),
 	FIELD(apmp_db_cpu_sets, giver, _Atomic uint64_t),
-	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 4),
+	ARRAY(apmp_db_cpu_sets, no, _Atomic uint64_t, APMP_MAX_PARTITIONS / 32u),
+	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 2),
 };
 
 FIELDS(apmp_db_lock) = {
