@@ -4,7 +4,7 @@
  * WHAT      One thread for all programs.  It waits for nobody: a socket that is full is left until
  *           it has room, a lock that is held is tried again (app_locks.c), and what the primary has
  *           to say lies in a table (app_events.c).
- * STATES    of a connection: free -> new (accepted) -> events | locks (has said the word) -> free
+ * STATES    of a connection: free -> new (accepted) -> events | locks | cpus (has said the word) -> free
  *           (it ended, said what makes no sense, or does not read its answers).
  * WRITERS   struct apps: this thread, but for members and the bell, which the primary rings.
  * CRASHES   A program may end, stop or be mad at any byte: messages come whole or not at all, each
@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "instance/app/apmp.h"
 #include "instance/instance.h"
 #include "shm/shared.h"
 #include "shm/wire/box.h"
@@ -61,6 +62,8 @@ void app_drop(struct instance *in, struct app *app)
 {
 	if (app->kind == APP_LOCKS)
 		app_locks_end(in, app);
+	if (app->kind == APP_CPUS)
+		app_cpus_end(in, app);
 	close(app->sock); /* which takes it out of the epoll set */
 	app->kind = APP_FREE;
 	app->life++;
@@ -152,7 +155,8 @@ static int welcome(struct instance *in, struct app *app)
 static int begin(struct instance *in, struct app *app, const struct apmp_app_request *request)
 {
 	if (request->version != APMP_APP_VERSION ||
-	    (request->op != APMP_APP_LOCKS && request->op != APMP_APP_EVENTS)) {
+	    (request->op != APMP_APP_LOCKS && request->op != APMP_APP_EVENTS &&
+	     request->op != APMP_APP_CPUS)) {
 		refuse(app, -EPROTO, "the program speaks another version of the protocol");
 		return -EPIPE;
 	}
@@ -161,7 +165,9 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 		return -EPIPE;
 	}
 	if (request->op == APMP_APP_EVENTS) {
-		app_events_begin(in, app);
+		app_events_begin(in, app, request->rank & APMP_APP_TELL_CPUS);
+	} else if (request->op == APMP_APP_CPUS) {
+		app_cpus_begin(app);
 	} else {
 		int err = app_locks_begin(in, app);
 
@@ -204,6 +210,8 @@ static int serve(struct instance *in, struct app *app, uint32_t events)
 
 	if (app->kind == APP_LOCKS && app->locks.waiting)
 		return events & (EPOLLHUP | EPOLLERR) ? -EPIPE : 0; /* it is answered first */
+	if (app->kind == APP_CPUS && app->ask)
+		return events & (EPOLLHUP | EPOLLERR) ? -EPIPE : 0; /* the same */
 	if (app->kind == APP_EVENTS && events & EPOLLOUT)
 		return tell(in, app);
 	err = receive(app, &request);
@@ -213,6 +221,9 @@ static int serve(struct instance *in, struct app *app, uint32_t events)
 		return -EPIPE; /* it has nothing to ask */
 	if (app->kind == APP_LOCKS)
 		return request.version == APMP_APP_VERSION ? app_locks_serve(in, app, &request)
+							   : -EPIPE;
+	if (app->kind == APP_CPUS)
+		return request.version == APMP_APP_VERSION ? app_cpus_serve(in, app, &request)
 							   : -EPIPE;
 	err = begin(in, app, &request);
 	if (!err && app->kind == APP_EVENTS)
@@ -235,6 +246,7 @@ static void hear_bell(struct instance *in)
 	for (uint32_t i = 0; i < apps->used; i++)
 		if (apps->app[i].kind == APP_EVENTS && tell(in, &apps->app[i]))
 			app_drop(in, &apps->app[i]);
+	app_cpus_look(in);
 }
 
 /* A lock that somebody waits for has changed: all are tried at the end of this turn. */

@@ -64,12 +64,15 @@ void instance_clock(struct instance *in)
 	next = tick_after(in, env->now(env));
 	for (;;) {
 		uint64_t now;
-		int work = apmp_member_tick(&in->member);
+		int work;
 
+		in->member.depth = instance_tasks_depth(in);
+		work = apmp_member_tick(&in->member);
 		if (work == -EOWNERDEAD)
 			_exit(INSTANCE_EXIT_BUGCHECK); /* touch nothing that is shared */
 		/* A lost interrupt costs a tick: what is pending is announced again. */
-		if (work > 0 || apmp_load_relaxed(&line->pending))
+		if (work > 0 || apmp_load_relaxed(&line->pending) ||
+		    apmp_load_relaxed(&in->trade.busy))
 			apmp_intr_send(env, in->primary, APMP_INTR_WORK);
 		next += in->timing.tick_ns;
 		now = env->now(env);

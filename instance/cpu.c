@@ -95,6 +95,8 @@ static void run(struct cpu *cpu)
 		if (!err)
 			return;
 		refused(cpu, err);
+		/* Acquired by who follows it: the CPU goes on here. */
+		apmp_store_release(&cpu->refusal, err);
 		apmp_intr_send(env, in->primary, APMP_INTR_WORK);
 	}
 }

@@ -20,6 +20,7 @@
 #include "instance/channel.h"
 #include "instance/crash.h"
 #include "instance/tasks.h"
+#include "instance/trade_cpus.h"
 
 /* What the primary wants of another CPU.  W: primary, before the interrupt. */
 enum cpu_order {
@@ -33,11 +34,12 @@ enum cpu_order {
 struct cpu {
 	struct instance *instance;
 	uint32_t idx;
-	bool has_thread;	/* W: primary */
-	pthread_t thread;	/* W: primary */
-	_Atomic uint32_t order; /* W: primary sets, CPU clears; enum cpu_order */
-	uint32_t to_id;		/* W: primary before order */
-	bool loan;		/* W: primary before order */
+	bool has_thread;	 /* W: primary */
+	pthread_t thread;	 /* W: primary */
+	_Atomic uint32_t order;	 /* W: primary sets, CPU clears; enum cpu_order */
+	uint32_t to_id;		 /* W: primary before order */
+	bool loan;		 /* W: primary before order */
+	_Atomic int32_t refusal; /* W: primary 0 before order; CPU, why it did not go: -errno */
 };
 
 struct instance {
@@ -50,6 +52,7 @@ struct instance {
 	struct apmp_member member;
 	struct apmp_locks locks;
 	struct apps apps;
+	struct trade trade;
 	bool in_community;
 	uint32_t id, primary;
 	struct apmp_timing timing;

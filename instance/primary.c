@@ -34,6 +34,7 @@ static void refresh_sets(struct instance *in)
 	apmp_copy_in(&h->potential, &potential, sizeof(potential));
 	apmp_copy_in(&h->configure, &configure, sizeof(configure));
 	apmp_copy_in(&h->active, &active, sizeof(active));
+	instance_apps_cpus(in, &active);
 	apmp_member_publish_cpus(&in->member);
 }
 
@@ -68,7 +69,7 @@ static void answer_request(struct instance *in)
 	struct apmp_hwrpb_request r;
 	int err = -EINVAL;
 
-	if (!apmp_hwrpb_request_get(in->hwrpb, &r))
+	if (!apmp_hwrpb_request_get(in->hwrpb, &r) || instance_trade_request(in, &r))
 		return;
 	if (r.op == HWRPB_REQUEST_MIGRATE && r.arg[0] < APMP_MAX_CPUS) {
 		uint32_t cpu_idx = (uint32_t)r.arg[0];
@@ -163,6 +164,7 @@ void instance_primary(struct instance *in)
 			_exit(INSTANCE_EXIT_BUGCHECK);
 		tell_changes(in);
 		start_arrivals(in);
+		instance_trade(in);
 		answer_request(in);
 		refresh_sets(in);
 	}

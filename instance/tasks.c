@@ -22,3 +22,9 @@ bool instance_tasks_bound(struct instance *in, uint32_t cpu_idx)
 	(void)cpu_idx;
 	return false;
 }
+
+uint32_t instance_tasks_depth(const struct instance *in)
+{
+	(void)in;
+	return 0;
+}

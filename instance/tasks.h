@@ -21,5 +21,7 @@ __attribute__((warn_unused_result)) int instance_tasks_quiesce(struct instance *
 /* Whether a task is bound to the CPU. */
 __attribute__((warn_unused_result)) bool instance_tasks_bound(struct instance *in,
 							      uint32_t cpu_idx);
+/* How long the run queue is, with what runs. */
+uint32_t instance_tasks_depth(const struct instance *in);
 
 #endif

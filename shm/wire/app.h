@@ -23,13 +23,14 @@
 #define APMP_APP_VARIABLE_SIZE                                                                     \
 	(sizeof(APMP_APP_VARIABLE) + APMP_APP_ADDRESS_SIZE + APMP_APP_WORD_SIZE)
 
-#define APMP_APP_VERSION 1u /* raised when a message changes */
+#define APMP_APP_VERSION 2u /* raised when a message changes */
 
 /*
  * Requests.
  *
  * LOCKS    text the word: this connection is for locks -> partition, incarnation, name.
- * EVENTS   the same, for events -> likewise, then struct apmp_app_event without being asked.
+ * EVENTS   the same, for events; rank APMP_APP_TELL_CPUS or 0 -> likewise, then struct
+ *          apmp_app_event without being asked.
  *          Both: -EPROTO another version; -EACCES the word is wrong; -EUSERS too many programs.
  * OPEN     text a lock's name, rank -> lock, its number on this connection.
  * ACQUIRE  lock, timeout_ns (0: only try; UINT64_MAX: as long as it takes).  Answered when it is
@@ -39,7 +40,12 @@
  * CLOSE    lock, which we do not hold.
  * TASKS    as LOCKS: this connection is for tasks (ops up to 15).
  * CPUS     as LOCKS: this connection is for the policy of CPUs (ops up to 23).
- * Errors of the last five: apmp.h.
+ * LOADS    -> lock, how many members there are; and so many struct apmp_app_member_load.
+ * GIVE     lock the CPU + 1, 0: any; rank the partition that gets it; timeout_ns APMP_APP_LOAN or 0
+ *          -> lock, the CPU.  Answered when it has gone, or can't.
+ * WISH     lock, how many CPUs all members are asked for -> lock, how many came.  Answered when that
+ *          is known.
+ * Errors of those that have no list: apmp.h.
  */
 #define APMP_APP_OPS(X)                                                                            \
 	X(LOCKS, 1)                                                                                \
@@ -50,7 +56,10 @@
 	X(GOOD, 6)                                                                                 \
 	X(CLOSE, 7)                                                                                \
 	X(TASKS, 8)                                                                                \
-	X(CPUS, 16)
+	X(CPUS, 16)                                                                                \
+	X(LOADS, 17)                                                                               \
+	X(GIVE, 18)                                                                                \
+	X(WISH, 19)
 
 enum apmp_app_op {
 #define X(name, value) APMP_APP_##name = value,
@@ -77,9 +86,21 @@ struct apmp_app_reply {
 	char text[200]; /* of an error: a sentence */
 };
 
+/* One member's CPUs. */
+struct apmp_app_member_load {
+	uint32_t version;
+	uint32_t partition;
+	uint64_t incarnation;
+	uint64_t depth; /* tasks that run or are ready */
+	uint64_t potential[APMP_MAX_CPUS / 64u];
+	uint64_t active[APMP_MAX_CPUS / 64u];
+	char name[APMP_NAME_SIZE];
+};
+
 /* flags of an event. */
-#define APMP_APP_EVENT_STATE 0x1u /* it was so when this connection began */
-#define APMP_APP_EVENT_SELF  0x2u /* about the partition of the program itself */
+#define APMP_APP_EVENT_STATE  0x1u /* it was so when this connection began */
+#define APMP_APP_EVENT_SELF   0x2u /* about the partition of the program itself */
+#define APMP_APP_EVENT_FAILED 0x4u /* of a departure: it has not left in order */
 
 struct apmp_app_event {
 	uint32_t version;
@@ -88,6 +109,8 @@ struct apmp_app_event {
 	uint32_t partition;
 	uint32_t flags;
 	uint64_t incarnation;
+	uint32_t cpu; /* of CPU_ADDED and CPU_REMOVED */
+	uint32_t fill;
 	char name[APMP_NAME_SIZE];
 };
 
