@@ -23,13 +23,13 @@
 #include "apmpd/box_internal.h"
 
 #include "apmpd/exiting.h"
+#include "apmpd/urgent.h"
 #include "shm/shared.h"
 #include "shm/wire/beacon_futex.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +83,6 @@ static bool list_waits(struct apmp_beacons *beacons, struct apmp_beacon_wait *re
 
 static void *watch_main(void *arg)
 {
-	struct sched_param param = {.sched_priority = APMP_INSTANCE_FIFO_PRIORITY + 1};
 	static const struct timespec breath = {.tv_nsec = 1000000};
 	struct apmp_beacon_wait waits[APMP_BEACON_WAITS];
 	struct apmp_beacons *beacons = arg;
@@ -92,7 +91,7 @@ static void *watch_main(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "beacons"); /* for top -H and gdb */
 	/* Refused: then it is as late as any thread. */
-	(void)!sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param);
+	(void)!apmp_urgent_self(APMP_INSTANCE_FIFO_PRIORITY + 1);
 	while (!apmp_load_acquire(&beacons->stop) &&
 	       (!error || error == -EFAULT || error == -ENOMEM)) {
 		unsigned count;
@@ -288,4 +287,23 @@ bool apmp__beacons_await(struct apmp_box *box, uint32_t id)
 		if (await(box, id, (APMP_BEACON_CLOCK + i) % APMP_BEACONS))
 			return true;
 	return false;
+}
+
+int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call)
+{
+	const struct apmp_partition *partition = &box->partitions[call->request->id];
+	const struct apmp_recorder *rec = box->beacons.place[call->request->id].rec;
+	struct apmp_beacon beacon = {.state = APMP_BEACON_DARK};
+	int error = -ESRCH;
+
+	if (rec && call->request->arg[0] < APMP_MAX_CPUS)
+		beacon = apmp_beacon_read(rec, (uint32_t)call->request->arg[0]);
+	/* One that is being killed is to give way. */
+	if (partition->pid && !partition->ending && !partition->kill.active &&
+	    beacon.state == APMP_BEACON_LIT)
+		error = apmp_urgent_thread(partition->pid, (pid_t)beacon.thread,
+					   APMP_CPU_FIFO_PRIORITY);
+	return error ? apmp__call_fail(call, error, "CPU %" PRIu64 " has no thread, or: %s",
+				       call->request->arg[0], strerror(-error))
+		     : 0;
 }

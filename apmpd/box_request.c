@@ -1,5 +1,6 @@
 /* Requests of the console: each is checked as a message, done, answered. */
 #include "apmpd/box_internal.h"
+#include "apmpd/urgent.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -46,9 +47,12 @@ static int op_make(struct apmp_box *box, struct apmp_call *call)
 	const char *kind = apmp_object_kind_name(request->kind);
 	struct apmp_shortage shortage = {0};
 	const struct apmp_object *object;
-	int error = apmp_objects_make(&box->objects, request->kind, request->id, request->size,
-				      &object, &shortage);
+	int error;
 
+	(void)!apmp_urgent_self(0); /* page after page is cleared: others need the host too */
+	error = apmp_objects_make(&box->objects, request->kind, request->id, request->size, &object,
+				  &shortage);
+	(void)!apmp_urgent_self(APMP_BOX_FIFO_PRIORITY);
 	call->answer.kind = request->kind;
 	if (error == -ENOMEM)
 		return no_memory(call, &shortage);
@@ -66,9 +70,12 @@ static int op_make(struct apmp_box *box, struct apmp_call *call)
 static int op_drop(struct apmp_box *box, struct apmp_call *call)
 {
 	const struct apmp_box_request *request = call->request;
-	int error = apmp_objects_drop(&box->objects, request->kind, request->id);
+	int error;
 
 	call->answer.kind = request->kind;
+	if (apmp__dump_takes(box, request->kind, request->id))
+		return 0;
+	error = apmp_objects_drop(&box->objects, request->kind, request->id);
 	if (error)
 		return apmp__call_fail(call, error, "cannot drop %s %" PRIu64 ": %s",
 				       apmp_object_kind_name(request->kind), request->id,
@@ -119,7 +126,9 @@ static const struct {
     [APMP_BOX_OP_REMOVE] = {apmp__box_remove, true, true},
     [APMP_BOX_OP_NVRAM] = {apmp__box_nvram, false, true},
     [APMP_BOX_OP_ROOM] = {op_room, false, false},
+    [APMP_BOX_OP_URGENT] = {apmp__box_urgent, true, false},
     [APMP_BOX_OP_PONG] = {apmp__box_pong, false, true},
+    [APMP_BOX_OP_DUMP] = {apmp__box_dump, true, false},
 };
 
 #define X(name, value, text) +1

@@ -18,11 +18,11 @@
 #include "apmpd/spawn.h"
 
 #include "apmpd/partition_uid.h"
+#include "apmpd/urgent.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,14 +90,13 @@ static void default_signals(void)
 }
 
 /* Refused where the box may not have it either; then a heartbeat is as good as the host is. */
-static void take_fifo(int priority)
+static void take_fifo(const struct apmp_spawn *what)
 {
-	struct sched_param param = {.sched_priority = priority};
 	struct rlimit most = {FIFO_MAX_US, FIFO_MAX_US};
 
-	if (priority && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) == 0 &&
-	    setrlimit(RLIMIT_RTTIME, &most) < 0)
-		sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+	if (what->fifo_priority && apmp_urgent_self(what->fifo_priority) == 0 &&
+	    !what->fifo_trusted && setrlimit(RLIMIT_RTTIME, &most) < 0)
+		(void)!apmp_urgent_self(0);
 }
 
 /* The kernel's choice, when memory is short, is then a program and not what runs the machine. */
@@ -133,8 +132,9 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 	setsid();
 	if (read(go_fd, &byte, 1) != 1)
 		_exit(127);
-	if (what->door_fd >= 0 && write(what->door_fd, "0", 1) < 0)
-		refuse(status_fd, APMP_SPAWN_GROUP);
+	for (int i = 0; i < 2; i++)
+		if (what->door_fds[i] >= 0 && write(what->door_fds[i], "0", 1) < 0)
+			refuse(status_fd, APMP_SPAWN_GROUP);
 	/* Neither of the pipes may stand where a descriptor of the program goes. */
 	status_fd = fcntl(status_fd, F_DUPFD_CLOEXEC, APMP_SPAWN_FDS);
 	if (status_fd < 0)
@@ -147,7 +147,7 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
 	if (what->expendable)
 		be_expendable();
-	take_fifo(what->fifo_priority);
+	take_fifo(what);
 	error = what->uid ? apmp_partition_uid_become(what->uid, what->reach) : 0;
 	if (error) {
 		errno = -error;

@@ -19,7 +19,7 @@ struct apmp_spawn {
 	char *const *argv;
 	char *const *env;
 	const char *cwd;   /* NULL: the box's */
-	int door_fd;	   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
+	int door_fds[2];   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
 	const int *fds;	   /* fds[i] becomes descriptor i of the program; it has no other */
 	unsigned fd_count; /* at most APMP_SPAWN_FDS */
 	bool terminal;	   /* descriptor 0 becomes its controlling terminal */
@@ -28,6 +28,7 @@ struct apmp_spawn {
 	bool reach;		     /* with uid: program is found and executed as by the box */
 	bool expendable;	     /* the first to go where the host has no memory left */
 	int fifo_priority; /* SCHED_FIFO for its first thread, if it can be had; 0: not wanted */
+	bool fifo_trusted; /* it may run in that class without sleeping */
 };
 
 struct apmp_spawned {

@@ -14,6 +14,7 @@
 #include "chaos/console_kills.h"
 #include "chaos/joins.h"
 #include "chaos/kills.h"
+#include "chaos/migrations.h"
 #include "chaos/quiet.h"
 
 static void usage(FILE *out)
@@ -21,6 +22,7 @@ static void usage(FILE *out)
 	fputs("usage: apmp chaos kills [--console] [--name MACHINE] [--count N] [--seed N] "
 	      "[--json]\n"
 	      "       apmp chaos joins [--name MACHINE] [--count N] [--seed N] [--json]\n"
+	      "       apmp chaos migrations [--name MACHINE] [--count N] [--seed N] [--json]\n"
 	      "       apmp chaos quiet [--name MACHINE] [--count N] [--load N] [--json]\n"
 	      "       apmp chaos sim [OPTION]...\n"
 	      "       apmp check --live [--save FILE] | --dump FILE\n"
@@ -33,6 +35,9 @@ static void usage(FILE *out)
 	      "       or as after; for that a CPU, a bus and 4M of memory must be nobody's\n"
 	      "joins  starts partitions, at least N, while others are killed and leave, and\n"
 	      "       checks that whoever was not killed is a member and that the set is whole\n"
+	      "migrations  has several operators move CPUs at random, N times in all, while\n"
+	      "       instances end and boot; samples from outside that no CPU has two owners,\n"
+	      "       and none no owner but while it is in transit\n"
 	      "quiet  looks on until each member has beaten N times, beside --load busy processes\n"
 	      "       for each host CPU, and checks that nobody was removed; prints how long\n"
 	      "       members were silent\n"
@@ -123,10 +128,15 @@ static int quiet(const struct arguments *a)
 	return chaos_quiet(a->name, a->count, a->load, a->json);
 }
 
+static int migrations(const struct arguments *a)
+{
+	return chaos_migrations(a->name, a->count, a->seed, a->json);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(const struct arguments *a);
-} campaigns[] = {{"kills", kills}, {"joins", joins}, {"quiet", quiet}};
+} campaigns[] = {{"kills", kills}, {"joins", joins}, {"migrations", migrations}, {"quiet", quiet}};
 
 /* What `apmp check --live` and `apmp check --dump` become. */
 static int check(int argc, char **argv)

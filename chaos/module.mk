@@ -3,8 +3,9 @@ $(eval $(call program,apmp-chaos,chaos,$(LIBWIRE) $(LIBAPMP),libuv jansson))
 # The simulator.  It has the shm/ sources a second time, instrumented at each access; the calls go to
 # chaos/sim/access.c in place of the sanitizer's runtime.  The tsan profile builds it without: two
 # can't answer the same calls.
-SIM_OBJS   := $(patsubst %.c,$(B)/obj/%.o,$(wildcard chaos/sim/*.c))
-SIM_SHARED := $(patsubst %.c,$(B)/simobj/%.o,$(wildcard shm/*.c))
+SIM_OBJS   := $(patsubst %.c,$(B)/obj/%.o,$(filter-out chaos/sim/play_%,$(wildcard chaos/sim/*.c)))
+# What plays console and CPUs touches shared memory as they do.
+SIM_SHARED := $(patsubst %.c,$(B)/simobj/%.o,$(wildcard shm/*.c chaos/sim/play_*.c))
 PROGRAMS   += $(B)/apmp-sim
 # Few locks and lockers: it dies at each access to each of them.
 SIM_FLAGS  := -DAPMP_LOCK_COUNT=4u -DAPMP_LOCKER_COUNT=2u

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "console/console_configure.h"
+#include "console/cpu_order.h"
 #include "console/page_fault.h"
 #include "shm/db_place.h"
 #include "shm/shared.h"
@@ -84,6 +85,16 @@ static void record_change(void *ctx)
 		   change->done.permanent ? apmp_load_relaxed(&c->state->permanent_level) : 0);
 }
 
+/* An instance gave up a component that the operator may wait for. */
+static void tell_deassigned(struct console *c, int32_t handle)
+{
+	struct apmp_tree_node n;
+
+	if (apmp_tree_node(&c->tw.tree, handle, &n) == 0 && n.type == GCT_CPU &&
+	    n.id < APMP_MAX_CPUS && !n.owner && !n.current_owner)
+		console_order_deassigned(c, (uint32_t)n.id);
+}
+
 static void do_configure(struct partition *p, const struct apmp_call_request *r)
 {
 	struct console *c = p->console;
@@ -101,6 +112,8 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 	} else {
 		send_recorded(p);
 	}
+	if (!reply.error && r->op == APMP_CALL_DEASSIGN)
+		tell_deassigned(c, (int32_t)r->arg[0]);
 }
 
 /* The CPU may have gone on, and its receiver have died, when the answer has to be sent again: so it
@@ -111,8 +124,8 @@ static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 	int err = -ENXIO;
 
 	if (r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS)
-		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1], r->arg[2] != 0,
-				      record_change, &change);
+		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
+				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
 }
 
@@ -361,24 +374,32 @@ static void on_named_lock(struct partition *p, uint64_t about)
 		      strnlen(name, sizeof(name)));
 }
 
+/* Its thread is a new one: it is not to wait for programs. */
+static void make_urgent(struct partition *p, uint32_t cpu_idx)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_URGENT, .id = p->id, .arg = {cpu_idx}};
+
+	if (apmp_cpu_bits_test(&p->urgent, cpu_idx))
+		return;
+	apmp_cpu_bits_set(&p->urgent, cpu_idx);
+	box_link_post(&p->console->box, &request, NULL, NULL); /* refused: it is as it was */
+}
+
 static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 	uint32_t cpu_idx = (uint32_t)about;
-	const struct migration *m = &c->migration[cpu_idx % APMP_MAX_CPUS];
 	int err = (int)(about >> 32 & 0xfff);
 	struct apmp_tree_node cpu;
 
 	if (cpu_idx >= c->cpu_count || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
-	if (report == APMP_REPORT_CPU_QUIESCED) {
+	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
+		make_urgent(p, cpu_idx);
+	if (report == APMP_REPORT_CPU_QUIESCED)
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
-	} else if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle) {
-		console_event(c, "cpu.started", p, "{s:i}", "cpu", (int)cpu_idx);
-		console_migration_done(c, cpu_idx, p);
-	} else if (report == APMP_REPORT_CPU_REFUSED && (p->id == m->from || p->id == m->to)) {
-		console_migration_failed(c, cpu_idx, err ? -err : -EIO, NULL);
-	}
+	else if (report == APMP_REPORT_CPU_REFUSED || cpu.current_owner == p->handle)
+		console_order_reported(p, report, cpu_idx, err);
 }
 
 static void on_join_failed(struct partition *p, uint64_t about)
@@ -467,6 +488,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 	case APMP_REPORT_CPU_ACTIVE:
 	case APMP_REPORT_CPU_QUIESCED:
 	case APMP_REPORT_CPU_REFUSED:
+	case APMP_REPORT_CPU_HALTED:
 		on_cpu(p, report, about);
 		break;
 	case APMP_REPORT_PAGE_BAD:

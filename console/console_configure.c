@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "console/cpu_tables.h"
 #include "shm/assert.h"
 #include "shm/shared.h"
 
@@ -48,27 +49,6 @@ static int host_refuses(struct console *c, const struct apmp_box_event *event,
 		ret->ret[1] = event->arg[1];
 	}
 	return event->error;
-}
-
-/* A CPU that the update took from its partition, or gave to one that runs. */
-static int follow_cpu(struct console *c, int32_t handle, struct partition **ret_to,
-		      struct apmp_box_event *ret_event)
-{
-	struct apmp_tree_node cpu;
-	struct partition *to;
-
-	if (apmp_tree_node(&c->tw.tree, handle, &cpu) || cpu.type != GCT_CPU || cpu.current_owner)
-		return 0;
-	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) /* [0108] */
-		if (c->partition[i].exists &&
-		    apmp_hwrpb_flags(c->partition[i].hwrpb, (uint32_t)cpu.id) & HWRPB_PA)
-			apmp_hwrpb_set_flags(&c->update, c->partition[i].hwrpb, i, (uint32_t)cpu.id,
-					     HWRPB_PA, 0);
-	to = console_partition_of(c, cpu.owner);
-	if (!to || !console_cpu_may_come(to, (uint32_t)cpu.id))
-		return 0;
-	*ret_to = to;
-	return console_cpu_comes(to, &cpu, ret_event);
 }
 
 /* The node whose CPU, if it is one, follows its new owner. */
@@ -176,7 +156,7 @@ static int start(struct console *c, const struct apmp_call_request *r, void (*wi
 
 /* After the commit: nothing here may fail. */
 static void follow(struct console *c, const struct apmp_call_request *r, struct partition *deleted,
-		   struct partition *gets_cpu, const struct apmp_configured *ret)
+		   uint32_t gets_cpu, const struct apmp_configured *ret)
 {
 	if (r->op == APMP_CALL_CREATE_PARTITION)
 		/* Its objects are there; libuv's refusal leaves it to the next console. */
@@ -185,13 +165,14 @@ static void follow(struct console *c, const struct apmp_call_request *r, struct 
 		console_event(c, "partition.deleted", deleted, NULL);
 		console_partition_close(deleted);
 	}
-	if (gets_cpu)
-		for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
-			console_send_startreq(gets_cpu, cpu);
-	if (assigned_node(r))
+	if (deleted || r->op == APMP_CALL_SET_COMMUNITY)
+		console_tables_scrub(c);
+	if (assigned_node(r)) {
+		apmp_cpu_followed(&c->mover, assigned_node(r), gets_cpu);
 		for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 			if (c->partition[i].exists)
 				console_set_cpuset(&c->partition[i]);
+	}
 	console_ram_drop(c, GCT_NONE);
 }
 
@@ -202,7 +183,7 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 					? console_partition_of(c, (int32_t)r->arg[0])
 					: NULL;
 	struct apmp_box_event event = {0};
-	struct partition *gets_cpu = NULL;
+	uint32_t gets_cpu = APMP_NO_PARTITION;
 	char what[96];
 	int err;
 
@@ -228,7 +209,8 @@ int console_configure(struct console *c, const struct apmp_call_request *r, int3
 		err = console_partition_make(c, (uint32_t)ret->ret[0], &event);
 		apmp_tree_set_hwrpb(&c->tw, (uint32_t)ret->ret[0], CONSOLE_HWRPB_PA(ret->ret[0]));
 	} else if (assigned_node(r)) {
-		err = follow_cpu(c, assigned_node(r), &gets_cpu, &event);
+		err = apmp_cpu_follow(&c->mover, assigned_node(r), &gets_cpu);
+		event = c->host_said;
 	}
 	if (err) {
 		if (r->op == APMP_CALL_CREATE_PARTITION)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/cpu_tables.h"
 #include "console/hardware.h"
 #include "console/nvram_text.h"
 #include "console/place_memory.h"
@@ -42,6 +43,7 @@ static int read_config(struct console *c)
 	c->suspect = (uint32_t)number(timing, "suspect");
 	c->fence_kill = strcmp(json_string_value(json_object_get(c->config, "fence")), "kill") == 0;
 	c->notice_exit = json_is_true(json_object_get(c->config, "notice_exit"));
+	c->dumps = json_is_object(json_object_get(c->config, "dump"));
 	host = json_object_get(c->config, "host");
 	c->bare = json_is_true(json_object_get(host, "bare"));
 	host = json_object_get(host, "cpus");
@@ -220,6 +222,8 @@ static int divide_by_file(struct console *c)
 		if (!err)
 			err = add_partition(c, partition);
 	}
+	json_array_foreach(json_object_get(division, "partitions"), i, partition)
+	    console_tables_read(c, (uint32_t)i, partition); /* names that are all there now */
 	json_decref(division);
 	return err;
 }
@@ -252,8 +256,11 @@ static int form_tree(struct console *c)
 		err = c->nvram ? console_nvram_restore(c) : divide_by_file(c);
 	if (err)
 		return err;
+	console_tables_scrub(c); /* what a dead console, or NVRAM that does not count, left */
 	apmp_tree_publish(&c->tw);
 	APMP_POINT(&c->env, form_506);
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
+		apmp_cpu_examine(&c->mover, cpu);
 	return 0;
 }
 
@@ -302,6 +309,7 @@ static int open_common(struct console *c)
 	c->state = console_object_map(c, APMP_BOX_STATE, 0);
 	apmp_update_init(&c->update, &c->env, &c->state->journal);
 	apmp_update_object(&c->update, APMP_OBJECT_STATE, c->state, APMP_CONSOLE_STATE_SIZE);
+	console_mover_init(c);
 	return 0;
 }
 
@@ -322,9 +330,10 @@ static int adopt(struct console *c)
 	if (err < 0)
 		return err;
 	console_ram_drop(c, GCT_NONE); /* memory that nobody has any more */
+	console_tables_scrub(c);
 	console_count_cpus(c);
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
-		console_settle_transit(c, cpu);
+		apmp_cpu_settle(&c->mover, cpu);
 	return 0;
 }
 
@@ -350,14 +359,6 @@ static void conclude(struct partition *p)
 	console_fence(p, FENCE_EXITED);
 }
 
-/* CPUs that arrived, but whose receiver was not told, or whose host CPUs were not set. */
-static void resume_arrivals(struct partition *p)
-{
-	console_set_cpuset(p);
-	for (uint32_t cpu = 0; cpu < p->console->cpu_count; cpu++)
-		console_send_startreq(p, cpu);
-}
-
 /* Partitions without a process are fenced; the others are told to ask again. */
 static void take_over(struct console *c)
 {
@@ -373,7 +374,8 @@ static void take_over(struct console *c)
 			console_fence(p, FENCE_EXITED);
 		} else if (console_channel_open(p) == 0) {
 			console_callback_reply(p, 0, 0);
-			resume_arrivals(p);
+			console_set_cpuset(p); /* what the dead one may not have set */
+			apmp_cpu_arrivals(&c->mover, i);
 			if (console_state(p) != APMP_PARTITION_MEMBER && console_db_has_member(p))
 				console_joined(p); /* its report was lost */
 		}

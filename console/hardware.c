@@ -250,4 +250,5 @@ void console_count_cpus(struct console *c)
 		if (n.id >= c->cpu_count && n.id < APMP_MAX_CPUS)
 			c->cpu_count = (uint32_t)n.id + 1;
 	c->env.line_count = c->cpu_count;
+	c->mover.cpu_count = c->cpu_count;
 }

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "console/cpu_order.h"
 #include "console/hardware.h"
 #include "shm/configure.h"
 #include "shm/intr.h"
@@ -180,8 +181,7 @@ static void fill_slot(struct partition *p, const struct apmp_tree_node *cpu, int
 		apmp_tree_set_flags(&c->tw, cpu->handle, NODE_PRIMARY,
 				    cpu->handle == primary ? NODE_PRIMARY : 0);
 	}
-	/* No life has this HWRPB yet: nothing to undo. */
-	apmp_store_relaxed(&slot->flags, flags);
+	apmp_cpu_initialize(&c->mover, p->id, id, flags);
 }
 
 /* Step 508: the HWRPB is made while no life has it, then one update of the tree begins the new
@@ -211,6 +211,7 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 	snprintf(name, sizeof(name), "%s", p->name);
 	spec.unique = apmp_identity(p->id, self.incarnation + 1);
 	apmp_hwrpb_prepare(p->hwrpb, &spec);
+	apmp_hwrpb_set_tables(p->hwrpb, &c->state->partition[p->id]);
 	apmp_update_begin(&c->update);
 	incarnation = apmp_tree_partition_boot(&c->tw, p->id, name);
 	apmp_tree_initialize_owner(&c->tw, p->handle);
@@ -224,6 +225,8 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 		within(ctx);
 	}
 	apmp_update_commit(&c->update);
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
+		apmp_cpu_initialized(&c->mover, p->id, cpu);
 	APMP_POINT_ARG(&c->env, form_508, p->id);
 	return incarnation;
 }
@@ -231,7 +234,7 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal *r)
 {
 	struct apmp_box_request request = {
-	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation}};
+	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation, console_capacity_renew(p)}};
 	struct apmp_box_event event;
 	int err;
 
@@ -278,6 +281,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 		console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;
 	p->runs_alone = false;
+	p->urgent = (struct apmp_cpu_bits){{0}};
 	incarnation = begin_life(p, primary, within, ctx);
 	console_ram_drop(c, GCT_NONE); /* what is out of use now */
 	console_event(c, "partition.initialized", p, "{s:I}", "incarnation",
@@ -291,7 +295,7 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	return BOOT_OK;
 }
 
-/* CPUs of the dead: whoever ran on them runs no more; what was in transit is settled. */
+/* CPUs of the dead: whoever ran on them runs no more. */
 static void release_cpus(struct partition *p, uint64_t identity)
 {
 	struct console *c = p->console;
@@ -301,44 +305,22 @@ static void release_cpus(struct partition *p, uint64_t identity)
 
 		/* Only the dead's own: another may run there by now. */
 		(void)apmp_cas(&c->env.lines[cpu].runner, &runner, 0);
-		console_migration_failed(c, cpu, 0, p);
 	}
 }
 
-/* A loan ends with the life that it was made to: the CPU is in transit to its owner, or, when that
- * doesn't run, waits for its boot.  Inside an update. */
-static void end_loan(struct console *c, const struct apmp_tree_node *cpu)
-{
-	struct partition *owner = console_partition_of(c, cpu->owner);
-
-	apmp_tree_set_current_owner(&c->tw, cpu->handle, GCT_NONE);
-	if (owner && owner->pid && !owner->fencing)
-		apmp_update_store64(&c->update, APMP_OBJECT_STATE, &c->state->transit[cpu->id],
-				    console_identity(owner));
-}
-
-static void uninitialize(struct partition *p)
+static void uninitialize(struct partition *p, bool failed)
 {
 	struct console *c = p->console;
-	struct apmp_tree_walk walk;
-	struct apmp_tree_node n;
+	struct apmp_cpu_bits gone;
 
 	apmp_update_begin(&c->update);
 	apmp_tree_set_flags(&c->tw, p->handle, NODE_INITIALIZED, 0);
 	apmp_tree_unlock(&c->tw, p->id); /* if it held the tree's lock [0085] */
-	apmp_tree_walk_init(&walk, 0);
-	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0) {
-		if (n.current_owner != p->handle)
-			continue;
-		apmp_store_relaxed(&c->state->source[n.id % APMP_MAX_CPUS], 0);
-		if (n.flags & NODE_PRIMARY)
-			apmp_tree_set_flags(&c->tw, n.handle, NODE_PRIMARY, 0);
-		if (n.owner != p->handle)
-			end_loan(c, &n);
-		apmp_hwrpb_set_flags(&c->update, p->hwrpb, p->id, (uint32_t)n.id, HWRPB_PA, 0);
-	}
+	apmp_cpu_end_life(&c->mover, p->id, failed, &gone);
 	apmp_tree_end_use(&c->tw, p->handle);
 	apmp_update_commit_quietly(&c->update); /* `fenced` follows, with the interrupts */
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		apmp_cpu_arrivals(&c->mover, id);
 }
 
 /* What the last life ended as. */
@@ -419,8 +401,19 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
 }
 
+void console_copied(struct partition *p)
+{
+	struct boot_refusal refusal;
+
+	if (!p->boot_after_fence || console_running(p) || console_reaping(p))
+		return;
+	p->boot_after_fence = false;
+	if (console_boot(p, NULL, NULL, &refusal))
+		port_print(p, "apmp-console: partition %s: can't boot again", p->name);
+}
+
 /* What follows once all processes of a fenced life are reaped: told, closed, answered; and boots
- * again if that was asked. */
+ * again if that was asked, when its memory is copied. */
 static void conclude(struct partition *p)
 {
 	struct console *c = p->console;
@@ -435,15 +428,20 @@ static void conclude(struct partition *p)
 	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
 	answer_operator(p, state);
-	if (p->boot_after_fence) {
-		struct boot_refusal refusal;
-
-		p->boot_after_fence = false;
-		if (console_boot(p, NULL, NULL, &refusal))
-			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
-	}
+	if (!p->dumping)
+		console_copied(p);
+	else if (p->boot_after_fence)
+		console_dump_hurry(p);
 	console_settled(c);
 	console_check_on(c);
+}
+
+/* Whether its CPUs go to their failover targets: not of one that was asked to end, that boots again
+ * at once, or that never ran. */
+static bool has_failed(const struct partition *p)
+{
+	return end_state(p) != APMP_PARTITION_CONSOLE && p->fencing != FENCE_RESET &&
+	       p->fencing != FENCE_SPAWN && !p->boot_after_fence;
 }
 
 /* No process of the partition runs any more.  `fenced` is written last: until then the next console
@@ -454,15 +452,15 @@ static void fenced(struct partition *p)
 	uint64_t identity = console_identity(p);
 	const struct apmp_point_info *died_at; /* where the injector ended it */
 
+	console_dump_picture(p);
 	release_cpus(p, identity);
-	uninitialize(p);
-	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
-		console_settle_transit(c, cpu); /* loans that ended; nothing else is in transit */
+	uninitialize(p, has_failed(p));
 	console_set_state(p, APMP_PARTITION_FENCED);
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
 	apmp_intr_all(&c->env, APMP_INTR_TREE); /* members may recover it now */
 	answer_waiters(p, 0);
 	p->fence_pending = false;
+	console_orders_died(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
@@ -485,6 +483,7 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 	if (!event->error) {
 		if (console_identity(p)) /* no FENCED came first: there was nothing to wait for */
 			fenced(p);
+		console_dump(p);
 		conclude(p);
 		return;
 	}

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "console/cpu_tables.h"
 #include "console/nvram_text.h"
 #include "shm/name.h"
 #include "shm/shared.h"
@@ -263,6 +264,16 @@ static int restore_entries(struct console *c, const char *list)
 	return err;
 }
 
+/* They name partitions, which are all there now. */
+static void restore_tables(struct console *c)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->nvram, "partitions"), i, entry)
+	    console_tables_read(c, (uint32_t)i, entry);
+}
+
 int console_nvram_restore(struct console *c)
 {
 	static const char *const lists[] = {"owners", "memory", "absent"};
@@ -272,6 +283,8 @@ int console_nvram_restore(struct console *c)
 		err = restore_partitions(c);
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]) && !err; i++)
 		err = restore_entries(c, lists[i]);
+	if (!err)
+		restore_tables(c);
 	return err;
 }
 

@@ -4,7 +4,8 @@
  *   {"format": 1,
  *    "file": {"communities": [...], "partitions": [...]},      the machine file's, as it was read
  *    "communities": ["lab"],                                   in the order of their ids
- *    "partitions": [{"name": "alpha", "community": "lab", "boot": true}],
+ *    "partitions": [{"name": "alpha", "community": "lab", "boot": true,
+ *                    "failover": {"*": ["beta"]}, "autostart": "all"}],       cpu_tables.h
  *    "owners": [{"type": "cpu", "id": 3, "owner": "partition:alpha"}],      what somebody owns
  *    "memory": [{"sbb": 0, "index": 0, "owner": "community:lab",
  *                "fragments": [{"offset": 0, "size": 4194304, "owner": "partition:alpha",
@@ -19,6 +20,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "console/cpu_tables.h"
 #include "console/nvram_text.h"
 #include "shm/shared.h"
 
@@ -65,9 +67,11 @@ static json_t *partitions_text(struct console *c)
 		if (p.community && apmp_tree_node(&c->tw.tree, p.community, &n) == 0 &&
 		    apmp_tree_community(&c->tw.tree, (uint32_t)n.id, &community) == 0)
 			in = community.name;
-		json_array_append_new(list,
-				      json_pack("{s:s,s:s?,s:b}", "name", p.name, "community", in,
-						"boot", (p.policy & GCT_POLICY_BOOT) != 0));
+		json_array_append_new(list, json_pack("{s:s,s:s?,s:b,s:o,s:o}", "name", p.name,
+						      "community", in, "boot",
+						      (p.policy & GCT_POLICY_BOOT) != 0, "failover",
+						      console_failover_json(c, id), "autostart",
+						      console_autostart_json(c, id)));
 	}
 	return list;
 }

@@ -2,7 +2,7 @@
  * operator.c - the operator's commands: the Varlink methods of org.apmp.machine.
  *
  * Each handler checks what it was given, does or begins it, and answers; what takes an instance's
- * doing is answered by lifecycle.c and migrate.c when it is done.
+ * doing is answered by lifecycle.c and cpu_order.c when it is done.
  */
 #include <errno.h>
 #include <signal.h>
@@ -11,7 +11,6 @@
 
 #include "console/operator.h"
 #include "console/page_fault.h"
-#include "shm/pal.h"
 #include "shm/points.h"
 #include "shm/shared.h"
 
@@ -162,183 +161,6 @@ static void on_reset(struct varlink_call *call, const json_t *parameters, void *
 	}
 }
 
-static void migration_gone(void *ctx)
-{
-	struct migration *m = ctx;
-
-	m->call = NULL;
-	/* Not begun yet, by an instance that may be stopped: it is not to happen later. */
-	if (m->active && apmp_hwrpb_request_take_back(m->hwrpb, m->seq))
-		m->active = false;
-}
-
-/* Who has it already, or nobody: neither is a migration. */
-static void cannot_migrate(struct varlink_call *call, int cpu, const struct partition *owner,
-			   const struct partition *from, const struct partition *to)
-{
-	char reason[160];
-
-	if (!from && owner) { /* it is his when he boots */
-		snprintf(reason, sizeof(reason),
-			 "CPU %d belongs to partition \"%s\", which has not booted with it; "
-			 "`apmp cpu deassign %d` takes it from there",
-			 cpu, owner->name, cpu);
-		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
-		return;
-	}
-	if (!from) {
-		varlink_call_error(
-		    call, "NotOwner",
-		    json_pack("{s:i,s:s,s:n}", "cpu", cpu, "partition", to->name, "owner"));
-		return;
-	}
-	snprintf(reason, sizeof(reason), "partition \"%s\" has CPU %d already", from->name, cpu);
-	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
-}
-
-/* Figs. 9 and 22A, as they will be gone through. */
-static json_t *migration_steps(int cpu, const struct partition *from, const struct partition *to)
-{
-	json_t *steps = json_array();
-	const char *const form[] = {
-	    "902: ask instance %s for CPU %d",
-	    "904: instance %s quiesces CPU %d",
-	    "906, 2202, 2204: instance %s tells the console that CPU %d goes",
-	};
-	char line[160];
-
-	for (size_t i = 0; i < sizeof(form) / sizeof(form[0]); i++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		snprintf(line, sizeof(line), form[i], from->name, cpu);
-#pragma GCC diagnostic pop
-		json_array_append_new(steps, json_string(line));
-	}
-	snprintf(line, sizeof(line), "908, 2206 to 2216: tree and HWRPBs: CPU %d from %s to %s",
-		 cpu, from->name, to->name);
-	json_array_append_new(steps, json_string(line));
-	snprintf(line, sizeof(line), "910, 2302 to 2306: instance %s starts CPU %d", to->name, cpu);
-	json_array_append_new(steps, json_string(line));
-	return steps;
-}
-
-/* Refuses what the tree already rules out; true when the instance may be asked. */
-static bool may_ask(struct varlink_call *call, struct console *c, int cpu_idx,
-		    struct partition *from, struct partition *to)
-{
-	struct migration *m = &c->migration[cpu_idx];
-
-	/* Done, and its report was lost: the CPU is where it was to go, and works there. */
-	if (m->active && m->to == from->id &&
-	    apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE)
-		console_migration_done(c, (uint32_t)cpu_idx, from);
-	if (m->active) {
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
-		return false;
-	}
-	if (!from->pid || from->fencing || !to->pid || to->fencing) {
-		wrong_state(call, "NotRunning", from->pid && !from->fencing ? to : from);
-		return false;
-	}
-	*m = (struct migration){.call = call,
-				.active = true,
-				.from = from->id,
-				.to = to->id,
-				.begin_ns = c->env.now(&c->env)};
-	return true;
-}
-
-/* What the tree and the HWRPBs say against it; 0 nothing. */
-static int foresee(struct console *c, int cpu_idx, const struct partition *from,
-		   const struct partition *to)
-{
-	int err = apmp_pal_validate(&c->tw.tree, from->id, (uint32_t)cpu_idx, to->id);
-
-	if (!err && !(apmp_hwrpb_flags(to->hwrpb, (uint32_t)cpu_idx) & HWRPB_COMPATIBLE))
-		err = -ENOEXEC;
-	return err;
-}
-
-static void dry_run(struct varlink_call *call, struct console *c, int cpu_idx,
-		    const struct partition *from, const struct partition *to)
-{
-	int err = foresee(c, cpu_idx, from, to);
-
-	if (!from->pid || from->fencing || !to->pid || to->fencing)
-		wrong_state(call, "NotRunning", from->pid && !from->fencing ? to : from);
-	else if (err)
-		console_migration_refuse(call, (uint32_t)cpu_idx, from, to, err);
-	else
-		varlink_call_reply(call, json_pack("{s:s,s:s,s:i,s:o}", "from", from->name, "to",
-						   to->name, "elapsed_ns", 0, "steps",
-						   migration_steps(cpu_idx, from, to)));
-}
-
-static void ask_migration(struct varlink_call *call, struct console *c, int cpu_idx,
-			  struct partition *from, struct partition *to, bool loan)
-{
-	struct migration *m = &c->migration[cpu_idx];
-	const uint64_t arg[3] = {(uint64_t)cpu_idx, to->id, loan};
-	int err;
-
-	if (!may_ask(call, c, cpu_idx, from, to))
-		return;
-	err = foresee(c, cpu_idx, from, to);
-	if (err) {
-		console_migration_failed(c, (uint32_t)cpu_idx, err, NULL);
-		return;
-	}
-	if (apmp_hwrpb_request(&c->env, from->hwrpb, HWRPB_REQUEST_MIGRATE, arg, &m->seq)) {
-		m->active = false;
-		m->call = NULL;
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
-		return;
-	}
-	m->hwrpb = from->hwrpb;
-	varlink_call_on_hangup(call, migration_gone, m);
-}
-
-/* A CPU that comes for the first time is another thread there. */
-static bool has_room(struct varlink_call *call, struct partition *to)
-{
-	struct apmp_box_event event;
-	int err = console_room(to->console, 1, &event);
-
-	if (err != -EAGAIN && err != -ENOMEM)
-		return true; /* what the box can't tell is found out by trying */
-	varlink_call_error(call, "NotEnough",
-			   json_pack("{s:s,s:s,s:I,s:I}", "partition", to->name, "what", event.text,
-				     "wanted", (json_int_t)event.arg[0], "had",
-				     (json_int_t)event.arg[1]));
-	return false;
-}
-
-static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, void *ctx)
-{
-	struct console *c = ctx;
-	json_int_t cpu_idx = json_integer_value(json_object_get(parameters, "cpu"));
-	struct partition *to = console_partition(c, text_of(parameters, "to")), *from;
-	struct apmp_tree_node cpu;
-
-	if (!to) {
-		no_such_partition(call, text_of(parameters, "to"));
-		return;
-	}
-	if (cpu_idx < 0 || cpu_idx >= (json_int_t)c->cpu_count ||
-	    apmp_tree_cpu(&c->tw.tree, (uint32_t)cpu_idx, &cpu)) {
-		varlink_call_error(call, "NoSuchCpu", json_pack("{s:I}", "cpu", cpu_idx));
-		return;
-	}
-	from = console_partition_of(c, cpu.current_owner);
-	if (!from || from == to)
-		cannot_migrate(call, (int)cpu_idx, console_partition_of(c, cpu.owner), from, to);
-	else if (json_is_true(json_object_get(parameters, "dry_run")))
-		dry_run(call, c, (int)cpu_idx, from, to);
-	else if (has_room(call, to))
-		ask_migration(call, c, (int)cpu_idx, from, to,
-			      json_is_true(json_object_get(parameters, "loan")));
-}
-
 static void on_run(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	console_run(ctx, call, parameters);
@@ -397,7 +219,7 @@ static bool never_strikes(struct varlink_call *call, const char *fault, const st
 							   : "the box passes";
 	char name[64], reason[256];
 
-	if (strcmp(fault, "kill") != 0)
+	if (apmp_fault_find(fault) == APMP_FAULT_NONE)
 		snprintf(
 		    reason, sizeof(reason),
 		    "%s strikes at once and not at a point: leave the point out, or kill there",
@@ -415,6 +237,24 @@ static bool never_strikes(struct varlink_call *call, const char *fault, const st
 	return true;
 }
 
+/* What a fault is when it strikes at once; 0: there is no such fault. */
+static int fault_signal(const char *fault)
+{
+	static const struct {
+		const char *fault;
+		int signal;
+	} signals[] = {{"kill", SIGKILL},
+		       {"stop", SIGSTOP},
+		       {"cont", SIGCONT},
+		       {"segv", SIGSEGV},
+		       {"assert", SIGABRT}};
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (strcmp(signals[i].fault, fault) == 0)
+			return signals[i].signal;
+	return 0;
+}
+
 static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -425,10 +265,7 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	json_int_t nth = json_is_integer(count) ? json_integer_value(count) : 1;
 	bool box = !p && strcmp(name, "box") == 0;
 	struct apmp_recorder *rec = p ? p->recorder : box ? console_box_recorder(c) : c->recorder;
-	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
-		     : strcmp(fault, "stop") == 0 ? SIGSTOP
-		     : strcmp(fault, "cont") == 0 ? SIGCONT
-						  : 0;
+	int signal = fault_signal(fault);
 
 	if (console_inject_page(c, call, parameters))
 		return;
@@ -446,7 +283,8 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		apmp_recorder_arm(rec, apmp_point_find(point), 0);
 		varlink_call_reply(call, NULL);
 	} else if (point) {
-		apmp_recorder_arm(rec, apmp_point_find(point), (uint32_t)nth);
+		apmp_recorder_arm_fault(rec, apmp_point_find(point), (uint32_t)nth,
+					apmp_fault_find(fault));
 		console_event(c, "fault.injected", p, "{s:s,s:s,s:I}", "fault", fault, "point",
 			      point, "count", nth);
 		varlink_call_reply(call, NULL);
@@ -507,6 +345,7 @@ static void off(void *ctx, int error)
 
 void console_power_off(struct console *c)
 {
+	c->going_off = true;
 	console_event(c, "machine.off", NULL, NULL);
 	console_when_durable(c, off, c);
 }
@@ -545,7 +384,6 @@ int console_serve(struct console *c, int listen_fd)
 	    {"Trace", on_trace},
 	    {"PartitionHalt", on_halt},
 	    {"PartitionCrash", on_crash},
-	    {"CpuMigrate", on_cpu_migrate},
 	    {"Run", on_run},
 	    {"ConsolePort", on_console_port},
 	    {"Inject", on_inject},
@@ -559,7 +397,8 @@ int console_serve(struct console *c, int listen_fd)
 	    {NULL, NULL},
 	};
 	static const struct console_method *const changes[] = {
-	    boots, console_configure_methods, console_memory_methods, console_hardware_methods};
+	    boots, console_configure_methods, console_cpu_changes, console_memory_methods,
+	    console_hardware_methods};
 	int err = varlink_server_create(&c->loop, listen_fd, &c->server);
 
 	if (!err)
@@ -568,6 +407,10 @@ int console_serve(struct console *c, int listen_fd)
 		err = serve_methods(c, methods);
 	if (!err)
 		err = serve_methods(c, console_view_methods);
+	if (!err)
+		err = serve_methods(c, console_cpu_methods);
+	if (!err)
+		err = serve_methods(c, console_tables_methods);
 	if (!err)
 		err = serve_methods(c, console_debug_methods);
 	for (size_t i = 0; !err && i < sizeof(changes) / sizeof(changes[0]); i++)

@@ -18,6 +18,9 @@ struct console_method {
 APMP_CHECK int console_serve_settled(struct console *c, const struct console_method *method);
 
 extern const struct console_method console_configure_methods[];
+extern const struct console_method console_cpu_methods[];
+extern const struct console_method console_cpu_changes[];
+extern const struct console_method console_tables_methods[];
 extern const struct console_method console_memory_methods[];
 extern const struct console_method console_hardware_methods[];
 extern const struct console_method console_view_methods[];
@@ -47,6 +50,9 @@ APMP_CHECK int console_bus_id(const char *text, uint64_t *ret_id);
 /* Carries out a request of the administrator; false after answering why it was refused. */
 bool console_change(struct console *c, struct varlink_call *call, const struct apmp_call_request *r,
 		    struct apmp_configured *ret);
+/* Takes a component from its owner, and answers.  What an instance uses stays in use until it boots
+ * the next time [0102]. */
+void console_deassign(struct console *c, struct varlink_call *call, int32_t handle);
 /* Answers a change that was refused with this reason. */
 void console_refused(struct console *c, struct varlink_call *call,
 		     const struct apmp_configured *why, int err);

@@ -338,8 +338,7 @@ static void assign(struct console *c, struct varlink_call *call, int32_t handle,
 	console_reply_durably(c, call, json_pack("{s:b}", "active", n.current_owner == to->handle));
 }
 
-/* What an instance uses stays in use until it boots the next time [0102]. */
-static void deassign(struct console *c, struct varlink_call *call, int32_t handle)
+void console_deassign(struct console *c, struct varlink_call *call, int32_t handle)
 {
 	struct apmp_call_request r = {.op = APMP_CALL_DEASSIGN, .arg = {(uint64_t)handle}};
 	const struct partition *user;
@@ -364,14 +363,6 @@ static void on_cpu_assign(struct varlink_call *call, const json_t *parameters, v
 		assign(ctx, call, cpu, to);
 }
 
-static void on_cpu_deassign(struct varlink_call *call, const json_t *parameters, void *ctx)
-{
-	int32_t cpu = console_wanted_cpu(ctx, call, parameters);
-
-	if (cpu)
-		deassign(ctx, call, cpu);
-}
-
 static void on_bus_assign(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	const struct partition *to = console_wanted(ctx, call, parameters, "to");
@@ -386,14 +377,19 @@ static void on_bus_deassign(struct varlink_call *call, const json_t *parameters,
 	int32_t bus = console_wanted_bus(ctx, call, text_of(parameters, "bus"));
 
 	if (bus)
-		deassign(ctx, call, bus);
+		console_deassign(ctx, call, bus);
 }
 
 const struct console_method console_configure_methods[] = {
-    {"PartitionCreate", on_partition_create}, {"PartitionDelete", on_partition_delete},
-    {"PartitionSet", on_partition_set},	      {"CommunityCreate", on_community_create},
-    {"CommunityDelete", on_community_delete}, {"CommunityAdd", on_community_add},
-    {"CommunityRemove", on_community_remove}, {"CpuAssign", on_cpu_assign},
-    {"CpuDeassign", on_cpu_deassign},	      {"BusAssign", on_bus_assign},
-    {"BusDeassign", on_bus_deassign},	      {NULL, NULL},
+    {"PartitionCreate", on_partition_create},
+    {"PartitionDelete", on_partition_delete},
+    {"PartitionSet", on_partition_set},
+    {"CommunityCreate", on_community_create},
+    {"CommunityDelete", on_community_delete},
+    {"CommunityAdd", on_community_add},
+    {"CommunityRemove", on_community_remove},
+    {"CpuAssign", on_cpu_assign},
+    {"BusAssign", on_bus_assign},
+    {"BusDeassign", on_bus_deassign},
+    {NULL, NULL},
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "console/cpu_tables.h"
 #include "shm/configure.h"
 #include "shm/layout_db.h"
 #include "shm/shared.h"
@@ -56,6 +57,9 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db, uint
 			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
 			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
+	if (apmp_load_relaxed(&record->dumped))
+		json_object_set_new(o, "dumped",
+				    json_integer((json_int_t)apmp_load_relaxed(&record->dumped)));
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (members >> p->id & 1 && identity &&
@@ -80,6 +84,7 @@ static void add_cpus(struct partition *p, json_t *o)
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	uint64_t host[16];
+	bool shares;
 	char text[1024] = "";
 	size_t used = 0;
 
@@ -104,6 +109,7 @@ static void add_cpus(struct partition *p, json_t *o)
 		i = last;
 	}
 	json_object_set_new(o, "host_cpus", json_string(text));
+	json_object_set_new(o, "capacity", json_real(console_capacity(p, &shares) / 1000.0));
 }
 
 static uint64_t private_memory(struct partition *p)
@@ -119,6 +125,19 @@ static uint64_t private_memory(struct partition *p)
 		for (uint32_t i = 0; apmp_tree_fragment(tree, n.handle, i, &f) == 0; i++)
 			size += f.owner == p->handle ? f.size : 0;
 	return size;
+}
+
+/* Of the CPUs in the machine those that start by themselves when they come; failover targets. */
+static void add_tables(struct partition *p, json_t *o)
+{
+	const _Atomic uint64_t *no = p->console->state->partition[p->id].no_autostart;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < p->console->cpu_count; i++)
+		if (!(apmp_load_relaxed(&no[i / 64]) >> i % 64 & 1))
+			json_array_append_new(list, json_integer(i));
+	json_object_set_new(o, "autostart", list);
+	json_object_set_new(o, "failover", console_failover_json(p->console, p->id));
 }
 
 static json_t *partition_json(struct partition *p, const struct apmp_db *db, uint64_t members,
@@ -145,7 +164,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, uin
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
 	json_object_set_new(o, "configure", bits_json(p->console, &p->hwrpb->configure));
 	json_object_set_new(o, "active", bits_json(p->console, &p->hwrpb->active));
-	json_object_set_new(o, "autostart", bits_json(p->console, &p->hwrpb->autostart));
+	add_tables(p, o);
 	json_object_set_new(o, "memory", json_integer((json_int_t)private_memory(p)));
 	json_object_set_new(o, "boot", json_boolean(known && self.policy & GCT_POLICY_BOOT));
 	return o;
@@ -182,7 +201,9 @@ static const char *cpu_state(struct console *c, const struct apmp_tree_node *cpu
 	state = apmp_load_relaxed(&at->hwrpb->slot[cpu->id].state);
 	if (!at->pid || console_reaping(at))
 		return "console";
-	return state == HWRPB_CPU_ACTIVE ? "active" : "configured";
+	return state == HWRPB_CPU_ACTIVE   ? "active"
+	       : state == HWRPB_CPU_HALTED ? "console"
+					   : "configured";
 }
 
 static json_t *cpus_json(struct console *c)

@@ -196,7 +196,10 @@ static int add_cpu(struct swap *s)
 	at = sbb < 0 ? sbb : come(s, console_cpu_spec(sbb, &s->cpu));
 	if (at > 0)
 		show_everywhere(s, at);
-	return came(s, at, "CPU");
+	err = came(s, at, "CPU");
+	if (!err)
+		apmp_cpu_examine(&c->mover, (uint32_t)s->cpu.id);
+	return err;
 }
 
 static int remove_cpu(struct swap *s)

@@ -3,10 +3,12 @@
  *
  * WHAT      One thread for all programs.  It waits for nobody: a socket that is full is left until
  *           it has room, a lock that is held is tried again (app_locks.c), and what the primary has
- *           to say lies in a table (app_events.c).
- * STATES    of a connection: free -> new (accepted) -> events | locks | cpus (has said the word) -> free
- *           (it ended, said what makes no sense, or does not read its answers).
- * WRITERS   struct apps: this thread, but for members and the bell, which the primary rings.
+ *           to say lies in a table (app_events.c).  Only what loads the program of a task may take
+ *           its time (app_tasks.c).
+ * STATES    of a connection: free -> new (accepted) -> events | locks | tasks | cpus (has said the
+ *           word) -> free (it ended, said what makes no sense, or does not read its answers).
+ * WRITERS   struct apps: this thread, but for members and the bell, which the primary rings, and
+ *           the last task of a program.
  * CRASHES   A program may end, stop or be mad at any byte: messages come whole or not at all, each
  *           is copied out and checked, and the kernel tells the end of a connection, which gives
  *           back what it held.  The instance's own end closes all, and is the end of its programs.
@@ -62,6 +64,8 @@ void app_drop(struct instance *in, struct app *app)
 {
 	if (app->kind == APP_LOCKS)
 		app_locks_end(in, app);
+	if (app->kind == APP_TASKS)
+		app_tasks_end(in, app);
 	if (app->kind == APP_CPUS)
 		app_cpus_end(in, app);
 	close(app->sock); /* which takes it out of the epoll set */
@@ -156,7 +160,7 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 {
 	if (request->version != APMP_APP_VERSION ||
 	    (request->op != APMP_APP_LOCKS && request->op != APMP_APP_EVENTS &&
-	     request->op != APMP_APP_CPUS)) {
+	     request->op != APMP_APP_TASKS && request->op != APMP_APP_CPUS)) {
 		refuse(app, -EPROTO, "the program speaks another version of the protocol");
 		return -EPIPE;
 	}
@@ -166,6 +170,8 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 	}
 	if (request->op == APMP_APP_EVENTS) {
 		app_events_begin(in, app, request->rank & APMP_APP_TELL_CPUS);
+	} else if (request->op == APMP_APP_TASKS) {
+		app_tasks_begin(app);
 	} else if (request->op == APMP_APP_CPUS) {
 		app_cpus_begin(app);
 	} else {
@@ -214,6 +220,8 @@ static int serve(struct instance *in, struct app *app, uint32_t events)
 		return events & (EPOLLHUP | EPOLLERR) ? -EPIPE : 0; /* the same */
 	if (app->kind == APP_EVENTS && events & EPOLLOUT)
 		return tell(in, app);
+	if (app->kind == APP_TASKS)
+		return app_tasks_serve(in, app); /* descriptors come along */
 	err = receive(app, &request);
 	if (err)
 		return err == -EAGAIN ? 0 : err;
@@ -246,6 +254,7 @@ static void hear_bell(struct instance *in)
 	for (uint32_t i = 0; i < apps->used; i++)
 		if (apps->app[i].kind == APP_EVENTS && tell(in, &apps->app[i]))
 			app_drop(in, &apps->app[i]);
+	app_tasks_look(in);
 	app_cpus_look(in);
 }
 

@@ -1,5 +1,5 @@
 /*
- * apps.h - what an instance does for the programs of its partition: locks, events, CPUs.
+ * apps.h - what an instance does for the programs of its partition: locks, events, tasks, CPUs.
  */
 #ifndef APMP_INSTANCE_APPS_H
 #define APMP_INSTANCE_APPS_H
@@ -12,6 +12,7 @@
 
 #include "instance/app_cpus.h"
 #include "instance/app_locks.h"
+#include "instance/app_tasks.h"
 #include "instance/app_waker.h"
 
 struct instance;
@@ -44,6 +45,7 @@ enum app_kind {
 	APP_EVENTS, /* is told of members */
 	APP_LOCKS,  /* asks for locks */
 	APP_CPUS,   /* asks about CPUs */
+	APP_TASKS,  /* runs a program of tasks, or asks for a list */
 };
 
 /* One connection.  W: the thread of programs. */
@@ -58,6 +60,7 @@ struct app {
 	bool tells_cpus;      /* APP_EVENTS: of CPUs too */
 	struct app_ask *ask;  /* APP_CPUS: what it waits for, or NULL */
 	struct app_locks locks; /* APP_LOCKS */
+	struct task_job *job;	/* APP_TASKS: the one that it has started, or NULL */
 };
 
 struct apps {

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "instance/instance.h"
 #include "shm/shared.h"
@@ -67,13 +66,13 @@ void instance_clock(struct instance *in)
 		int work;
 
 		in->member.depth = instance_tasks_depth(in);
-		work = apmp_member_tick(&in->member);
-		if (work == -EOWNERDEAD)
-			_exit(INSTANCE_EXIT_BUGCHECK); /* touch nothing that is shared */
+		work = instance_living(apmp_member_tick(&in->member));
+		instance_crash_tick(in);
 		/* A lost interrupt costs a tick: what is pending is announced again. */
 		if (work > 0 || apmp_load_relaxed(&line->pending) ||
 		    apmp_load_relaxed(&in->trade.busy))
 			apmp_intr_send(env, in->primary, APMP_INTR_WORK);
+		instance_tasks_tick(in);
 		next += in->timing.tick_ns;
 		now = env->now(env);
 		if (next < now) /* was late: no ticks in a bunch */

@@ -1,37 +1,32 @@
 /*
- * cpu.c - the CPUs of an instance but its primary: one thread for each that ever ran here.
+ * cpu.c - the CPUs of an instance but its primary: one thread for each that ever ran here, and the
+ * orders that the primary gives them.
  *
- * STATES    no thread -> parked (console code, polls RXRDY) -> active (waits for interrupts)
- *           -> quiesced -> PAL MIGRATE -> parked, when the CPU has gone; active again when the
- *           migration was refused.
+ * STATES    no thread -> console code (away, or ours and halted: shm/pal_console.c) -> active (runs
+ *           tasks, waits for interrupts) -> quiesced -> PAL MIGRATE or HALT -> console code.
+ *           Active again when its task is bound to it, or when PAL MIGRATE was refused.
+ * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it.
+ *           start_again: the primary, with an order to an active CPU that it may refuse when it is
+ *           halted already.
  * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
  *           room for another is refused, and stays here without working until the next boot.
- * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it.
  */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "instance/instance.h"
+#include "shm/hwrpb_message.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 
 void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
 {
-	instance_say(in, "bugcheck: CPU %u is run by somebody else, or its line was written over",
-		     cpu_idx);
-	_exit(INSTANCE_EXIT_BUGCHECK);
-}
+	char text[HWRPB_CRASH_TEXT];
 
-int instance_stack(struct instance *in, pthread_attr_t *attr)
-{
-	unsigned char *stack = in->stacks + in->stacks_used;
-
-	if (!in->stacks || in->stacks_size - in->stacks_used < INSTANCE_STACK_SIZE)
-		return -ENOMEM;
-	in->stacks_used += INSTANCE_STACK_SIZE;
-	return -pthread_attr_setstack(attr, stack, INSTANCE_STACK_SIZE);
+	snprintf(text, sizeof(text), "CPU %u is run by somebody else, or its line was written over",
+		 cpu_idx);
+	instance_crash(in, HWRPB_CRASH_RUNNER, text);
 }
 
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx)
@@ -46,12 +41,9 @@ void instance_cpu_pin(struct instance *in, uint32_t cpu_idx)
 	(void)sched_setaffinity(0, sizeof(set), &set);
 }
 
-static void refused(struct cpu *cpu, int err)
+void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, int err)
 {
-	struct instance *in = cpu->instance;
-
-	in->env.report(&in->env, APMP_REPORT_CPU_REFUSED,
-		       cpu->idx | (uint64_t)(uint32_t)-err << 32);
+	in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx | (uint64_t)(uint32_t)-err << 32);
 }
 
 /* Becomes active: in SMP, known to the operator, and to the others through the primary. */
@@ -66,39 +58,74 @@ static void activate(struct cpu *cpu)
 	apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
 }
 
-/* Runs here until it has migrated away. */
-static void run(struct cpu *cpu)
+/* Quiesced: leaves by the order.  0: its thread is in console code now. */
+static int leave(struct cpu *cpu, enum cpu_order order, uint32_t to_id, uint32_t how)
 {
 	struct instance *in = cpu->instance;
 	struct apmp_env *env = &in->env;
 
-	/* What the tree says is the primary's to act on. */
-	apmp_store_relaxed(&env->lines[cpu->idx].tree_can_wait, 1);
-	for (;;) {
-		uint32_t to_id;
-		bool loan;
-		int err;
+	if (order == CPU_ORDER_STOP)
+		return apmp_pal_halt(env, in->hwrpb, cpu->idx);
+	if (order == CPU_ORDER_DEASSIGN)
+		return apmp_pal_halt_deassign(env, in->hwrpb, cpu->idx);
+	if (how & APMP_MIGRATE_HALT)
+		return apmp_pal_halt_migrate(env, in->hwrpb, cpu->idx, to_id, how);
+	return apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id, how);
+}
 
-		(void)instance_tasks_wait(in, cpu->idx);
-		if (apmp_load_acquire(&cpu->order) != CPU_ORDER_MIGRATE)
-			continue;
-		apmp_store_release(&in->hwrpb->slot[cpu->idx].state, HWRPB_CPU_QUIESCED);
-		APMP_POINT_ARG(env, migrate_904, cpu->idx);
-		env->report(env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
-		to_id = cpu->to_id;
-		loan = cpu->loan;
-		/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
+/* It goes on here: told to the operator, and to who follows it (trade_cpus.c). */
+static void stay(struct cpu *cpu, int err)
+{
+	struct instance *in = cpu->instance;
+
+	instance_cpu_refused(in, cpu->idx, err);
+	/* Acquired by the primary: the CPU is active again. */
+	apmp_store_release(&cpu->refusal, err);
+	apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
+}
+
+/* Follows an order; true when the CPU has left. */
+static bool follow(struct cpu *cpu, enum cpu_order order)
+{
+	struct instance *in = cpu->instance;
+	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu->idx];
+	uint32_t to_id = cpu->to_id, how = cpu->how;
+	int err = instance_tasks_quiesce(in, cpu->idx);
+
+	if (err) {
+		apmp_store_release(&slot->rxrdy, 0); /* DEASSIGN may be in RX */
 		apmp_store_release(&cpu->order, CPU_ORDER_NONE);
-		err = apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id, loan);
-		if (err == -EIO)
-			instance_bugcheck(in, cpu->idx);
-		if (!err)
-			return;
-		refused(cpu, err);
-		/* Acquired by who follows it: the CPU goes on here. */
-		apmp_store_release(&cpu->refusal, err);
-		apmp_intr_send(env, in->primary, APMP_INTR_WORK);
+		stay(cpu, err);
+		return false;
 	}
+	apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
+	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
+	in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
+	/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
+	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
+	err = leave(cpu, order, to_id, how);
+	if (err == -EIO)
+		instance_bugcheck(in, cpu->idx);
+	if (err)
+		stay(cpu, err);
+	return !err;
+}
+
+/* Runs here until it has left. */
+static void run(struct cpu *cpu)
+{
+	struct instance *in = cpu->instance;
+	enum cpu_order order;
+
+	/* What the tree says is the primary's to act on. */
+	apmp_store_relaxed(&in->env.lines[cpu->idx].tree_can_wait, 1);
+	do {
+		(void)instance_tasks_wait(in, cpu->idx);
+		if (instance_crash_begun(&in->crash))
+			instance_crash_cpu(in, cpu->idx);
+		/* Acquires its arguments. */
+		order = apmp_load_acquire(&cpu->order);
+	} while (order == CPU_ORDER_NONE || !follow(cpu, order));
 }
 
 static void *cpu_main(void *arg)
@@ -112,7 +139,7 @@ static void *cpu_main(void *arg)
 	snprintf(name, sizeof(name), "cpu %u", cpu->idx);
 	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
 	for (;;) {
-		if (apmp_pal_park(&in->env, in->hwrpb, cpu->idx, APMP_NEVER))
+		if (apmp_pal_console(&in->env, &in->tree, in->hwrpb, in->id, cpu->idx, APMP_NEVER))
 			instance_bugcheck(in, cpu->idx);
 		activate(cpu);
 		run(cpu);
@@ -120,45 +147,105 @@ static void *cpu_main(void *arg)
 	return NULL;
 }
 
-int instance_cpu_start(struct instance *in, uint32_t cpu_idx)
+/* The thread of a CPU that never ran here. */
+static int make_thread(struct instance *in, uint32_t cpu_idx)
 {
 	struct cpu *cpu = &in->cpu[cpu_idx];
 	pthread_attr_t attr;
-	int err = 0;
+	int err;
 
-	if (!cpu->has_thread) {
-		cpu->instance = in;
-		cpu->idx = cpu_idx;
-		pthread_attr_init(&attr);
-		err = instance_stack(in, &attr);
-		if (!err)
-			err = -pthread_create(&cpu->thread, &attr, cpu_main, cpu);
-		pthread_attr_destroy(&attr);
-		cpu->has_thread = !err;
-	}
-	if (err)
-		refused(cpu, err);
-	else
-		apmp_hwrpb_send_start(&in->env, in->hwrpb, cpu_idx);
+	cpu->instance = in;
+	cpu->idx = cpu_idx;
+	pthread_attr_init(&attr);
+	err = instance_stack(in, &attr);
+	if (!err)
+		err = -pthread_create(&cpu->thread, &attr, cpu_main, cpu);
+	pthread_attr_destroy(&attr);
+	cpu->has_thread = !err;
 	return err;
 }
 
-int instance_cpu_migrate(struct instance *in, uint32_t cpu_idx, uint32_t to_id, bool loan)
+int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx, bool start)
+{
+	static const struct apmp_hwrpb_command command = {.word = APMP_COMMAND_START};
+	struct cpu *cpu = &in->cpu[cpu_idx];
+	int err = cpu->has_thread ? 0 : make_thread(in, cpu_idx);
+
+	if (!err && start) {
+		cpu->start_again = false;
+		return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+	}
+	if (!err) {
+		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
+		in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
+		return 0;
+	}
+	instance_say(in, "CPU %u can't start: no memory for its stack", cpu_idx);
+	instance_cpu_refused(in, cpu_idx, err);
+	return err;
+}
+
+void instance_cpu_stays(struct instance *in, uint32_t cpu_idx, int err)
+{
+	instance_cpu_refused(in, cpu_idx, -err);
+	if (in->cpu[cpu_idx].start_again)
+		(void)!instance_cpu_arrive(in, cpu_idx, true); /* -EAGAIN: by an order, just now */
+}
+
+/* A CPU in console mode: by RX. */
+static int command(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
+		   uint32_t how)
+{
+	const struct apmp_hwrpb_command command = {
+	    .word = order == CPU_ORDER_MIGRATE ? APMP_COMMAND_MIGRATE : APMP_COMMAND_DEASSIGN,
+	    .to_id = to_id,
+	    .loan = how & APMP_MIGRATE_LOAN};
+
+	in->cpu[cpu_idx].start_again = false;
+	return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+}
+
+/* An active CPU: by interrupt. */
+static int interrupt(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
+		     uint32_t how)
 {
 	struct cpu *cpu = &in->cpu[cpu_idx];
+	int err = 0;
+
+	/* An order that the CPU has not taken yet must not change under it. */
+	if (apmp_load_acquire(&cpu->order) != CPU_ORDER_NONE)
+		return -EAGAIN;
+	if (instance_tasks_bound(in, cpu_idx))
+		return -ETXTBSY;
+	if (order == CPU_ORDER_DEASSIGN)
+		err = command(in, cpu_idx, order, to_id, how);
+	if (err)
+		return err;
+	cpu->start_again = order != CPU_ORDER_STOP;
+	cpu->to_id = to_id;
+	cpu->how = how;
+	/* Acquired by the CPU, which then reads where to go. */
+	apmp_store_release(&cpu->order, order);
+	apmp_intr_send(&in->env, cpu_idx, APMP_INTR_WORK);
+	return 0;
+}
+
+int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
+		       uint32_t how)
+{
+	uint32_t state;
 
 	if (cpu_idx == in->primary)
 		return -EBUSY;
 	if (!(apmp_hwrpb_flags(in->hwrpb, cpu_idx) & HWRPB_PA))
 		return -EPERM;
-	/* An order that the CPU has not taken yet must not change under it. */
-	if (!cpu->has_thread || apmp_load_acquire(&cpu->order) != CPU_ORDER_NONE ||
-	    apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) != HWRPB_CPU_ACTIVE)
-		return -EAGAIN;
-	cpu->to_id = to_id;
-	cpu->loan = loan;
-	/* Acquired by the CPU, which then reads where to go. */
-	apmp_store_release(&cpu->order, CPU_ORDER_MIGRATE);
-	apmp_intr_send(&in->env, cpu_idx, APMP_INTR_WORK);
-	return 0;
+	state = apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state);
+	if (state == (order == CPU_ORDER_START ? HWRPB_CPU_ACTIVE : HWRPB_CPU_HALTED) &&
+	    (order == CPU_ORDER_START || order == CPU_ORDER_STOP))
+		return -EALREADY;
+	if (order == CPU_ORDER_START)
+		return instance_cpu_arrive(in, cpu_idx, true);
+	if (state == HWRPB_CPU_HALTED)
+		return command(in, cpu_idx, order, to_id, how);
+	return state == HWRPB_CPU_ACTIVE ? interrupt(in, cpu_idx, order, to_id, how) : -EAGAIN;
 }

@@ -2,7 +2,8 @@
  * instance.h - one operating system instance: what its threads share in private memory.
  *
  * Threads: the clock (the first one), the primary CPU, one for each other CPU that ever ran here,
- * and two for all programs: one serves them, one waits on the words of locks for it.
+ * two for all programs (one serves them, one waits on the words of locks for it), and one for each
+ * task that there was at a time (task.h).
  */
 #ifndef APMP_INSTANCE_INSTANCE_H
 #define APMP_INSTANCE_INSTANCE_H
@@ -19,6 +20,7 @@
 #include "instance/apps.h"
 #include "instance/channel.h"
 #include "instance/crash.h"
+#include "instance/task.h"
 #include "instance/tasks.h"
 #include "instance/trade_cpus.h"
 
@@ -28,7 +30,7 @@ enum cpu_order {
 	CPU_ORDER_MIGRATE = 1,	/* PAL MIGRATE, or HALT with HALT_MIGRATE */
 	CPU_ORDER_STOP = 2,	/* HALT: console mode */
 	CPU_ORDER_DEASSIGN = 3, /* HALT with DEASSIGN */
-	CPU_ORDER_FAIL = 4,	/* the instance fails: Fig. 27 */
+	CPU_ORDER_START = 5,	/* from console mode into SMP */
 };
 
 struct cpu {
@@ -38,8 +40,9 @@ struct cpu {
 	pthread_t thread;	 /* W: primary */
 	_Atomic uint32_t order;	 /* W: primary sets, CPU clears; enum cpu_order */
 	uint32_t to_id;		 /* W: primary before order */
-	bool loan;		 /* W: primary before order */
-	_Atomic int32_t refusal; /* W: primary 0 before order; CPU, why it did not go: -errno */
+	uint32_t how;		 /* W: primary before order; APMP_MIGRATE_* */
+	bool start_again;	 /* W: primary; when it is refused, and halted */
+	_Atomic int32_t refusal; /* W: primary 0 before order; CPU: why it did not go, -errno */
 };
 
 struct instance {
@@ -57,23 +60,27 @@ struct instance {
 	uint32_t id, primary;
 	struct apmp_timing timing;
 	unsigned char *stacks; /* in private memory; NULL when there is none */
-	uint64_t stacks_size, stacks_used;
+	uint64_t stacks_size;
+	_Atomic uint64_t stacks_used; /* W: who takes one */
+	struct tasks tasks;
 	_Atomic uint64_t reports_lost; /* to a console that was away */
 	sem_t clock_start;	       /* W: primary, once */
+	struct crash crash;
 	struct cpu cpu[APMP_MAX_CPUS];
 };
 
 #define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
 
 /* Exit statuses that the console shows. */
-#define INSTANCE_EXIT_BUGCHECK 70 /* was judged dead and found the bugcheck bit */
+#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (crash.h) */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
 /* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later.
  */
 void instance_env_init(struct instance *in);
-/* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
+/* Which CPU, or APMP_THREAD_*, this thread is: for the flight recorder, and for who fails. */
 void instance_thread_is(uint32_t thread);
+uint32_t instance_thread(void);
 /* Lights this thread's death beacon, once: by CPU id, or APMP_BEACON_*. */
 void instance_beacon(struct instance *in, uint32_t idx);
 /* Prints a line on the console port; never waits: what doesn't fit is lost. */
@@ -84,19 +91,33 @@ __attribute__((format(printf, 2, 3))) void instance_say(struct instance *in, con
 __attribute__((noreturn)) void instance_clock(struct instance *in);
 void instance_clock_start(struct instance *in);
 
-/* cpu.c: a CPU that has been given to us begins to run here.  -ENOMEM: no stack for it. */
-__attribute__((warn_unused_result)) int instance_cpu_start(struct instance *in, uint32_t cpu_idx);
-/* Orders an active CPU to migrate.  -EBUSY it is the primary; -EPERM not ours; -EAGAIN it is on its
- * way in or out. */
-__attribute__((warn_unused_result)) int instance_cpu_migrate(struct instance *in, uint32_t cpu_idx,
-							     uint32_t to_id, bool loan);
+/* cpu.c: the primary gives a CPU of ours an order.  Into SMP: START; out of it: STOP into console
+ * mode, DEASSIGN, MIGRATE with where to and APMP_MIGRATE_*; the last two also out of console mode.
+ * 0: it has the order; how that ends is reported.  -EBUSY it is the primary; -EPERM not ours;
+ * -EAGAIN it is on its way in or out; -EALREADY it is started or stopped; -ETXTBSY a task is bound
+ * to it; of START also the errors of instance_cpu_arrive. */
+__attribute__((warn_unused_result)) int instance_cpu_order(struct instance *in, uint32_t cpu_idx,
+							   enum cpu_order order, uint32_t to_id,
+							   uint32_t how);
+/* A CPU that has been given to us gets a thread, unless it has one, and joins SMP, or stays in
+ * console mode until an order.  -ENOMEM, -EAGAIN of pthread_create: no thread for it, which was
+ * told; -EAGAIN: it is on its way. */
+__attribute__((warn_unused_result)) int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx,
+							    bool start);
+/* A CPU in console mode could not do as it was told.  Into SMP again, if it came from there. */
+void instance_cpu_stays(struct instance *in, uint32_t cpu_idx, int err);
+/* Tells the operator why a CPU does not do as it was ordered: -errno. */
+void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, int err);
 /* Pins the calling thread to the host CPU under a CPU; only steers speed. */
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
 /* Ends the instance at once: the execution word of a CPU, which others can write, is not as it must
  * be.  Two that run on one CPU would be worse. */
 __attribute__((noreturn)) void instance_bugcheck(struct instance *in, uint32_t cpu_idx);
-/* A thread's stack in private memory; -ENOMEM. */
+
+/* stack.c: a thread's stack in private memory; -ENOMEM. */
 __attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
+/* Private memory for a stack, whole pages, never given back.  NULL: there is not so much. */
+unsigned char *instance_stack_take(struct instance *in, uint64_t size);
 
 /* primary.c: boots, and runs until the instance ends. */
 __attribute__((noreturn)) void instance_primary(struct instance *in);

@@ -11,59 +11,97 @@
 #include <unistd.h>
 
 #include "instance/instance.h"
+#include "shm/hwrpb_message.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 
-/* The sets follow from the slots [0224]; hierarchy active <= configure <= potential. */
 static void refresh_sets(struct instance *in)
 {
-	struct hwrpb *h = in->hwrpb;
-	struct apmp_cpu_bits potential = {{0}}, configure = {{0}}, active = {{0}};
+	struct apmp_cpu_bits active;
 
-	for (uint32_t i = 0; i < apmp_load_relaxed(&h->cpu_count); i++) {
-		uint64_t flags = apmp_hwrpb_flags(h, i);
-		uint32_t state = apmp_load_acquire(&h->slot[i].state);
-
-		if (flags & HWRPB_COMPATIBLE)
-			apmp_cpu_bits_set(&potential, i);
-		if (flags & HWRPB_PA && flags & HWRPB_COMPATIBLE)
-			apmp_cpu_bits_set(&configure, i);
-		if (flags & HWRPB_PA && state == HWRPB_CPU_ACTIVE)
-			apmp_cpu_bits_set(&active, i);
-	}
-	apmp_copy_in(&h->potential, &potential, sizeof(potential));
-	apmp_copy_in(&h->configure, &configure, sizeof(configure));
-	apmp_copy_in(&h->active, &active, sizeof(active));
+	apmp_hwrpb_refresh_sets(in->hwrpb);
+	apmp_copy_out(&active, &in->hwrpb->active, sizeof(active));
 	instance_apps_cpus(in, &active);
 	apmp_member_publish_cpus(&in->member);
 }
 
-/* CPUs whose STARTREQ has come [0293]. */
-static void start_arrivals(struct instance *in)
+/* A CPU that has come: into SMP, if it is one of those that start by themselves [0233]. */
+static void arrive(struct instance *in, uint32_t cpu_idx)
+{
+	struct apmp_cpu_bits autostart;
+
+	apmp_copy_out(&autostart, &in->hwrpb->autostart, sizeof(autostart));
+	if (instance_cpu_arrive(in, cpu_idx, apmp_cpu_bits_test(&autostart, cpu_idx)) == 0)
+		instance_say(in, "CPU %u has come", cpu_idx);
+}
+
+/* CPUs whose STARTREQ has come [0293, 0330]. */
+static void take_startreqs(struct instance *in)
 {
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
-		if (i == in->primary || !apmp_hwrpb_take_startreq(in->hwrpb, i))
+		enum apmp_startreq startreq;
+		int err;
+
+		if (i == in->primary)
 			continue;
-		if (instance_cpu_start(in, i))
-			instance_say(in, "CPU %u can't start: no memory for its stack", i);
-		else
-			instance_say(in, "CPU %u has come", i);
+		startreq = apmp_hwrpb_take_startreq(in->hwrpb, i, &err);
+		if (startreq == APMP_STARTREQ_COME)
+			arrive(in, i);
+		else if (startreq == APMP_STARTREQ_REFUSED)
+			instance_cpu_stays(in, i, err);
 	}
 }
 
-__attribute__((noreturn)) static void leave_and_end(struct instance *in, enum apmp_exit how)
+__attribute__((noreturn)) static void leave_and_end(struct instance *in)
 {
-	struct apmp_call call = {.request = {.op = APMP_CALL_EXIT, .arg = {how}}};
-	int err = how == APMP_EXIT_HALT && in->in_community ? apmp_member_leave(&in->member) : 0;
+	struct apmp_call call = {.request = {.op = APMP_CALL_EXIT, .arg = {APMP_EXIT_HALT}}};
 
-	if (err == -EOWNERDEAD)
-		_exit(INSTANCE_EXIT_BUGCHECK);
-	instance_say(in, how == APMP_EXIT_HALT ? "halted" : "bugcheck: crash by instruction");
+	if (in->in_community)
+		(void)!instance_living(apmp_member_leave(&in->member));
+	instance_say(in, "halted");
 	(void)in->env.call(&in->env, &call); /* the box sees the end in any case */
-	_exit(how == APMP_EXIT_HALT ? 0 : INSTANCE_EXIT_BUGCHECK);
+	_exit(0);
 }
 
-/* The instance alone decides about its resources [0150]. */
+/* What PAL MIGRATE would refuse is refused at once; console code validates by itself [0329]. */
+static int migrate(struct instance *in, const struct apmp_hwrpb_request *r)
+{
+	uint32_t cpu_idx = (uint32_t)r->arg[0], to_id = (uint32_t)r->arg[1];
+	int err = 0;
+
+	if (r->arg[1] != to_id)
+		return -ENXIO;
+	APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
+	if (!(r->arg[2] & APMP_MIGRATE_HALT))
+		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
+	if (!err)
+		err =
+		    instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, (uint32_t)r->arg[2]);
+	return err;
+}
+
+/* A request about a CPU of ours, arg0.  The instance alone decides about its resources [0150]. */
+static int answer_about_cpu(struct instance *in, const struct apmp_hwrpb_request *r)
+{
+	static const enum cpu_order orders[] = {
+	    [HWRPB_REQUEST_START] = CPU_ORDER_START,
+	    [HWRPB_REQUEST_STOP] = CPU_ORDER_STOP,
+	    [HWRPB_REQUEST_DEASSIGN] = CPU_ORDER_DEASSIGN,
+	};
+	uint32_t cpu_idx = (uint32_t)r->arg[0];
+	int err;
+
+	if (r->arg[0] >= APMP_MAX_CPUS)
+		return -EINVAL;
+	if (r->op == HWRPB_REQUEST_MIGRATE)
+		err = migrate(in, r);
+	else
+		err = instance_cpu_order(in, cpu_idx, orders[r->op], 0, 0);
+	if (err)
+		instance_cpu_refused(in, cpu_idx, err);
+	return err;
+}
+
 static void answer_request(struct instance *in)
 {
 	struct apmp_hwrpb_request r;
@@ -71,44 +109,40 @@ static void answer_request(struct instance *in)
 
 	if (!apmp_hwrpb_request_get(in->hwrpb, &r) || instance_trade_request(in, &r))
 		return;
-	if (r.op == HWRPB_REQUEST_MIGRATE && r.arg[0] < APMP_MAX_CPUS) {
-		uint32_t cpu_idx = (uint32_t)r.arg[0];
-
-		APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
-		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, (uint32_t)r.arg[1]);
-		if (!err)
-			err = instance_cpu_migrate(in, cpu_idx, (uint32_t)r.arg[1], r.arg[2] != 0);
-		if (err)
-			in->env.report(&in->env, APMP_REPORT_CPU_REFUSED,
-				       cpu_idx | (uint64_t)(uint32_t)-err << 32);
-	}
-	if (r.op == HWRPB_REQUEST_HALT || r.op == HWRPB_REQUEST_CRASH)
+	switch (r.op) {
+	case HWRPB_REQUEST_MIGRATE:
+	case HWRPB_REQUEST_START:
+	case HWRPB_REQUEST_STOP:
+	case HWRPB_REQUEST_DEASSIGN:
+		err = answer_about_cpu(in, &r);
+		break;
+	case HWRPB_REQUEST_HALT:
+	case HWRPB_REQUEST_CRASH:
 		err = 0;
+		break;
+	default: /* taken back, or nonsense */
+		break;
+	}
 	apmp_hwrpb_request_done(in->hwrpb, r.seq, err);
 	if (r.op == HWRPB_REQUEST_HALT)
-		leave_and_end(in, APMP_EXIT_HALT);
+		leave_and_end(in);
 	if (r.op == HWRPB_REQUEST_CRASH)
-		leave_and_end(in, APMP_EXIT_CRASH);
+		instance_crash(in, HWRPB_CRASH_INSTRUCTION, "crash by instruction");
 }
 
 /* CPUs that were ours at boot are started at once: they need no STARTREQ. */
 static void start_secondaries(struct instance *in)
 {
-	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
-		uint64_t flags = apmp_hwrpb_flags(in->hwrpb, i);
-
-		if (i == in->primary || !(flags & HWRPB_PA) || !(flags & HWRPB_COMPATIBLE))
-			continue;
-		if (instance_cpu_start(in, i))
-			instance_say(in, "CPU %u can't start: no memory for its stack", i);
-	}
+	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
+		if (i != in->primary && apmp_hwrpb_flags(in->hwrpb, i) & HWRPB_PA &&
+		    apmp_hwrpb_compatible(in->hwrpb, i))
+			(void)!instance_cpu_arrive(in, i, true); /* what it lacks was told */
 }
 
 static void start_primary(struct instance *in)
 {
 	uint64_t other = 0;
 
-	instance_thread_is(in->primary);
 	instance_cpu_pin(in, in->primary);
 	apmp_store_relaxed(&in->env.lines[in->primary].tree_can_wait, 0);
 	if (apmp_intr_take(&in->env, in->primary, &other))
@@ -120,10 +154,8 @@ static void start_primary(struct instance *in)
 
 static void join(struct instance *in)
 {
-	int err = apmp_member_enter(&in->member);
+	int err = instance_living(apmp_member_enter(&in->member));
 
-	if (err == -EOWNERDEAD)
-		_exit(INSTANCE_EXIT_BUGCHECK);
 	if (err)
 		instance_say(in, "runs alone: can't enter the sharing set: %s", strerror(-err));
 	else
@@ -160,10 +192,9 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		/* The clock announces again what was lost. */
 		(void)instance_tasks_wait(in, in->primary);
-		if (apmp_member_work(&in->member) == -EOWNERDEAD)
-			_exit(INSTANCE_EXIT_BUGCHECK);
+		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
-		start_arrivals(in);
+		take_startreqs(in);
 		instance_trade(in);
 		answer_request(in);
 		refresh_sets(in);

@@ -80,7 +80,7 @@ static int order_away(struct instance *in, uint32_t cpu_idx, uint32_t to_id, uin
 	int err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
 
 	apmp_store_relaxed(&in->cpu[cpu_idx].refusal, 0);
-	return err ? err : instance_cpu_migrate(in, cpu_idx, to_id, how & APMP_MIGRATE_LOAN);
+	return err ? err : instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how);
 }
 
 static int give_cpu(void *ctx, uint32_t cpu_idx, uint32_t to_id)

@@ -1,8 +1,7 @@
-/* hwrpb.c - the instance's side of its HWRPB: CPU slots and the operator's mailbox. */
+/* hwrpb.c - the instance's side of its HWRPB: CPU sets and the operator's mailbox. */
 #include "shm/hwrpb.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "shm/shared.h"
 
@@ -28,39 +27,33 @@ uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx)
 	return apmp_load_acquire(&h->slot[cpu_idx].flags);
 }
 
-bool apmp_hwrpb_message_is(const char *buffer, const char *word)
+bool apmp_hwrpb_compatible(const struct hwrpb *h, uint32_t cpu_idx)
 {
-	char copy[HWRPB_MSG_SIZE];
+	const struct hwrpb_slot *slot = &h->slot[cpu_idx];
+	const struct hwrpb_slot *primary = &h->slot[apmp_load_relaxed(&h->primary)];
 
-	apmp_copy_out(copy, buffer, sizeof(copy));
-	return memcmp(copy, word, strlen(word) + 1) == 0; /* our words are shorter than a buffer */
+	return apmp_hwrpb_flags(h, cpu_idx) & HWRPB_PP &&
+	       apmp_load_relaxed(&slot->type) == apmp_load_relaxed(&primary->type) &&
+	       apmp_load_relaxed(&slot->revision) == apmp_load_relaxed(&primary->revision);
 }
 
-bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx)
+void apmp_hwrpb_refresh_sets(struct hwrpb *h)
 {
-	struct hwrpb_slot *slot = &h->slot[cpu_idx];
-	uint32_t state = apmp_load_acquire(&slot->state);
+	struct apmp_cpu_bits potential = {{0}}, configure = {{0}}, active = {{0}};
 
-	/* Its thread is in PAL MIGRATE: not before it parks, or START would meet the old one. */
-	if (state == HWRPB_CPU_QUIESCED || !apmp_load_relaxed(&slot->txrdy))
-		return false;
-	/* Acquires what the console stored in TX, and before that in the flags; other words than
-	 * STARTREQ are taken too, and mean nothing. */
-	if (!apmp_swap(&slot->txrdy, 0) || !apmp_hwrpb_message_is(slot->tx, HWRPB_MSG_STARTREQ))
-		return false;
-	/* One that a restarted console sent twice: the CPU runs here, or has left again. */
-	return state != HWRPB_CPU_ACTIVE && apmp_load_acquire(&slot->flags) & HWRPB_PA;
-}
-
-void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
-{
-	struct hwrpb_slot *slot = &h->slot[cpu_idx];
-	char word[HWRPB_MSG_SIZE] = HWRPB_MSG_START;
-
-	apmp_copy_in(slot->rx, word, sizeof(word));
-	/* Acquired by the CPU, which then reads RX. */
-	apmp_store_release(&slot->rxrdy, 1);
-	env->wake(env, &slot->rxrdy, INT32_MAX);
+	for (uint32_t i = 0; i < apmp_load_relaxed(&h->cpu_count); i++) {
+		if (!apmp_hwrpb_compatible(h, i))
+			continue;
+		apmp_cpu_bits_set(&potential, i);
+		if (!(apmp_hwrpb_flags(h, i) & HWRPB_PA))
+			continue;
+		apmp_cpu_bits_set(&configure, i);
+		if (apmp_load_acquire(&h->slot[i].state) == HWRPB_CPU_ACTIVE)
+			apmp_cpu_bits_set(&active, i);
+	}
+	apmp_copy_in(&h->potential, &potential, sizeof(potential));
+	apmp_copy_in(&h->configure, &configure, sizeof(configure));
+	apmp_copy_in(&h->active, &active, sizeof(active));
 }
 
 int apmp_hwrpb_request_get(const struct hwrpb *h, struct apmp_hwrpb_request *ret_request)

@@ -14,16 +14,12 @@ APMP_CHECK int apmp_hwrpb_check(const struct hwrpb *h, uint64_t size);
 /* A CPU's flags; 0 for a CPU id that the HWRPB has no slot for. */
 uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx);
 
-/* The primary looks whether the CPU has sent STARTREQ [0293] and takes the message; false also
- * while the CPU is quiesced (the message stays) and when it runs here already (the message is
- * dropped). */
-bool apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx);
+/* Whether the type and revision of a CPU that is present are those of the primary [0224]. */
+bool apmp_hwrpb_compatible(const struct hwrpb *h, uint32_t cpu_idx);
 
-/* Whether a message buffer, whose ready word the caller has acquired, holds this word. */
-bool apmp_hwrpb_message_is(const char *buffer, const char *word);
-
-/* The primary commands a CPU that polls RXRDY to begin operation. */
-void apmp_hwrpb_send_start(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
+/* Makes the sets potential, configure and active from the slots [0224, 0232]; each is a subset of
+ * the one before. */
+void apmp_hwrpb_refresh_sets(struct hwrpb *h);
 
 /* A request of the operator, copied out and checked. */
 struct apmp_hwrpb_request {

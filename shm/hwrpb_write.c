@@ -1,10 +1,8 @@
 /*
- * hwrpb_write.c - the console's stores into HWRPBs, and the tree's part of a migration.
+ * hwrpb_write.c - the console's stores into HWRPBs.
  *
- * CRASHES   pal_2206 to pal_2210: in transit, current_owner null, `transit` names the last
- *           confirmed user: the next console lets it arrive there again.  pal_2214, pal_2216:
- *           inside an update, undone.  con_2302: the message stands; a console that is restarted
- *           sends it again, and the receiver drops the second.
+ * CRASHES   con_2302: the message stands; a console that is restarted sends it again, and the
+ *           receiver drops the second.
  */
 #include "shm/hwrpb_write.h"
 
@@ -18,9 +16,11 @@ void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec)
 {
 	uint64_t boots = apmp_load_relaxed(&h->boot_count) + 1;
 	_Atomic uint64_t *word = (void *)h;
+	struct apmp_cpu_bits all;
 	const size_t used =
 	    offsetof(struct hwrpb, saved) + spec->cpu_count * sizeof(struct hwrpb_context);
 
+	memset(&all, 0xff, sizeof(all));
 	apmp_store_relaxed(&h->magic, 0);
 	for (size_t i = 0; i < used / sizeof(*word); i++)
 		if (&word[i] != &h->boot_count)
@@ -39,6 +39,7 @@ void apmp_hwrpb_prepare(struct hwrpb *h, const struct apmp_hwrpb_spec *spec)
 	apmp_store_relaxed(&h->slot_size, sizeof(h->slot[0]));
 	apmp_store_relaxed(&h->slot_off, offsetof(struct hwrpb, slot));
 	apmp_store_relaxed(&h->boot_count, boots);
+	apmp_copy_in(&h->autostart, &all, sizeof(all));
 	/* Acquired by apmp_hwrpb_check. */
 	apmp_store_release(&h->magic, HWRPB_MAGIC);
 }
@@ -48,8 +49,24 @@ void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t part
 {
 	_Atomic uint64_t *flags = &h->slot[cpu_idx].flags;
 
+	/* A STARTREQ of the time that ends: it must not meet the CPU's next arrival half made. */
+	if (clear & HWRPB_PA)
+		apmp_store_relaxed(&h->slot[cpu_idx].txrdy, 0);
 	apmp_update_store64(up, APMP_OBJECT_HWRPB(partition_id), flags,
 			    (apmp_load_relaxed(flags) & ~clear) | set);
+}
+
+void apmp_hwrpb_set_tables(struct hwrpb *h, const struct apmp_console_partition *kept)
+{
+	struct apmp_cpu_bits autostart = {{0}};
+	uint32_t count = apmp_load_relaxed(&h->cpu_count);
+
+	for (uint32_t cpu = 0; cpu < count && cpu < APMP_MAX_CPUS; cpu++) {
+		apmp_store_relaxed(&h->failover[cpu], apmp_load_relaxed(&kept->failover[cpu]));
+		if (!(apmp_load_relaxed(&kept->no_autostart[cpu / 64]) >> cpu % 64 & 1))
+			apmp_cpu_bits_set(&autostart, cpu);
+	}
+	apmp_copy_in(&h->autostart, &autostart, sizeof(autostart));
 }
 
 void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
@@ -59,8 +76,9 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 
 	apmp_copy_in(slot->tx, word, sizeof(word));
 	apmp_fetch_add(&slot->arrivals, 1);
-	/* Acquired by apmp_hwrpb_take_startreq. */
-	apmp_store_release(&slot->txrdy, 1);
+	/* Acquired by apmp_hwrpb_take_startreq; a swap, so that a CPU which left console code
+	 * before it, and found nothing in TX, has done so for the primary too (apmp__pal_gone). */
+	(void)apmp_swap(&slot->txrdy, 1);
 	APMP_POINT_ARG(env, con_2302, cpu_idx);
 	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_TXRDY);
 	APMP_POINT_ARG(env, con_2304, cpu_idx);
@@ -104,42 +122,4 @@ bool apmp_hwrpb_request_take_back(struct hwrpb *h, uint32_t seq)
 		return false;
 	apmp_store_relaxed(&r->op, HWRPB_REQUEST_NONE);
 	return true;
-}
-
-void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
-		     struct hwrpb *from, uint32_t from_id, const struct apmp_cpu_words *words,
-		     uint64_t identity)
-{
-	struct apmp_env *env = tw->up->env;
-
-	apmp_update_begin(tw->up);
-	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->transit, identity);
-	apmp_tree_set_current_owner(tw, cpu->handle, GCT_NONE);
-	APMP_POINT_ARG(env, pal_2206, cpu->id);
-	apmp_hwrpb_set_flags(tw->up, from, from_id, (uint32_t)cpu->id, HWRPB_PA, 0);
-	APMP_POINT_ARG(env, pal_2208, cpu->id);
-	apmp_update_commit_quietly(tw->up); /* arrival, or return, follows */
-	APMP_POINT_ARG(env, pal_2210, cpu->id);
-}
-
-void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
-		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan,
-		     const struct apmp_cpu_words *words, uint64_t owed)
-{
-	struct apmp_env *env = tw->up->env;
-
-	APMP_POINT_ARG(env, pal_2212, cpu->id);
-	apmp_update_begin(tw->up);
-	apmp_hwrpb_set_flags(tw->up, to, to_id, (uint32_t)cpu->id, 0, HWRPB_PA);
-	APMP_POINT_ARG(env, pal_2214, cpu->id);
-	apmp_tree_set_current_owner(tw, cpu->handle, to_handle);
-	if (!loan)
-		apmp_tree_set_owner(tw, cpu->handle, to_handle);
-	APMP_POINT_ARG(env, pal_2216, cpu->id);
-	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->transit, 0);
-	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->arrival, owed);
-	if (words->within)
-		words->within(words->ctx);
-	apmp_update_commit(tw->up);
-	APMP_POINT_ARG(env, migrate_908, cpu->id);
 }

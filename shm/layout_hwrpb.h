@@ -26,10 +26,11 @@
 #define HWRPB_PRIMARY_OK 0x10u /* may become a primary [0090] */
 #define HWRPB_CONSOLE	 0x20u /* the primary has ended, and is in console mode [0299] */
 
-/* What the instance does with a CPU.  W: the partition.  0 is "never seen here". */
+/* What the instance does with a CPU.  W: the partition; in AWAY, HALTED and 0 ("never seen here")
+ * its primary, in the others the CPU. */
 #define HWRPB_CPU_STATES(X)                                                                        \
 	X(AWAY, 1, "away")	   /* its thread is parked; the CPU runs elsewhere or nowhere */   \
-	X(STARTING, 2, "starting") /* in console code, polls RXRDY [0293] */                       \
+	X(STARTING, 2, "starting") /* in console code, was told to START [0293] */                 \
 	X(CONFIGURED, 3, "configured") /* ours, not in the active set */                           \
 	X(ACTIVE, 4, "active")	       /* takes part in SMP */                                     \
 	X(QUIESCED, 5, "quiesced")     /* on its way out [0185] */                                 \
@@ -65,14 +66,18 @@ struct hwrpb_slot {
 	_Atomic uint64_t reason_for_halt; /* W: partition, before HALT; console code clears it.
 					   * R: both; HWRPB_HALT_* [0328] */
 	_Atomic uint64_t halt_requested;  /* W: partition, as above.  R: both [0312] */
-	_Atomic uint32_t txrdy;		  /* W: console sets, the primary clears.  R: primary */
+	_Atomic uint32_t txrdy;	   /* W: console, and console code of the CPU, set; the primary, and
+				    * the console at a departure, clear.  R: both */
 	_Atomic uint32_t rxrdy;	   /* W: primary sets, the CPU clears.  R: the CPU; futex word */
-	char tx[HWRPB_MSG_SIZE];   /* W: console before txrdy.  R: primary after it */
+	char tx[HWRPB_MSG_SIZE];   /* W: who sets txrdy, before it; only ever STARTREQ.
+				    * R: primary after it */
 	char rx[HWRPB_MSG_SIZE];   /* W: primary before rxrdy.  R: the CPU after it */
 	_Atomic uint64_t arrivals; /* W: console, +1 with each STARTREQ.  R: both */
 	_Atomic uint64_t type;	   /* W: console.  R: partition; processor type */
 	_Atomic uint64_t revision; /* W: console.  R: partition; processor revision */
-	uint64_t reserved;	   /* W: nobody.  R: nobody; zero */
+	_Atomic uint32_t refused;  /* W: the CPU before txrdy, primary clears.  R: primary; errno of
+				    * what it was told and could not do: it stays halted [0330] */
+	uint32_t reserved;	   /* W: nobody.  R: nobody; zero */
 };
 
 static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
@@ -134,7 +139,9 @@ struct hwrpb_crash {
 	_Atomic uint32_t signal;     /* W: see above.  R: see above; of SIGNAL */
 	_Atomic uint64_t address;    /* W: see above.  R: see above; of SIGNAL: what it touched */
 	_Atomic uint64_t t_ns;	     /* W: see above.  R: see above; CLOCK_MONOTONIC */
-	uint64_t fill[4];	     /* W: nobody.  R: nobody; zero */
+	_Atomic uint64_t image;	     /* W: see above.  R: see above; where its program lay, for who
+				      * looks for a return address in that */
+	uint64_t fill[3];	     /* W: nobody.  R: nobody; zero */
 	char text[HWRPB_CRASH_TEXT]; /* W: see above.  R: see above; a sentence, ends with NUL */
 };
 

@@ -1,29 +1,40 @@
 /*
- * pal.h - PAL MIGRATE and what a CPU does around it, in the instance [0290]-[0293].
+ * pal.h - PAL MIGRATE, HALT, and console code of a CPU, in the instance [0290]-[0293],
+ * [0312]-[0313], [0327]-[0335].
  */
 #ifndef APMP_SHM_PAL_H
 #define APMP_SHM_PAL_H
 
 #include "shm/hwrpb.h"
 
-/* Step 2204: whether this CPU of ours may go to that partition now.
+/* Steps 2204 and 3014: whether this CPU of ours may go to that partition now.
  * -EPERM it is not ours; -EBUSY it is the primary; -ENXIO no such partition or CPU;
  * -EHOSTDOWN nothing runs there; -EXDEV another community; -EALREADY it is there. */
 APMP_CHECK int apmp_pal_validate(const struct apmp_tree *tree, uint32_t self_id, uint32_t cpu_idx,
 				 uint32_t to_id);
 
-/* Executed by the CPU itself, quiesced.  0: the CPU is gone from here; its thread must now call
- * apmp_pal_park and nothing else.  Otherwise it goes on here as before (step 2205), with the
- * errors of apmp_pal_validate or of the console's MIGRATE_CPU; -EIO: the execution word was not
- * ours, which says that two run on one CPU. */
+/* Executed by the CPU itself, quiesced; how: APMP_MIGRATE_*.  0: the CPU is gone from here; its
+ * thread must now call apmp_pal_console and nothing else.  Otherwise it goes on here as before
+ * (step 2205), with the errors of apmp_pal_validate or of the console's MIGRATE_CPU; -EIO: the
+ * execution word was not ours, which says that two run on one CPU. */
 APMP_CHECK int apmp_pal_migrate(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
-				uint32_t self_id, uint32_t cpu_idx, uint32_t to_id, bool loan);
+				uint32_t self_id, uint32_t cpu_idx, uint32_t to_id, uint32_t how);
 
-/* Console code of a CPU that is not running here: polls RXRDY until the primary sends START
- * [step 2306], takes the CPU's execution word and returns: execution goes on after the last
- * migrate instruction, or, on a new thread, begins as a secondary [step 2220].
+/* HALT, executed by the CPU itself, quiesced [0328, 0312].  Its thread must now call
+ * apmp_pal_console and nothing else.  -EIO: as above.
+ * The first stays in console mode; the second has HALT_MIGRATE and where to in REASON_FOR_HALT, how
+ * as above; the third DEASSIGN in HALT_REQUESTED. */
+APMP_CHECK int apmp_pal_halt(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
+APMP_CHECK int apmp_pal_halt_migrate(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx,
+				     uint32_t to_id, uint32_t how);
+APMP_CHECK int apmp_pal_halt_deassign(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
+
+/* Console code of a CPU that does not run here: does what it was halted for, then sleeps on RXRDY
+ * and obeys the primary [0331].  0: it was told to START, is ours and has the execution word; a
+ * thread that was here before goes on after its last migrate instruction or HALT, a new one begins
+ * as a secondary [step 2220].
  * -EIO: somebody else runs on the CPU; -ETIMEDOUT: the deadline passed. */
-APMP_CHECK int apmp_pal_park(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx,
-			     uint64_t deadline_ns);
+APMP_CHECK int apmp_pal_console(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
+				uint32_t self_id, uint32_t cpu_idx, uint64_t deadline_ns);
 
 #endif

@@ -25,15 +25,18 @@ model: | $(DEPS_STAMP)
 #   campaign-console   10,000 kills of the console at stores of the tree's updates; half a second each
 #   campaign-joins     10,000 starts while others die and leave; a tenth of a second each
 #   campaign-fences    100,000 races of SIGSTOP, fence and SIGCONT; a tenth of a second each
+#   campaign-migrations  100,000 migrations from all sides; a million samples from outside
 #   campaign-quiet     30 minutes idle and 30 with the host CPUs loaded fourfold: nobody is removed
 # COUNT=N instead; of quiet that is heartbeats, 500 a second.
-CAMPAIGNS := campaign-console campaign-joins campaign-fences campaign-quiet
+CAMPAIGNS := campaign-console campaign-joins campaign-fences campaign-migrations \
+	     campaign-quiet
 campaign-console: WHAT := APMP_CONSOLE_KILLS=$(or $(COUNT),10000) test_console_kills
 campaign-joins:   WHAT := APMP_JOINS=$(or $(COUNT),10000) test_joins
 campaign-fences:  WHAT := APMP_FENCE_RACES=$(or $(COUNT),100000) test_fence_races
+campaign-migrations: WHAT := APMP_MIGRATIONS=$(or $(COUNT),100000) test_migrations
 campaign-quiet:   WHAT := APMP_QUIET_BEATS=$(or $(COUNT),900000) test_quiet
 .PHONY: campaign $(CAMPAIGNS)
-campaign: campaign-console campaign-joins campaign-fences
+campaign: campaign-console campaign-joins campaign-fences campaign-migrations
 $(CAMPAIGNS): | $(DEPS_STAMP)
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) all system-programs
 	@$(firstword $(WHAT)) APMP_BIN=$(abspath $(B)) APMP_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest \

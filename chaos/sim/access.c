@@ -88,6 +88,8 @@ static void make_store(const struct sim_store *s)
 	default:
 		__atomic_store_n((uint64_t *)s->to, s->value, __ATOMIC_SEQ_CST);
 	}
+	if (sim.plan.cpus && sim_in_arena(s->to))
+		sim_check_cpu_seen(sim_arena_key(s->to));
 }
 
 static void drain_at(struct sim_participant *p, uint32_t i)
@@ -168,14 +170,14 @@ static void plain_private(const volatile void *p, bool write)
 {
 	uint32_t thread = sim.current->thread, id = sim.current->in->id;
 	uint64_t word = (sim_arena_key(p) - SIM_PRIVATE_KEY(id)) / 8;
-	uint8_t *use, users;
+	uint16_t *use, users;
 
 	if (word >= SIM_PRIVATE_WORDS)
 		return;
 	use = &sim.plain_use[id][word];
-	*use |= (uint8_t)(1u << (thread + (write ? 4 : 0)));
-	users = (*use | *use >> 4) & 0xf;
-	if (users & (users - 1) && *use >> 4) {
+	*use |= (uint16_t)(1u << (thread + (write ? 8 : 0)));
+	users = (*use | *use >> 8) & 0xff;
+	if (users & (users - 1) && *use >> 8) {
 		*use = 0;
 		sim_finding("two threads of %s use a private word plainly: struct apmp_member + "
 			    "%llu, and one of them writes",

@@ -375,7 +375,7 @@ static void choose_changes(struct sim_plan *plan)
 	for (uint32_t i = 0; i + 1 < depth; i++)
 		plan->change[i] = 1 + sim_random_below(&r, accesses);
 	totals.pct_runs[depth]++;
-	totals.pct_threads[depth] += plan->instances * SIM_THREADS + 1;
+	totals.pct_threads[depth] += plan->instances * (SIM_CPU + plan->cpus) + 1;
 	totals.pct_accesses[depth] += accesses;
 }
 

@@ -38,6 +38,11 @@ const char *const sim_operation_names[SIM_OP_COUNT] = {
     [SIM_OP_RECOVER] = "recover",
     [SIM_OP_ACQUIRE] = "acquire",
     [SIM_OP_RELEASE] = "release",
+    [SIM_OP_MIGRATE] = "migrate",
+    [SIM_OP_HALT] = "halt",
+    [SIM_OP_RX] = "rx",
+    [SIM_OP_DEASSIGN] = "deassign",
+    [SIM_OP_FAILOVER] = "failover",
     [SIM_OP_UPDATE] = "update",
     [SIM_OP_NVRAM] = "nvram",
     [SIM_OP_JOIN_JOIN] = "join-join",
@@ -64,6 +69,11 @@ static uint32_t wanted_count; /* switches: notes up to the last one of an operat
 bool sim_is_preemption(enum sim_operation op)
 {
 	return op >= SIM_OP_JOIN_JOIN;
+}
+
+bool sim_is_move(enum sim_operation op)
+{
+	return op >= SIM_OP_MIGRATE && op <= SIM_OP_FAILOVER;
 }
 
 /* Whether the run is about this operation of this instance. */
@@ -137,12 +147,21 @@ void sim_operation_end(void)
 	self->operation = SIM_OP_NONE;
 }
 
+/* What source, receiver and console do until the CPU is there; after a death, whoever repairs. */
+static bool is_of_move(const struct sim_participant *p)
+{
+	return sim.moving && !p->operation && (!p->in || p->thread != SIM_CLOCK) && !sim.quiet;
+}
+
 void sim_operation_note(enum sim_op op)
 {
 	struct sim_participant *self = sim.current;
 	bool switches = sim_is_preemption(sim.plan.op);
 	bool wanted = self->operation &&
 		      (self->is_wanted || (!switches && sim.plan.noting == SIM_NOTING_SECOND));
+
+	if (sim_is_move(sim.plan.op))
+		wanted = is_of_move(self);
 
 	if (sim.plan.op == SIM_OP_UPDATE) {
 		update_note(op);
@@ -318,7 +337,7 @@ static void second_deaths(const struct note *sites, uint32_t count, enum sim_cho
 	sim_exhaust_second = 0;
 }
 
-static void kill_at(const struct note *site)
+static void kill_at(const struct note *site, uint32_t victim)
 {
 	enum sim_choice what =
 	    (first.plan.seed + sim_exhaust_number) & 1 ? SIM_DEATH : SIM_SILENT_DEATH;
@@ -330,7 +349,7 @@ static void kill_at(const struct note *site)
 		lost_way();
 		return;
 	}
-	choose(&first, 0, what, 0);
+	choose(&first, 0, what, victim);
 	begin_notes(search->pairs ? SIM_NOTING_SECOND : SIM_NOTING_NOT);
 	finish(&first, 1);
 	drop_unwanted();
@@ -342,15 +361,26 @@ static void kill_at(const struct note *site)
 	free(sites);
 }
 
-static void kill_everywhere(const struct note *sites, uint32_t count)
+/* Of an operation its own thread dies, of a move each that has to do with it. */
+static void kill_each(const struct note *site)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		if (search->pairs && !sites[i].store)
-			continue;
+	static const uint32_t of_move[] = {1, 2 + SIM_MOVE_FROM, 2 + SIM_MOVE_TO};
+	bool move = sim_is_move(first.plan.op);
+
+	for (uint32_t v = 0; v < (move ? sizeof(of_move) / sizeof(of_move[0]) : 1); v++) {
+		if (first.plan.op == SIM_OP_FAILOVER && of_move[v] == 2 + SIM_MOVE_FROM)
+			continue; /* it is dead already */
 		sim_exhaust_number++;
 		if (first_wanted())
-			kill_at(&sites[i]);
+			kill_at(site, move ? of_move[v] : 0);
 	}
+}
+
+static void kill_everywhere(const struct note *sites, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (!search->pairs || sites[i].store)
+			kill_each(&sites[i]);
 }
 
 /* --- switches --- */
@@ -465,6 +495,7 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 {
 	search = wanted;
 	plan->op = op;
+	plan->cpus = sim_is_move(op) ? 2 : 0;
 	if ((op == SIM_OP_NVRAM || op == SIM_OP_UPDATE) && search->worker)
 		return; /* each run needs what the one before has found: the first worker's */
 	if (op == SIM_OP_NVRAM) {
@@ -479,11 +510,11 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 	plan->leaves = false;
 	plan->reboots = plan->spoils = false;
 	plan->chaos_ns = SIM_SCRIPT_NS + 3 * plan->timing.tick_ns;
-	if (op == SIM_OP_FENCE || op == SIM_OP_LEAVE_SUSPICION)
+	if (op == SIM_OP_FENCE || op == SIM_OP_LEAVE_SUSPICION || sim_is_move(op))
 		plan->chaos_ns += 2 * plan->timing.stop_ns;
 	if (op == SIM_OP_ACQUIRE || op == SIM_OP_RELEASE || op == SIM_OP_LOCK_DEATH)
 		plan->locks = true;
-	else if (sim_is_preemption(op))
+	else if (sim_is_preemption(op) || sim_is_move(op))
 		plan->locks = false;
 	plan->cost_ns = plan->cost_ns < 1000 ? plan->cost_ns : 500;
 	if (sim_is_preemption(op)) {

@@ -131,9 +131,14 @@ static void make_chosen(enum sim_choice what, uint32_t target)
 		if (others)
 			sim.target = &sim.participant[__builtin_ctzll(others)];
 		sim.chosen_done += others != 0;
-	} else if (in && in->life == SIM_ALIVE) {
+	} else if (target == 1 || (!target && !in)) {
 		sim.chosen_done++;
-		sim_kill(in, what == SIM_DEATH);
+		kill_console();
+	} else {
+		in = target ? &sim.instance[target - 2] : in;
+		sim.chosen_done += in->life == SIM_ALIVE;
+		if (in->life == SIM_ALIVE)
+			sim_kill(in, what == SIM_DEATH);
 	}
 }
 

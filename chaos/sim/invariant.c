@@ -16,12 +16,14 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 #include "shm/ring.h"
 #include "shm/service.h"
 
 #define WAITERS	    UINT64_C(0x8000) /* shm/db_lock.c */
 #define PRINTED_MAX 20u
+/* The console's journal lies in memory of its own. */
+#define JOURNAL_OPEN (SIM_PRIVATE_KEY(SIM_MAX_INSTANCES) + offsetof(struct apmp_journal, open))
 /* Clocks jitter and count own ticks, so silence may be a little shorter than `stop`. */
 #define SILENCE_MIN(stop) ((stop) / 8 * 6)
 /* The judgement follows within so many ticks of silence, or is too late. */
@@ -213,6 +215,13 @@ static void check_creation(struct sim_instance *in, struct sim_range *range, uin
 	}
 }
 
+/* The tree as it is now comes back when the console dies before it commits. */
+static void check_update_begins(void)
+{
+	sim_stores_drain(sim.current);
+	memcpy(sim.tree_before, sim_physical + SIM_TREE_PA, sim.tree_size);
+}
+
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value)
 {
 	struct sim_instance *in = sim.current->in;
@@ -230,6 +239,9 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 	if (key < SIM_PHYSICAL && is_host_pointer(size, value))
 		sim_finding("a host pointer is stored in %s",
 			    sim_key_name(key, name, sizeof(name)));
+	if (key == JOURNAL_OPEN && value)
+		check_update_begins();
+	sim_check_cpu_write(key, op, value);
 	if (!range)
 		return;
 	if (!in || !allowed(in, range, off, op))
@@ -364,6 +376,7 @@ void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value)
 	enum apmp_service_idx service;
 	struct apmp_db *db;
 
+	sim_check_runner(key, old, value);
 	if (!in || !range)
 		return;
 	db = db_of(range);
@@ -431,12 +444,6 @@ static struct gct_root_node *tree_root(unsigned char *tree)
 	return (void *)(tree + sizeof(struct gct_header));
 }
 
-void sim_check_update_begins(void)
-{
-	sim_stores_drain(sim.current);
-	memcpy(sim.tree_before, sim_physical + SIM_TREE_PA, sim.tree_size);
-}
-
 void sim_check_repaired(bool was_open)
 {
 	struct gct_root_node *root = tree_root(sim_physical + SIM_TREE_PA);
@@ -452,6 +459,7 @@ void sim_check_repaired(bool was_open)
 	before->transient_level = root->transient_level;
 	if (was_open && memcmp(sim_physical + SIM_TREE_PA, sim.tree_before, sim.tree_size) != 0)
 		sim_finding("an update of the tree was open, and is not wholly taken back");
+	sim_check_owners();
 }
 
 /* --- in the end --- */
@@ -494,6 +502,8 @@ const char *sim_unsettled(void)
 
 	if (sim.participant[SIM_CONSOLE].state == SIM_ENDED)
 		return "the console is away";
+	if (sim_cpus_unsettled())
+		return sim_cpus_unsettled();
 	for (uint32_t id = 0; id < sim.plan.instances; id++) {
 		why = unsettled_instance(&sim.instance[id]);
 		if (why)
@@ -528,6 +538,7 @@ void sim_check_end(void)
 {
 	uint64_t set = sim_db()->header.incarnation, level;
 
+	sim_check_owners();
 	if (apmp_tree_level(&sim.writer.tree, &level))
 		sim_finding("an update of the tree is open, and nobody is there to finish it");
 	for (uint32_t id = 0; id < sim.plan.instances; id++)

@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 #include "chaos/sim/sim_update.h"
 #include "shm/intr.h"
 
@@ -40,6 +40,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .chaos_ns = sim_random_range(&r, 20, 200) * SIM_MS,
 	};
 	plan->timing.stop_ns = sim_random_range(&r, 8, 20) * plan->timing.tick_ns;
+	plan->cpus = sim_random_once_in(&r, 3) ? 0 : (uint32_t)sim_random_range(&r, 1, SIM_CPUS);
 }
 
 /* --- the operator --- */
@@ -85,12 +86,50 @@ static uint64_t first_boot(uint32_t id)
 	}
 }
 
+static void ask_first(enum hwrpb_request_op op, uint64_t to, uint64_t flags)
+{
+	sim.cpu[0].ask = (struct sim_ask){.op = op, .to = to, .flags = flags};
+	sim_wake(SIM_CONSOLE_KEY, 1);
+}
+
+/* The CPU of an operation that moves it is to go; where HALT comes with it, sometimes nowhere. */
+static void begin_move(void)
+{
+	uint64_t loan = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0;
+
+	sim.moving = true;
+	if (sim.plan.op == SIM_OP_FAILOVER)
+		sim_kill(&sim.instance[SIM_MOVE_FROM], true);
+	else if (sim.plan.op == SIM_OP_DEASSIGN)
+		ask_first(HWRPB_REQUEST_DEASSIGN, 0, 0);
+	else if (sim.plan.op == SIM_OP_HALT)
+		ask_first(HWRPB_REQUEST_MIGRATE,
+			  sim.plan.seed & 2 ? sim.plan.instances : SIM_MOVE_TO,
+			  loan | APMP_MIGRATE_HALT);
+	else
+		ask_first(HWRPB_REQUEST_MIGRATE, SIM_MOVE_TO, loan);
+}
+
+/* What comes before, and between. */
+static void prepare_move(void)
+{
+	if (sim.plan.op == SIM_OP_RX && !sim.prepared && sim.now_ns >= SIM_SCRIPT_NS - 2 * SIM_MS) {
+		sim.prepared = true;
+		ask_first(HWRPB_REQUEST_STOP, 0, 0);
+	}
+	if (sim.plan.op == SIM_OP_DEASSIGN && sim.moving && !sim.quiet && !sim.cpu[0].ask.op &&
+	    sim_cpu_is_unowned(0)) /* whoever wants it gets it */
+		ask_first(HWRPB_REQUEST_MIGRATE, SIM_MOVE_TO, 0);
+}
+
 /* The one thing that makes the operation happen. */
 static void script(void)
 {
 	uint32_t last = sim.plan.instances - 1;
 
 	sim.scripted = true;
+	if (sim_is_move(sim.plan.op))
+		begin_move();
 	if (sim.plan.op == SIM_OP_LEAVE)
 		ask_leave(&sim.instance[1]);
 	if (sim.plan.op == SIM_OP_RECOVER)
@@ -151,6 +190,22 @@ static void random_leave(void)
 	ask_leave(in);
 	if (in->leave_wanted && sim.plan.reboots)
 		in->boot_at_ns = sim.now_ns + sim_random_range(&sim.random, SIM_MS, 60 * SIM_MS);
+}
+
+/* The operator wants a CPU elsewhere, or anything else that can be wanted of it. */
+static void random_ask(void)
+{
+	static const enum hwrpb_request_op ops[] = {HWRPB_REQUEST_MIGRATE, HWRPB_REQUEST_MIGRATE,
+						    HWRPB_REQUEST_MIGRATE, HWRPB_REQUEST_START,
+						    HWRPB_REQUEST_STOP,	   HWRPB_REQUEST_DEASSIGN};
+	struct sim_ask *ask = &sim.cpu[sim_chance(sim.plan.cpus)].ask;
+
+	sim.next_ask_ns = sim.now_ns + 1 + sim_chance(SIM_MS);
+	*ask = (struct sim_ask){.op = ops[sim_chance(sizeof(ops) / sizeof(ops[0]))],
+				.to = sim_chance(sim.plan.instances + 1),
+				.flags = (sim_chance(2) ? APMP_MIGRATE_LOAN : 0) |
+					 (sim_chance(2) ? APMP_MIGRATE_HALT : 0)};
+	sim_wake(SIM_CONSOLE_KEY, 1);
 }
 
 /* --- phases --- */
@@ -255,10 +310,16 @@ void sim_scenario_event(void)
 		instance_events(&sim.instance[id], &next);
 	if (!sim.quiet && sim.plan.leaves && sim.now_ns >= sim.next_leave_ns)
 		random_leave();
+	if (!sim.quiet && !sim.plan.op && sim.plan.cpus && sim.now_ns >= sim.next_ask_ns)
+		random_ask();
+	if (sim_is_move(sim.plan.op))
+		prepare_move();
 	if (sim.plan.op && sim.plan.op != SIM_OP_JOIN_DEATH && sim.plan.op != SIM_OP_LOCK_DEATH &&
 	    !sim.scripted && sim.now_ns >= SIM_SCRIPT_NS)
 		script();
 	look();
+	if (!sim.quiet && !sim.plan.op && sim.plan.cpus && sim.next_ask_ns < next)
+		next = sim.next_ask_ns;
 	sim.next_event_ns = next < sim.console_back_ns ? next : sim.console_back_ns;
 }
 
@@ -312,6 +373,7 @@ void sim_finish(void)
 	totals.stalls += sim.stalls;
 	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;
+	totals.moved += sim.moved;
 	totals.hash += sim_mix(sim.hash); /* in any order */
 	if (sim.findings)
 		totals.failed++;

@@ -36,12 +36,16 @@
 #include "shm/env.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
+#include "shm/layout_hwrpb.h"
 #include "shm/lock.h"
 #include "shm/member.h"
 #include "shm/tree_write.h"
 
 #define SIM_MAX_INSTANCES    8u
-#define SIM_THREADS	     3u /* of an instance: primary, clock, one that uses named locks */
+#define SIM_CPUS	     4u /* that move */
+#define SIM_MACHINE_CPUS     (SIM_MAX_INSTANCES + SIM_CPUS)
+/* Of an instance: primary, clock, one that uses named locks, one for each CPU that moves. */
+#define SIM_THREADS	     (3u + SIM_CPUS)
 #define SIM_MAX_PARTICIPANTS (SIM_THREADS * SIM_MAX_INSTANCES + 1u)
 #define SIM_CONSOLE	     (SIM_THREADS * SIM_MAX_INSTANCES) /* its participant */
 #define SIM_STORES	     8u				       /* stores that a CPU may hold back */
@@ -67,6 +71,12 @@ enum sim_operation {
 	SIM_OP_RECOVER,
 	SIM_OP_ACQUIRE,
 	SIM_OP_RELEASE,
+	/* of a CPU that moves: anybody dies */
+	SIM_OP_MIGRATE,
+	SIM_OP_HALT,
+	SIM_OP_RX,
+	SIM_OP_DEASSIGN,
+	SIM_OP_FAILOVER,
 	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
 	SIM_OP_NVRAM,  /* no instance's: a write of NVRAM, in the box */
 	/* two at once, for preemptions */
@@ -92,7 +102,7 @@ struct sim_store {
 };
 
 enum sim_participant_state { SIM_ENDED, SIM_READY, SIM_WAITING };
-enum sim_thread { SIM_PRIMARY, SIM_CLOCK, SIM_LOCKER };
+enum sim_thread { SIM_PRIMARY, SIM_CLOCK, SIM_LOCKER, SIM_CPU };
 
 struct sim_participant {
 	struct coroutine co;
@@ -124,16 +134,34 @@ enum sim_life {
 	SIM_FENCED, /* the tree says so */
 };
 
+/* What a primary wants of its other CPUs. */
+struct sim_cpus {
+	struct {
+		_Atomic uint32_t order; /* enum hwrpb_request_op, 0 none */
+		uint32_t to_id, how;
+		bool has_thread, start_again;
+	} cpu[SIM_CPUS];
+};
+
 /* Private memory of one life. */
 struct sim_private {
 	struct apmp_member member; /* first */
 	struct apmp_locks locks;
+	struct sim_cpus cpus;
 };
 
 /* What is known of a named lock beside its word. */
 struct sim_named {
 	uint64_t inside; /* identity between acquire and release; 0 */
 	enum { SIM_GOOD, SIM_BROKEN, SIM_NOT_KNOWN } broken;
+};
+
+struct sim_words;
+
+/* What the operator wants done with a CPU. */
+struct sim_ask {
+	uint32_t op; /* enum hwrpb_request_op; 0 nothing */
+	uint64_t to, flags;
 };
 
 /* A partition and its present life. */
@@ -148,6 +176,7 @@ struct sim_instance {
 	bool leave_wanted;	   /* its primary leaves at its next interrupt */
 	bool boot_wanted;	   /* the operator has asked the console to boot it */
 	bool leaving;		   /* in apmp_member_leave */
+	bool halts;		   /* its life ends in order: its CPUs stay */
 	uint64_t ended;		   /* the life whose process ended last */
 	uint64_t exit_noticed;	   /* the box has told the console that this life's process ended */
 	uint64_t notice_at_ns;	   /* when the box will notice, APMP_NEVER: it doesn't */
@@ -161,12 +190,15 @@ struct sim_instance {
 	uint32_t lock[SIM_NAMED_COUNT]; /* numbers; 0: not open */
 	uint32_t took;			/* bit for each that it got since the last phase began */
 	bool acquires;			/* is in apmp_lock_acquire */
-	/* a callback that is on its way */
+	/* a callback that is on its way; one at a time */
 	struct {
-		bool pending, done;
+		bool busy, pending, done;
+		uint64_t seq;	   /* of this life's callbacks */
 		uint64_t identity; /* whose: a request may outlive its sender */
 		struct apmp_call call;
 	} request;
+	/* play_cpu.c */
+	struct hwrpb *hwrpb; /* this life's mapping */
 	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
@@ -175,6 +207,7 @@ struct sim_instance {
 struct sim_plan {
 	uint64_t seed;
 	uint32_t instances;
+	uint32_t cpus;	  /* that move */
 	double kill_rate; /* faults in SIM_RATE_ACCESSES accesses; 0: none */
 	enum sim_policy policy;
 	uint64_t slice;	  /* mean accesses between two switches */
@@ -190,7 +223,9 @@ struct sim_plan {
 	struct {
 		uint64_t access;
 		enum sim_choice what;
-		uint32_t target; /* a preemption: which of the others that are ready runs next */
+		/* a preemption: which of the others that are ready runs next; a death: 0 of who
+		 * makes the access, 1 of the console, 2 + id of an instance */
+		uint32_t target;
 	} chosen[SIM_CHOSEN_MAX];
 	/* policy pct: accesses at which the running one becomes the lowest but those that became
 	 * so at one with a lower index; 0: none */
@@ -227,7 +262,7 @@ struct sim {
 	struct sim_participant *ambushed; /* that one; NULL: none */
 	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
-	uint64_t kills, stalls, console_kills, spoils, at_passed;
+	uint64_t kills, stalls, console_kills, spoils, moved, at_passed;
 	/* the console's */
 	struct apmp_env console_env;
 	struct apmp_tree_writer writer;
@@ -235,15 +270,27 @@ struct sim {
 	struct apmp_journal *journal;
 	void *console_tree;
 	uint64_t tree_size;
+	struct hwrpb *console_hwrpb[SIM_MAX_INSTANCES];
+	struct sim_words *words;
+	/* CPUs that move */
+	struct {
+		struct sim_ask ask;
+		uint64_t inside; /* identity of who executes on it, by what it has done */
+		bool may_halt;	 /* somebody wants it to be in console mode */
+	} cpu[SIM_CPUS];
+	uint64_t targets[SIM_MAX_INSTANCES][SIM_CPUS]; /* failover targets */
+	uint32_t fencing; /* partition id; APMP_NO_PARTITION: none */
 	uint64_t console_back_ns; /* killed: starts again then */
 	/* scenario.c */
 	int phase;
-	uint64_t phase_end_ns, still_since_ns, next_leave_ns;
+	uint64_t phase_end_ns, still_since_ns, next_leave_ns, next_ask_ns;
 	bool judged;   /* of an operation: somebody was taken for dead */
 	bool scripted; /* the scenario of an operation has done its one thing */
+	bool prepared; /* what must come before it */
+	bool moving;   /* and the CPU that it is about is not yet where it shall be */
 	/* access.c: which threads of a life have touched a word of its private memory plainly: the
-	 * low half of the byte read, the high half written */
-	uint8_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
+	 * low half read, the high half written */
+	uint16_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
 	/* invariant.c */
 	unsigned char *tree_before; /* in the arena */
 	struct sim_named named[SIM_NAMED_COUNT];
@@ -259,7 +306,7 @@ extern struct sim sim;
 /* Sums over all runs; words alone, so that those of several processes can be added. */
 struct sim_totals {
 	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
-	    console_kills, spoils, hash;
+	    console_kills, spoils, moved, hash;
 	uint64_t pairs;		/* runs with a second death or switch, */
 	uint64_t skipped_pairs; /* and those that the stride left out */
 	/* policy pct, by depth: runs, and sums over them of threads and accesses */
@@ -294,7 +341,7 @@ void sim_sums_points(enum sim_operation op);
 #define SIM_LINES_PA	 SIM_SLOT_SIZE
 #define SIM_SHARED_PA	 (2 * APMP_GRANULE)
 #define SIM_PHYSICAL	 (SIM_SHARED_PA + SIM_SHARED_COUNT * APMP_GRANULE)
-#define SIM_HWRPB_PA(id) (SIM_PHYSICAL + (id)*APMP_GRANULE) /* only a name here */
+#define SIM_HWRPB_PA(id) (2 * SIM_SLOT_SIZE + (id) * (uint64_t)HWRPB_SIZE)
 /* Keys of private memory lie above all physical addresses. */
 #define SIM_PRIVATE_KEY(id) (UINT64_C(1) << 40 | (uint64_t)(id) << 32)
 
@@ -444,6 +491,8 @@ void sim_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A store or read-modify-write of the current participant, before it is made. */
 void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value);
+/* Others see now what was stored there. */
+void sim_check_cpu_seen(uint64_t key);
 /* A read-modify-write that changed a word. */
 void sim_check_rmw(uint64_t key, uint64_t old, uint64_t value);
 /* A life is over for certain: was it a member? */
@@ -454,8 +503,6 @@ void sim_check_beat(struct sim_instance *in);
 void sim_check_bugcheck(struct sim_instance *in);
 void sim_check_fence(struct sim_instance *in, uint64_t by);
 void sim_check_report(struct sim_instance *by, uint32_t report, uint64_t about);
-/* The tree as it is now comes back when the console dies before it commits. */
-void sim_check_update_begins(void);
 /* The next console has repaired the tree; an update was open. */
 void sim_check_repaired(bool was_open);
 /* NULL, or what is not yet as it must be in the end. */
@@ -472,6 +519,9 @@ void sim_run(const struct sim_plan *plan);
 /* The same in parts: power on, sim_schedule, what becomes of the sums. */
 void sim_start(const struct sim_plan *plan);
 void sim_finish(void);
+/* Of an operation that moves a CPU. */
+#define SIM_MOVE_FROM 1u
+#define SIM_MOVE_TO   0u
 #define SIM_SCRIPT_NS (20 * SIM_MS) /* by then those who boot first are members */
 
 /* The scenario of an operation: one begins; somebody has been judged dead. */
@@ -486,6 +536,8 @@ void sim_scenario_event(void);
 /* --- exhaust.c --- */
 
 bool sim_is_preemption(enum sim_operation op);
+/* It is about a CPU that moves. */
+bool sim_is_move(enum sim_operation op);
 /* A thread begins and ends an operation. */
 void sim_operation_begin(enum sim_operation op, struct sim_instance *in);
 void sim_operation_end(void);

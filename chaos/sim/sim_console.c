@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
 #include "shm/configure.h"
 #include "shm/intr.h"
@@ -83,6 +83,7 @@ static void build(void)
 	}
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		add_partition(community.handle, sbb, id);
+	sim_move_power_on(sbb);
 	apmp_tree_publish(tw);
 	sim.community = (void *)(sim_physical + SIM_TREE_PA + sizeof(struct gct_header) +
 				 (uint32_t)community.handle);
@@ -93,20 +94,26 @@ static void open_machine(void)
 {
 	struct apmp_env *env = &sim.console_env;
 
+	if (env->lines)
+		sim_arena_unmap(env->lines, APMP_INTR_SIZE);
+	if (sim.console_tree)
+		sim_arena_unmap(sim.console_tree, sim.tree_size);
 	sim_env_init(env);
 	env->lines = sim_arena_map(SIM_LINES_PA, APMP_INTR_SIZE, true);
-	env->line_count = sim.plan.instances;
+	env->line_count = sim.plan.instances + sim.plan.cpus;
 	sim.console_tree = sim_arena_map(SIM_TREE_PA, sim.tree_size, true);
 	apmp_update_init(&sim.update, env, sim.journal);
 	apmp_update_object(&sim.update, APMP_OBJECT_TREE, sim.console_tree, sim.tree_size);
+	sim_move_open();
 }
 
 void sim_console_power_on(void)
 {
-	sim.tree_size = apmp_tree_size(16, 4, 8);
+	sim.tree_size = apmp_tree_size(16 + SIM_CPUS, 4, 8);
 	apmp_assert(sim.tree_size <= SIM_SLOT_SIZE);
 	sim.journal = sim_arena_private(SIM_MAX_INSTANCES, sizeof(*sim.journal));
 	sim.tree_before = sim_arena_private(SIM_MAX_INSTANCES, sim.tree_size);
+	sim.words = sim_arena_private(SIM_MAX_INSTANCES + 1, sizeof(*sim.words));
 	open_machine();
 	build();
 }
@@ -126,11 +133,14 @@ static void fence(struct sim_instance *in, uint64_t by)
 
 	if (in->life == SIM_ALIVE)
 		sim_check_fence(in, by);
-	sim_instance_stop(in);
+	if (in->life != SIM_FENCED) /* by a console that died before it could say so */
+		sim_instance_stop(in);
 	(void)sim_wait(0, sim.now_ns + sim_chance(REAP_NS));
 	sim_check_lost(in);
 	in->life = SIM_FENCED;
+	sim_move_fenced(in);
 	apmp_tree_set_fenced(&sim.writer, in->id, apmp_identity_incarnation(identity));
+	sim.fencing = APMP_NO_PARTITION;
 	apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
 }
 
@@ -179,7 +189,6 @@ static int configure(const struct apmp_call_request *r, uint32_t by, uint64_t re
 	int err = apmp_tree_partition(&sim.writer.tree, by, &self);
 
 	apmp_assert(!err);
-	sim_check_update_begins();
 	err = apmp_configure(&sim.writer, r, self.node.handle, &done);
 	if (apmp_update_open(&sim.update))
 		apmp_update_commit(&sim.update);
@@ -202,6 +211,9 @@ static int serve(const struct apmp_call_request *r, uint64_t sender, uint64_t re
 		return configure(r, apmp_identity_id(sender), ret);
 	case APMP_CALL_REMOVE_INSTANCE:
 		return remove_instance(r->arg[0], sender);
+	case APMP_CALL_MIGRATE_CPU:
+	case APMP_CALL_DEASSIGN:
+		return sim_move_serve(r);
 	default:
 		return -EINVAL;
 	}
@@ -227,9 +239,9 @@ static void boot(struct sim_instance *in)
 		fence(in, 0);
 	snprintf(name, sizeof(name), "p%u-%llu", in->id,
 		 (unsigned long long)apmp_identity_incarnation(in->identity) + 1);
-	sim_check_update_begins();
 	apmp_update_begin(&sim.update);
 	incarnation = apmp_tree_partition_boot(&sim.writer, in->id, name);
+	sim_move_boot(in->id);
 	apmp_update_commit(&sim.update);
 	apmp_assert(incarnation < SIM_LIVES);
 	in->identity = apmp_identity(in->id, incarnation);
@@ -264,6 +276,7 @@ static void console(void *arg)
 	bool open = sim.journal->open;
 	int err;
 
+	sim.fencing = APMP_NO_PARTITION;
 	if (arg) { /* a restart */
 		open_machine();
 		err = apmp_tree_adopt(&sim.writer, &sim.update, sim.console_tree, sim.tree_size);
@@ -273,6 +286,7 @@ static void console(void *arg)
 			sim_finding("the console can't start again: error %d", -err);
 		else
 			sim_check_repaired(open);
+		sim_move_settle();
 		apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
 	}
 	for (;;) {
@@ -280,6 +294,8 @@ static void console(void *arg)
 
 		for (uint32_t id = 0; id < sim.plan.instances; id++)
 			busy |= work(&sim.instance[id]);
+		for (uint32_t k = 0; k < sim.plan.cpus; k++)
+			busy |= sim_move_work(k);
 		if (!busy)
 			(void)sim_wait(SIM_CONSOLE_KEY, APMP_NEVER);
 	}

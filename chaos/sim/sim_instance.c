@@ -1,12 +1,12 @@
 /*
  * sim_instance.c - an instance as two participants, clock and primary, and its environment.
  *
- * The loops are those of instance/clock.c and instance/primary.c, without CPUs to start.
+ * The loops are those of instance/clock.c and instance/primary.c.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
 #include "shm/intr.h"
 
@@ -38,12 +38,20 @@ static int env_wait(struct apmp_env *env, const _Atomic uint32_t *word, uint32_t
 	return sim_wait(sim_arena_key(word), deadline_ns);
 }
 
+/* CPUs that move don't look again at each tick, nor does who polls RXRDY: the host loses no wake. */
+static bool may_be_lost(uint64_t key)
+{
+	return sim.plan.lossy &&
+	       (key < SIM_LINES_PA + sim.plan.instances * sizeof(struct apmp_intr_line) ||
+		key >= SIM_SHARED_PA);
+}
+
 static void env_wake(struct apmp_env *env, const _Atomic uint32_t *word, int count)
 {
 	(void)env;
 	if (sim.current)
 		sim_stores_drain(sim.current);
-	if (sim.current && sim.plan.lossy && sim_chance(LOST_ONE_IN) == 0)
+	if (sim.current && may_be_lost(sim_arena_key(word)) && sim_chance(LOST_ONE_IN) == 0)
 		return;
 	sim_wake(sim_arena_key(word), (uint32_t)count);
 }
@@ -53,9 +61,13 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 	struct sim_instance *in = instance_of(env);
 	const uint64_t key = SIM_PRIVATE_KEY(in->id) - 1;
 
-	while (in->request.pending) /* an earlier life's, still on its way */
+	/* Another thread has the channel; or an earlier life's is still on its way. */
+	while (in->request.busy || in->request.pending)
 		(void)sim_wait(key, sim.now_ns + SIM_MS);
+	in->request.busy = true;
 	in->request.call = *call;
+	in->request.call.request.identity = in->identity;
+	in->request.call.request.seq = ++in->request.seq;
 	in->request.identity = in->identity;
 	in->request.done = false;
 	in->request.pending = true;
@@ -64,6 +76,7 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 		(void)sim_wait(key, APMP_NEVER);
 	call->reply = in->request.call.reply;
 	call->fd = -1;
+	in->request.busy = false;
 	return 0;
 }
 
@@ -113,6 +126,11 @@ static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 	if (!sim.current)
 		return;
 	sim.current->last_point = point;
+	if (point == APMP_P_migrate_910 && sim.moving &&
+	    arg == sim_cpu_idx(sim.plan.op == SIM_OP_FAILOVER ? sim.plan.cpus - 1 : 0))
+		sim.moving = false;
+	if (point == APMP_P_update_end && !sim.current->store_count)
+		sim_check_owners();
 	if (point == APMP_P_tick_beat)
 		sim_check_beat(in);
 	sim.current->recovered |= point == APMP_P_recover_begin || point == APMP_P_lock_broken;
@@ -209,8 +227,10 @@ static void leave(struct sim_instance *in)
 		bugcheck(in);
 	if (err)
 		sim_finding("%s can't leave: %s", in->member->name, strerror(-err));
-	if (sim_chance(2))
+	if (sim_chance(2)) {
+		in->halts = true;
 		sim_exit(in);
+	}
 	(void)sim_wait(0, sim.now_ns + sim_chance(40 * SIM_MS));
 	enter(in);
 }
@@ -223,7 +243,7 @@ static void open_machine(struct sim_instance *in)
 
 	apmp_assert(!err);
 	in->env.lines = sim_arena_map(SIM_LINES_PA, APMP_INTR_SIZE, true);
-	in->env.line_count = sim.plan.instances;
+	in->env.line_count = sim.plan.instances + sim.plan.cpus;
 	in->env.self = in->identity;
 	for (uint32_t s = 0; s < 4; s++)
 		apmp_cpu_bits_set(&in->cpu_sets[s], in->id);
@@ -243,6 +263,8 @@ static void primary_body(void *arg)
 	sim_participant_begin(sim_thread_of(in, SIM_CLOCK), clock_body, in);
 	if (sim.plan.locks)
 		sim_locks_begin(in);
+	if (sim.plan.cpus)
+		sim_cpus_begin(in);
 	enter(in);
 	for (;;) {
 		int err;
@@ -257,6 +279,8 @@ static void primary_body(void *arg)
 			bugcheck(in);
 		if (err)
 			sim_finding("%s can't work: %s", in->member->name, strerror(-err));
+		if (sim.plan.cpus)
+			sim_cpus_work(in);
 		apmp_member_publish_cpus(in->member);
 	}
 }
@@ -267,12 +291,19 @@ void sim_instance_begin(struct sim_instance *in)
 	in->life = SIM_ALIVE;
 	in->leave_wanted = false;
 	in->leaving = false;
+	in->halts = false;
 	in->notice_at_ns = APMP_NEVER;
 	in->boot_at_ns = APMP_NEVER;
 	in->last_beat_ns = sim.now_ns;
 	in->last_silence_end_ns = 0;
 	in->beats_since_told = 0;
+	in->request.busy = false;
+	in->request.seq = 0;
 	sim_stall(in, 0);
+	if (in->env.lines) { /* of the life before */
+		sim_arena_unmap(in->env.lines, APMP_INTR_SIZE);
+		sim_arena_unmap((void *)(uintptr_t)in->tree.header, sim.tree_size);
+	}
 	sim_env_init(&in->env);
 	sim_access_forget(in->id);
 	if (in->member)

@@ -6,7 +6,7 @@
 #define APMP_CHAOS_SIM_SIM_UPDATE_H
 
 #include "chaos/sim/sim.h"
-#include "shm/hwrpb_write.h"
+#include "shm/cpu_move.h"
 
 #define UPDATE_CPUS	  5u
 #define UPDATE_PARTITIONS 4u /* that have an HWRPB here */

@@ -84,6 +84,44 @@ def peer_chain(context, stack, machine, link, host_cpus):
     return chain
 
 
+def there_and_back(link, cpu, to):
+    """Elapsed ns of a CPU's migrations, in the console: there and back."""
+    return [link.timed(ask)[0]["elapsed_ns"]
+            for ask in (link.message("CpuMigrate", cpu=cpu, to=name) for name in to)]
+
+
+def migrate_unchanged(context):
+    """What must not matter: programs that compete for the receiver's host CPU, other partitions."""
+    busy = context.bench("migrate-busy", "us", "a migration while four programs of the receiver "
+                         "are busy", "the same while they are stopped")
+    many = context.bench("migrate-64", "us", "a migration in a machine of 64 partitions",
+                         "the same in a trio")
+    with contextlib.ExitStack() as stack:
+        trio = stack.enter_context(world.machine_up())
+        crowd = stack.enter_context(world.machine_up(many_with_a_spare(64)))
+        links = [stack.enter_context(contextlib.closing(each.connect())) for each in (trio, crowd)]
+        there_and_back(links[0], 2, ("gamma", "alpha"))
+        there_and_back(links[1], 64, ("p1", "p0"))
+        for _ in range(40):
+            few = there_and_back(links[0], 2, ("gamma", "alpha") * 3)
+            many.add_round(there_and_back(links[1], 64, ("p1", "p0") * 3), few)
+        pids = [int(trio.apmp("run", "gamma", "--detach", "--", "sh", "-c", "while :; do :; done"))
+                for _ in range(4)]
+        for _ in range(40):
+            samples = {}
+            for number in (signal.SIGCONT, signal.SIGSTOP):
+                for pid in pids:
+                    os.kill(pid, number)
+                samples[number] = there_and_back(links[0], 2, ("gamma", "alpha") * 3)
+            busy.add_round(samples[signal.SIGCONT], samples[signal.SIGSTOP])
+
+
+def many_with_a_spare(count):
+    """A machine of so many partitions, of which the first has one CPU more."""
+    return (apmp.many(count).replace(f"cpus: {count},", f"cpus: {count + 1},")
+            .replace("cpus: [0],", f"cpus: [0, {count}],"))
+
+
 def kill_and_boot(context):
     """beta is killed, is seen to be removed, and boots again."""
     removed = context.bench("kill-to-removed", "us", "SIGKILL of a member to member.removed",
@@ -312,7 +350,8 @@ def named_lock(context):
         benches[name].add_round([float(ours)], [float(peer)])
 
 
-MEASURES = (migrate, kill_and_boot, removed, up, heartbeat, callback, lock_and_point, named_lock)
+MEASURES = (migrate, migrate_unchanged, kill_and_boot, removed, up, heartbeat, callback,
+            lock_and_point, named_lock)
 
 
 class Context:

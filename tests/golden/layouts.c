@@ -210,7 +210,8 @@ FIELDS(hwrpb_slot) = {
 	FIELD(hwrpb_slot, arrivals, _Atomic uint64_t),
 	FIELD(hwrpb_slot, type, _Atomic uint64_t),
 	FIELD(hwrpb_slot, revision, _Atomic uint64_t),
-	FIELD(hwrpb_slot, reserved, uint64_t),
+	FIELD(hwrpb_slot, refused, _Atomic uint32_t),
+	FIELD(hwrpb_slot, reserved, uint32_t),
 };
 
 FIELDS(hwrpb_request) = {
@@ -229,7 +230,8 @@ FIELDS(hwrpb_crash) = {
 	FIELD(hwrpb_crash, signal, _Atomic uint32_t),
 	FIELD(hwrpb_crash, address, _Atomic uint64_t),
 	FIELD(hwrpb_crash, t_ns, _Atomic uint64_t),
-	ARRAY(hwrpb_crash, fill, uint64_t, 4),
+	FIELD(hwrpb_crash, image, _Atomic uint64_t),
+	ARRAY(hwrpb_crash, fill, uint64_t, 3),
 	ARRAY(hwrpb_crash, text, char, HWRPB_CRASH_TEXT),
 };
 
@@ -303,6 +305,7 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
 	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
 	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
+	FIELD(apmp_console_partition, dumped, _Atomic uint64_t),
 	ARRAY(apmp_console_partition, failover, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_partition, no_autostart, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 };

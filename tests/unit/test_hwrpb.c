@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/hwrpb_message.h"
 #include "shm/shared.h"
 #include "tests/unit/suite.h"
 #include "tests/unit/world.h"
@@ -98,6 +99,22 @@ START_TEST(flags_change_in_an_update)
 }
 END_TEST
 
+/* shows: FAIL-02, CPU-12 */
+START_TEST(tables_of_the_console)
+{
+	struct apmp_console_partition *kept = &w.state->partition[ALPHA];
+
+	apmp_store_relaxed(&kept->failover[3], 0x0302);
+	apmp_store_relaxed(&kept->no_autostart[0], 1u << 3);
+	apmp_hwrpb_set_tables(h, kept);
+	for (uint32_t cpu = 0; cpu < APMP_MAX_CPUS; cpu++) {
+		ck_assert_uint_eq(apmp_load_relaxed(&h->failover[cpu]), cpu == 3 ? 0x0302 : 0);
+		ck_assert_int_eq(apmp_cpu_bits_test(&h->autostart, cpu),
+				 cpu < WORLD_CPUS && cpu != 3);
+	}
+}
+END_TEST
+
 /* CPU 3 arrives: available, then announced. */
 static void arrive(void)
 {
@@ -105,20 +122,29 @@ static void arrive(void)
 	apmp_hwrpb_startreq(&w.console.env, h, 3);
 }
 
+static bool has_come(uint32_t cpu_idx)
+{
+	int refused;
+
+	return apmp_hwrpb_take_startreq(h, cpu_idx, &refused) == APMP_STARTREQ_COME;
+}
+
 /* shows: CPU-05 */
 START_TEST(startreq_and_start)
 {
+	static const struct apmp_hwrpb_command start = {.word = APMP_COMMAND_START};
 	char word[HWRPB_MSG_SIZE];
 
 	apmp_store_relaxed(&w.line[0].pending, 0);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	arrive();
 	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_TXRDY);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].arrivals), 1);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 2));
-	ck_assert(apmp_hwrpb_take_startreq(h, 3));
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
-	apmp_hwrpb_send_start(&alpha->env, h, 3);
+	ck_assert(!has_come(2));
+	ck_assert(has_come(3));
+	ck_assert(!has_come(3));
+	ck_assert_int_eq(apmp_hwrpb_send(&alpha->env, h, 3, &start), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].state), HWRPB_CPU_STARTING);
 	ck_assert_uint_eq(alpha->wakes, 1);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].rxrdy), 1);
 	memcpy(word, h->slot[3].rx, sizeof(word));
@@ -132,19 +158,19 @@ START_TEST(startreq_at_odd_times)
 {
 	arrive();
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 1);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
-	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(has_come(3));
 	apmp_hwrpb_startreq(&w.console.env, h, 3);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 	/* Nor of one that has left again meanwhile. */
 	arrive();
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
 	apmp_fetch_and(&h->slot[3].flags, ~(uint64_t)HWRPB_PA);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 }
 END_TEST
@@ -160,10 +186,10 @@ START_TEST(other_words_mean_nothing)
 	memcpy(word, other_words[_i], strnlen(other_words[_i], sizeof(word)));
 	memcpy(h->slot[3].tx, word, sizeof(word));
 	apmp_store_relaxed(&h->slot[3].txrdy, 1);
-	ck_assert(!apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
 	arrive();
-	ck_assert(apmp_hwrpb_take_startreq(h, 3));
+	ck_assert(has_come(3));
 }
 END_TEST
 
@@ -232,6 +258,7 @@ int main(void)
 	tcase_add_loop_test(tc, check_refuses, 0, 8);
 	tcase_add_test(tc, flags_of_no_cpu);
 	tcase_add_test(tc, flags_change_in_an_update);
+	tcase_add_test(tc, tables_of_the_console);
 	tcase_add_test(tc, startreq_and_start);
 	tcase_add_test(tc, startreq_at_odd_times);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/hwrpb_message.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
 #include "tests/unit/suite.h"
@@ -43,6 +44,25 @@ static int migrate(struct party *p, uint32_t cpu_idx, uint32_t to_id, bool loan)
 static bool available(struct party *p, uint32_t cpu_idx)
 {
 	return apmp_hwrpb_flags(p->hwrpb, cpu_idx) & HWRPB_PA;
+}
+
+static bool has_come(struct party *p, uint32_t cpu_idx)
+{
+	int refused;
+
+	return apmp_hwrpb_take_startreq(p->hwrpb, cpu_idx, &refused) == APMP_STARTREQ_COME;
+}
+
+static void start(struct party *p, uint32_t cpu_idx)
+{
+	static const struct apmp_hwrpb_command command = {.word = APMP_COMMAND_START};
+
+	ck_assert_int_eq(apmp_hwrpb_send(&p->env, p->hwrpb, cpu_idx, &command), 0);
+}
+
+static int console(struct party *p, uint64_t deadline_ns)
+{
+	return apmp_pal_console(&p->env, &p->tree, p->hwrpb, p->id, 1, deadline_ns);
 }
 
 static uint64_t runner(uint32_t cpu_idx)
@@ -100,30 +120,45 @@ START_TEST(there)
 	ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, cpu_node(1).current_owner), BETA);
 	ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, cpu_node(1).owner), loan ? ALPHA : BETA);
 	ck_assert_uint_eq(apmp_load_relaxed(&w.state->transit[1]), 0);
-	ck_assert(apmp_hwrpb_take_startreq(beta->hwrpb, 1));
+	ck_assert(has_come(beta, 1));
 }
 END_TEST
 
-/* The CPU comes back before its thread has parked: the primary takes STARTREQ only then, and is
+/* The CPU comes back before its thread has settled: the primary takes STARTREQ only then, and is
  * told to look again. */
+static int (*call_console)(struct apmp_env *env, struct apmp_call *call);
+
+static int call_and_come_back(struct apmp_env *env, struct apmp_call *call)
+{
+	ck_assert_int_eq(call_console(env, call), 0);
+	apmp_fetch_or(&alpha->hwrpb->slot[1].flags, HWRPB_PA);
+	apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
+	ck_assert(!has_come(alpha, 1));
+	ck_assert_uint_eq(apmp_load_relaxed(&alpha->hwrpb->slot[1].txrdy), 1);
+	apmp_store_relaxed(&w.line[0].pending, 0);
+	return 0;
+}
+
 START_TEST(back_before_it_parked)
 {
 	struct hwrpb_slot *slot = &alpha->hwrpb->slot[1];
 
 	apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
+	call_console = alpha->env.call;
+	alpha->env.call = call_and_come_back;
 	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);
-	apmp_fetch_or(&slot->flags, HWRPB_PA);
-	apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
-	ck_assert(!apmp_hwrpb_take_startreq(alpha->hwrpb, 1));
-	apmp_store_relaxed(&w.line[0].pending, 0);
-	ck_assert_int_eq(apmp_pal_park(&alpha->env, alpha->hwrpb, 1, 0), -ETIMEDOUT);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->state), HWRPB_CPU_AWAY);
 	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_TXRDY);
-	ck_assert(apmp_hwrpb_take_startreq(alpha->hwrpb, 1));
-	/* Told once. */
-	apmp_store_relaxed(&w.line[0].pending, 0);
-	ck_assert_int_eq(apmp_pal_park(&alpha->env, alpha->hwrpb, 1, 0), -ETIMEDOUT);
-	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), 0);
+	ck_assert(has_come(alpha, 1));
+}
+END_TEST
+
+/* The primary of the sender is not woken for nothing. */
+START_TEST(nobody_is_told_of_nothing)
+{
+	apmp_store_relaxed(&alpha->hwrpb->slot[1].state, HWRPB_CPU_QUIESCED);
+	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending) & ~(uint64_t)APMP_INTR_TREE, 0);
 }
 END_TEST
 
@@ -131,7 +166,7 @@ static void on_wait_start(struct party *p, const _Atomic uint32_t *word)
 {
 	ck_assert_ptr_eq(word, &p->hwrpb->slot[1].rxrdy);
 	if (p->waits == 1)
-		apmp_hwrpb_send_start(&p->env, p->hwrpb, 1);
+		start(p, 1);
 }
 
 /* shows: CPU-04, CPU-05 */
@@ -141,7 +176,7 @@ START_TEST(there_and_back)
 
 	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);
 	beta->on_wait = on_wait_start;
-	ck_assert_int_eq(apmp_pal_park(&beta->env, beta->hwrpb, 1, w.now_ns + 1000 * MSEC), 0);
+	ck_assert_int_eq(console(beta, w.now_ns + 1000 * MSEC), 0);
 	ck_assert_uint_eq(runner(1), party_identity(beta));
 	ck_assert_uint_eq(apmp_load_relaxed(&beta->hwrpb->slot[1].state), HWRPB_CPU_CONFIGURED);
 	ck_assert_int_eq(migrate(beta, 1, ALPHA, false), 0);
@@ -149,7 +184,7 @@ START_TEST(there_and_back)
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->context), party_identity(alpha));
 	alpha->on_wait = on_wait_start;
 	alpha->waits = 0;
-	ck_assert_int_eq(apmp_pal_park(&alpha->env, alpha->hwrpb, 1, w.now_ns + 1000 * MSEC), 0);
+	ck_assert_int_eq(console(alpha, w.now_ns + 1000 * MSEC), 0);
 	ck_assert_uint_eq(runner(1), party_identity(alpha));
 	ck_assert_uint_eq(apmp_load_relaxed(&w.line[1].taken), 3);
 	ck_assert(available(alpha, 1));
@@ -215,8 +250,8 @@ START_TEST(somebody_else_runs_on_it)
 	ck_assert_int_eq(migrate(alpha, 1, BETA, false), -EIO);
 	ck_assert_uint_eq(runner(1), party_identity(beta));
 	ck_assert_uint_eq(alpha->calls, 0);
-	apmp_hwrpb_send_start(&alpha->env, alpha->hwrpb, 1);
-	ck_assert_int_eq(apmp_pal_park(&alpha->env, alpha->hwrpb, 1, APMP_NEVER), -EIO);
+	start(alpha, 1);
+	ck_assert_int_eq(console(alpha, APMP_NEVER), -EIO);
 	ck_assert_uint_eq(runner(1), party_identity(beta));
 }
 END_TEST
@@ -242,13 +277,13 @@ START_TEST(park_until_the_deadline)
 {
 	uint64_t end = w.now_ns + 7 * MSEC;
 
-	ck_assert_int_eq(apmp_pal_park(&beta->env, beta->hwrpb, 1, end), -ETIMEDOUT);
+	ck_assert_int_eq(console(beta, end), -ETIMEDOUT);
 	ck_assert_uint_eq(w.now_ns, end);
 	ck_assert_uint_eq(runner(1), party_identity(alpha));
 	/* Another word is taken and does not start it. */
 	memcpy(beta->hwrpb->slot[1].rx, "STOP\0\0\0\0", 8);
 	apmp_store_relaxed(&beta->hwrpb->slot[1].rxrdy, 1);
-	ck_assert_int_eq(apmp_pal_park(&beta->env, beta->hwrpb, 1, end), -ETIMEDOUT);
+	ck_assert_int_eq(console(beta, end), -ETIMEDOUT);
 	ck_assert_uint_eq(apmp_load_relaxed(&beta->hwrpb->slot[1].rxrdy), 0);
 }
 END_TEST
@@ -310,6 +345,7 @@ static void tests_of_migration(TCase *tc)
 	tcase_add_loop_test(tc, there, 0, 2);
 	tcase_add_test(tc, there_and_back);
 	tcase_add_test(tc, back_before_it_parked);
+	tcase_add_test(tc, nobody_is_told_of_nothing);
 	tcase_add_loop_test(tc, refused_goes_on_here, 0, 5);
 	tcase_add_test(tc, callback_fails);
 	tcase_add_test(tc, console_refuses);

@@ -192,8 +192,8 @@ static int migrate_cpu(struct world *w, struct party *from, const uint64_t arg[A
 		return -ENXIO;
 	words = world_cpu_words(w, (uint32_t)arg[0]);
 	apmp_cpu_depart(&w->tw, &cpu, from->hwrpb, from->id, &words, from->env.self);
-	apmp_cpu_arrive(&w->tw, &cpu, w->party[to.id].hwrpb, to.id, to.node.handle, arg[2] != 0,
-			&words, w->party[to.id].env.self);
+	apmp_cpu_arrive(&w->tw, &cpu, w->party[to.id].hwrpb, to.id, to.node.handle,
+			arg[2] & APMP_MIGRATE_LOAN, &words, w->party[to.id].env.self);
 	apmp_hwrpb_startreq(&w->console.env, w->party[to.id].hwrpb, (uint32_t)arg[0]);
 	apmp_store_release(words.arrival, 0);
 	return 0;

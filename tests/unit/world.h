@@ -15,7 +15,7 @@
 
 #include <setjmp.h>
 
-#include "shm/hwrpb_write.h"
+#include "shm/cpu_move.h"
 #include "shm/layout_intr.h"
 #include "shm/member.h"
 #include "shm/pal.h"

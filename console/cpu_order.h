@@ -1,0 +1,24 @@
+/*
+ * cpu_order.h - what the operator asks of CPUs, from the request to its end.
+ */
+#ifndef APMP_CONSOLE_CPU_ORDER_H
+#define APMP_CONSOLE_CPU_ORDER_H
+
+#include "console/console.h"
+
+/* Asks the instance that has the CPU; the call is answered at the end, or at once when that is
+ * refused.  wanted: op, from, to, and what else is to be said then.  how: APMP_MIGRATE_*. */
+void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_idx,
+		   const struct cpu_order *wanted, uint32_t how);
+/* An instance reports of a CPU that is there: CPU_ACTIVE, CPU_HALTED; or CPU_REFUSED with an
+ * error. */
+void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_idx, int err);
+/* The CPU was given up by an instance, and is nobody's. */
+void console_order_deassigned(struct console *c, uint32_t cpu_idx);
+/* A partition's life has ended: orders that it was to carry out, or to be given a CPU by. */
+void console_orders_died(struct partition *died);
+/* Answers with the error that an order is refused with. */
+void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const struct cpu_order *o,
+			  struct console *c, int err);
+
+#endif

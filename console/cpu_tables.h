@@ -1,0 +1,25 @@
+/*
+ * cpu_tables.h - failover targets [0296] and the autostart set [0233] of each partition: permanent.
+ *
+ * As JSON, in the machine's description, NVRAM and status alike:
+ *   "failover": {"1": "beta", "2": ["beta", "gamma"], "*": ["beta"], "3": ["alpha"], "4": []}
+ *   "autostart": "all", or the numbers of CPUs
+ * "*" is every CPU that is not named.  The partition's own name, and no target, mean that the CPU
+ * stays.
+ */
+#ifndef APMP_CONSOLE_CPU_TABLES_H
+#define APMP_CONSOLE_CPU_TABLES_H
+
+#include "console/console.h"
+
+/* Power on: the tables of a partition, from its description; nobody has the machine yet.  Targets
+ * that there are not, and any behind HWRPB_TARGETS, are left out. */
+void console_tables_read(struct console *c, uint32_t id, const json_t *partition);
+/* New references. */
+json_t *console_failover_json(struct console *c, uint32_t id);
+json_t *console_autostart_json(struct console *c, uint32_t id);
+/* What the tables name that is gone, or has gone to another community, leaves them.  Also done by a
+ * console that takes over: it finishes what a dead one had begun. */
+void console_tables_scrub(struct console *c);
+
+#endif
