@@ -127,6 +127,8 @@ static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
+	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE)) /* behind what others wait for */
+		console_event(p->console, "cpu.quiesced", p, "{s:I}", "cpu", (json_int_t)r->arg[0]);
 }
 
 void console_callbacks_durable(struct console *c, uint64_t level, int error)
@@ -394,12 +396,12 @@ static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 
 	if (cpu_idx >= c->cpu_count || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
-	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
-		make_urgent(p, cpu_idx);
 	if (report == APMP_REPORT_CPU_QUIESCED)
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
 	else if (report == APMP_REPORT_CPU_REFUSED || cpu.current_owner == p->handle)
 		console_order_reported(p, report, cpu_idx, err);
+	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
+		make_urgent(p, cpu_idx);
 }
 
 static void on_join_failed(struct partition *p, uint64_t about)

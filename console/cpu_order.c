@@ -67,6 +67,8 @@ static void arrived(struct partition *p, uint32_t cpu_idx)
 	struct console *c = p->console;
 	uint32_t from = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
 
+	if (from < APMP_MAX_PARTITIONS && c->partition[from].exists)
+		console_set_cpuset(&c->partition[from]); /* not before: it would be in the way */
 	if (!c->order[cpu_idx].active && from < APMP_MAX_PARTITIONS)
 		/* Its console has died, or nobody of the operator's asked for it. */
 		console_event(c, "cpu.migrated", p, "{s:i,s:s}", "cpu", (int)cpu_idx, "from",

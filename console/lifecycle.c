@@ -428,6 +428,10 @@ static void conclude(struct partition *p)
 	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
 	answer_operator(p, state);
+	/* Whose CPUs were on their way here, or went from here, and are not active. */
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (c->partition[id].exists)
+			console_set_cpuset(&c->partition[id]);
 	if (!p->dumping)
 		console_copied(p);
 	else if (p->boot_after_fence)

@@ -167,6 +167,8 @@ static void free_ask(struct app_ask *ask)
 
 void app_cpus_look(struct instance *in)
 {
+	if (!apmp_load_relaxed(&in->apps.asks))
+		return;
 	for (uint32_t i = 0; i < APP_ASKS; i++) {
 		struct app_ask *ask = &in->apps.ask[i];
 		struct app *app = ask->app;
@@ -176,6 +178,7 @@ void app_cpus_look(struct instance *in)
 			continue;
 		err = app ? answer_done(in, app, ask) : 0;
 		free_ask(ask);
+		apmp_fetch_add(&in->apps.asks, UINT32_MAX);
 		if (err)
 			app_drop(in, app);
 		else if (app)
@@ -213,6 +216,7 @@ int app_cpus_serve(struct instance *in, struct app *app, const struct apmp_app_r
 	ask->arrival = ++in->apps.arrivals;
 	app->ask = ask;
 	app_pause(in, app, true);
+	apmp_fetch_add(&in->apps.asks, 1);
 	/* Acquired by the primary, which then reads what is asked. */
 	apmp_store_release(&ask->state, APP_ASK_ASKED);
 	apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);

@@ -100,7 +100,8 @@ static bool follow(struct cpu *cpu, enum cpu_order order)
 	}
 	apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
 	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
-	in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
+	if (order != CPU_ORDER_MIGRATE) /* else MIGRATE_CPU says so */
+		in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
 	/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
 	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 	err = leave(cpu, order, to_id, how);

@@ -192,11 +192,12 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		/* The clock announces again what was lost. */
 		(void)instance_tasks_wait(in, in->primary);
+		take_startreqs(in);	 /* first what another CPU waits for */
+		instance_trade_look(in); /* before what has come may be sent away */
+		answer_request(in);
 		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
-		take_startreqs(in);
 		instance_trade(in);
-		answer_request(in);
 		refresh_sets(in);
 	}
 }

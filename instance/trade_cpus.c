@@ -223,11 +223,13 @@ static void next_wish(struct instance *in)
 	}
 }
 
-static void look_at_wish(struct instance *in)
+void instance_trade_look(struct instance *in)
 {
 	struct trade *t = &in->trade;
 	bool left = t->wisher && apmp_load_relaxed(&t->wisher->left);
 
+	if (!t->wish.number)
+		return;
 	if (left)
 		apmp_wish_end(&in->member, &t->wish);
 	if (left || apmp_wish_look(&in->member, &t->wish))
@@ -282,11 +284,8 @@ void instance_trade(struct instance *in)
 	const struct apmp_giver giver = {
 	    .ctx = in, .spare = spare_cpu, .give = give_cpu, .stays = stays};
 	struct trade *t = &in->trade;
-	bool busy;
+	bool busy = apmp_load_relaxed(&in->apps.asks) && look_at_asks(in);
 
-	if (t->wish.number)
-		look_at_wish(in);
-	busy = look_at_asks(in);
 	next_wish(in);
 	apmp_gift_look(&in->member, &t->gift, &giver);
 	apmp_store_relaxed(&t->busy, busy || t->request || t->gift.wisher || in->member.is_wished);
