@@ -105,7 +105,7 @@ clean:
 # Where things go: what a person types to bin, what only apmp starts to libexec, contracts, examples
 # and what shells and man(1) read to share, what programs in a partition are built with to include
 # and lib. A pair is FILE|PLACE.
-BINARIES    := apmp apmp-events apmp-lock
+BINARIES    := apmp apmp-events apmp-lock apmp-task
 LIBEXEC     := $(filter-out $(BINARIES) $(TEST_PROGRAMS),$(notdir $(PROGRAMS)))
 PAGES       := $(wildcard */*.[158] */*/*.[13])
 CONTRACTS   := $(wildcard */*.schema.json */*.varlink */*/*.varlink)
@@ -119,7 +119,8 @@ DATA_PAIRS  := $(foreach f,$(CONTRACTS),$(f)|$(datadir)/$(notdir $(f))) \
 	cli/completion.bash|$(PREFIX)/share/bash-completion/completions/apmp \
 	cli/completion.zsh|$(PREFIX)/share/zsh/site-functions/_apmp \
 	cli/completion.fish|$(PREFIX)/share/fish/vendor_completions.d/apmp.fish \
-	instance/app/apmp.h|$(PREFIX)/include/apmp.h $(LIBAPP)|$(PREFIX)/lib/libapmp.a \
+	instance/app/apmp.h|$(PREFIX)/include/apmp.h \
+	instance/task/apmp-task.h|$(PREFIX)/include/apmp-task.h $(LIBAPP)|$(PREFIX)/lib/libapmp.a \
 	instance/app/libapmp.pc|$(PREFIX)/lib/pkgconfig/libapmp.pc
 INSTALLED   := $(foreach p,$(PROGRAM_PAIRS) $(DATA_PAIRS),$(DESTDIR)$(lastword $(subst |, ,$(p))))
 FOLDERS_MADE := $(DESTDIR)$(datadir)/folders

@@ -1,6 +1,7 @@
 /* The box: what is there as long as the machine is on.
  *
- * WHAT     One process, one loop, and a thread that only writes NVRAM (box_nvram.c).  It holds the
+ * WHAT     One process, one loop, a thread that only writes NVRAM (box_nvram.c), and one while a
+ *          dump is written (box_dump.c).  It holds the
  *          machine's descriptors (box_objects.c), starts and reaps its processes (box_children.c),
  *          writes cpusets (cpuset.c), and does what the console tells it (box_request.c).  It
  *          decides nothing.
@@ -165,9 +166,11 @@ static int open_cpuset(struct apmp_box *box)
 			    "no way to give partitions their host CPUs "
 			    "(`apmp doctor` says why)");
 	path = apmp_cpuset_path(box->cpuset);
-	return path ? said(box, apmp_rundir_write(&box->rundir, "cgroup", path),
-			   "cannot write into the run directory")
-		    : 0;
+	error = path ? apmp_rundir_write(&box->rundir, "cgroup", path) : 0;
+	path = apmp_cpuset_quota_path(box->cpuset);
+	if (!error && path)
+		error = apmp_rundir_write(&box->rundir, "cgroup.cpu", path);
+	return said(box, error, "cannot write into the run directory");
 }
 
 /* Written down, so that what these uids still run can be found when the box is dead. */
@@ -195,8 +198,9 @@ static json_t *host_json(const struct apmp_box *box)
 
 	for (uint32_t i = 0; i < box->host->cpu_count; i++)
 		json_array_append_new(cpus, json_integer(box->host->cpus[i]));
-	return json_pack("{s:o, s:b, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
-			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "heartbeat_class",
+	return json_pack("{s:o, s:b, s:s, s:s, s:s}", "cpus", cpus, "bare", box->bare, "backend",
+			 apmp_cpuset_kind_name(apmp_cpuset_kind(box->cpuset)), "no_quota",
+			 apmp_cpuset_no_quota(box->cpuset), "heartbeat_class",
 			 apmp_host_class_name(box->host->heartbeat_class));
 }
 
@@ -325,6 +329,9 @@ static int make(struct apmp_box *box)
 		error = said(box, apmp__nvram_start(box), "cannot use NVRAM");
 	if (!error)
 		error = init_loop(box);
+	if (error)
+		return error;
+	error = said(box, apmp__dumps_start(box), "no way to hear of dumps");
 	if (error)
 		return error;
 	apmp__beacons_start(box);

@@ -107,17 +107,24 @@ static int start_in_group(struct apmp_box *box, const struct apmp_child_order *o
 	bool grouped = order->role != APMP_CHILD_CONSOLE;
 	const char *partition = grouped ? box->partitions[order->partition].name : "";
 	struct apmp_spawn what = order->spawn;
-	int error;
+	int error, doors = -ENOTSUP;
 
-	what.door_fd = grouped ? apmp_cpuset_door(box->cpuset, partition, group) : -1;
+	what.door_fds[0] = what.door_fds[1] = -1;
+	if (grouped)
+		doors = apmp_cpuset_doors(box->cpuset, partition, group, what.door_fds);
+	if (doors && doors != -ENOTSUP) {
+		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "%s", apmp_cpuset_error(box->cpuset));
+		return doors;
+	}
 	error = apmp_spawn_start(&what, ret);
 	if (error)
 		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "cannot start %s: %s", order->name,
 			 strerror(-error));
-	if (what.door_fd >= 0)
-		close(what.door_fd);
-	else if (grouped && !error &&
-		 (error = apmp_cpuset_enter(box->cpuset, partition, group, ret->pid)) != 0) {
+	for (int i = 0; i < APMP_CPUSET_DOORS; i++)
+		if (what.door_fds[i] >= 0)
+			close(what.door_fds[i]);
+	if (grouped && doors && !error &&
+	    (error = apmp_cpuset_enter(box->cpuset, partition, group, ret->pid)) != 0) {
 		apmp_spawn_abandon(ret);
 		snprintf(ret_text, APMP_BOX_TEXT_SIZE, "%s", apmp_cpuset_error(box->cpuset));
 	}

@@ -145,6 +145,19 @@ struct apmp_beacons {
 	struct apmp_beacon_place place[APMP_MAX_PARTITIONS];
 };
 
+/* Dumps of failed partitions: box_dump.c. */
+#define APMP__DUMP_ASKED 8u
+
+struct apmp_dump_job;
+
+struct apmp_dumps {
+	struct apmp_dump_job *first; /* oldest; it is being written */
+	bool running;
+	pthread_t thread;
+	uv_async_t wake_loop;
+	uint64_t last[APMP_MAX_PARTITIONS]; /* incarnation that was dumped, or could not be */
+};
+
 enum apmp_power {
 	APMP_POWER_ON = 1,
 	APMP_POWER_ENDING_PARTITIONS,
@@ -210,6 +223,7 @@ struct apmp_box {
 
 	struct apmp_objects objects;
 	struct apmp_nvram nvram;
+	struct apmp_dumps dumps;
 	struct apmp_console console;
 	struct apmp_child *children;
 	struct apmp_partition partitions[APMP_MAX_PARTITIONS];
@@ -348,6 +362,17 @@ void apmp__nvram_describe(const struct apmp_nvram *nvram, struct apmp_box_event 
 int apmp__box_nvram(struct apmp_box *box, struct apmp_call *call);
 /* Whether something is being written, or waits for that. */
 bool apmp__nvram_busy(const struct apmp_nvram *nvram);
+
+/* box_dump.c */
+
+/* Before the first partition; removes what a box that died had begun to write.  libuv's error. */
+__attribute__((warn_unused_result)) int apmp__dumps_start(struct apmp_box *box);
+int apmp__box_dump(struct apmp_box *box, struct apmp_call *call);
+/* Whether one is being written, or waits for that. */
+bool apmp__dumps_busy(const struct apmp_box *box);
+/* An object is to be dropped: whether a dump has taken it out of the table, to drop it when it is
+ * copied. */
+bool apmp__dump_takes(struct apmp_box *box, uint32_t kind, uint64_t id);
 
 /* box_beacon.c: death beacons of the instances, which a thread of its own sleeps on. */
 

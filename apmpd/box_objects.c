@@ -1,7 +1,7 @@
 /* The objects that the box keeps.
  *
  * WHAT     Three ways to make one: a memfd (physical memory, the tree, ...), a socket pair (a
- *          partition's channel), a pseudo-terminal (its console port).  See shm/wire/box.h for who
+ *          partition's channel), a pseudo-terminal (its console port, the output of its programs).  See shm/wire/box.h for who
  *          gets which end.
  * CRASHES  The table lives and dies with the box.  A console that died between asking and hearing
  *          finds the object in the next list of them.
@@ -53,6 +53,7 @@ static bool id_valid(uint32_t kind, uint64_t id)
 	case APMP_BOX_HWRPB:
 	case APMP_BOX_CHANNEL:
 	case APMP_BOX_PORT:
+	case APMP_BOX_OUTPUT:
 		return id < APMP_MAX_PARTITIONS;
 	case APMP_BOX_RAM:
 		return id % APMP_PAGE_SIZE == 0 && id < UINT64_C(1) << 60;
@@ -192,7 +193,7 @@ int apmp_objects_make(struct apmp_objects *objects, uint32_t kind, uint64_t id, 
 	object->key = key_of(kind, id);
 	if (kind == APMP_BOX_CHANNEL) {
 		error = make_channel(object);
-	} else if (kind == APMP_BOX_PORT) {
+	} else if (kind == APMP_BOX_PORT || kind == APMP_BOX_OUTPUT) {
 		error = make_port(object);
 	} else if (kind == APMP_BOX_TREE_RO) {
 		error = make_readonly_tree(objects, object);
@@ -239,6 +240,14 @@ int apmp_objects_drop(struct apmp_objects *objects, uint32_t kind, uint64_t id)
 	HASH_DEL(objects->first, object);
 	object_destroy(object);
 	return 0;
+}
+
+void apmp_objects_release(struct apmp_objects *objects, uint32_t kind, uint64_t id)
+{
+	struct apmp_object *object = find(objects, kind, id);
+
+	HASH_DEL(objects->first, object);
+	object_destroy(object);
 }
 
 void apmp_objects_fini(struct apmp_objects *objects)

@@ -61,6 +61,10 @@ const struct apmp_object *apmp_objects_find(const struct apmp_objects *objects, 
 __attribute__((warn_unused_result)) int apmp_objects_drop(struct apmp_objects *objects,
 							  uint32_t kind, uint64_t id);
 
+/* Closes it without giving its memory back: somebody else has a descriptor, and does that.  There
+ * is such an object. */
+void apmp_objects_release(struct apmp_objects *objects, uint32_t kind, uint64_t id);
+
 /* Closes all.  Memory goes with the last descriptor and mapping. */
 void apmp_objects_fini(struct apmp_objects *objects);
 

@@ -34,8 +34,8 @@ static void cpus_of(const struct apmp_box_request *request, cpu_set_t *ret_cpus)
 			CPU_SET(cpu, ret_cpus);
 }
 
-/* Gives the partition these host CPUs, and groups if it has none yet. */
-static int set_cpus(struct apmp_box *box, struct apmp_call *call)
+/* Gives the partition these host CPUs, and groups if it has none yet; its programs this much. */
+static int set_cpus(struct apmp_box *box, struct apmp_call *call, uint64_t capacity)
 {
 	struct apmp_partition *partition = &box->partitions[call->request->id];
 	const char *name = call->request->text;
@@ -52,12 +52,13 @@ static int set_cpus(struct apmp_box *box, struct apmp_call *call)
 		return apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset));
 	/* It is a name that the back end has taken: it fits. */
 	snprintf(partition->name, sizeof(partition->name), "%.*s", APMP_NAME_SIZE - 1, name);
-	return 0;
+	error = apmp_cpuset_partition_capacity(box->cpuset, name, (unsigned)capacity);
+	return error ? apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset)) : 0;
 }
 
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call)
 {
-	return set_cpus(box, call);
+	return set_cpus(box, call, call->request->arg[0]);
 }
 
 int apmp__box_remove(struct apmp_box *box, struct apmp_call *call)
@@ -162,7 +163,7 @@ int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call)
 				       call->request->text);
 	error = instance_fds(box, call, fds);
 	if (!error)
-		error = set_cpus(box, call);
+		error = set_cpus(box, call, call->request->arg[1]);
 	if (error)
 		return error;
 	error = apmp_app_socket_make(box->machine->name.text, partition->name, &apps);

@@ -1,6 +1,7 @@
 /* Power off, in order.
  *
- * STATES   on -> ending partitions (all are being killed, NVRAM is written) -> ending the console
+ * STATES   on -> ending partitions (all are being killed, NVRAM and dumps are written)
+ *          -> ending the console
  *          (its wire is closed, which tells it) -> off (the loop stops; box.c removes the rest)
  *          Who moves each: power_step(), after something was reaped or written.
  * TIMES    SIGTERM and SIGINT are first told to the console, which then powers off in order.  If
@@ -71,7 +72,7 @@ static void end_orphans(struct apmp_box *box)
 void apmp__power_step(struct apmp_box *box)
 {
 	if (box->power == APMP_POWER_ENDING_PARTITIONS && partitions_ended(box) &&
-	    !apmp__nvram_busy(&box->nvram))
+	    !apmp__nvram_busy(&box->nvram) && !apmp__dumps_busy(box))
 		end_console(box);
 	if (box->power != APMP_POWER_ENDING_CONSOLE || box->console.pid)
 		return;

@@ -70,9 +70,12 @@ static int op_make(struct apmp_box *box, struct apmp_call *call)
 static int op_drop(struct apmp_box *box, struct apmp_call *call)
 {
 	const struct apmp_box_request *request = call->request;
-	int error = apmp_objects_drop(&box->objects, request->kind, request->id);
+	int error;
 
 	call->answer.kind = request->kind;
+	if (apmp__dump_takes(box, request->kind, request->id))
+		return 0;
+	error = apmp_objects_drop(&box->objects, request->kind, request->id);
 	if (error)
 		return apmp__call_fail(call, error, "cannot drop %s %" PRIu64 ": %s",
 				       apmp_object_kind_name(request->kind), request->id,
@@ -125,6 +128,7 @@ static const struct {
     [APMP_BOX_OP_ROOM] = {op_room, false, false},
     [APMP_BOX_OP_URGENT] = {apmp__box_urgent, true, false},
     [APMP_BOX_OP_PONG] = {apmp__box_pong, false, true},
+    [APMP_BOX_OP_DUMP] = {apmp__box_dump, true, false},
 };
 
 #define X(name, value, text) +1

@@ -101,9 +101,15 @@ static struct apmp_cpuset *set_new(const char *machine)
 	if (!set)
 		return NULL;
 	set->magic = APMP__CPUSET_MAGIC;
-	set->dir_fd = -1;
+	set->dir_fd = set->quota_fd = -1;
 	snprintf(set->machine, sizeof(set->machine), "%s", machine);
 	return set;
+}
+
+/* A name that no other probe has, and that cleaning finds if we are killed right here. */
+static void probe_name(char ret_name[APMP_NAME_SIZE])
+{
+	snprintf(ret_name, APMP_NAME_SIZE, "probe.%d", getpid());
 }
 
 /* Tries one back end. */
@@ -145,8 +151,37 @@ int apmp_cpuset_open(const char *machine, enum apmp_cpuset_kind wanted, struct a
 		free(set);
 		return error;
 	}
+	if (apmp_cpuset_kind(set) == APMP_CPUSET_CGROUP_V1)
+		apmp__quota_open(set);
+	else
+		snprintf(set->no_quota, sizeof(set->no_quota), "%s has no groups for that",
+			 apmp_cpuset_kind_name(apmp_cpuset_kind(set)));
 	*ret = set;
 	return 0;
+}
+
+int apmp_cpuset_quota_probe(char *ret_why, size_t why_size)
+{
+	char machine[APMP_NAME_SIZE];
+	struct apmp_cpuset *set;
+	int error;
+
+	probe_name(machine);
+	error = apmp_cpuset_open(machine, APMP_CPUSET_AUTO, &set);
+	if (error) {
+		snprintf(ret_why, why_size, "%s", strerror(-error));
+		return error;
+	}
+	error = set->quota_fd < 0 ? -EOPNOTSUPP : 0;
+	if (error)
+		snprintf(ret_why, why_size, "%s", set->no_quota);
+	else
+		snprintf(ret_why, why_size, "groups below %.*s",
+			 (int)(strrchr(set->quota_path, '/') - set->quota_path), set->quota_path);
+	if (apmp_cpuset_machine_remove(set) < 0)
+		snprintf(ret_why, why_size, "%s", set->error);
+	apmp_cpuset_close(set);
+	return error;
 }
 
 int apmp_cpuset_probe(enum apmp_cpuset_kind kind, char *ret_why, size_t why_size)
@@ -155,8 +190,7 @@ int apmp_cpuset_probe(enum apmp_cpuset_kind kind, char *ret_why, size_t why_size
 	char machine[APMP_NAME_SIZE];
 	int error = -EINVAL;
 
-	/* A name that no other probe has, and that cleaning finds if we are killed right here. */
-	snprintf(machine, sizeof(machine), "probe.%d", getpid());
+	probe_name(machine);
 	set = set_new(machine);
 	if (!set) {
 		snprintf(ret_why, why_size, "%s", strerror(ENOMEM));
@@ -183,6 +217,13 @@ int apmp_cpuset_probe(enum apmp_cpuset_kind kind, char *ret_why, size_t why_size
 	return error;
 }
 
+static void forget(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
+{
+	apmp__quota_forget(p);
+	set->ops->forget(p);
+	free(p);
+}
+
 void apmp_cpuset_close(struct apmp_cpuset *set)
 {
 	struct apmp__cpuset_partition *p, *next;
@@ -191,9 +232,10 @@ void apmp_cpuset_close(struct apmp_cpuset *set)
 		return;
 	for (p = set->partitions; p; p = next) {
 		next = p->next;
-		set->ops->forget(p);
-		free(p);
+		forget(set, p);
 	}
+	if (set->quota_fd >= 0)
+		close(set->quota_fd);
 	set->ops->close(set);
 	set->magic = 0;
 	free(set);
@@ -212,6 +254,16 @@ const char *apmp_cpuset_why_not(const struct apmp_cpuset *set, enum apmp_cpuset_
 const char *apmp_cpuset_path(const struct apmp_cpuset *set)
 {
 	return set->path[0] ? set->path : NULL;
+}
+
+const char *apmp_cpuset_quota_path(const struct apmp_cpuset *set)
+{
+	return set->quota_fd >= 0 ? set->quota_path : NULL;
+}
+
+const char *apmp_cpuset_no_quota(const struct apmp_cpuset *set)
+{
+	return set->no_quota;
 }
 
 const char *apmp_cpuset_error(const struct apmp_cpuset *set)
@@ -276,6 +328,7 @@ int apmp_cpuset_partition_create(struct apmp_cpuset *set, const char *name,
 		return apmp__cpuset_fail(set, -ENOMEM, "%s", strerror(ENOMEM));
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	p->host_cpus = *host_cpus;
+	p->quota_fd = -1;
 	error = set->ops->create(set, p);
 	if (error) {
 		free(p);
@@ -299,6 +352,17 @@ int apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const c
 	if (!error)
 		p->host_cpus = *host_cpus;
 	return error;
+}
+
+int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity)
+{
+	struct apmp__cpuset_partition *p;
+	int error = find_or_fail(set, name, &p);
+
+	if (error)
+		return error;
+	p->capacity = capacity;
+	return apmp__quota_write(set, p);
 }
 
 int apmp_cpuset_partition_get(struct apmp_cpuset *set, const char *name, cpu_set_t *ret_cpus)
@@ -327,19 +391,29 @@ int apmp_cpuset_enter(struct apmp_cpuset *set, const char *name, enum apmp_cpuse
 	return error;
 }
 
-int apmp_cpuset_door(struct apmp_cpuset *set, const char *name, enum apmp_cpuset_group group)
+int apmp_cpuset_doors(struct apmp_cpuset *set, const char *name, enum apmp_cpuset_group group,
+		      int ret_fds[APMP_CPUSET_DOORS])
 {
 	struct apmp__cpuset_partition *p;
-	int fd, error = find_or_fail(set, name, &p);
+	int fds[APMP_CPUSET_DOORS] = {-1, -1}, error = find_or_fail(set, name, &p);
 
 	if (error)
 		return error;
 	if (!set->ops->door)
 		return -ENOTSUP;
-	fd = set->ops->door(p, group);
-	return fd >= 0 ? fd
-		       : apmp__cpuset_fail(set, fd, "cannot open a group of partition \"%s\": %s",
-					   name, strerror(-fd));
+	fds[0] = set->ops->door(p, group);
+	if (fds[0] < 0)
+		return apmp__cpuset_fail(set, fds[0], "cannot open a group of partition \"%s\": %s",
+					 name, strerror(-fds[0]));
+	if (group == APMP_CPUSET_PROGRAMS && set->quota_fd >= 0) {
+		fds[1] = apmp__quota_door(set, p);
+		if (fds[1] < 0) {
+			close(fds[0]);
+			return fds[1];
+		}
+	}
+	memcpy(ret_fds, fds, sizeof(fds));
+	return 0;
 }
 
 int apmp_cpuset_partition_kill(struct apmp_cpuset *set, const char *name, int timeout_ms)
@@ -400,11 +474,12 @@ int apmp_cpuset_partition_remove(struct apmp_cpuset *set, const char *name)
 	if (!p)
 		return apmp__cpuset_fail(set, -ENOENT, "there is no partition \"%s\"", name);
 	error = set->ops->remove(set, p);
+	if (!error)
+		error = apmp__quota_remove(set, p);
 	if (error)
 		return error;
 	*link = p->next;
-	set->ops->forget(p);
-	free(p);
+	forget(set, p);
 	return 0;
 }
 
@@ -421,5 +496,7 @@ int apmp_cpuset_machine_remove(struct apmp_cpuset *set)
 		if (one)
 			error = one;
 	}
-	return error ? error : set->ops->machine_remove(set);
+	if (!error)
+		error = set->ops->machine_remove(set);
+	return error ? error : apmp__quota_machine_remove(set);
 }

@@ -13,6 +13,10 @@
  *       instance/                 the instance's process
  *       programs/                 what `apmp run` started in it
  *
+ * Beside them, where the cpu hierarchy of v1 is writable too, apmp-MACHINE/P-PARTITION there: the
+ * programs of a partition are in that one as well, which limits the time they get
+ * (cpuset_quota.c).
+ *
  * A host CPU set is a cpu_set_t (at most CPU_SETSIZE host CPUs).
  *
  * Threads that pinned themselves: a mask that a thread chose with sched_setaffinity() survives
@@ -93,6 +97,18 @@ const char *apmp_cpuset_why_not(const struct apmp_cpuset *set, enum apmp_cpuset_
  * run directory (apmp_rundir_write(rundir, "cgroup", path)) so that a later cleaning finds it. */
 const char *apmp_cpuset_path(const struct apmp_cpuset *set);
 
+/* The same of the machine's group in the cpu hierarchy of v1; NULL: there is none.  Its note is
+ * "cgroup.cpu". */
+const char *apmp_cpuset_quota_path(const struct apmp_cpuset *set);
+
+/* Why programs have no quota: a sentence with path and reason; "" if they have. */
+const char *apmp_cpuset_no_quota(const struct apmp_cpuset *set);
+
+/* Whether the back end that would be used here could keep programs to a share of their host CPUs,
+ * tried for real.  ret_why as for apmp_cpuset_probe().  0; -EOPNOTSUPP: it could not; errors of
+ * apmp_cpuset_open(). */
+__attribute__((warn_unused_result)) int apmp_cpuset_quota_probe(char *ret_why, size_t why_size);
+
 /* One sentence about the last call that returned a negative errno (path and reason). */
 const char *apmp_cpuset_error(const struct apmp_cpuset *set);
 
@@ -111,6 +127,13 @@ apmp_cpuset_partition_create(struct apmp_cpuset *set, const char *name, const cp
 __attribute__((warn_unused_result)) int
 apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus);
 
+/* Keeps the programs of the partition to this capacity, in 1/1000 host CPU; 0: no limit but its
+ * host CPUs.  Where there can be no quota it is kept in mind and does nothing.
+ * -ENOENT: no such partition; -EINVAL: a group above allows less; -errno: the kernel refused.  It
+ * is tried anew with the next call then. */
+__attribute__((warn_unused_result)) int
+apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity);
+
 /* Reads back from the kernel what the partition may really use (affinity: what was set last).
  * -ENOENT: no such partition; -errno: reading failed. */
 __attribute__((warn_unused_result)) int
@@ -124,12 +147,15 @@ apmp_cpuset_partition_get(struct apmp_cpuset *set, const char *name, cpu_set_t *
 __attribute__((warn_unused_result)) int apmp_cpuset_enter(struct apmp_cpuset *set, const char *name,
 							  enum apmp_cpuset_group group, pid_t pid);
 
-/* Opens the file of a group that a process of one thread puts itself into by writing "0" to it:
+/* Opens the files of a group that a process of one thread puts itself into by writing "0" to each:
  * cgroup v1, where the kernel lets whoever moves another one wait for 10 ms, until no thread
- * anywhere is just being made.  Returns its descriptor, the caller's.
- * -ENOTSUP: another back end, use apmp_cpuset_enter(); -ENOENT: no such partition; -errno: open. */
-__attribute__((warn_unused_result)) int apmp_cpuset_door(struct apmp_cpuset *set, const char *name,
-							 enum apmp_cpuset_group group);
+ * anywhere is just being made.  ret_fds are the caller's; the second is -1 where there is no quota.
+ * -ENOTSUP: another back end, use apmp_cpuset_enter(); -ENOENT: no such partition; -errno: it can't
+ * be opened, or made. */
+#define APMP_CPUSET_DOORS 2
+__attribute__((warn_unused_result)) int apmp_cpuset_doors(struct apmp_cpuset *set, const char *name,
+							  enum apmp_cpuset_group group,
+							  int ret_fds[APMP_CPUSET_DOORS]);
 
 /* Kills (SIGKILL) every process in both groups, again until none is left, and waits for their end
  * at most timeout_ms (0: does not wait).  Zombies count as ended; reaping is the caller's.

@@ -132,10 +132,10 @@ int apmp_cgroup_own(const char *controller, char *ret_mount, char *ret_base, siz
 	return 0;
 }
 
-int apmp_cgroup_delegated(uid_t uid, char *ret_path, size_t path_size)
+int apmp_cgroup_delegated(const char *controller, uid_t uid, char *ret_path, size_t path_size)
 {
 	char mount[PATH_MAX], own[PATH_MAX];
-	int error = apmp_cgroup_own("cpuset", mount, own, sizeof(own));
+	int error = apmp_cgroup_own(controller, mount, own, sizeof(own));
 
 	/* Not apmp-UID: that would be a machine's. */
 	if (!error &&

@@ -29,8 +29,6 @@
 #include <unistd.h>
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-/* Each further attempt needs a cleaning that removed the group we had just opened. */
-#define ATTEMPTS 16
 
 static bool is_v1(const struct apmp_cpuset *set)
 {
@@ -106,35 +104,6 @@ static int make_group(const struct apmp_cpuset *set, int parent_fd, const char *
 	}
 	*ret_fd = fd;
 	return 0;
-}
-
-/* Makes, opens and locks the machine's group.  -ESTALE: a cleaner removed it just then. */
-static int lock_machine(struct apmp_cpuset *set)
-{
-	struct stat ours, there;
-	int error;
-
-	/* 0700: nobody else can open it and hold the lock. */
-	if (mkdir(set->path, 0700) < 0 && errno != EEXIST)
-		return apmp__cpuset_fail(set, -errno, "cannot make the group %s: %s", set->path,
-					 strerror(errno));
-	set->dir_fd = open(set->path, DIR_FLAGS);
-	if (set->dir_fd < 0)
-		return errno == ENOENT ? -ESTALE : -errno;
-	error = apmp__cgroup_lock(set->dir_fd);
-	if (error)
-		error = apmp__cpuset_fail(set, error,
-					  "the group %s is held by a living box of the same name "
-					  "(with another run directory?)",
-					  set->path);
-	else if (fstat(set->dir_fd, &ours) < 0 || stat(set->path, &there) < 0 ||
-		 ours.st_ino != there.st_ino)
-		error = -ESTALE;
-	if (error) {
-		close(set->dir_fd);
-		set->dir_fd = -1;
-	}
-	return error;
 }
 
 /* Moves a child of ours into a scratch group: whether the kernel lets us is known only then. */
@@ -215,11 +184,13 @@ static int open_below(struct apmp_cpuset *set, const char *base, const char *eff
 		error = apmp_cpuset_parse(text, &set->base_cpus);
 	if (error)
 		apmp__cpuset_fail(set, error, "%s/%s: %s", base, effective, strerror(-error));
-	for (int i = 0; !error && i < ATTEMPTS; i++) {
-		error = lock_machine(set);
-		if (error != -ESTALE)
-			break;
-		error = i + 1 < ATTEMPTS ? 0 : -EBUSY;
+	if (!error) {
+		error = apmp__cgroup_make_locked(set->path, &set->dir_fd);
+		if (error)
+			apmp__cpuset_fail(set, error, "cannot make the group %s: %s", set->path,
+					  error == -EBUSY ? "a living box of the same name (with "
+							    "another run directory?) holds it"
+							  : strerror(-error));
 	}
 	if (!error) {
 		error = init_machine(set, base_fd);
@@ -239,7 +210,8 @@ static int v1_open_delegated(struct apmp_cpuset *set, int error)
 {
 	char base[PATH_MAX];
 
-	if (apmp_cgroup_delegated(geteuid(), base, sizeof(base)) < 0 || access(base, F_OK) < 0)
+	if (apmp_cgroup_delegated("cpuset", geteuid(), base, sizeof(base)) < 0 ||
+	    access(base, F_OK) < 0)
 		return error;
 	return open_below(set, base, "cpuset.effective_cpus");
 }

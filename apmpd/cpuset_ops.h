@@ -23,6 +23,13 @@ struct apmp__cpuset_partition {
 	int procs_fd[2];
 	int effective_fd;
 
+	/* cpuset_quota.c */
+	unsigned capacity; /* in 1/1000 host CPU; 0: whole host CPUs, and no quota */
+	int quota_fd;	   /* of the programs' group in the cpu hierarchy; -1: none yet */
+	struct apmp__cpu_share {
+		uint64_t weight, period_us, quota_us; /* as written last; all 0: not known */
+	} share;
+
 	/* affinity back end */
 	struct apmp__cpuset_member *members;
 	size_t member_count;
@@ -58,9 +65,12 @@ struct apmp_cpuset {
 	char machine[APMP_NAME_SIZE];
 	char why_not[APMP_CPUSET_KIND_END][APMP__WHY_SIZE];
 	char error[APMP__WHY_SIZE];
-	char path[PATH_MAX]; /* of the machine's group; "" for affinity */
-	int dir_fd;	     /* that group, locked; -1 for affinity */
-	cpu_set_t base_cpus; /* no partition can have others */
+	char path[PATH_MAX];	       /* of the machine's group; "" for affinity */
+	int dir_fd;		       /* that group, locked; -1 for affinity */
+	cpu_set_t base_cpus;	       /* no partition can have others */
+	char quota_path[PATH_MAX];     /* of the machine's group in the cpu hierarchy; "": none */
+	int quota_fd;		       /* that group, locked; -1 */
+	char no_quota[APMP__WHY_SIZE]; /* why there is none */
 };
 
 extern const struct apmp__cpuset_ops apmp__cpuset_cgroup_v2;
@@ -79,11 +89,27 @@ __attribute__((format(printf, 3, 4))) int apmp__cpuset_fail(struct apmp_cpuset *
 __attribute__((warn_unused_result)) int apmp_cgroup_own(const char *controller, char *ret_mount,
 							char *ret_base, size_t path_size);
 
+/* cpuset_quota.c: see apmp_cpuset_partition_capacity().  Sentences are in set->error. */
+/* What can't be is told in set->no_quota. */
+void apmp__quota_open(struct apmp_cpuset *set);
+/* Writes what the partition is to have; nothing as long as it has no group.  -errno. */
+__attribute__((warn_unused_result)) int apmp__quota_write(struct apmp_cpuset *set,
+							  struct apmp__cpuset_partition *p);
+/* A file that a process puts itself into the group with; makes the group if need be.  -errno. */
+__attribute__((warn_unused_result)) int apmp__quota_door(struct apmp_cpuset *set,
+							 struct apmp__cpuset_partition *p);
+/* -EBUSY: there are processes in it; -errno of rmdir(). */
+__attribute__((warn_unused_result)) int apmp__quota_remove(struct apmp_cpuset *set,
+							   struct apmp__cpuset_partition *p);
+void apmp__quota_forget(struct apmp__cpuset_partition *p);
+__attribute__((warn_unused_result)) int apmp__quota_machine_remove(struct apmp_cpuset *set);
+
 /* cpuset_base.c: the group of v1 that an administrator may have made for a user: it need not be the
  * user's own one, for in v1 who may write both a group and a process may move the process into it.
- * Writes its path, whether it exists or not.  -ENOENT: no cpuset of v1; -ENAMETOOLONG; -errno. */
-__attribute__((warn_unused_result)) int apmp_cgroup_delegated(uid_t uid, char *ret_path,
-							      size_t path_size);
+ * Writes its path, whether it exists or not.  controller: "cpuset" or "cpu".
+ * -ENOENT: there is no such hierarchy of v1; -ENAMETOOLONG; -errno. */
+__attribute__((warn_unused_result)) int apmp_cgroup_delegated(const char *controller, uid_t uid,
+							      char *ret_path, size_t path_size);
 
 /* The group of v2 to make ours in: our own one, prepared for that, or the nearest one above that
  * hands on the cpuset controller and is writable.  The sentence of a refusal is in ret_why. */
@@ -100,7 +126,12 @@ __attribute__((warn_unused_result)) int apmp__cgroup_write(int dir_fd, const cha
 __attribute__((warn_unused_result)) int apmp__cgroup_pids(int dir_fd, pid_t **pids, size_t *count);
 __attribute__((warn_unused_result)) int apmp__cgroup_remove_below(int dir_fd);
 
-/* Locks the machine's group.  -EBUSY: a living box holds it; -errno of flock(). */
-__attribute__((warn_unused_result)) int apmp__cgroup_lock(int dir_fd);
+/* One group, that is open as well.  -EBUSY: there are processes in it; -errno. */
+__attribute__((warn_unused_result)) int apmp__cgroup_remove(int parent_fd, const char *name,
+							    int dir_fd);
+
+/* Makes, opens and locks the machine's group.  -EBUSY: a living box holds it; -errno of mkdir(),
+ * open(), flock(). */
+__attribute__((warn_unused_result)) int apmp__cgroup_make_locked(const char *path, int *ret_fd);
 
 #endif

@@ -22,6 +22,8 @@
 /* A box holds its group for its life, `doctor` and `clean` only while they look: in milliseconds,
  * and much longer than a look. */
 #define LOCK_TRIES 100
+/* Each further attempt needs a cleaning that removed the group we had just opened. */
+#define ATTEMPTS 16
 
 /* A visitor gets each group below, the deepest first. */
 typedef int visitor(int parent_fd, const char *name, int dir_fd, void *argument);
@@ -136,12 +138,17 @@ static int remove_group(int parent_fd, const char *name, int dir_fd, void *argum
 	}
 }
 
+int apmp__cgroup_remove(int parent_fd, const char *name, int dir_fd)
+{
+	return remove_group(parent_fd, name, dir_fd, NULL);
+}
+
 int apmp__cgroup_remove_below(int dir_fd)
 {
 	return visit_below(dir_fd, remove_group, NULL, DEPTH_MAX);
 }
 
-int apmp__cgroup_lock(int fd)
+static int lock_group(int fd)
 {
 	for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
 		if (errno != EWOULDBLOCK)
@@ -153,11 +160,42 @@ int apmp__cgroup_lock(int fd)
 	return 0;
 }
 
+/* 0700: nobody else can open it and hold the lock.  -ESTALE: a cleaner removed it just then. */
+static int make_locked(const char *path, int *ret_fd)
+{
+	struct stat ours, there;
+	int fd, error;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(path, DIR_FLAGS);
+	if (fd < 0)
+		return errno == ENOENT ? -ESTALE : -errno;
+	error = lock_group(fd);
+	if (!error &&
+	    (fstat(fd, &ours) < 0 || stat(path, &there) < 0 || ours.st_ino != there.st_ino))
+		error = -ESTALE;
+	if (error)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return error;
+}
+
+int apmp__cgroup_make_locked(const char *path, int *ret_fd)
+{
+	int error = -ESTALE;
+
+	for (int i = 0; error == -ESTALE && i < ATTEMPTS; i++)
+		error = make_locked(path, ret_fd);
+	return error == -ESTALE ? -EBUSY : error;
+}
+
 /* A look shares its lock with other looks, and waits for nobody. */
 static int lock_for(int fd, bool look)
 {
 	if (!look)
-		return apmp__cgroup_lock(fd);
+		return lock_group(fd);
 	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
 		return 0;
 	return errno == EWOULDBLOCK ? -EBUSY : -errno;
@@ -275,14 +313,17 @@ static int list_paths(const char *base, const char *machine, char ***paths, int 
 
 int apmp_cpuset_path_list(const char *machine, char ***ret_paths)
 {
+	static const char *const v1[] = {"cpuset", "cpu"};
 	char mount[PATH_MAX], base[PATH_MAX];
 	char **paths = NULL;
 	int count = 0, error = 0;
 
-	if (apmp_cgroup_own("cpuset", mount, base, sizeof(base)) == 0)
-		error = list_paths(base, machine, &paths, &count);
-	if (!error && apmp_cgroup_delegated(geteuid(), base, sizeof(base)) == 0)
-		error = list_paths(base, machine, &paths, &count);
+	for (size_t i = 0; i < sizeof(v1) / sizeof(v1[0]); i++) {
+		if (!error && apmp_cgroup_own(v1[i], mount, base, sizeof(base)) == 0)
+			error = list_paths(base, machine, &paths, &count);
+		if (!error && apmp_cgroup_delegated(v1[i], geteuid(), base, sizeof(base)) == 0)
+			error = list_paths(base, machine, &paths, &count);
+	}
 	if (!error && apmp_cgroup_own(NULL, mount, base, sizeof(base)) == 0)
 		/* The box of v2 may have taken any group above its own one. */
 		for (; !error; *strrchr(base, '/') = '\0') {

@@ -29,7 +29,7 @@
 
 #define WHY_SIZE (PATH_MAX + 512)
 /* A machine of the largest kind and one of the smallest that makes sense: see enough.c. */
-#define LARGE_DESCRIPTORS 1300u
+#define LARGE_DESCRIPTORS 1500u
 #define LARGE_PROCESSES	  700u
 #define SMALL_DESCRIPTORS 250u
 #define SMALL_PROCESSES	  30u
@@ -118,6 +118,22 @@ static enum apmp_cpuset_kind check_cpuset(struct report *report)
 	    "a program can change its own affinity; in a group it could not", "used: %s",
 	    why[used]);
 	return (enum apmp_cpuset_kind)used;
+}
+
+static void check_quota(struct report *report)
+{
+	char why[WHY_SIZE];
+	int error = apmp_cpuset_quota_probe(why, sizeof(why));
+
+	if (error)
+		add(report, "share of CPUs", LIMITED,
+		    "as root, or with the groups of apmp doctor --fix --user YOU, on a host whose "
+		    "cpu and cpuset controllers are of cgroup v1; else give a machine no more CPUs "
+		    "than the host has",
+		    "programs whose host CPUs are shared get what the host gives them: %s", why);
+	else
+		add(report, "share of CPUs", OK, NULL,
+		    "programs get that of their partition, by %s", why);
 }
 
 static void check_cpus(struct report *report, const struct apmp_host *host)
@@ -351,6 +367,7 @@ int apmp_doctor(FILE *out, bool json, json_t *fixes)
 	} else {
 		check_features(&report, host);
 		check_cpus(&report, host);
+		check_quota(&report);
 		check_class(&report, host);
 		check_beacons(&report, host);
 		apmp_host_destroy(host);

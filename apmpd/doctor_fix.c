@@ -4,7 +4,7 @@
  *          They are found first and all together, so that what is listed is what would be done.
  *          Limits of processes (ulimit, cgroups above us), kernels and the configuration of systemd
  *          are not mended from here: `doctor` says what would have to change.
- * LIMITS   The group for a user is gone with the next start of the host.  There is no such fix for
+ * LIMITS   Groups for a user are gone with the next start of the host.  There is no such fix for
  *          cgroup v2, where the groups above are systemd's.
  */
 #include "apmpd/doctor_fix.h"
@@ -31,6 +31,7 @@ struct fix {
 	int (*apply)(const struct fix *fix);
 	char path[PATH_MAX];
 	uid_t uid;
+	bool cpuset;
 };
 
 struct fixes {
@@ -110,7 +111,7 @@ static void find_open_folder(struct fixes *fixes, const char *path)
 	snprintf(fix->path, sizeof(fix->path), "%s", path);
 }
 
-/* ---- a group for a user ---- */
+/* ---- groups for a user ---- */
 
 static int copy_file(int from_dir_fd, const char *from, int dir_fd, const char *name)
 {
@@ -143,9 +144,9 @@ static int make_group(const struct fix *fix)
 	parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	fd = open(fix->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	error = parent_fd < 0 || fd < 0 ? -errno : 0;
-	if (!error)
+	if (!error && fix->cpuset)
 		error = copy_file(parent_fd, "cpuset.effective_cpus", fd, "cpuset.cpus");
-	if (!error)
+	if (!error && fix->cpuset)
 		error = copy_file(parent_fd, "cpuset.effective_mems", fd, "cpuset.mems");
 	if (!error)
 		error = hand_over(fd, fix->uid);
@@ -177,11 +178,25 @@ static int find_user(const char *name, uid_t *ret)
 	return user ? 0 : -EINVAL;
 }
 
-static int find_group(struct fixes *fixes, const char *user)
+static void find_group(struct fixes *fixes, const char *controller, uid_t uid)
 {
 	char path[PATH_MAX];
 	struct fix *fix;
 	struct stat st;
+
+	if (apmp_cgroup_delegated(controller, uid, path, sizeof(path)) < 0)
+		return; /* there is no v1 here */
+	if (stat(path, &st) == 0 && st.st_uid == uid)
+		return;
+	fix = add(fixes, make_group, "make the %s group %s and give it to user %u", controller,
+		  path, (unsigned)uid);
+	snprintf(fix->path, sizeof(fix->path), "%s", path);
+	fix->uid = uid;
+	fix->cpuset = strcmp(controller, "cpuset") == 0;
+}
+
+static int find_groups(struct fixes *fixes, const char *user)
+{
 	uid_t uid = 0;
 	int error = geteuid() == 0 ? find_user(user, &uid) : -ENOENT;
 
@@ -190,14 +205,10 @@ static int find_group(struct fixes *fixes, const char *user)
 			user ? user : getenv("SUDO_UID"));
 		return error;
 	}
-	if (error || uid == 0 || apmp_cgroup_delegated(uid, path, sizeof(path)) < 0)
-		return 0; /* nobody was named, root needs none, there is no v1 here */
-	if (stat(path, &st) == 0 && st.st_uid == uid)
-		return 0;
-	fix = add(fixes, make_group, "make the cpuset group %s and give it to user %u", path,
-		  (unsigned)uid);
-	snprintf(fix->path, sizeof(fix->path), "%s", path);
-	fix->uid = uid;
+	if (error || uid == 0)
+		return 0; /* nobody was named, root needs none */
+	find_group(fixes, "cpuset", uid);
+	find_group(fixes, "cpu", uid);
 	return 0;
 }
 
@@ -212,7 +223,7 @@ static int find_all(struct fixes *fixes, const char *user)
 		find_open_folder(fixes, path);
 	if (apmp_state_base(path, sizeof(path)) == 0)
 		find_open_folder(fixes, path);
-	return find_group(fixes, user);
+	return find_groups(fixes, user);
 }
 
 static bool agreed(const struct fix *fix)

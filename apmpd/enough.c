@@ -34,10 +34,10 @@
 #define PROCESSES    10u
 
 /* Its own, one for each of the console's clients (so many has the console), some for programs that
- * are being started; for each partition: 7 of its groups, 4 of channel and port, HWRPB, recorder,
- * and the pieces of its memory. */
+ * are being started; for each partition: 8 of its groups, 6 of channel, port and output, HWRPB,
+ * recorder, and the pieces of its memory. */
 #define DESCRIPTORS		 200u
-#define DESCRIPTORS_OF_PARTITION 16u
+#define DESCRIPTORS_OF_PARTITION 19u
 
 #define RUNDIR_SIZE (UINT64_C(64) << 10)
 /* Program, libraries, heap, firmware. */

@@ -307,23 +307,35 @@ static int clean_group(const char *machine, const char *path, json_t *said)
 	return killed + 1;
 }
 
-/* The group that the box noted in its run directory, and those found where ours would be made. */
+/* A group that the box noted in its run directory. */
+static int clean_noted(const char *machine, const struct apmp_folder *rundir, const char *note,
+		       json_t *said)
+{
+	char path[PATH_MAX];
+	const char *slash;
+
+	if (!rundir || apmp_rundir_read(rundir, note, path, sizeof(path)) < 0)
+		return 0;
+	slash = strrchr(path, '/');
+	/* The name is compared, so a wrong file can't lead to another machine. */
+	if (!slash || strncmp(slash, "/apmp-", 6) != 0 || strcmp(slash + 6, machine) != 0)
+		return 0;
+	return clean_group(machine, path, said);
+}
+
+/* Those, and what is found where ours would be made. */
 static int clean_groups(const char *machine, const struct apmp_folder *rundir, json_t *said)
 {
+	static const char *const notes[] = {"cgroup", "cgroup.cpu"};
 	int n, count, removed = 0, error = 0;
-	char path[PATH_MAX], **paths;
+	char **paths;
 
-	if (rundir && apmp_rundir_read(rundir, "cgroup", path, sizeof(path)) == 0) {
-		const char *slash = strrchr(path, '/');
-
-		/* The name is compared, so a wrong file can't lead to another machine. */
-		if (slash && strncmp(slash, "/apmp-", 6) == 0 && !strcmp(slash + 6, machine)) {
-			n = clean_group(machine, path, said);
-			if (n < 0)
-				error = n;
-			else
-				removed += n;
-		}
+	for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++) {
+		n = clean_noted(machine, rundir, notes[i], said);
+		if (n < 0)
+			error = n;
+		else
+			removed += n;
 	}
 	count = apmp_cpuset_path_list(machine, &paths);
 	if (count < 0)

@@ -22,6 +22,7 @@
 #define APMP_MACHINE_BUSES	   16		  /* most buses of an I/O processor */
 #define APMP_MACHINE_DISKS	   16		  /* most disks of a bus */
 #define APMP_MACHINE_SUSPECT	   1000		  /* most beats that may be missed */
+#define APMP_MACHINE_DUMPS	   100		  /* most dumps that may be kept */
 #define APMP_MACHINE_TIME_MAX	   3600000000000u /* an hour, in ns: sums and products fit */
 #define APMP_MACHINE_SIZE_MAX	   (1ull << 46)	  /* 64 TiB: sums of all sizes fit */
 #define APMP_MACHINE_GRANULE	   (2u << 20)	  /* page size squared / 8, [0161] */
@@ -132,6 +133,12 @@ struct machine_timing {
 	struct machine_pos at;
 };
 
+struct machine_dump {
+	bool on;
+	struct machine_size limit; /* of all dumps of the machine */
+	uint32_t keep;		   /* how many at most */
+};
+
 enum machine_fence { APMP_FENCE_KILL = 1, APMP_FENCE_BUGCHECK };
 
 struct machine {
@@ -146,6 +153,7 @@ struct machine {
 	struct machine_timing timing;
 	enum machine_fence fence;
 	bool notice_exit;
+	struct machine_dump dump;
 	struct machine_pos hardware_at, communities_at, partitions_at;
 };
 
@@ -213,7 +221,8 @@ void apmp_machine_free(struct machine *machine);
  *       "failover": {"1": "beta", "2": "beta"}}],   CPU id or "*" -> partition; {} for none
  *    "timing": {"tick_ns": 2000000, "suspect": 3, "stop_ns": 50000000},
  *    "fence": "kill",                               or "bugcheck"
- *    "notice_exit": true}
+ *    "notice_exit": true,
+ *    "dump": {"limit": 67108864, "keep": 3}}      or null: there are none
  *
  * What the console may rely on (the checks were made): names are unique; CPU ids are 0 to 255 and
  * unique over all SBBs; every CPU, bus, community and target that is named exists; a CPU or a bus

@@ -135,17 +135,24 @@ static json_t *partitions_to_json(const struct machine *machine)
 	return list;
 }
 
+static json_t *dump_to_json(const struct machine_dump *dump)
+{
+	return dump->on ? json_pack("{s:I, s:I}", "limit", (json_int_t)dump->limit.bytes, "keep",
+				    (json_int_t)dump->keep)
+			: json_null();
+}
+
 json_t *apmp_machine_to_json(const struct machine *machine)
 {
 	const struct machine_timing *timing = &machine->timing;
 
-	return json_pack("{s:s, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:s, s:b}", "machine",
+	return json_pack("{s:s, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:s, s:b, s:o}", "machine",
 			 machine->name.text, "hardware", hardware_to_json(machine), "communities",
 			 communities_to_json(machine), "partitions", partitions_to_json(machine),
 			 "timing", "tick_ns", (json_int_t)timing->tick.ns, "suspect",
 			 (json_int_t)timing->suspect, "stop_ns", (json_int_t)timing->stop.ns,
 			 "fence", machine->fence == APMP_FENCE_BUGCHECK ? "bugcheck" : "kill",
-			 "notice_exit", machine->notice_exit);
+			 "notice_exit", machine->notice_exit, "dump", dump_to_json(&machine->dump));
 }
 
 json_t *apmp_machine_errors_to_json(const struct machine_errors *errors)

@@ -585,6 +585,22 @@ static bool read_timing(struct walk *walk, const struct key *key, const struct v
 	return ok;
 }
 
+static bool read_dump(struct walk *walk, const struct key *key, const struct value *value,
+		      void *into)
+{
+	static const struct key keys[] = {
+	    KEY("limit", read_size, machine_dump, limit, .min = 1 << 20,
+		.max = APMP_MACHINE_SIZE_MAX, .unit = 1),
+	    KEY("keep", read_number, machine_dump, keep, .min = 1, .max = APMP_MACHINE_DUMPS),
+	    {0}};
+	struct machine_dump *dump = into;
+	struct keys_seen seen = {0};
+
+	if (value->kind == VALUE_SCALAR)
+		return read_bool(walk, key, value, &dump->on);
+	return apmp__mapping_read(walk, value, keys, "dump", dump, &seen) && !seen.bad;
+}
+
 void apmp__machine_meaning(struct walk *walk, const struct value *root)
 {
 	static const struct key keys[] = {
@@ -595,6 +611,7 @@ void apmp__machine_meaning(struct walk *walk, const struct value *root)
 	    KEY("timing", read_timing, machine, timing),
 	    KEY("fence", read_fence, machine, fence),
 	    KEY("notice_exit", read_bool, machine, notice_exit),
+	    KEY("dump", read_dump, machine, dump),
 	    {0}};
 	struct machine *machine = walk->machine;
 	struct keys_seen seen;
@@ -603,6 +620,7 @@ void apmp__machine_meaning(struct walk *walk, const struct value *root)
 	    (struct machine_timing){.tick.ns = 2000000, .suspect = 3, .stop.ns = 50000000};
 	machine->fence = APMP_FENCE_KILL;
 	machine->notice_exit = true;
+	machine->dump = (struct machine_dump){.on = true, .limit.bytes = 64 << 20, .keep = 3};
 	if (!apmp__mapping_read(walk, root, keys, "a machine", machine, &seen))
 		return;
 	if (!(seen.given & 2u))

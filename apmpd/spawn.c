@@ -132,8 +132,9 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 	setsid();
 	if (read(go_fd, &byte, 1) != 1)
 		_exit(127);
-	if (what->door_fd >= 0 && write(what->door_fd, "0", 1) < 0)
-		refuse(status_fd, APMP_SPAWN_GROUP);
+	for (int i = 0; i < 2; i++)
+		if (what->door_fds[i] >= 0 && write(what->door_fds[i], "0", 1) < 0)
+			refuse(status_fd, APMP_SPAWN_GROUP);
 	/* Neither of the pipes may stand where a descriptor of the program goes. */
 	status_fd = fcntl(status_fd, F_DUPFD_CLOEXEC, APMP_SPAWN_FDS);
 	if (status_fd < 0)

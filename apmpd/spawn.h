@@ -19,7 +19,7 @@ struct apmp_spawn {
 	char *const *argv;
 	char *const *env;
 	const char *cwd;   /* NULL: the box's */
-	int door_fd;	   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
+	int door_fds[2];   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
 	const int *fds;	   /* fds[i] becomes descriptor i of the program; it has no other */
 	unsigned fd_count; /* at most APMP_SPAWN_FDS */
 	bool terminal;	   /* descriptor 0 becomes its controlling terminal */

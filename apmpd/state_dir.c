@@ -24,44 +24,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define VARIABLE  "XDG_STATE_HOME"
+#define VARIABLE  STATE_PATH_VARIABLE
 #define ELSEWHERE "set " VARIABLE " to a folder of your own"
 #define TRIAL	  "trial"
-
-/* The folder above the base.  ret_fixed: how much of its path is not ours to make. */
-static int base_parent(char *ret_path, size_t size, size_t *ret_fixed)
-{
-	const char *dir = getenv(VARIABLE), *home = getenv("HOME");
-	int n;
-
-	if (dir && *dir) {
-		*ret_fixed = 1;
-		n = snprintf(ret_path, size, "%s", dir);
-	} else if (home && *home) {
-		*ret_fixed = strlen(home);
-		n = snprintf(ret_path, size, "%s/.local/state", home);
-	} else {
-		return -ENOENT;
-	}
-	if (ret_path[0] != '/')
-		return -EINVAL;
-	while (n > 1 && (size_t)n < size && ret_path[n - 1] == '/')
-		ret_path[--n] = '\0';
-	return (size_t)n >= size ? -ENAMETOOLONG : 0;
-}
-
-int apmp_state_base(char *ret_path, size_t path_size)
-{
-	size_t fixed, length;
-	int error = base_parent(ret_path, path_size, &fixed);
-
-	if (error)
-		return error;
-	length = strlen(ret_path);
-	if ((size_t)snprintf(ret_path + length, path_size - length, "/apmp") >= path_size - length)
-		return -ENAMETOOLONG;
-	return 0;
-}
 
 static void say_no_base(int error, const char *parent, char *ret_error, size_t size)
 {
@@ -95,7 +60,7 @@ static int open_base(char *ret_path, size_t path_size, char *ret_error, size_t s
 {
 	char parent[PATH_MAX] = "";
 	size_t fixed;
-	int fd, error = base_parent(parent, sizeof(parent), &fixed);
+	int fd, error = apmp_state_parent(parent, sizeof(parent), &fixed);
 
 	if (!error)
 		error = apmp_state_base(ret_path, path_size);

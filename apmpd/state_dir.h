@@ -3,6 +3,7 @@
  *
  *   nvram.0, nvram.1   two generations of the configuration (shm/nvram.h)
  *   nvram.new          one that is being made
+ *   dumps/             what failed partitions left (shm/wire/state_path.h)
  *   pid                of the box, which holds a lock on it (folder.h)
  */
 #ifndef APMPD_STATE_DIR_H
@@ -10,17 +11,13 @@
 
 #include "apmpd/folder.h"
 #include "shm/nvram.h"
+#include "shm/wire/state_path.h"
 
 #include <jansson.h>
 
 /* Bytes of one file of NVRAM, and of all that a state directory ever holds. */
 #define APMP_STATE_FILE_MAX (APMP_NVRAM_SIZE_MAX + APMP_PAGE_SIZE)
 #define APMP_STATE_SIZE_MAX (3 * APMP_STATE_FILE_MAX)
-
-/* The folder that holds the state of all machines of this user.  Creates nothing.
- * -ENOENT: neither XDG_STATE_HOME nor HOME is set; -EINVAL: the one that counts is not absolute;
- * -ENAMETOOLONG. */
-__attribute__((warn_unused_result)) int apmp_state_base(char *ret_path, size_t path_size);
 
 /* Makes and locks the state directory, and makes sure that it can be written and may grow to
  * APMP_STATE_SIZE_MAX [0065].  Nothing new is left behind by an error.

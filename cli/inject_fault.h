@@ -8,7 +8,7 @@ struct cli_fault {
 	const char *name, *about;
 };
 
-enum { CLI_FAULTS = 5 };
+enum { CLI_FAULTS = 7 };
 extern const struct cli_fault cli_faults[CLI_FAULTS];
 
 /* Whether it strikes a page of a community's memory; the others strike parties. */

@@ -220,6 +220,7 @@ static void compare_settings(struct plan *plan)
 			json_object_get(want, "fence"));
 	compare_setting(plan, "notice_exit", json_object_get(now, "notice_exit"),
 			json_object_get(want, "notice_exit"));
+	compare_setting(plan, "dump", json_object_get(now, "dump"), json_object_get(want, "dump"));
 }
 
 /* A rule of failover is known from power on. */

@@ -174,7 +174,8 @@ static json_t *partition_json(const json_t *nodes, const json_t *node)
 
 json_t *plan_now(const json_t *tree, const json_t *status)
 {
-	static const char *const settings[] = {"machine", "timing", "fence", "notice_exit"};
+	static const char *const settings[] = {"machine", "timing", "fence", "notice_exit",
+						"dump"};
 	const json_t *nodes = json_object_get(tree, "nodes"), *node;
 	json_t *hardware = json_array(), *communities = json_array(), *partitions = json_array();
 	json_t *now = json_pack("{s:o, s:o, s:o}", "hardware", hardware, "communities", communities,

@@ -19,11 +19,17 @@ static char *incarnation(const json_t *instance)
 	return none ? cli_text("-") : cli_number_text(instance, "incarnation");
 }
 
+/* Of its CPUs, in host CPUs. */
+static char *capacity(const json_t *partition)
+{
+	return cli_text("%.2f", json_number_value(json_object_get(partition, "capacity")));
+}
+
 static void print_partitions(const struct cli *cli, const json_t *partitions)
 {
 	struct table *table =
 	    table_create(">ID PARTITION STATE INSTANCE >INCARNATION >PRIMARY CPUS "
-			 "HOST-CPUS >MEMORY COMMUNITY");
+			 "HOST-CPUS >CAPACITY >MEMORY COMMUNITY");
 
 	for (size_t i = 0; i < json_array_size(partitions); i++) {
 		const json_t *partition = json_array_get(partitions, i);
@@ -37,6 +43,7 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 		table_cell(table, NULL, cli_number_text(partition, "primary"));
 		table_cell(table, NULL, cli_numbers_text(json_object_get(partition, "cpus")));
 		table_string(table, NULL, cli_string(partition, "host_cpus"));
+		table_cell(table, NULL, capacity(partition));
 		table_cell(table, NULL, cli_bytes_text(partition, "memory"));
 		table_string(table, NULL, cli_string(partition, "community"));
 	}
@@ -127,11 +134,22 @@ static void print_held(const struct cli *cli, const json_t *partitions)
 	}
 }
 
+/* Where several CPUs stand on one host CPU. */
+static char *enforcement(const json_t *shares)
+{
+	if (json_is_true(json_object_get(shares, "enforced")))
+		return cli_text("programs get the capacity of their partition");
+	return cli_text("programs get what the host gives them, not the capacity of their "
+			"partition: %s",
+			cli_string(shares, "why"));
+}
+
 static void print_health(const struct cli *cli, const json_t *health)
 {
 	const json_t *console = json_object_get(health, "console");
 	const json_t *nvram = json_object_get(health, "nvram");
 	const json_t *pending = json_object_get(health, "fence_pending");
+	const json_t *shares = json_object_get(health, "capacity");
 	json_int_t restarts = json_integer_value(json_object_get(console, "restarts"));
 	const char *last = json_string_value(json_object_get(console, "last"));
 	const char *state = cli_string(nvram, "state");
@@ -143,6 +161,9 @@ static void print_health(const struct cli *cli, const json_t *health)
 				  last ? "; how the last one ended: " : "", last ? last : ""));
 	print_line(cli, "NVRAM", strcmp(state, "failed") != 0,
 		   cli_text("%s; at power on: %s", state, cli_string(nvram, "power_on")));
+	if (json_is_true(json_object_get(shares, "shared")))
+		print_line(cli, "shared CPUs", json_is_true(json_object_get(shares, "enforced")),
+			   enforcement(shares));
 	if (json_array_size(json_object_get(health, "debugged")) > 0)
 		print_line(cli, "debugged", true,
 			   cli_names_text(json_object_get(health, "debugged")));

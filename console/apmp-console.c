@@ -242,6 +242,10 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		if (p && p->exists)
 			console_fenced(p, event->arg[0]);
 		break;
+	case APMP_BOX_DUMPED:
+		if (p && p->exists)
+			console_dumped(p, event);
+		break;
 	case APMP_BOX_PROGRAM:
 		console_program_ended(c, event->arg[0], (int)event->arg[1]);
 		break;
@@ -342,6 +346,7 @@ int main(void)
 		fprintf(stderr, "apmp-console: %s\n", uv_strerror(err));
 		return 1;
 	}
+	console_capacity_serve(c);
 	boot_all(c);
 	return uv_run(&c->loop, UV_RUN_DEFAULT);
 }

@@ -23,6 +23,7 @@
 
 struct console;
 struct port;
+struct output;
 
 /* Physical addresses of firmware objects: above all memory that a machine file can describe. */
 #define CONSOLE_TREE_PA		(UINT64_C(1) << 47)
@@ -52,9 +53,12 @@ struct partition {
 	int channel; /* console's end; -1 */
 	uv_poll_t *channel_poll;
 	struct port *port;
+	struct output *output; /* NULL: none yet */
 	uint64_t pid;
-	uint32_t uid;		     /* of its processes, while it has a pid */
-	uint64_t host_cpus[16];	     /* that the box has set last; zero: not known */
+	uint32_t uid;		/* of its processes, while it has a pid */
+	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
+	uint32_t capacity;	/* that the box was told last, if it was */
+	bool capacity_told, capacity_posted, capacity_refused;
 	struct apmp_cpu_bits urgent; /* CPUs whose threads the box was told of, in this life */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
@@ -70,6 +74,9 @@ struct partition {
 	uint32_t remove_waiters;
 	/* The operator's calls that wait: for membership, for the end. */
 	struct varlink_call *boot_call, *halt_call, *kill_call;
+	struct console_picture *picture; /* of what the fenced life leaves; NULL */
+	bool dumping;			 /* the box reads its memory */
+	uint64_t dumped;		 /* incarnation whose dump was asked for */
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 
@@ -127,7 +134,9 @@ struct console {
 	uint64_t tick_ns, stop_ns;
 	uint32_t suspect;
 	bool fence_kill, notice_exit;
-	bool bare; /* formed on a machine that runs: nobody boots by himself [0118] */
+	bool dumps;	/* of failed partitions are kept */
+	bool going_off; /* what ends now was told to */
+	bool bare;	/* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct cpu_order order[APMP_MAX_CPUS];
 	struct varlink_server *server;
@@ -137,6 +146,9 @@ struct console {
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
 	uv_timer_t save_timer; /* data: NULL until it is first needed */
+	uv_prepare_t capacity_prepare;
+	uv_timer_t capacity_timer;
+	uint64_t capacity_level; /* of the tree, when it was last looked at for capacities */
 	struct durable_waiter durable_waiter[CONSOLE_DURABLE_WAITERS];
 	uint32_t durable_waiters;
 	bool announced;		      /* the box was told that power on is complete */
@@ -213,6 +225,8 @@ __attribute__((warn_unused_result)) int console_ram(struct console *c, int32_t o
 __attribute__((warn_unused_result)) int console_ram_find(struct console *c, int32_t owner,
 							 uint64_t pa, uint64_t size, int *ret_fd,
 							 uint64_t *ret_base);
+/* The id of the box's object of this owner that begins at base. */
+uint64_t console_ram_id(struct console *c, int32_t owner, uint64_t base);
 /* Drops all memory of this owner, or (GCT_NONE) all that backs nobody's fragment any more. */
 void console_ram_drop(struct console *c, int32_t owner);
 void console_object_add(struct console *c, uint32_t kind, uint64_t id, uint64_t size,
@@ -265,7 +279,21 @@ void console_exited(struct partition *p, uint64_t incarnation, int status);
 void console_fenced(struct partition *p, uint64_t incarnation);
 void console_pending(struct partition *p, uint64_t incarnation, uint64_t processes);
 
-/* settle.c: serves what waited for a reaping, if nothing is being reaped any more. */
+/* What was to be done when its memory was copied: boots again if that was asked. */
+void console_copied(struct partition *p);
+
+/* keep_dump.c */
+/* It is fenced, and nobody knows yet: what others will write is copied. */
+void console_dump_picture(struct partition *p);
+/* It is reaped: the box is asked for the dump, if there is to be one. */
+void console_dump(struct partition *p);
+/* Somebody waits for the end of that. */
+void console_dump_hurry(struct partition *p);
+/* What the box says of it. */
+void console_dumped(struct partition *p, const struct apmp_box_event *event);
+
+/* settle.c: serves what waited for a reaping, if nothing is being reaped any more, and for a dump
+ * that is copied. */
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
@@ -285,6 +313,14 @@ int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, ui
 		    void (*within)(void *ctx), void *ctx);
 void console_set_cpuset(struct partition *p);
 void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
+
+/* capacity.c */
+/* From now on the box is told of every change. */
+void console_capacity_serve(struct console *c);
+/* Of its CPUs, in 1/1000 host CPU; *ret_shares: some of its host CPUs are under others as well. */
+uint32_t console_capacity(const struct partition *p, bool *ret_shares);
+/* Into p->capacity, and told with the request that the caller makes.  0: whole host CPUs. */
+uint32_t console_capacity_renew(struct partition *p);
 
 /* database.c: a look at a community's database; NULL when it has none. */
 const struct apmp_db *console_db_map(struct console *c,
@@ -306,6 +342,9 @@ bool console_db_has_member(struct partition *p);
 /* The page frame of a page of the database; 0: there is none. */
 uint64_t console_db_page(struct console *c, const struct apmp_tree_community *community,
 			 uint64_t page);
+/* All of its page frames, and that of the list of them: ascending, none twice.  How many. */
+uint32_t console_db_frames(struct console *c, const struct apmp_tree_community *community,
+			   uint64_t ret_pfn[APMP_DB_MAX_PAGES + 1]);
 /* The name in a slot of the lock table, as it stands there, to an 8-aligned place; empty when it
  * can't be read. */
 void console_db_lock_name(struct console *c, const struct apmp_tree_community *community,
@@ -339,7 +378,20 @@ void console_kill_box(struct console *c, struct varlink_call *call);
 
 __attribute__((warn_unused_result)) int port_open(struct partition *p, int master);
 void port_close(struct partition *p);
+/* A pseudo-terminal becomes a serial line. */
+void port_line(int master);
+/* Bytes for everyone attached, as if the instance had printed them. */
+void port_show(struct partition *p, const char *data, size_t size);
 __attribute__((format(printf, 2, 3))) void port_print(struct partition *p, const char *format, ...);
 void port_attach(struct partition *p, struct varlink_call *call);
+
+/* output.c */
+/* Shows what the box's OUTPUT of the partition has to say, if there is one.  -ENOMEM; libuv's. */
+__attribute__((warn_unused_result)) int output_open(struct partition *p);
+void output_close(struct partition *p);
+/* The end for a program, which stays the console's; makes it if need be.  As output_open() and
+ * console_object_need(). */
+__attribute__((warn_unused_result)) int output_need(struct partition *p, int *ret_fd,
+						    struct apmp_box_event *ret_event);
 
 #endif

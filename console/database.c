@@ -4,6 +4,7 @@
  * Mapped read-only where the community node says it is; what is read may be anything, so it is
  * taken for a set only if its header is one, of the last ID that the community gave out.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -108,6 +109,43 @@ uint64_t console_db_page(struct console *c, const struct apmp_tree_community *co
 		pfn = page_frame(c, community->node.handle, &db->header, page);
 	console_db_unmap(db);
 	return pfn;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+uint32_t console_db_frames(struct console *c, const struct apmp_tree_community *community,
+			   uint64_t ret_pfn[APMP_DB_MAX_PAGES + 1])
+{
+	const struct apmp_db *db = console_db_map(c, community);
+	uint64_t first = apmp_place_pfn(community->apmpdb_info), list, last = 0;
+	const _Atomic uint64_t *entry;
+	uint32_t pages, count = 0, kept = 0;
+
+	if (!db)
+		return 0;
+	pages = apmp_load_relaxed(&db->header.page_count);
+	list = apmp_load_relaxed(&db->header.pfn_list);
+	entry = list ? map_pages(c, community->node.handle, list & UINT32_MAX, 1) : NULL;
+	if (pages < APMP_DB_INITIAL_PAGES || pages > APMP_DB_MAX_PAGES || (list && !entry))
+		pages = APMP_DB_INITIAL_PAGES;
+	for (uint32_t i = 0; i < pages; i++)
+		ret_pfn[count++] = entry && i >= APMP_DB_INITIAL_PAGES
+				       ? apmp_load_relaxed(&entry[i]) & UINT32_MAX
+				       : first + i;
+	if (entry)
+		ret_pfn[count++] = list & UINT32_MAX;
+	qsort(ret_pfn, count, sizeof(*ret_pfn), by_number);
+	for (uint32_t i = 0; i < count; last = ret_pfn[i++])
+		if (ret_pfn[i] != last)
+			ret_pfn[kept++] = ret_pfn[i];
+	unmap_pages(entry, 1);
+	console_db_unmap(db);
+	return kept;
 }
 
 void console_db_lock_name(struct console *c, const struct apmp_tree_community *community,

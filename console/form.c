@@ -43,6 +43,7 @@ static int read_config(struct console *c)
 	c->suspect = (uint32_t)number(timing, "suspect");
 	c->fence_kill = strcmp(json_string_value(json_object_get(c->config, "fence")), "kill") == 0;
 	c->notice_exit = json_is_true(json_object_get(c->config, "notice_exit"));
+	c->dumps = json_is_object(json_object_get(c->config, "dump"));
 	host = json_object_get(c->config, "host");
 	c->bare = json_is_true(json_object_get(host, "bare"));
 	host = json_object_get(host, "cpus");

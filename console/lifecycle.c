@@ -234,7 +234,7 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 static int spawn(struct partition *p, uint64_t incarnation, struct boot_refusal *r)
 {
 	struct apmp_box_request request = {
-	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation}};
+	    .op = APMP_BOX_OP_SPAWN, .id = p->id, .arg = {incarnation, console_capacity_renew(p)}};
 	struct apmp_box_event event;
 	int err;
 
@@ -401,8 +401,19 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 				   json_pack("{s:s,s:s}", "partition", p->name, "during", "boot"));
 }
 
+void console_copied(struct partition *p)
+{
+	struct boot_refusal refusal;
+
+	if (!p->boot_after_fence || console_running(p) || console_reaping(p))
+		return;
+	p->boot_after_fence = false;
+	if (console_boot(p, NULL, NULL, &refusal))
+		port_print(p, "apmp-console: partition %s: can't boot again", p->name);
+}
+
 /* What follows once all processes of a fenced life are reaped: told, closed, answered; and boots
- * again if that was asked. */
+ * again if that was asked, when its memory is copied. */
 static void conclude(struct partition *p)
 {
 	struct console *c = p->console;
@@ -417,13 +428,10 @@ static void conclude(struct partition *p)
 	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
 	answer_operator(p, state);
-	if (p->boot_after_fence) {
-		struct boot_refusal refusal;
-
-		p->boot_after_fence = false;
-		if (console_boot(p, NULL, NULL, &refusal))
-			port_print(p, "apmp-console: partition %s: can't boot again", p->name);
-	}
+	if (!p->dumping)
+		console_copied(p);
+	else if (p->boot_after_fence)
+		console_dump_hurry(p);
 	console_settled(c);
 	console_check_on(c);
 }
@@ -444,6 +452,7 @@ static void fenced(struct partition *p)
 	uint64_t identity = console_identity(p);
 	const struct apmp_point_info *died_at; /* where the injector ended it */
 
+	console_dump_picture(p);
 	release_cpus(p, identity);
 	uninitialize(p, has_failed(p));
 	console_set_state(p, APMP_PARTITION_FENCED);
@@ -474,6 +483,7 @@ static void on_killed(void *ctx, const struct apmp_box_event *event)
 	if (!event->error) {
 		if (console_identity(p)) /* no FENCED came first: there was nothing to wait for */
 			fenced(p);
+		console_dump(p);
 		conclude(p);
 		return;
 	}

@@ -35,7 +35,10 @@ void console_host_cpus(const struct partition *p, uint64_t cpus[16])
 static int set_cpuset(struct partition *p, const uint64_t cpus[16],
 		      struct apmp_box_event *ret_event)
 {
-	struct apmp_box_request request = {.op = APMP_BOX_OP_CPUSET, .id = p->id};
+	struct apmp_box_request request = {
+	    .op = APMP_BOX_OP_CPUSET,
+	    .id = p->id,
+	    .arg = {p->capacity_told ? p->capacity : console_capacity_renew(p)}};
 	int err;
 
 	if (memcmp(cpus, p->host_cpus, sizeof(p->host_cpus)) == 0)

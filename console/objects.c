@@ -134,6 +134,11 @@ static uint64_t owner_pages(struct console *c, int32_t owner)
 	return 1 + n.id + (n.type == GCT_COMMUNITY ? APMP_MAX_PARTITIONS : 0);
 }
 
+uint64_t console_ram_id(struct console *c, int32_t owner, uint64_t base)
+{
+	return base + owner_pages(c, owner) * APMP_PAGE_SIZE;
+}
+
 static uint64_t ram_pa(const struct object *o)
 {
 	return o->id - o->id % APMP_GRANULE;
@@ -169,7 +174,7 @@ int console_ram_find(struct console *c, int32_t owner, uint64_t pa, uint64_t siz
 int console_ram(struct console *c, int32_t owner, uint64_t pa, uint64_t size, int *ret_fd,
 		uint64_t *ret_base, struct apmp_box_event *ret_event)
 {
-	uint64_t id = pa + owner_pages(c, owner) * APMP_PAGE_SIZE;
+	uint64_t id = console_ram_id(c, owner, pa);
 	int err = 0;
 
 	if (!ram_of(owner_pages(c, owner), pa, size)) {

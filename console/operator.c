@@ -219,7 +219,7 @@ static bool never_strikes(struct varlink_call *call, const char *fault, const st
 							   : "the box passes";
 	char name[64], reason[256];
 
-	if (strcmp(fault, "kill") != 0)
+	if (apmp_fault_find(fault) == APMP_FAULT_NONE)
 		snprintf(
 		    reason, sizeof(reason),
 		    "%s strikes at once and not at a point: leave the point out, or kill there",
@@ -237,6 +237,24 @@ static bool never_strikes(struct varlink_call *call, const char *fault, const st
 	return true;
 }
 
+/* What a fault is when it strikes at once; 0: there is no such fault. */
+static int fault_signal(const char *fault)
+{
+	static const struct {
+		const char *fault;
+		int signal;
+	} signals[] = {{"kill", SIGKILL},
+		       {"stop", SIGSTOP},
+		       {"cont", SIGCONT},
+		       {"segv", SIGSEGV},
+		       {"assert", SIGABRT}};
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (strcmp(signals[i].fault, fault) == 0)
+			return signals[i].signal;
+	return 0;
+}
+
 static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -247,10 +265,7 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 	json_int_t nth = json_is_integer(count) ? json_integer_value(count) : 1;
 	bool box = !p && strcmp(name, "box") == 0;
 	struct apmp_recorder *rec = p ? p->recorder : box ? console_box_recorder(c) : c->recorder;
-	int signal = strcmp(fault, "kill") == 0	  ? SIGKILL
-		     : strcmp(fault, "stop") == 0 ? SIGSTOP
-		     : strcmp(fault, "cont") == 0 ? SIGCONT
-						  : 0;
+	int signal = fault_signal(fault);
 
 	if (console_inject_page(c, call, parameters))
 		return;
@@ -268,7 +283,8 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		apmp_recorder_arm(rec, apmp_point_find(point), 0);
 		varlink_call_reply(call, NULL);
 	} else if (point) {
-		apmp_recorder_arm(rec, apmp_point_find(point), (uint32_t)nth);
+		apmp_recorder_arm_fault(rec, apmp_point_find(point), (uint32_t)nth,
+					apmp_fault_find(fault));
 		console_event(c, "fault.injected", p, "{s:s,s:s,s:I}", "fault", fault, "point",
 			      point, "count", nth);
 		varlink_call_reply(call, NULL);
@@ -329,6 +345,7 @@ static void off(void *ctx, int error)
 
 void console_power_off(struct console *c)
 {
+	c->going_off = true;
 	console_event(c, "machine.off", NULL, NULL);
 	console_when_durable(c, off, c);
 }

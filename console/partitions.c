@@ -45,6 +45,7 @@ void console_partition_drop(struct console *c, uint32_t id)
 	for (size_t i = 0; i < NEEDED; i++)
 		console_object_drop(c, needed[i].kind, id);
 	console_object_drop(c, APMP_BOX_CHANNEL, id);
+	console_object_drop(c, APMP_BOX_OUTPUT, id);
 	box_link_post(&c->box, &remove, NULL, NULL); /* its name is free for another id */
 }
 
@@ -77,6 +78,8 @@ int console_partition_open(struct console *c, uint32_t id)
 	err = console_object(c, APMP_BOX_PORT, id, 0, fds);
 	if (!err)
 		err = port_open(p, fds[0]);
+	if (!err)
+		err = output_open(p);
 	if (!err && !console_state(p))
 		console_set_state(p, APMP_PARTITION_OFF);
 	return err;
@@ -87,6 +90,7 @@ void console_partition_close(struct partition *p)
 	struct console *c = p->console;
 
 	console_channel_close(p);
+	output_close(p);
 	port_close(p);
 	console_set_state(p, 0);
 	p->exists = false;

@@ -1,7 +1,8 @@
 /*
  * port.c - console ports: a pseudo-terminal for each partition, shown to whoever attaches.
  *
- * The instance has the terminal's other side as its standard streams.  What it printed last is
+ * The instance has the terminal's other side as its standard streams; output.c adds what its
+ * detached programs print.  What it printed last is
  * kept, so that whoever attaches sees where the partition is.
  */
 #include <errno.h>
@@ -104,9 +105,21 @@ static void on_typed(uv_poll_t *poll, int status, int events)
 	(void)n;
 }
 
-int port_open(struct partition *p, int master)
+/* What is typed are bytes, no signals; lines are still ended for terminals. */
+void port_line(int master)
 {
 	struct termios line;
+
+	(void)fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+	if (tcgetattr(master, &line) == 0) {
+		cfmakeraw(&line);
+		line.c_oflag |= OPOST | ONLCR;
+		(void)tcsetattr(master, TCSANOW, &line);
+	}
+}
+
+int port_open(struct partition *p, int master)
+{
 	struct port *port;
 	int err;
 
@@ -117,14 +130,7 @@ int port_open(struct partition *p, int master)
 		return -ENOMEM;
 	port->partition = p;
 	port->master = master;
-	(void)fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
-	/* A serial line: what is typed are bytes, no signals; lines are still ended for terminals.
-	 */
-	if (tcgetattr(master, &line) == 0) {
-		cfmakeraw(&line);
-		line.c_oflag |= OPOST | ONLCR;
-		(void)tcsetattr(master, TCSANOW, &line);
-	}
+	port_line(master);
 	err = uv_poll_init(&p->console->loop, &port->poll, master);
 	if (!err)
 		err = uv_poll_start(&port->poll, UV_READABLE, on_master);
@@ -153,6 +159,12 @@ void port_close(struct partition *p)
 	uv_poll_stop(&port->poll);
 	uv_close((uv_handle_t *)&port->poll, on_port_closed);
 	p->port = NULL;
+}
+
+void port_show(struct partition *p, const char *data, size_t size)
+{
+	if (p->port)
+		show(p->port, data, size);
 }
 
 void port_print(struct partition *p, const char *format, ...)

@@ -2,7 +2,7 @@
  * run.c - programs in a partition: the box starts them in the partition's group of programs.
  *
  * A program lives and dies with the instance: the fence kills both.  Its standard streams are the
- * caller's own descriptors.
+ * caller's own descriptors; what one without a caller prints goes to its partition's console port.
  *
  * STATES    asked (the box has been told) -> started, or refused -> ended.  The console waits for
  *           neither: a program on a file system that hangs keeps nobody but its caller waiting.
@@ -10,6 +10,7 @@
  *           partition; nobody learns its exit status.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,8 +142,35 @@ static void on_started(void *ctx, const struct apmp_box_event *event)
 	varlink_call_reply(call, pid);
 }
 
-/* Asks the box for it.  -errno: it could not be described. */
-static int ask(struct program *prog, const json_t *parameters)
+/* The standard streams: the caller's, which are closed afterwards, or of a program that nobody waits
+ * for nothing to read, and its partition's console port.  Returns 3, or 0: /dev/null thrice.  -errno:
+ * the box's word is in ret_event. */
+static int streams(struct program *prog, bool detach, int ret_fds[3],
+		   struct apmp_box_event *ret_event)
+{
+	int output, count = varlink_call_take_fds(prog->call, ret_fds, 3), err;
+
+	if (count == 3 || !detach)
+		return count;
+	while (count > 0)
+		close(ret_fds[--count]);
+	err = output_need(prog->partition, &output, ret_event);
+	if (err)
+		return err;
+	ret_fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ret_fds[1] = fcntl(output, F_DUPFD_CLOEXEC, 0);
+	ret_fds[2] = fcntl(output, F_DUPFD_CLOEXEC, 0);
+	for (int i = 0; i < 3; i++)
+		if (ret_fds[i] < 0)
+			err = -EMFILE;
+	for (int i = 0; err && i < 3; i++)
+		if (ret_fds[i] >= 0)
+			close(ret_fds[i]);
+	return err ? err : 3;
+}
+
+/* Asks the box for it.  -errno: it could not be described, or has no streams. */
+static int ask(struct program *prog, const json_t *parameters, struct apmp_box_event *ret_event)
 {
 	struct apmp_box_request request = {
 	    .op = APMP_BOX_OP_RUN,
@@ -155,7 +183,12 @@ static int ask(struct program *prog, const json_t *parameters)
 	fds[0] = describe(parameters);
 	if (fds[0] < 0)
 		return fds[0];
-	count = varlink_call_take_fds(prog->call, fds + 1, 3);
+	count =
+	    streams(prog, json_is_true(json_object_get(parameters, "detach")), fds + 1, ret_event);
+	if (count < 0) {
+		close(fds[0]);
+		return count;
+	}
 	snprintf(request.text, sizeof(request.text), "%s", prog->partition->name);
 	box_link_post_fds(&prog->console->box, &request, fds, count == 3 ? 4 : 1, on_started, prog);
 	for (int i = 0; i <= count; i++)
@@ -180,7 +213,7 @@ static void begin(struct partition *p, struct varlink_call *call, const json_t *
 				 .stays = varlink_call_more(call) &&
 					  !json_is_true(json_object_get(parameters, "detach")),
 				 .call = call};
-	event.error = ask(prog, parameters);
+	event.error = ask(prog, parameters, &event);
 	if (event.error) {
 		refuse(call, p->name, &event);
 		free(prog);

@@ -1,13 +1,14 @@
 /*
- * settle.c - changes wait until what is fenced is reaped as well.
+ * settle.c - changes wait until what is fenced is reaped as well, and its memory copied.
  *
  * WHAT      Between FENCED and the reaping of its last process, as long as the teardown of its
  *           memory takes, a partition runs no more and still has that memory: it can't boot, be
  *           deleted, or give away what it had.
  *           Whoever waits for the event and asks for one of these at once means "as soon as it can
  *           be done", so the call is put aside until nothing is being reaped.
- * STATES    put aside -> served (reaped, or the box says that processes do not end), or gone with
- *           its peer.
+ *           What is about a partition whose memory is being dumped waits for that, and it alone.
+ * STATES    put aside -> served (reaped, or the box says that processes do not end; and copied), or
+ *           gone with its peer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,6 +33,15 @@ static bool being_reaped(const struct console *c)
 	return false;
 }
 
+/* The partition that the call names, whose memory is being dumped; NULL. */
+static struct partition *being_dumped(struct console *c, const json_t *parameters)
+{
+	const char *name = json_string_value(json_object_get(parameters, "name"));
+	struct partition *p = name ? console_partition(c, name) : NULL;
+
+	return p && p->dumping ? p : NULL;
+}
+
 /* Takes one out of the list that a peer is gone of. */
 static void gone(void *ctx)
 {
@@ -46,9 +56,13 @@ static void gone(void *ctx)
 static void on_call(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	const struct console_settling *method = ctx;
-	struct put_aside **at = &method->console->put_aside, *one;
+	struct put_aside **at = &method->console->put_aside, *one = NULL;
+	struct partition *dumped = being_dumped(method->console, parameters);
 
-	one = being_reaped(method->console) ? calloc(1, sizeof(*one)) : NULL;
+	if (dumped)
+		console_dump_hurry(dumped);
+	if (dumped || being_reaped(method->console))
+		one = calloc(1, sizeof(*one));
 	if (!one) { /* also without memory for it: the handler says what stands in the way */
 		method->handler(call, parameters, method->console);
 		return;
@@ -60,13 +74,27 @@ static void on_call(struct varlink_call *call, const json_t *parameters, void *c
 	varlink_call_on_hangup(call, gone, one);
 }
 
+/* The first that waits for nothing any more; NULL. */
+static struct put_aside **first_ready(struct console *c)
+{
+	struct put_aside **at = &c->put_aside;
+
+	if (being_reaped(c))
+		return NULL;
+	while (*at && being_dumped(c, (*at)->parameters))
+		at = &(*at)->next;
+	return *at ? at : NULL;
+}
+
 void console_settled(struct console *c)
 {
-	while (c->put_aside && !being_reaped(c)) {
-		struct put_aside one = *c->put_aside;
+	struct put_aside **at;
 
-		free(c->put_aside);
-		c->put_aside = one.next;
+	while ((at = first_ready(c))) {
+		struct put_aside one = **at;
+
+		free(*at);
+		*at = one.next;
 		varlink_call_on_hangup(one.call, NULL, NULL);
 		one.method->handler(one.call, one.parameters, c);
 	}

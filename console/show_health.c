@@ -104,21 +104,37 @@ static json_t *one_range_json(const struct console *c)
 	return names;
 }
 
+/* Whether programs get the capacity of their partition where host CPUs are shared. */
+static json_t *capacity_json(const struct console *c)
+{
+	const char *why =
+	    json_string_value(json_object_get(json_object_get(c->config, "host"), "no_quota"));
+	bool shared = false, shares, enforced = why && !*why;
+
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS && !shared; i++)
+		if (c->partition[i].exists) {
+			(void)console_capacity(&c->partition[i], &shares);
+			shared |= shares;
+		}
+	return json_pack("{s:b,s:b,s:s?}", "shared", shared, "enforced", enforced, "why",
+			 enforced ? NULL : why);
+}
+
 static json_t *health_json(const struct console *c)
 {
 	bool died = c->last.op == APMP_BOX_LAST;
 
-	return json_pack("{s:{s:I,s:s?,s:I,s:I},s:o,s:o,s:o,s:o}", "console", "restarts",
+	return json_pack("{s:{s:I,s:s?,s:I,s:I},s:o,s:o,s:o,s:o,s:o}", "console", "restarts",
 			 (json_int_t)apmp_load_relaxed(&c->state->restarts), "last",
 			 died ? c->last.text : NULL, "deaths", (json_int_t)c->last.arg[0],
 			 "delay_ms", (json_int_t)c->last.arg[2], "nvram", nvram_json(c),
 			 "fence_pending", fence_pending_json(c), "debugged", debugged_json(c),
-			 "one_range", one_range_json(c));
+			 "one_range", one_range_json(c), "capacity", capacity_json(c));
 }
 
 void console_add_health(struct console *c, json_t *status)
 {
-	static const char *const settings[] = {"timing", "fence", "notice_exit"};
+	static const char *const settings[] = {"timing", "fence", "notice_exit", "dump"};
 
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
 		json_object_set(status, settings[i], json_object_get(c->config, settings[i]));

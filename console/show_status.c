@@ -57,6 +57,9 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db, uint
 			      (json_int_t)apmp_load_relaxed(&record->suspected), "unsuspected",
 			      (json_int_t)apmp_load_relaxed(&record->unsuspected));
 
+	if (apmp_load_relaxed(&record->dumped))
+		json_object_set_new(o, "dumped",
+				    json_integer((json_int_t)apmp_load_relaxed(&record->dumped)));
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (members >> p->id & 1 && identity &&
@@ -81,6 +84,7 @@ static void add_cpus(struct partition *p, json_t *o)
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	uint64_t host[16];
+	bool shares;
 	char text[1024] = "";
 	size_t used = 0;
 
@@ -105,6 +109,7 @@ static void add_cpus(struct partition *p, json_t *o)
 		i = last;
 	}
 	json_object_set_new(o, "host_cpus", json_string(text));
+	json_object_set_new(o, "capacity", json_real(console_capacity(p, &shares) / 1000.0));
 }
 
 static uint64_t private_memory(struct partition *p)

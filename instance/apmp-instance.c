@@ -119,6 +119,7 @@ static void *primary_main(void *arg)
 	map_hwrpb(in);
 	snprintf(name, sizeof(name), "cpu %u", in->primary);
 	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
+	instance_thread_is(in->primary);
 	in->recorder = map(in, "the flight recorder", apmp_load_relaxed(&in->hwrpb->recorder),
 			   APMP_RECORDER_SIZE);
 	apmp_store_relaxed(&in->recorder->identity, in->env.self);
@@ -141,6 +142,8 @@ static void *primary_main(void *arg)
 		cannot_boot("the community", err);
 	in->in_community = !err;
 	apmp_locks_init(&in->member, &in->locks);
+	instance_crash_init(in);
+	tasks_init(in);
 	instance_primary(in);
 }
 

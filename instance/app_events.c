@@ -23,7 +23,6 @@ void instance_apps_members(struct instance *in, const struct apmp_member_change 
 {
 	struct apps_members *m = &in->apps.members;
 	uint32_t version = apmp_load_relaxed(&m->version);
-	const uint64_t one = 1;
 
 	if (!count || in->apps.bell < 0)
 		return;
@@ -34,8 +33,7 @@ void instance_apps_members(struct instance *in, const struct apmp_member_change 
 				   changes[i].added ? changes[i].identity : 0);
 	apmp_store_relaxed(&m->changes, apmp_load_relaxed(&m->changes) + count);
 	apmp_store_release(&m->version, version + 2);
-	/* It can only be full when the thread has 2^64 - 1 rings to hear, and then it will. */
-	(void)!write(in->apps.bell, &one, sizeof(one));
+	instance_apps_ring(in);
 }
 
 void app_members_look(struct instance *in)

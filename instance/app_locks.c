@@ -16,17 +16,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "instance/instance.h"
-
-/* We were judged dead: nothing shared is touched any more. */
-static int living(int err)
-{
-	if (err == -EOWNERDEAD)
-		_exit(INSTANCE_EXIT_BUGCHECK);
-	return err;
-}
 
 /* Answers, and with an error says why. */
 __attribute__((format(printf, 4, 5))) static int answer(struct app *app, int error, uint32_t lock,
@@ -62,7 +53,7 @@ static const char *name_of(const struct app *app, uint32_t number)
 int app_locks_begin(struct instance *in, struct app *app)
 {
 	struct apmp_locker *locker;
-	int err = living(apmp_locker_init(&in->member, &locker));
+	int err = instance_living(apmp_locker_init(&in->member, &locker));
 
 	if (err)
 		return err;
@@ -118,8 +109,8 @@ static int open_lock(struct app *app, const struct apmp_app_request *request)
 	while (place < APP_LOCKS_OPEN && lock[place].number)
 		place++;
 	if (place < APP_LOCKS_OPEN)
-		err = living(apmp_lock_try_open(app->locks.locker, request->text, request->rank,
-						&lock[place].number));
+		err = instance_living(apmp_lock_try_open(app->locks.locker, request->text,
+							 request->rank, &lock[place].number));
 	if (err == -EAGAIN)
 		return err;
 	if (err)
@@ -131,7 +122,7 @@ static int open_lock(struct app *app, const struct apmp_app_request *request)
 
 static int close_lock(struct app *app, struct app_lock *lock)
 {
-	int err = living(apmp_lock_close(app->locks.locker, lock->number));
+	int err = instance_living(apmp_lock_close(app->locks.locker, lock->number));
 
 	if (err == -EBUSY)
 		return answer(app, err, 0, "lock \"%s\" can't be closed while it is held",
@@ -211,7 +202,7 @@ static int try_acquire(struct instance *in, struct app *app)
 {
 	struct app_locks *l = &app->locks;
 	const struct app_lock *lock = &l->open[l->wanted];
-	int err = living(apmp_lock_acquire(l->locker, lock->number, 0));
+	int err = instance_living(apmp_lock_acquire(l->locker, lock->number, 0));
 
 	if (err == -ETIMEDOUT &&
 	    (l->deadline_ns == APMP_NEVER || in->env.now(&in->env) < l->deadline_ns))
@@ -220,7 +211,7 @@ static int try_acquire(struct instance *in, struct app *app)
 		return 0;
 	/* It has gone, and never heard that the lock was its own: nothing is half done. */
 	if (err >= 0)
-		(void)living(apmp_lock_release(l->locker, lock->number));
+		(void)instance_living(apmp_lock_release(l->locker, lock->number));
 	return -EPIPE;
 }
 
@@ -334,9 +325,11 @@ int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_
 	case APMP_APP_ACQUIRE:
 		return want(in, app, request->lock - 1, request->timeout_ns);
 	case APMP_APP_RELEASE:
-		return answer_holder(app, lock, living(apmp_lock_release(locker, lock->number)));
+		return answer_holder(app, lock,
+				     instance_living(apmp_lock_release(locker, lock->number)));
 	case APMP_APP_GOOD:
-		return answer_holder(app, lock, living(apmp_lock_good(locker, lock->number)));
+		return answer_holder(app, lock,
+				     instance_living(apmp_lock_good(locker, lock->number)));
 	default:
 		return close_lock(app, lock);
 	}
@@ -351,5 +344,5 @@ void app_locks_end(struct instance *in, struct app *app)
 	apmp_locker_died(l->locker);
 	for (uint32_t i = 0; i < APP_LOCKS_OPEN; i++)
 		if (l->open[i].number) /* -ESTALE: the instance has left the set meanwhile */
-			(void)living(apmp_lock_close(in->apps.locker, l->open[i].number));
+			(void)instance_living(apmp_lock_close(in->apps.locker, l->open[i].number));
 }

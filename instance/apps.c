@@ -3,10 +3,12 @@
  *
  * WHAT      One thread for all programs.  It waits for nobody: a socket that is full is left until
  *           it has room, a lock that is held is tried again (app_locks.c), and what the primary has
- *           to say lies in a table (app_events.c).
- * STATES    of a connection: free -> new (accepted) -> events | locks (has said the word) -> free
- *           (it ended, said what makes no sense, or does not read its answers).
- * WRITERS   struct apps: this thread, but for members and the bell, which the primary rings.
+ *           to say lies in a table (app_events.c).  Only what loads the program of a task may take
+ *           its time (app_tasks.c).
+ * STATES    of a connection: free -> new (accepted) -> events | locks | tasks (has said the word) ->
+ *           free (it ended, said what makes no sense, or does not read its answers).
+ * WRITERS   struct apps: this thread, but for members and the bell, which the primary rings, and
+ *           the last task of a program.
  * CRASHES   A program may end, stop or be mad at any byte: messages come whole or not at all, each
  *           is copied out and checked, and the kernel tells the end of a connection, which gives
  *           back what it held.  The instance's own end closes all, and is the end of its programs.
@@ -61,6 +63,8 @@ void app_drop(struct instance *in, struct app *app)
 {
 	if (app->kind == APP_LOCKS)
 		app_locks_end(in, app);
+	if (app->kind == APP_TASKS)
+		app_tasks_end(in, app);
 	close(app->sock); /* which takes it out of the epoll set */
 	app->kind = APP_FREE;
 	app->life++;
@@ -152,7 +156,8 @@ static int welcome(struct instance *in, struct app *app)
 static int begin(struct instance *in, struct app *app, const struct apmp_app_request *request)
 {
 	if (request->version != APMP_APP_VERSION ||
-	    (request->op != APMP_APP_LOCKS && request->op != APMP_APP_EVENTS)) {
+	    (request->op != APMP_APP_LOCKS && request->op != APMP_APP_EVENTS &&
+	     request->op != APMP_APP_TASKS)) {
 		refuse(app, -EPROTO, "the program speaks another version of the protocol");
 		return -EPIPE;
 	}
@@ -162,6 +167,8 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 	}
 	if (request->op == APMP_APP_EVENTS) {
 		app_events_begin(in, app);
+	} else if (request->op == APMP_APP_TASKS) {
+		app_tasks_begin(app);
 	} else {
 		int err = app_locks_begin(in, app);
 
@@ -206,6 +213,8 @@ static int serve(struct instance *in, struct app *app, uint32_t events)
 		return events & (EPOLLHUP | EPOLLERR) ? -EPIPE : 0; /* it is answered first */
 	if (app->kind == APP_EVENTS && events & EPOLLOUT)
 		return tell(in, app);
+	if (app->kind == APP_TASKS)
+		return app_tasks_serve(in, app); /* descriptors come along */
 	err = receive(app, &request);
 	if (err)
 		return err == -EAGAIN ? 0 : err;
@@ -235,6 +244,15 @@ static void hear_bell(struct instance *in)
 	for (uint32_t i = 0; i < apps->used; i++)
 		if (apps->app[i].kind == APP_EVENTS && tell(in, &apps->app[i]))
 			app_drop(in, &apps->app[i]);
+	app_tasks_look(in);
+}
+
+void instance_apps_ring(struct instance *in)
+{
+	const uint64_t one = 1;
+
+	/* It can only be full when the thread has 2^64 - 1 rings to hear, and then it will. */
+	(void)!write(in->apps.bell, &one, sizeof(one));
 }
 
 /* A lock that somebody waits for has changed: all are tried at the end of this turn. */

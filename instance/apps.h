@@ -1,5 +1,5 @@
 /*
- * apps.h - what an instance does for the programs of its partition: locks and events.
+ * apps.h - what an instance does for the programs of its partition: locks, events, tasks.
  */
 #ifndef APMP_INSTANCE_APPS_H
 #define APMP_INSTANCE_APPS_H
@@ -11,6 +11,7 @@
 #include "shm/wire/app.h"
 
 #include "instance/app_locks.h"
+#include "instance/app_tasks.h"
 #include "instance/app_waker.h"
 
 struct instance;
@@ -37,6 +38,7 @@ enum app_kind {
 	APP_NEW,    /* has not said the word yet */
 	APP_EVENTS, /* is told of members */
 	APP_LOCKS,  /* asks for locks */
+	APP_TASKS,  /* runs a program of tasks, or asks for a list */
 };
 
 /* One connection.  W: the thread of programs. */
@@ -49,6 +51,7 @@ struct app {
 	uint64_t seq;	      /* APP_EVENTS: of the last event */
 	bool begun;	      /* APP_EVENTS: the state at its beginning was told */
 	struct app_locks locks; /* APP_LOCKS */
+	struct task_job *job;	/* APP_TASKS: the one that it has started, or NULL */
 };
 
 struct apps {
@@ -73,6 +76,8 @@ __attribute__((warn_unused_result)) int instance_apps_start(struct instance *in)
 /* Hands over changes of membership; never waits.  The primary alone calls it. */
 void instance_apps_members(struct instance *in, const struct apmp_member_change *changes,
 			   uint32_t count);
+/* The bell: the thread of programs looks at what others have changed; never waits. */
+void instance_apps_ring(struct instance *in);
 /* Ends a connection. */
 void app_drop(struct instance *in, struct app *app);
 /* Whether its requests are read. */

@@ -9,14 +9,27 @@
 #include "instance/channel.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "shm/env.h"
+#include "shm/shared.h"
+#include "shm/wire/linux_env.h"
+
+#define NS 1000000000u
 
 void channel_init(struct channel *channel, int sock)
 {
+	pthread_mutexattr_t attr;
+
 	*channel = (struct channel){.sock = sock};
-	pthread_mutex_init(&channel->lock, NULL);
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+	pthread_mutex_init(&channel->lock, &attr);
+	pthread_mutexattr_destroy(&attr);
 }
 
 static int send_request(struct channel *channel, const struct apmp_call_request *request, int flags)
@@ -56,31 +69,68 @@ static int receive_reply(struct channel *channel, struct apmp_call *call)
 	return n == sizeof(call->reply) ? 0 : -EBADMSG;
 }
 
-static int converse(struct channel *channel, struct apmp_call *call)
+/* 0: there is something to receive, or it will be waited for; -ETIMEDOUT. */
+static int await_reply(struct channel *channel, uint64_t deadline_ns)
 {
-	int err = send_request(channel, &call->request, 0);
+	struct pollfd poll = {.fd = channel->sock, .events = POLLIN};
+
+	while (deadline_ns != APMP_NEVER) {
+		uint64_t now = apmp_linux_now(NULL), left = deadline_ns - now;
+		struct timespec most = {.tv_sec = (time_t)(left / NS),
+					.tv_nsec = (long)(left % NS)};
+
+		if (now >= deadline_ns)
+			return -ETIMEDOUT;
+		if (ppoll(&poll, 1, &most, NULL) > 0)
+			return 0;
+	}
+	return 0;
+}
+
+static int converse(struct channel *channel, struct apmp_call *call, uint64_t deadline_ns)
+{
+	int flags = deadline_ns == APMP_NEVER ? 0 : MSG_DONTWAIT;
+	int err = send_request(channel, &call->request, flags);
 
 	while (!err) {
-		err = receive_reply(channel, call);
+		err = await_reply(channel, deadline_ns);
+		if (!err)
+			err = receive_reply(channel, call);
 		if (err || call->reply.seq == call->request.seq)
 			return err;
 		if (call->fd >= 0)
 			close(call->fd); /* of an answer that came twice */
 		if (call->reply.seq == 0)
-			err = send_request(channel, &call->request, 0);
+			err = send_request(channel, &call->request, flags);
 	}
 	return err;
 }
 
 int channel_call(struct channel *channel, struct apmp_call *call)
 {
-	int err;
+	/* Of a signal handler whose thread was in a callback, which will not be finished. */
+	int err = -pthread_mutex_lock(&channel->lock);
 
-	pthread_mutex_lock(&channel->lock);
-	call->request.seq = ++channel->seq;
-	err = converse(channel, call);
+	if (err)
+		return err;
+	call->request.seq = apmp_fetch_add(&channel->seq, 1) + 1;
+	err = converse(channel, call, APMP_NEVER);
 	pthread_mutex_unlock(&channel->lock);
 	return err;
+}
+
+int channel_call_until(struct channel *channel, struct apmp_call *call, uint64_t deadline_ns)
+{
+	struct timespec until = {.tv_sec = (time_t)(deadline_ns / NS),
+				 .tv_nsec = (long)(deadline_ns % NS)};
+	int err = -pthread_mutex_clocklock(&channel->lock, CLOCK_MONOTONIC, &until);
+
+	call->request.seq = apmp_fetch_add(&channel->seq, 1) + 1;
+	if (err && err != -EDEADLK) {
+		err = send_request(channel, &call->request, MSG_DONTWAIT);
+		return err ? err : -ETIMEDOUT;
+	}
+	return converse(channel, call, deadline_ns);
 }
 
 int channel_tell(struct channel *channel, const struct apmp_call_request *request)

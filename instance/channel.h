@@ -12,15 +12,21 @@ struct channel {
 	int sock;
 	pthread_mutex_t lock; /* protects seq and the receiving side: the console's firmware
 			       * serves one callback of a partition at a time */
-	uint64_t seq;
+	_Atomic uint64_t seq;
 };
 
 void channel_init(struct channel *channel, int sock);
 
 /* Makes a callback; waits for its answer, also while the console is away.  The answer's error is in
- * call->reply; 0, or -EPIPE: the channel is closed, which is the end of the partition. */
+ * call->reply; 0, or -EPIPE: the channel is closed, which is the end of the partition; -EDEADLK: in
+ * a signal handler of a thread that was in a callback itself. */
 __attribute__((warn_unused_result)) int channel_call(struct channel *channel,
 						     struct apmp_call *call);
+/* The last callback of an instance that fails: also over one that the calling thread was in, and,
+ * when another thread is in one until the deadline, sent without waiting for an answer.  The lock is
+ * not given back.  As channel_call; -ETIMEDOUT: no answer until the deadline. */
+__attribute__((warn_unused_result)) int
+channel_call_until(struct channel *channel, struct apmp_call *call, uint64_t deadline_ns);
 
 /* Sends a callback that has no answer; never waits.  -EAGAIN: the channel is full. */
 __attribute__((warn_unused_result)) int channel_tell(struct channel *channel,

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "instance/instance.h"
 #include "shm/shared.h"
@@ -64,13 +63,13 @@ void instance_clock(struct instance *in)
 	next = tick_after(in, env->now(env));
 	for (;;) {
 		uint64_t now;
-		int work = apmp_member_tick(&in->member);
+		int work = instance_living(apmp_member_tick(&in->member));
 
-		if (work == -EOWNERDEAD)
-			_exit(INSTANCE_EXIT_BUGCHECK); /* touch nothing that is shared */
+		instance_crash_tick(in);
 		/* A lost interrupt costs a tick: what is pending is announced again. */
 		if (work > 0 || apmp_load_relaxed(&line->pending))
 			apmp_intr_send(env, in->primary, APMP_INTR_WORK);
+		instance_tasks_tick(in);
 		next += in->timing.tick_ns;
 		now = env->now(env);
 		if (next < now) /* was late: no ticks in a bunch */

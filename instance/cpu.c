@@ -29,16 +29,6 @@ void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
 	instance_crash(in, HWRPB_CRASH_RUNNER, text);
 }
 
-int instance_stack(struct instance *in, pthread_attr_t *attr)
-{
-	unsigned char *stack = in->stacks + in->stacks_used;
-
-	if (!in->stacks || in->stacks_size - in->stacks_used < INSTANCE_STACK_SIZE)
-		return -ENOMEM;
-	in->stacks_used += INSTANCE_STACK_SIZE;
-	return -pthread_attr_setstack(attr, stack, INSTANCE_STACK_SIZE);
-}
-
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx)
 {
 	uint32_t host_cpu = apmp_load_relaxed(&in->hwrpb->slot[cpu_idx].host_cpu);
@@ -122,6 +112,8 @@ static void run(struct cpu *cpu)
 	apmp_store_relaxed(&in->env.lines[cpu->idx].tree_can_wait, 1);
 	do {
 		(void)instance_tasks_wait(in, cpu->idx);
+		if (instance_crash_begun(&in->crash))
+			instance_crash_cpu(in, cpu->idx);
 		/* Acquires its arguments. */
 		order = apmp_load_acquire(&cpu->order);
 	} while (order == CPU_ORDER_NONE || !follow(cpu, order));

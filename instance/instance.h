@@ -2,7 +2,8 @@
  * instance.h - one operating system instance: what its threads share in private memory.
  *
  * Threads: the clock (the first one), the primary CPU, one for each other CPU that ever ran here,
- * and two for all programs: one serves them, one waits on the words of locks for it.
+ * two for all programs (one serves them, one waits on the words of locks for it), and one for each
+ * task that there was at a time (task.h).
  */
 #ifndef APMP_INSTANCE_INSTANCE_H
 #define APMP_INSTANCE_INSTANCE_H
@@ -19,6 +20,7 @@
 #include "instance/apps.h"
 #include "instance/channel.h"
 #include "instance/crash.h"
+#include "instance/task.h"
 #include "instance/tasks.h"
 
 /* What the primary wants of another CPU.  W: primary, before the interrupt. */
@@ -27,7 +29,6 @@ enum cpu_order {
 	CPU_ORDER_MIGRATE = 1,	/* PAL MIGRATE, or HALT with HALT_MIGRATE */
 	CPU_ORDER_STOP = 2,	/* HALT: console mode */
 	CPU_ORDER_DEASSIGN = 3, /* HALT with DEASSIGN */
-	CPU_ORDER_FAIL = 4,	/* the instance fails: Fig. 27 */
 	CPU_ORDER_START = 5,	/* from console mode into SMP */
 };
 
@@ -56,23 +57,27 @@ struct instance {
 	uint32_t id, primary;
 	struct apmp_timing timing;
 	unsigned char *stacks; /* in private memory; NULL when there is none */
-	uint64_t stacks_size, stacks_used;
+	uint64_t stacks_size;
+	_Atomic uint64_t stacks_used; /* W: who takes one */
+	struct tasks tasks;
 	_Atomic uint64_t reports_lost; /* to a console that was away */
 	sem_t clock_start;	       /* W: primary, once */
+	struct crash crash;
 	struct cpu cpu[APMP_MAX_CPUS];
 };
 
 #define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
 
 /* Exit statuses that the console shows. */
-#define INSTANCE_EXIT_BUGCHECK 70 /* was judged dead and found the bugcheck bit */
+#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (crash.h) */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
 /* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later.
  */
 void instance_env_init(struct instance *in);
-/* Which CPU, or APMP_THREAD_CLOCK, this thread is, for the flight recorder. */
+/* Which CPU, or APMP_THREAD_*, this thread is: for the flight recorder, and for who fails. */
 void instance_thread_is(uint32_t thread);
+uint32_t instance_thread(void);
 /* Lights this thread's death beacon, once: by CPU id, or APMP_BEACON_*. */
 void instance_beacon(struct instance *in, uint32_t idx);
 /* Prints a line on the console port; never waits: what doesn't fit is lost. */
@@ -105,8 +110,11 @@ void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
 /* Ends the instance at once: the execution word of a CPU, which others can write, is not as it must
  * be.  Two that run on one CPU would be worse. */
 __attribute__((noreturn)) void instance_bugcheck(struct instance *in, uint32_t cpu_idx);
-/* A thread's stack in private memory; -ENOMEM. */
+
+/* stack.c: a thread's stack in private memory; -ENOMEM. */
 __attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
+/* Private memory for a stack, whole pages, never given back.  NULL: there is not so much. */
+unsigned char *instance_stack_take(struct instance *in, uint64_t size);
 
 /* primary.c: boots, and runs until the instance ends. */
 __attribute__((noreturn)) void instance_primary(struct instance *in);

@@ -19,6 +19,12 @@ static _Thread_local uint32_t this_thread;
 void instance_thread_is(uint32_t thread)
 {
 	this_thread = thread;
+	instance_crash_thread(thread);
+}
+
+uint32_t instance_thread(void)
+{
+	return this_thread;
 }
 
 void instance_beacon(struct instance *in, uint32_t idx)

@@ -48,16 +48,15 @@ static void take_startreqs(struct instance *in)
 	}
 }
 
-__attribute__((noreturn)) static void leave_and_end(struct instance *in, enum apmp_exit how)
+__attribute__((noreturn)) static void leave_and_end(struct instance *in)
 {
-	struct apmp_call call = {.request = {.op = APMP_CALL_EXIT, .arg = {how}}};
-	int err = how == APMP_EXIT_HALT && in->in_community ? apmp_member_leave(&in->member) : 0;
+	struct apmp_call call = {.request = {.op = APMP_CALL_EXIT, .arg = {APMP_EXIT_HALT}}};
 
-	if (err == -EOWNERDEAD)
-		_exit(INSTANCE_EXIT_BUGCHECK);
-	instance_say(in, how == APMP_EXIT_HALT ? "halted" : "bugcheck: crash by instruction");
+	if (in->in_community)
+		(void)!instance_living(apmp_member_leave(&in->member));
+	instance_say(in, "halted");
 	(void)in->env.call(&in->env, &call); /* the box sees the end in any case */
-	_exit(how == APMP_EXIT_HALT ? 0 : INSTANCE_EXIT_BUGCHECK);
+	_exit(0);
 }
 
 /* What PAL MIGRATE would refuse is refused at once; console code validates by itself [0329]. */
@@ -122,9 +121,9 @@ static void answer_request(struct instance *in)
 	}
 	apmp_hwrpb_request_done(in->hwrpb, r.seq, err);
 	if (r.op == HWRPB_REQUEST_HALT)
-		leave_and_end(in, APMP_EXIT_HALT);
+		leave_and_end(in);
 	if (r.op == HWRPB_REQUEST_CRASH)
-		leave_and_end(in, APMP_EXIT_CRASH);
+		instance_crash(in, HWRPB_CRASH_INSTRUCTION, "crash by instruction");
 }
 
 /* CPUs that were ours at boot are started at once: they need no STARTREQ. */
@@ -140,7 +139,6 @@ static void start_primary(struct instance *in)
 {
 	uint64_t other = 0;
 
-	instance_thread_is(in->primary);
 	instance_cpu_pin(in, in->primary);
 	apmp_store_relaxed(&in->env.lines[in->primary].tree_can_wait, 0);
 	if (apmp_intr_take(&in->env, in->primary, &other))
@@ -152,10 +150,8 @@ static void start_primary(struct instance *in)
 
 static void join(struct instance *in)
 {
-	int err = apmp_member_enter(&in->member);
+	int err = instance_living(apmp_member_enter(&in->member));
 
-	if (err == -EOWNERDEAD)
-		_exit(INSTANCE_EXIT_BUGCHECK);
 	if (err)
 		instance_say(in, "runs alone: can't enter the sharing set: %s", strerror(-err));
 	else
@@ -192,8 +188,7 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		/* The clock announces again what was lost. */
 		(void)instance_tasks_wait(in, in->primary);
-		if (apmp_member_work(&in->member) == -EOWNERDEAD)
-			_exit(INSTANCE_EXIT_BUGCHECK);
+		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
 		take_startreqs(in);
 		answer_request(in);

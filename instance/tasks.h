@@ -21,5 +21,23 @@ __attribute__((warn_unused_result)) int instance_tasks_quiesce(struct instance *
 /* Whether a task is bound to the CPU. */
 __attribute__((warn_unused_result)) bool instance_tasks_bound(struct instance *in,
 							      uint32_t cpu_idx);
+/* How long the run queue is, with what runs. */
+uint32_t instance_tasks_depth(const struct instance *in);
+/* The clock, at each tick: whose quantum is over lets go of its CPU, if others wait.  Waits for
+ * nobody. */
+void instance_tasks_tick(struct instance *in);
+
+/* The task that runs on a CPU, for who ends the instance in a signal handler. */
+#define INSTANCE_TASK_NAME 48u
+
+struct instance_task_on {
+	uint64_t number; /* not 0 */
+	int tid;	 /* the kernel's, of its thread */
+	char name[INSTANCE_TASK_NAME];
+};
+
+/* False: none runs there.  Takes no lock. */
+bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx,
+		       struct instance_task_on *ret_on);
 
 #endif

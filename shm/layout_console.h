@@ -64,6 +64,7 @@ struct apmp_console_partition {
 	_Atomic uint64_t durable_level;	   /* nvram_level that must be reached before it is sent */
 	_Atomic uint64_t suspected;	   /* times others reported its silence, since power on */
 	_Atomic uint64_t unsuspected;	   /* times they took that back: it beat again */
+	_Atomic uint64_t dumped;	   /* incarnation of the newest dump, 0 none */
 	/* Permanent, in an update; copied into the HWRPB of each life. */
 	_Atomic uint64_t failover[APMP_MAX_CPUS];	    /* as of struct hwrpb */
 	_Atomic uint64_t no_autostart[APMP_MAX_CPUS / 64u]; /* CPUs that wait in console mode

@@ -68,6 +68,7 @@ enum apmp_db_fault {
 #define APMP_REASON_BUGCHECK 0x1u /* you were judged dead: touch nothing, end [0143] */
 #define APMP_REASON_MEMBERS  0x2u /* the membership has changed */
 #define APMP_REASON_LOCKS    0x4u /* somebody waits long for a named lock that seems to be yours */
+#define APMP_REASON_WISH     0x8u /* somebody asks all for CPUs [0235] */
 
 /* Where a service's segment lies [0123].  W: creator under lock.  R: members. */
 struct apmp_db_segment {
@@ -139,7 +140,9 @@ struct apmp_db_node {
 	_Atomic uint32_t big_brother;	 /* W: lock holder.  R: all; partition id that watches me */
 	_Atomic uint64_t little_inactive_ns; /* W: owner.  R: all; silence of the little brother */
 	_Atomic uint64_t validated; /* W: owner.  R: all; removed_count last validated for */
-	uint64_t ring_fill[2];	    /* W: nobody.  R: nobody */
+	_Atomic uint64_t left;	    /* W: owner under lock.  R: all; last identity of this partition
+				     * that left in order; another that is no member any more died */
+	uint64_t ring_fill;	    /* W: nobody.  R: nobody */
 	/* line 3 */
 	_Atomic uint64_t silence[APMP_DB_SILENCES]; /* W: owner, +1 when one that it watches beats
 						     * again.  R: tools; since it is a member */
@@ -186,11 +189,16 @@ struct apmp_db_cpu_sets {
 	_Atomic uint64_t autostart[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
 	_Atomic uint64_t depth; /* W: owner, at a tick.  R: members; tasks that run or are ready */
 	_Atomic uint64_t wish; /* W: owner.  R: members; CPUs that it asks all for [0235]: [7:0] how
-				 * many, 0 none, above it a number that rises with each wish */
-	_Atomic uint64_t
-	    giver;	  /* W: members, by compare-and-swap.  R: members; identity that serves
-				 * the wish, 0 nobody yet */
-	uint64_t fill[4]; /* W: nobody.  R: nobody */
+				* many still, 0 none, above it a number that rises with each wish */
+	_Atomic uint64_t giver; /* W: members, by compare-and-swap from 0; who did, or the owner,
+				 * back to 0.  R: members; who gives a CPU, and which: [15:0]
+				 * partition id + 1, [31:16] CPU id + 1, [63:32] low half of the
+				 * incarnation; 0: nobody */
+	/* Who can spare no CPU: [31:0] partitions 0 to 31, 32 to 63; [63:32] low half of the wish's
+	 * number, so that a bit which comes too late for one wish says nothing of the next. */
+	_Atomic uint64_t no[APMP_MAX_PARTITIONS / 32u]; /* W: owner; members their bit, by
+							 * compare-and-swap.  R: owner */
+	uint64_t fill[2];				/* W: nobody.  R: nobody */
 };
 
 static_assert(sizeof(struct apmp_db_cpu_sets) == 192, "lines");

@@ -138,7 +138,9 @@ struct hwrpb_crash {
 	_Atomic uint32_t signal;     /* W: see above.  R: see above; of SIGNAL */
 	_Atomic uint64_t address;    /* W: see above.  R: see above; of SIGNAL: what it touched */
 	_Atomic uint64_t t_ns;	     /* W: see above.  R: see above; CLOCK_MONOTONIC */
-	uint64_t fill[4];	     /* W: nobody.  R: nobody; zero */
+	_Atomic uint64_t image;	     /* W: see above.  R: see above; where its program lay, for who
+				      * looks for a return address in that */
+	uint64_t fill[3];	     /* W: nobody.  R: nobody; zero */
 	char text[HWRPB_CRASH_TEXT]; /* W: see above.  R: see above; a sentence, ends with NUL */
 };
 

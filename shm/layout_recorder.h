@@ -22,7 +22,9 @@
 #define APMP_BEACON_CLOCK APMP_MAX_CPUS
 #define APMP_BEACON_APPS  (APMP_MAX_CPUS + 1u)
 #define APMP_BEACON_WAKER (APMP_MAX_CPUS + 2u)
-#define APMP_BEACONS	  (APMP_MAX_CPUS + 16u)
+#define APMP_BEACON_TASK  (APMP_MAX_CPUS + 16u) /* and those behind it: a place for tasks each */
+#define APMP_BEACON_TASKS 64u
+#define APMP_BEACONS	  (APMP_BEACON_TASK + APMP_BEACON_TASKS)
 
 /* One passing of a point.  W: the party.  R: the box, tools.  seq is 0 while it is written. */
 struct apmp_recorder_entry {
@@ -34,6 +36,24 @@ struct apmp_recorder_entry {
 };
 
 static_assert(sizeof(struct apmp_recorder_entry) == 32, "two to a line");
+
+/* What strikes at an armed point: in the upper bits of its countdown. */
+#define APMP_FAULTS(X)                                                                             \
+	X(KILL, 1, "kill")     /* SIGKILL, as if the power went */                                 \
+	X(SEGV, 2, "segv")     /* a store to where there is no memory */                           \
+	X(ASSERT, 3, "assert") /* an assertion does not hold */
+
+enum apmp_fault {
+	APMP_FAULT_NONE = 0,
+#define X(name, value, text) APMP_FAULT_##name = value,
+	APMP_FAULTS(X)
+#undef X
+};
+
+#define APMP_ARM_FAULT(word) ((word) >> 30)
+#define APMP_ARM_COUNT(word) ((word)&0x3fffffffu)
+#define APMP_ARM(fault, nth) ((uint32_t)(fault) << 30 | (nth))
+#define APMP_ARM_COUNT_MAX   0x3fffffffu
 
 #define APMP_THREAD_CLOCK   0x10000u
 #define APMP_THREAD_CONSOLE 0x10001u
@@ -50,7 +70,7 @@ struct apmp_recorder {
 	_Atomic uint32_t died_at; /* W: party, before an injected end.  R: tools; enum apmp_point */
 	_Atomic uint32_t panicked; /* W: party.  R: tools; 1 when panic is valid */
 	uint64_t fill[2];	   /* W: nobody.  R: nobody */
-	/* countdown of each point: 0 not armed, 1 end at the next passing [chaos inject] */
+	/* of each point: 0 not armed, else APMP_ARM of a fault and the passings until it strikes */
 	_Atomic uint32_t arm[APMP_RECORDER_POINTS];   /* W: console, party counts down.  R: both */
 	_Atomic uint64_t count[APMP_RECORDER_POINTS]; /* W: party.  R: tools; passings */
 	char panic[APMP_PANIC_SIZE];		      /* W: party, before panicked.  R: tools */

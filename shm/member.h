@@ -67,6 +67,8 @@ struct apmp_member {
 	uint64_t odd_count;		     /* W: primary; times shared memory made no sense */
 	uint64_t known[APMP_MAX_PARTITIONS]; /* W: primary; members that changes were told of */
 	struct apmp_locks *locks;	     /* shm/lock.h; NULL: takes no named locks */
+	bool is_wished; /* W: primary; somebody has asked us for CPUs: shm/cpu_wish.h */
+	uint64_t depth; /* W: clock, before its tick; tasks that run or are ready [0225] */
 };
 
 /* What apmp_member_tick found for the primary to do. */
@@ -106,6 +108,7 @@ APMP_CHECK int apmp_member_work(struct apmp_member *m);
 struct apmp_member_change {
 	uint64_t identity;
 	bool added;
+	bool failed; /* of a departure: it has not left in order */
 };
 
 /* The changes of membership since it was last asked, ourselves included, at most one departure and
@@ -113,6 +116,17 @@ struct apmp_member_change {
  * makes no sense.  The primary calls it after each of the functions above. */
 uint32_t apmp_member_changes(struct apmp_member *m,
 			     struct apmp_member_change ret_changes[2 * APMP_MAX_PARTITIONS]);
+
+/* What a member lets the others know of its CPUs [0235]. */
+struct apmp_member_load {
+	uint64_t identity, depth;
+	struct apmp_cpu_bits potential, active;
+};
+
+/* Copies it for every member, ourselves included, by partition id; returns how many.  None while
+ * this instance is no member, or the database makes no sense.  The primary calls it. */
+uint32_t apmp_member_loads(struct apmp_member *m,
+			   struct apmp_member_load ret_load[APMP_MAX_PARTITIONS]);
 
 /* Copies the primary's CPU sets to the database for others to read [0150]; nothing when it is no
  * member. */

@@ -17,6 +17,12 @@ static uint64_t present(struct apmp_member *m, struct apmp_db *db, uint64_t memb
 	return apmp_identity_id(identity) == id ? identity : m->known[id];
 }
 
+/* In order; everybody else who is gone has died. */
+static bool has_left(struct apmp_db *db, uint64_t identity)
+{
+	return apmp_load_relaxed(&db->node[apmp_identity_id(identity)].left) == identity;
+}
+
 uint32_t apmp_member_changes(struct apmp_member *m,
 			     struct apmp_member_change ret_changes[2 * APMP_MAX_PARTITIONS])
 {
@@ -29,12 +35,13 @@ uint32_t apmp_member_changes(struct apmp_member *m,
 		now[id] = present(m, db, members, id);
 		if (m->known[id] == now[id] || !m->known[id])
 			continue;
-		ret_changes[count++] = (struct apmp_member_change){m->known[id], false};
+		ret_changes[count++] = (struct apmp_member_change){
+		    m->known[id], false, m->joined && !has_left(db, m->known[id])};
 		APMP_POINT_ARG(m->env, member_gone, m->known[id]);
 	}
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		if (m->known[id] != now[id] && now[id]) {
-			ret_changes[count++] = (struct apmp_member_change){now[id], true};
+			ret_changes[count++] = (struct apmp_member_change){now[id], true, false};
 			APMP_POINT_ARG(m->env, member_added, now[id]);
 		}
 		m->known[id] = now[id];

@@ -228,6 +228,8 @@ int apmp_member_leave(struct apmp_member *m)
 			apmp_services[s]->leave(m, segment);
 	}
 	APMP_POINT(env, leave_services);
+	/* Before the mask forgets us, or we would be taken for dead; acquired with it. */
+	apmp_store_relaxed(&apmp__own_node(m, db)->left, env->self);
 	/* Before the mask: whoever lives and has the ID of a set is in its mask, or holds the
 	 * lock. */
 	clear_id(m);

@@ -104,6 +104,12 @@ void apmp__interrupt(struct apmp_member *m, struct apmp_db *db, uint32_t id, uin
 		     bool all_cpus);
 bool apmp__bugchecked(struct apmp_member *m, struct apmp_db *db);
 
+/* service_cpu.c.  The slots of service "cpu", by partition id; NULL: this instance is no member, or
+ * the database makes no sense. */
+struct apmp_db_cpu_sets *apmp__cpu_slots(struct apmp_member *m);
+/* Tells the others our depth, when it has changed; the clock calls it in its tick. */
+void apmp__cpu_publish_depth(struct apmp_member *m, struct apmp_db *db);
+
 /* member_create.c, member_join.c: with the lock held.  -EAGAIN: start over; -EREMCHG: the set is
  * elsewhere, or another one, by now. */
 APMP_CHECK int apmp__db_create(struct apmp_member *m);

@@ -221,6 +221,7 @@ int apmp_member_work(struct apmp_member *m)
 		return 0;
 	apmp__db_unlock_stray(m);
 	reasons = apmp_fetch_and(&apmp__own_node(m, db)->reasons, APMP_REASON_BUGCHECK);
+	m->is_wished = m->is_wished || reasons & APMP_REASON_WISH;
 	fault = (int)apmp__db_fault(m, db);
 	if (!fault)
 		fault = recover(m, db);

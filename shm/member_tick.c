@@ -194,6 +194,7 @@ static int tick(struct apmp_member *m, struct apmp_db *db)
 
 		if (apmp__db_odd(m, db))
 			return APMP_WORK_RECOVER;
+		apmp__cpu_publish_depth(m, db);
 		count = watch_brothers(m, db, late, &work);
 		watch_expected(m, db, late, &work);
 		APMP_POINT_ARG(env, tick_watch, count);

@@ -77,6 +77,7 @@ static const struct {
     {"rx_", APMP_PARTY_INSTANCE},
     {"crash_", APMP_PARTY_INSTANCE},
     {"fail_", APMP_PARTY_INSTANCE},
+    {"wish_", APMP_PARTY_INSTANCE},
 };
 
 uint32_t apmp_point_parties(uint32_t point)

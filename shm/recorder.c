@@ -10,6 +10,7 @@
 #include "shm/recorder.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "shm/shared.h"
 
@@ -25,25 +26,27 @@ int apmp_recorder_check(const struct apmp_recorder *rec, uint64_t size)
 	return 0;
 }
 
-/* Counts an armed point down; true when this was the passing. */
-static bool count_down(struct apmp_recorder *rec, enum apmp_point point)
+/* Counts an armed point down; its fault when this was the passing. */
+static enum apmp_fault count_down(struct apmp_recorder *rec, enum apmp_point point)
 {
-	uint32_t left = apmp_load_relaxed(&rec->arm[point]);
+	uint32_t word = apmp_load_relaxed(&rec->arm[point]);
 
-	while (left > 0) {
-		if (!apmp_cas(&rec->arm[point], &left, left - 1))
+	while (APMP_ARM_COUNT(word) > 0) {
+		bool strikes = APMP_ARM_COUNT(word) == 1;
+
+		if (!apmp_cas(&rec->arm[point], &word, strikes ? 0 : word - 1))
 			continue;
-		if (left > 1)
-			return false;
+		if (!strikes)
+			return APMP_FAULT_NONE;
 		apmp_fetch_add(&rec->armed, UINT32_MAX);
 		apmp_store_relaxed(&rec->died_at, point);
-		return true;
+		return (enum apmp_fault)APMP_ARM_FAULT(word);
 	}
-	return false;
+	return APMP_FAULT_NONE;
 }
 
-bool apmp_recorder_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
-			uint64_t arg, uint64_t t_ns)
+enum apmp_fault apmp_recorder_pass(struct apmp_recorder *rec, enum apmp_point point,
+				   uint32_t thread, uint64_t arg, uint64_t t_ns)
 {
 	uint64_t idx = apmp_fetch_add(&rec->head, 1);
 	struct apmp_recorder_entry *entry = &rec->entry[idx % APMP_RECORDER_ENTRIES];
@@ -56,17 +59,41 @@ bool apmp_recorder_pass(struct apmp_recorder *rec, enum apmp_point point, uint32
 	apmp_store_relaxed(&entry->arg, arg);
 	apmp_store_release(&entry->seq, idx + 1);
 	atomic_fetch_add_explicit(&rec->count[point], 1, memory_order_relaxed);
-	return apmp_load_relaxed(&rec->armed) && count_down(rec, point);
+	return apmp_load_relaxed(&rec->armed) ? count_down(rec, point) : APMP_FAULT_NONE;
 }
 
-void apmp_recorder_arm(struct apmp_recorder *rec, enum apmp_point point, uint32_t nth)
+void apmp_recorder_arm_fault(struct apmp_recorder *rec, enum apmp_point point, uint32_t nth,
+			     enum apmp_fault fault)
 {
-	uint32_t old = apmp_swap(&rec->arm[point], nth);
+	uint32_t count = nth < APMP_ARM_COUNT_MAX ? nth : APMP_ARM_COUNT_MAX;
+	uint32_t old = apmp_swap(&rec->arm[point], count ? APMP_ARM(fault, count) : 0);
 
 	if (nth && !old)
 		apmp_fetch_add(&rec->armed, 1);
 	else if (!nth && old)
 		apmp_fetch_add(&rec->armed, UINT32_MAX);
+}
+
+void apmp_recorder_arm(struct apmp_recorder *rec, enum apmp_point point, uint32_t nth)
+{
+	apmp_recorder_arm_fault(rec, point, nth, APMP_FAULT_KILL);
+}
+
+enum apmp_fault apmp_fault_find(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum apmp_fault fault;
+	} faults[] = {
+#define X(name, value, text) {text, APMP_FAULT_##name},
+	    APMP_FAULTS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		if (strcmp(faults[i].name, name) == 0)
+			return faults[i].fault;
+	return APMP_FAULT_NONE;
 }
 
 uint64_t apmp_recorder_newest(const struct apmp_recorder *rec)

@@ -15,13 +15,19 @@ void apmp_recorder_init(struct apmp_recorder *rec);
 /* -EBADMSG: not a recorder. */
 APMP_CHECK int apmp_recorder_check(const struct apmp_recorder *rec, uint64_t size);
 
-/* Records that a point was passed, at t_ns, by a thread.  True: the injector armed it for this
- * very passing, and the caller ends itself now. */
-bool apmp_recorder_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
-			uint64_t arg, uint64_t t_ns);
+/* Records that a point was passed, at t_ns, by a thread.  A fault: the injector armed it for this
+ * very passing, and it strikes the caller now. */
+enum apmp_fault apmp_recorder_pass(struct apmp_recorder *rec, enum apmp_point point,
+				   uint32_t thread, uint64_t arg, uint64_t t_ns);
 
-/* Arms a point: the party ends at its nth passing from now (n >= 1); 0 disarms. */
+/* Arms a point: the fault strikes at its nth passing from now (n >= 1; more than APMP_ARM_COUNT_MAX
+ * is as good as never); 0 disarms. */
+void apmp_recorder_arm_fault(struct apmp_recorder *rec, enum apmp_point point, uint32_t nth,
+			     enum apmp_fault fault);
+/* The same with APMP_FAULT_KILL. */
 void apmp_recorder_arm(struct apmp_recorder *rec, enum apmp_point point, uint32_t nth);
+/* The fault of this name that can strike at a point; APMP_FAULT_NONE. */
+enum apmp_fault apmp_fault_find(const char *name);
 
 /* One entry, checked. */
 struct apmp_recorder_view {

@@ -28,6 +28,8 @@ static void clear(struct apmp_db_cpu_sets *slot)
 	apmp_store_relaxed(&slot->depth, 0);
 	apmp_store_relaxed(&slot->wish, 0);
 	apmp_store_relaxed(&slot->giver, 0);
+	for (uint32_t w = 0; w < APMP_MAX_PARTITIONS / 32u; w++)
+		apmp_store_relaxed(&slot->no[w], 0);
 }
 
 static void create(struct apmp_member *m, void *segment)
@@ -53,6 +55,7 @@ static void publish(struct apmp_member *m, void *segment)
 
 static int join(struct apmp_member *m, void *segment)
 {
+	clear(slot_of(segment, m->id)); /* whatever was written behind the back of recovery */
 	publish(m, segment);
 	return 0;
 }
@@ -91,11 +94,53 @@ const struct apmp_service apmp_service_cpu = {
     .validate = validate,
 };
 
+struct apmp_db_cpu_sets *apmp__cpu_slots(struct apmp_member *m)
+{
+	return m->joined ? apmp_service_segment(apmp__db(m), m->size, APMP_SERVICE_cpu) : NULL;
+}
+
 void apmp_member_publish_cpus(struct apmp_member *m)
 {
-	struct apmp_db *db = apmp__db(m);
-	void *segment = m->joined ? apmp_service_segment(db, m->size, APMP_SERVICE_cpu) : NULL;
+	void *segment = apmp__cpu_slots(m);
 
 	if (segment)
 		publish(m, segment);
+}
+
+void apmp__cpu_publish_depth(struct apmp_member *m, struct apmp_db *db)
+{
+	struct apmp_db_cpu_sets *slot = apmp_service_segment(db, m->size, APMP_SERVICE_cpu);
+
+	if (slot && apmp_load_relaxed(&slot[m->id].depth) != m->depth)
+		apmp_store_relaxed(&slot[m->id].depth, m->depth);
+}
+
+static void copy_bits(struct apmp_cpu_bits *ret_bits, const _Atomic uint64_t *word)
+{
+	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++)
+		ret_bits->word[w] = apmp_load_relaxed(&word[w]);
+}
+
+uint32_t apmp_member_loads(struct apmp_member *m,
+			   struct apmp_member_load ret_load[APMP_MAX_PARTITIONS])
+{
+	struct apmp_db_cpu_sets *slot = apmp__cpu_slots(m);
+	uint64_t left = slot ? apmp_load_acquire(&apmp__db(m)->header.members) : 0;
+	uint32_t count = 0;
+
+	for (; left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+		/* Acquires the sets that were published with it. */
+		uint64_t identity = apmp_load_acquire(&slot[id].identity);
+		struct apmp_member_load *load = &ret_load[count];
+
+		if (apmp_identity_id(identity) != id || !apmp_tree_alive(m->tree, identity))
+			continue;
+		load->identity = identity;
+		load->depth = apmp_load_relaxed(&slot[id].depth);
+		copy_bits(&load->potential, slot[id].potential);
+		copy_bits(&load->active, slot[id].active);
+		count++;
+	}
+	return count;
 }

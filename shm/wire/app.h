@@ -37,9 +37,16 @@
  * RELEASE  lock.
  * GOOD     lock, which we hold: its data is good.
  * CLOSE    lock, which we do not hold.
- * TASKS    as LOCKS: this connection is for tasks (ops up to 15).
+ * TASKS    as LOCKS: this connection is for one program of tasks, or to list them (ops up to 15).
+ * START    text a name, lock how many arguments, rank 0 or the CPU to bind it to + 1; with three
+ *          descriptors: the program and its arguments (each ends with a NUL), both memfds that
+ *          are sealed against every change of what is in them, and the writing end of a pipe for
+ *          its output -> lock, the task's number; and when that and all tasks that it has spawned
+ *          have ended, struct apmp_app_task without being asked.  Once.
+ * END      asks it to end; has no answer of its own.
+ * LIST     -> lock, how many there are; and so many struct apmp_app_task.
  * CPUS     as LOCKS: this connection is for the policy of CPUs (ops up to 23).
- * Errors of the last five: apmp.h.
+ * Errors of those of locks: apmp.h.
  */
 #define APMP_APP_OPS(X)                                                                            \
 	X(LOCKS, 1)                                                                                \
@@ -50,6 +57,9 @@
 	X(GOOD, 6)                                                                                 \
 	X(CLOSE, 7)                                                                                \
 	X(TASKS, 8)                                                                                \
+	X(START, 9)                                                                                \
+	X(END, 10)                                                                                 \
+	X(LIST, 11)                                                                                \
 	X(CPUS, 16)
 
 enum apmp_app_op {
@@ -75,6 +85,28 @@ struct apmp_app_reply {
 	uint64_t incarnation;
 	char name[APMP_NAME_SIZE];
 	char text[200]; /* of an error: a sentence */
+};
+
+#define APMP_APP_TASK_FDS  3u			 /* descriptors that come with START */
+#define APMP_APP_TASK_ARGS (UINT32_C(64) << 10) /* bytes of its arguments at most */
+
+enum apmp_app_task_state {
+	APMP_APP_TASK_READY = 1,
+	APMP_APP_TASK_RUNNING = 2,
+	APMP_APP_TASK_WAITING = 3, /* for what it has spawned */
+	APMP_APP_TASK_ENDED = 4,
+};
+
+struct apmp_app_task {
+	uint32_t version;
+	uint32_t state; /* enum apmp_app_task_state */
+	uint64_t number;
+	uint64_t program; /* number of the first task of its program */
+	uint32_t cpu;	  /* that runs it, + 1; or 0 */
+	uint32_t bound;	  /* that it is bound to, + 1; or 0 */
+	int32_t value;	  /* of one that has ended */
+	uint32_t ending;  /* not 0: asked to end */
+	char name[APMP_NAME_SIZE];
 };
 
 /* flags of an event. */

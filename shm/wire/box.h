@@ -47,7 +47,8 @@
 	X(TREE_RO, 10, "tree_ro") /* id 0: the tree, a descriptor that maps only readable */       \
 	X(NVRAM, 11,                                                                               \
 	  "nvram") /* id 0: memfd, what was read at power on (made by the box; none:    \
-			       * nothing was, or `up --fresh`) */
+			       * nothing was, or `up --fresh`) */          \
+	X(OUTPUT, 12, "output") /* id partition: as PORT, of programs that nobody waits for */
 
 enum apmp_box_object {
 #define X(name, value, text) APMP_BOX_##name = value,
@@ -64,15 +65,17 @@ enum apmp_box_object {
  * MAKE      kind, id of the object, size (memfds) -> its descriptor or two.  -EEXIST; -ENOMEM with
  *           arg0 wanted, arg1 had, text the limit.
  * DROP      kind, id of the object: hole-punched and closed; 0 also when there is none.
- * SPAWN     id, arg0 incarnation, text its name, cpus its host CPUs: makes the cpuset if need be,
- *           and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB, the PORT's slave as
- *           stdin, stdout and stderr, and a new socket for programs -> arg0 pid, arg1 uid.
+ * SPAWN     id, arg0 incarnation, arg1 as arg0 of CPUSET, text its name, cpus its host CPUs: makes
+ *           the cpuset if need be, and starts apmp-instance with the kept CHANNEL (fd1) and HWRPB,
+ *           the PORT's slave as stdin, stdout and stderr, and a new socket for programs -> arg0
+ *           pid, arg1 uid.
  *           -EEXIST it has a process; -errno.
  * KILL      id: SIGKILL to every process of it, again until none is left; FENCED comes when none
  *           runs user code any more, the answer when all are reaped.  arg0 1: only wait, don't
  *           kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
- * CPUSET    id, text its name, cpus.  -errno.
+ * CPUSET    id, text its name, cpus; arg0 how much of them its programs get, in 1/1000 host CPU (0:
+ *           all).  -errno.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
  *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid, arg1 uid.  kind
@@ -95,6 +98,11 @@ enum apmp_box_object {
  *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
  * URGENT    id, arg0 a CPU whose thread has lit its death beacon: that is not to wait for programs
  *           that are busy (apmpd/urgent.h).  -ESRCH no such thread; -EPERM.
+ * DUMP      id, arg0 incarnation, text its name; descriptor: memory with copies, and at size a JSON
+ *           object of arg1 bytes that says what a dump of that life is to hold (apmpd/PROTOCOL.md).
+ *           Answered when no memory that it names is read any more, or may be used anew; DUMPED
+ *           comes when it is written.  Asked again for the same life: answered with the first, or
+ *           at once, and whoever writes it hurries.  -EINVAL it makes no sense, or dumps are off.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -111,7 +119,8 @@ enum apmp_box_object {
 	X(NVRAM, 12, "nvram")                                                                      \
 	X(PONG, 13, "pong")                                                                        \
 	X(ROOM, 14, "room")                                                                        \
-	X(URGENT, 15, "urgent")
+	X(DUMP, 15, "dump")                                                                        \
+	X(URGENT, 16, "urgent")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,
@@ -146,6 +155,8 @@ enum apmp_box_op {
  * LAST       after HELLO, when a console ended before this one: arg0 how many in a row ended and
  *            had served nobody, arg1 wait status of the last one, arg2 milliseconds this one was
  *            held back for that, text how it ended.
+ * DUMPED     id, arg0 incarnation, arg1 bytes on the disk, arg2 elapsed ns, size bytes of memory
+ *            that would have been too much, text the path; or error, and text why there is none.
  */
 #define APMP_BOX_EVENTS(X)                                                                         \
 	X(HELLO, 1, "hello")                                                                       \
@@ -160,7 +171,8 @@ enum apmp_box_op {
 	X(PING, 10, "ping")                                                                        \
 	X(LAST, 11, "last")                                                                        \
 	X(ENDING, 12, "ending")                                                                    \
-	X(FENCED, 13, "fenced")
+	X(FENCED, 13, "fenced")                                                                    \
+	X(DUMPED, 14, "dumped")
 
 #define APMP_CONSOLE_HUNG_MS 3000u
 

@@ -59,11 +59,28 @@ bool apmp_linux_has_fence_all(void)
 	return !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
+/* Where no program has memory; gcc is not to know. */
+static void store_to_nowhere(void)
+{
+	volatile uint32_t *volatile nowhere = (volatile uint32_t *)(uintptr_t)64;
+
+	*nowhere = 0;
+}
+
 void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
 		     uint64_t arg)
 {
-	if (!apmp_recorder_pass(rec, point, thread, arg, apmp_linux_now(NULL)))
+	switch (apmp_recorder_pass(rec, point, thread, arg, apmp_linux_now(NULL))) {
+	case APMP_FAULT_NONE:
 		return;
+	case APMP_FAULT_SEGV:
+		store_to_nowhere();
+		break;
+	case APMP_FAULT_ASSERT:
+		apmp_panic(__FILE__, __LINE__, "an assertion, injected");
+	case APMP_FAULT_KILL:
+		break;
+	}
 	for (;;) /* the signal ends this thread before kill returns, or very soon */
 		kill(getpid(), SIGKILL);
 }

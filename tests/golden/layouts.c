@@ -230,7 +230,8 @@ FIELDS(hwrpb_crash) = {
 	FIELD(hwrpb_crash, signal, _Atomic uint32_t),
 	FIELD(hwrpb_crash, address, _Atomic uint64_t),
 	FIELD(hwrpb_crash, t_ns, _Atomic uint64_t),
-	ARRAY(hwrpb_crash, fill, uint64_t, 4),
+	FIELD(hwrpb_crash, image, _Atomic uint64_t),
+	ARRAY(hwrpb_crash, fill, uint64_t, 3),
 	ARRAY(hwrpb_crash, text, char, HWRPB_CRASH_TEXT),
 };
 
@@ -304,6 +305,7 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, durable_level, _Atomic uint64_t),
 	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
 	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
+	FIELD(apmp_console_partition, dumped, _Atomic uint64_t),
 	ARRAY(apmp_console_partition, failover, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_partition, no_autostart, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 };
@@ -398,7 +400,8 @@ FIELDS(apmp_db_node) = {
 	FIELD(apmp_db_node, big_brother, _Atomic uint32_t),
 	FIELD(apmp_db_node, little_inactive_ns, _Atomic uint64_t),
 	FIELD(apmp_db_node, validated, _Atomic uint64_t),
-	ARRAY(apmp_db_node, ring_fill, uint64_t, 2),
+	FIELD(apmp_db_node, left, _Atomic uint64_t),
+	FIELD(apmp_db_node, ring_fill, uint64_t),
 	ARRAY(apmp_db_node, silence, _Atomic uint64_t, APMP_DB_SILENCES),
 	ARRAY(apmp_db_node, name, char, 128),
 };
@@ -421,7 +424,8 @@ FIELDS(apmp_db_cpu_sets) = {
 	FIELD(apmp_db_cpu_sets, depth, _Atomic uint64_t),
 	FIELD(apmp_db_cpu_sets, wish, _Atomic uint64_t),
 	FIELD(apmp_db_cpu_sets, giver, _Atomic uint64_t),
-	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 4),
+	ARRAY(apmp_db_cpu_sets, no, _Atomic uint64_t, APMP_MAX_PARTITIONS / 32u),
+	ARRAY(apmp_db_cpu_sets, fill, uint64_t, 2),
 };
 
 FIELDS(apmp_db_lock) = {

@@ -1,4 +1,5 @@
 """`apmp console P`: the serial port of a partition."""
+import os
 import select
 import subprocess
 
@@ -51,6 +52,36 @@ def test_what_it_prints_is_shown_as_it_comes(shared, attach):
     terminals[1].read_until(b"partition beta: dead (signal 9)")
     shared.boots_and_joins("beta")
     terminals[1].read_until(b"booted on CPU 3")
+
+
+def test_what_detached_programs_print(shared, attach):
+    """Shown beside what the instance prints, also what came before anybody looked.
+    shows: CPU-15, PLAT-04"""
+    pid = int(shared.apmp("run", "--detach", "gamma", "--", "sh", "-c",
+                          "echo first; echo wrong >&2; read -r no_input; echo end; exec sleep 1000"))
+    terminals = [attach("gamma"), attach("gamma")]
+    for terminal in terminals:
+        assert b"first\r\nwrong\r\nend\r\n" in terminal.read_until(b"end\r\n")
+    shared.kill(pid)
+
+
+def test_nobody_need_read_what_they_print(shared):
+    """A program that prints more than anything holds comes to its end, while others print for ever
+    and a console dies; the machine goes on. shows: CPU-15"""
+    endless = [int(shared.apmp("run", "--detach", name, "--", "yes")) for name in ("alpha", "beta")]
+    much = os.pidfd_open(int(shared.apmp("run", "--detach", "alpha", "--", "sh", "-c",
+                                         "i=0; while [ $i -lt 2000 ]; do i=$((i+1));"
+                                         " echo 0123456789012345678901234567890123456789; done")))
+    mark = shared.events.mark()
+    shared.try_apmp("chaos", "inject", "kill", "console")
+    shared.events.wait_for("console.restarted", after=mark)
+    assert apmp.ended(much), "it waits for somebody to read"
+    os.close(much)
+    shared.apmp("cpu", "migrate", 2, "--to", "gamma")
+    shared.apmp("cpu", "migrate", 2, "--to", "alpha")
+    assert apmp.members(shared.status()) == {"alpha", "beta", "gamma"}
+    for pid in endless:
+        shared.kill(pid)
 
 
 def test_what_is_typed_does_no_harm(shared, attach):

@@ -58,10 +58,10 @@ static void change(uint32_t id)
 	uint32_t count = 0;
 
 	if (member[id])
-		told[count++] = (struct apmp_member_change){member[id], false};
+		told[count++] = (struct apmp_member_change){member[id], false, false};
 	if (!member[id] || random() % 2) {
 		member[id] = apmp_identity(id, ++lives);
-		told[count++] = (struct apmp_member_change){member[id], true};
+		told[count++] = (struct apmp_member_change){member[id], true, false};
 	} else {
 		member[id] = 0;
 	}

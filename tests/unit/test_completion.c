@@ -98,7 +98,7 @@ START_TEST(what_needs_no_machine)
 {
 	setenv("XDG_RUNTIME_DIR", "/nonexistent", 1);
 	expect_words("partition boot _", "");
-	expect_words("chaos inject _", "kill stop cont page-bad garbage");
+	expect_words("chaos inject _", "kill stop cont segv assert page-bad garbage");
 	expect_words("chaos inject kill beta --at join_81", "join_810 join_812 join_814 join_816 "
 							    "join_818");
 	expect_words("up _", ":files");

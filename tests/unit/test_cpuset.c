@@ -43,6 +43,8 @@ static void close_empty(struct apmp_cpuset *set)
 	ck_assert_msg(apmp_cpuset_machine_remove(set) == 0, "%s", apmp_cpuset_error(set));
 	if (apmp_cpuset_path(set))
 		ck_assert_int_lt(access(apmp_cpuset_path(set), F_OK), 0);
+	if (apmp_cpuset_quota_path(set))
+		ck_assert_int_lt(access(apmp_cpuset_quota_path(set), F_OK), 0);
 	apmp_cpuset_close(set);
 }
 
@@ -267,25 +269,99 @@ START_TEST(follows)
 }
 END_TEST
 
+static void close_doors(const int doors[APMP_CPUSET_DOORS])
+{
+	for (int i = 0; i < APMP_CPUSET_DOORS; i++)
+		if (doors[i] >= 0)
+			close(doors[i]);
+}
+
+static void assert_number(const struct apmp_cpuset *set, const char *file, long wanted)
+{
+	char path[5000], line[64] = "";
+	FILE *in;
+
+	snprintf(path, sizeof(path), "%s/P-p/%s", apmp_cpuset_quota_path(set), file);
+	in = fopen(path, "r");
+	ck_assert_ptr_nonnull(in);
+	ck_assert_ptr_nonnull(fgets(line, sizeof(line), in));
+	fclose(in);
+	ck_assert_msg(strtol(line, NULL, 10) == wanted, "%s is %s, not %ld", file, line, wanted);
+}
+
+static void set_capacity(struct apmp_cpuset *set, unsigned capacity)
+{
+	ck_assert_msg(apmp_cpuset_partition_capacity(set, "p", capacity) == 0, "%s",
+		      apmp_cpuset_error(set));
+}
+
+/* shows: CPU-15 */
+START_TEST(share)
+{
+	static const struct {
+		unsigned capacity;
+		long quota_us, period_us, weight;
+	} shares[] = {{333, 3330, 10000, 340},	 {1333, 13330, 10000, 1364}, {31, 1000, 32258, 31},
+		      {0, -1, 10000, 0},	 {100, 1000, 10000, 102},    {1, 1000, 1000000, 2},
+		      {2000, 20000, 10000, 2048}};
+	struct apmp_cpuset *set = open_kind(APMP_CPUSET_CGROUP_V1);
+	int first, second, doors[APMP_CPUSET_DOORS];
+	cpu_set_t all;
+
+	if (!set)
+		return;
+	all = host_cpus(&first, &second);
+	if (!apmp_cpuset_quota_path(set)) {
+		ck_assert_str_ne(apmp_cpuset_no_quota(set), "");
+		fprintf(stderr, "left out, no quota: %s\n", apmp_cpuset_no_quota(set));
+		close_empty(set);
+		return;
+	}
+	ck_assert_str_eq(apmp_cpuset_no_quota(set), "");
+	ck_assert_int_eq(apmp_cpuset_partition_capacity(set, "p", 1000), -ENOENT);
+	ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
+	set_capacity(set, 500); /* there is nobody yet: kept in mind */
+	ck_assert_int_eq(apmp_cpuset_doors(set, "p", APMP_CPUSET_INSTANCE, doors), 0);
+	ck_assert_int_eq(doors[1], -1); /* an instance is never held back */
+	close_doors(doors);
+	ck_assert_int_eq(apmp_cpuset_doors(set, "p", APMP_CPUSET_PROGRAMS, doors), 0);
+	close_doors(doors);
+	assert_number(set, "cpu.cfs_quota_us", 5000);
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+		long weight = shares[i].weight ? shares[i].weight : 1024L * CPU_COUNT(&all);
+
+		set_capacity(set, shares[i].capacity);
+		assert_number(set, "cpu.cfs_quota_us", shares[i].quota_us);
+		assert_number(set, "cpu.cfs_period_us", shares[i].period_us);
+		assert_number(set, "cpu.shares", weight);
+	}
+	close_empty(set);
+}
+END_TEST
+
 /* A new process goes in by itself, and what it forks is there too. */
 START_TEST(goes_in_by_itself)
 {
 	struct apmp_cpuset *set = open_kind(_i);
 	cpu_set_t all;
-	int first, second, door, wires[2], status;
+	int first, second, doors[APMP_CPUSET_DOORS], told, wires[2], status;
 	char c;
 
 	if (!set)
 		return;
 	all = host_cpus(&first, &second);
 	ck_assert_int_eq(apmp_cpuset_partition_create(set, "web", &all), 0);
-	door = apmp_cpuset_door(set, "web", APMP_CPUSET_PROGRAMS);
-	ck_assert_int_eq(apmp_cpuset_door(set, "db", APMP_CPUSET_PROGRAMS), -ENOENT);
+	told = apmp_cpuset_doors(set, "web", APMP_CPUSET_PROGRAMS, doors);
+	ck_assert_int_eq(apmp_cpuset_doors(set, "db", APMP_CPUSET_PROGRAMS, doors), -ENOENT);
 	if (_i == APMP_CPUSET_CGROUP_V1) {
-		ck_assert_int_ge(door, 0);
+		ck_assert_int_eq(told, 0);
+		ck_assert_int_eq(doors[1] >= 0, apmp_cpuset_quota_path(set) != NULL);
 		ck_assert_int_eq(pipe(wires), 0);
 		if (fork() == 0) {
-			if (write(door, "0", 1) != 1 || fork() < 0 || write(wires[1], "x", 1) != 1)
+			for (int i = 0; i < APMP_CPUSET_DOORS; i++)
+				if (doors[i] >= 0 && write(doors[i], "0", 1) != 1)
+					_exit(1);
+			if (fork() < 0 || write(wires[1], "x", 1) != 1)
 				_exit(1);
 			for (;;)
 				pause();
@@ -296,11 +372,11 @@ START_TEST(goes_in_by_itself)
 		ck_assert_int_eq(apmp_cpuset_partition_kill(set, "web", PATIENCE_MS), 0);
 		ck_assert_int_gt(wait(&status), 0);
 		ck_assert(WIFSIGNALED(status));
-		close(door);
+		close_doors(doors);
 		close(wires[0]);
 		close(wires[1]);
 	} else {
-		ck_assert_int_eq(door, -ENOTSUP);
+		ck_assert_int_eq(told, -ENOTSUP);
 	}
 	close_empty(set);
 }
@@ -445,11 +521,14 @@ START_TEST(cleans_after_death)
 	struct family family = family_make(1);
 	struct apmp_cpuset *set = open_kind(_i);
 	int first, second, count;
-	char path[4096], **paths;
+	char path[4096], quota[4096], **paths;
 	cpu_set_t all;
 
 	if (set && apmp_cpuset_path(set)) {
+		const char *quota_path = apmp_cpuset_quota_path(set);
+
 		all = host_cpus(&first, &second);
+		snprintf(quota, sizeof(quota), "%s", quota_path ? quota_path : "");
 		snprintf(path, sizeof(path), "%s", apmp_cpuset_path(set));
 		ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
 		for (int i = 0; i < family.count; i++)
@@ -461,8 +540,13 @@ START_TEST(cleans_after_death)
 		ck_assert_int_eq(apmp_cpuset_path_held(path), 0);
 		ck_assert_int_eq(apmp_cpuset_open(machine, _i, &set), -EBUSY);
 		count = apmp_cpuset_path_list(machine, &paths);
-		ck_assert_int_eq(count, 1);
+		ck_assert_int_eq(count, 1 + (quota[0] != '\0'));
 		ck_assert_str_eq(paths[0], path);
+		if (quota[0]) {
+			ck_assert_str_eq(paths[1], quota);
+			ck_assert_int_eq(apmp_cpuset_path_clean(quota, PATIENCE_MS), 0);
+			free(paths[1]);
+		}
 		free(paths[0]);
 		free(paths);
 		ck_assert_int_eq(apmp_cpuset_path_clean(path, PATIENCE_MS), 2);
@@ -548,6 +632,7 @@ int main(void)
 	tcase_add_test(tests, text);
 	tcase_add_test(tests, chooses_the_best);
 	tcase_add_test(tests, kernel_refuses_empty_set);
+	tcase_add_test(tests, share);
 	tcase_add_loop_test(tests, refusals, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, follows, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, goes_in_by_itself, 1, APMP_CPUSET_KIND_END);

@@ -77,7 +77,8 @@ static const char trio_json[] =
     "{'name': 'gamma', 'community': 'lab', 'cpus': [5], 'memory': 25165824,"
     "'buses': ['1.0.0'], 'boot': true, 'failover': {}}],"
     "'timing': {'tick_ns': 2000000, 'suspect': 3, 'stop_ns': 50000000},"
-    "'fence': 'kill', 'notice_exit': true}";
+    "'fence': 'kill', 'notice_exit': true, "
+    "'dump': {'limit': 67108864, 'keep': 3}}";
 
 START_TEST(test_trio)
 {

@@ -15,7 +15,7 @@ static void setup(void)
 	apmp_recorder_init(&rec);
 }
 
-static bool pass(enum apmp_point point)
+static enum apmp_fault pass(enum apmp_point point)
 {
 	return apmp_recorder_pass(&rec, point, 3, 0, 0);
 }
@@ -117,6 +117,31 @@ START_TEST(arming_again_and_disarming)
 }
 END_TEST
 
+START_TEST(faults_at_points)
+{
+	ck_assert_int_eq(apmp_fault_find("kill"), APMP_FAULT_KILL);
+	ck_assert_int_eq(apmp_fault_find("segv"), APMP_FAULT_SEGV);
+	ck_assert_int_eq(apmp_fault_find("assert"), APMP_FAULT_ASSERT);
+	ck_assert_int_eq(apmp_fault_find("stop"), APMP_FAULT_NONE);
+	ck_assert_int_eq(apmp_fault_find(""), APMP_FAULT_NONE);
+	apmp_recorder_arm_fault(&rec, APMP_P_join_812, 2, APMP_FAULT_ASSERT);
+	apmp_recorder_arm_fault(&rec, APMP_P_join_814, 1, APMP_FAULT_SEGV);
+	apmp_recorder_arm(&rec, APMP_P_join_816, 1);
+	apmp_recorder_arm_fault(&rec, APMP_P_join_818, UINT32_MAX, APMP_FAULT_SEGV);
+	ck_assert_uint_eq(apmp_load_relaxed(&rec.armed), 4);
+	ck_assert_int_eq(pass(APMP_P_join_812), APMP_FAULT_NONE);
+	ck_assert_int_eq(pass(APMP_P_join_812), APMP_FAULT_ASSERT);
+	ck_assert_int_eq(pass(APMP_P_join_814), APMP_FAULT_SEGV);
+	ck_assert_int_eq(pass(APMP_P_join_816), APMP_FAULT_KILL);
+	ck_assert_int_eq(pass(APMP_P_join_818), APMP_FAULT_NONE); /* as good as never */
+	ck_assert_uint_eq(apmp_load_relaxed(&rec.arm[APMP_P_join_818]),
+			  APMP_ARM(APMP_FAULT_SEGV, APMP_ARM_COUNT_MAX - 1));
+	apmp_recorder_arm_fault(&rec, APMP_P_join_818, 0, APMP_FAULT_SEGV);
+	ck_assert_uint_eq(apmp_load_relaxed(&rec.armed), 0);
+	ck_assert_int_eq(pass(APMP_P_join_818), APMP_FAULT_NONE);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("recorder");
@@ -129,5 +154,6 @@ int main(void)
 	tcase_add_test(tc, older_ones_are_overwritten);
 	tcase_add_loop_test(tc, nth_passing_is_the_end, 1, 5);
 	tcase_add_test(tc, arming_again_and_disarming);
+	tcase_add_test(tc, faults_at_points);
 	return suite_run(suite);
 }

@@ -1,0 +1,167 @@
+/*
+ * crash_signal.c - how an instance learns that it fails, and what is told of it.
+ *
+ * WHAT      The signals of a fault end here, in the thread that has it, and CRASH_SIGNAL, by which
+ *           the primary takes control of the others (crash.c).  Handlers run on stacks of their own.
+ * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes on
+ *           where it is no CPU's, so that the heartbeat is not lost with the clock's.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "instance/crash_internal.h"
+#include "shm/shared.h"
+
+#define CRASH_SIGNAL SIGUSR2
+#define STACK_SIZE   (32u << 10)  /* what a handler needs, and what the host's registers take */
+#define STACKS	     APMP_BEACONS /* one for each thread */
+
+static struct instance *the_one; /* a handler gets no argument */
+static _Atomic int tids[APMP_MAX_CPUS];
+static _Atomic uint32_t stacks_used;
+static _Alignas(64) unsigned char stacks[STACKS][STACK_SIZE];
+
+static const struct {
+	int signal;
+	const char *name;
+} fatal[] = {{SIGSEGV, "SIGSEGV"},
+	     {SIGBUS, "SIGBUS"},
+	     {SIGFPE, "SIGFPE"},
+	     {SIGILL, "SIGILL"},
+	     {SIGABRT, "SIGABRT"}};
+
+#define FATAL (sizeof(fatal) / sizeof(fatal[0]))
+
+void instance_crash_thread(uint32_t thread)
+{
+	uint32_t mine = apmp_fetch_add(&stacks_used, 1);
+	stack_t stack = {.ss_sp = stacks[mine % STACKS], .ss_size = STACK_SIZE};
+
+	if (thread < APMP_MAX_CPUS)
+		apmp_store_release(&tids[thread], gettid());
+	if (mine < STACKS)
+		(void)sigaltstack(&stack, NULL); /* refused: handlers run on the thread's own */
+}
+
+int crash_tid(uint32_t cpu_idx)
+{
+	return apmp_load_acquire(&tids[cpu_idx]);
+}
+
+void crash_catch(int tid)
+{
+	/* One that has no thread, or whose thread has ended, is waited for in vain, but not long. */
+	if (tid)
+		(void)syscall(SYS_tgkill, getpid(), tid, CRASH_SIGNAL);
+}
+
+struct crash_self crash_self(struct instance *in)
+{
+	struct crash_self self = {.thread = instance_thread()};
+	const int tid = gettid();
+	struct instance_task_on on;
+
+	self.is_cpu = self.thread < APMP_MAX_CPUS && crash_tid(self.thread) == tid;
+	for (uint32_t i = 0; !self.is_cpu && i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
+		if (!instance_tasks_on(in, i, &on) || on.tid != tid)
+			continue;
+		self.thread = i;
+		self.task = on.number;
+		memcpy(self.task_name, on.name, sizeof(self.task_name));
+		break;
+	}
+	return self;
+}
+
+static void add_where(struct crash_line *line, const struct crash_self *self)
+{
+	if (self->task) {
+		crash_line_add(line, " in task ");
+		crash_line_add_number(line, self->task);
+		crash_line_add(line, " (");
+		crash_line_add(line, self->task_name);
+		crash_line_add(line, ")");
+	}
+	if (self->thread < APMP_MAX_CPUS) {
+		crash_line_add(line, " on CPU ");
+		crash_line_add_number(line, self->thread);
+	} else {
+		crash_line_add(line, self->thread == APMP_THREAD_CLOCK
+					 ? " in the clock"
+					 : " in what serves programs");
+	}
+}
+
+static void describe(struct instance *in, struct apmp_crash *crash, const siginfo_t *info,
+		     bool outside)
+{
+	struct crash_self self = crash_self(in);
+	struct crash_line line = {.length = 0};
+
+	if (crash->signal == SIGABRT && !outside && apmp_load_acquire(&in->recorder->panicked)) {
+		crash->reason = HWRPB_CRASH_ASSERTION;
+		in->recorder->panic[sizeof(in->recorder->panic) - 1] = '\0';
+		crash_line_add(&line, in->recorder->panic);
+	}
+	for (size_t i = 0; i < FATAL && crash->reason == HWRPB_CRASH_SIGNAL; i++)
+		if (fatal[i].signal == (int)crash->signal)
+			crash_line_add(&line, fatal[i].name);
+	if (outside) {
+		crash_line_add(&line, " sent by process ");
+		crash_line_add_number(&line, (uint64_t)info->si_pid);
+	} else if (crash->signal != SIGABRT) {
+		crash->address = (uintptr_t)info->si_addr;
+		crash_line_add(&line, " at ");
+		crash_line_add_address(&line, crash->address);
+	}
+	add_where(&line, &self);
+	memcpy(crash->text, line.text, sizeof(crash->text) - 1);
+}
+
+static void on_fault(int signal, siginfo_t *info, void *uc)
+{
+	struct apmp_crash crash = {.reason = HWRPB_CRASH_SIGNAL, .signal = (uint32_t)signal};
+	const bool outside = info->si_code <= 0 && info->si_pid != getpid();
+	const int interrupted = errno;
+
+	describe(the_one, &crash, info, outside);
+	crash_fail(the_one, &crash, uc, outside);
+	errno = interrupted;
+}
+
+static void on_catch(int signal, siginfo_t *info, void *uc)
+{
+	const int interrupted = errno;
+
+	(void)signal;
+	(void)info;
+	crash_caught(the_one, uc);
+	errno = interrupted;
+}
+
+int instance_living(int err)
+{
+	if (err == -EOWNERDEAD)
+		instance_crash(the_one, HWRPB_CRASH_REMOVED, "judged dead by the others");
+	return err;
+}
+
+void instance_crash_init(struct instance *in)
+{
+	struct sigaction fault = {.sa_sigaction = on_fault,
+				  .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	struct sigaction caught = {.sa_sigaction = on_catch, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	the_one = in;
+	/* Who has failed is not caught as well, and no task is put aside; but a fault in a handler
+	 * is seen. */
+	sigfillset(&fault.sa_mask);
+	for (size_t i = 0; i < FATAL; i++)
+		sigdelset(&fault.sa_mask, fatal[i].signal);
+	caught.sa_mask = fault.sa_mask;
+	for (size_t i = 0; i < FATAL; i++)
+		(void)sigaction(fatal[i].signal, &fault, NULL); /* it can't fail */
+	(void)sigaction(CRASH_SIGNAL, &caught, NULL);
+}

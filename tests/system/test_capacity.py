@@ -1,0 +1,191 @@
+"""Programs in a partition get the capacity of its CPUs, also where CPUs share host CPUs."""
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import apmp
+import leftovers
+
+HOST_CPUS = len(os.sched_getaffinity(0))
+EACH = 3  # CPUs on a host CPU, round robin
+CPUS = HOST_CPUS * EACH
+# Both partitions have CPUs on every host CPU; a twice as many as b.
+SHARED = f"""\
+machine: {{name}}
+hardware: [{{sbb: 0, cpus: {CPUS}, memory: 64M, iops: [{{buses: [{{}}, {{}}]}}]}}]
+communities: [{{name: lab, shared: 16M}}]
+partitions:
+  - {{name: a, community: lab, cpus: {list(range(2 * HOST_CPUS))}, memory: 8M, buses: ["0.0.0"], boot: yes}}
+  - {{name: b, community: lab, cpus: {list(range(2 * HOST_CPUS, CPUS))}, memory: 8M, buses: ["0.0.1"],
+     boot: yes}}
+timing: {{stop: 2s}}
+"""
+ALONE = f"""\
+machine: {{name}}
+hardware: [{{sbb: 0, cpus: {HOST_CPUS}, memory: 16M, iops: [{{buses: [{{}}]}}]}}]
+partitions: [{{name: a, cpus: {list(range(HOST_CPUS))}, memory: 8M, buses: ["0.0.0"], boot: yes}}]
+"""
+# Says how much its children have worked, for each line that it reads.
+WORK = """
+import mmap, os, struct, sys
+count = int(sys.argv[1])
+done = mmap.mmap(-1, 8 * count)
+for child in range(count):
+    if os.fork() == 0:
+        while True:
+            for _ in range(1000):
+                pass
+            struct.pack_into("Q", done, 8 * child, struct.unpack_from("Q", done, 8 * child)[0] + 1)
+for _ in sys.stdin:
+    print(sum(struct.unpack(f"{count}Q", done)), flush=True)
+"""
+UNITS = 40000  # of work by both: about a second on two host CPUs
+
+needs_quota = pytest.mark.skipif(
+    not os.access("/sys/fs/cgroup/cpu/cpu.shares", os.W_OK), reason="no cpu hierarchy of ours")
+
+
+def busy(machine, partition):
+    return apmp.Program(machine, partition, sys.executable, "-c", WORK, 2 * HOST_CPUS)
+
+
+def work_of_both(programs):
+    """How much each has done while both together did a certain amount."""
+    before = [int(program.ask()) for program in programs]
+    done = [0, 0]
+    while sum(done) < UNITS or min(done) == 0:
+        done = [int(program.ask()) - first for program, first in zip(programs, before)]
+    return done
+
+
+def capacities(machine):
+    return {partition["name"]: partition["capacity"] for partition in machine.status()["partitions"]}
+
+
+def group(machine, partition):
+    """The partition's group in the cpu hierarchy."""
+    top = next(path for path in leftovers.cgroups(f"apmp-{machine.name}")
+               if "/cpuset/" not in path)
+    return Path(top) / f"P-{partition}"
+
+
+def quota(machine, partition):
+    """In host CPUs; None: none."""
+    wanted, period = (int((group(machine, partition) / f"cpu.cfs_{what}_us").read_text())
+                      for what in ("quota", "period"))
+    return None if wanted < 0 else wanted / period
+
+
+def quotas_follow(machine):
+    machine.until(lambda now: all(abs(quota(machine, name) - capacity) < 0.01
+                                  for name, capacity in now.items()),
+                  lambda: capacities(machine))
+
+
+@needs_quota
+@pytest.mark.machine_file(SHARED)
+def test_work_follows_the_cpus(machine):
+    """Twice the CPUs, twice the work; and the other way round when they have gone over. Without
+    quotas both would do the same. shows: CPU-15"""
+    programs = [busy(machine, name) for name in "ab"]
+    assert capacities(machine) == pytest.approx(
+        {"a": 2 * HOST_CPUS / EACH, "b": HOST_CPUS / EACH}, abs=0.01)
+    for wanted in (2, 1 / 2, 2):
+        a, b = work_of_both(programs)
+        assert 0.7 < a / b / wanted < 1.4, (wanted, a, b)
+        for cpu in range(HOST_CPUS, 2 * HOST_CPUS):
+            machine.apmp("cpu", "migrate", cpu, "--to", "b" if wanted == 2 else "a")
+        quotas_follow(machine)
+    for program in programs:
+        assert program.end() == 0
+
+
+@needs_quota
+@pytest.mark.machine_file(SHARED)
+def test_no_more_than_that_on_an_idle_host(machine):
+    """Its programs are held back, its instance is not. shows: CPU-15"""
+    program = busy(machine, "b")
+    program.ask()
+
+    def held_back():
+        stat = dict(line.split() for line in (group(machine, "b") / "cpu.stat").read_text()
+                    .splitlines())
+        return int(stat["nr_throttled"])
+
+    machine.until(lambda times: times >= 20, held_back)
+    own = Path(f"/proc/{machine.pid('b')}/cgroup").read_text()
+    assert not any("apmp-" in line for line in own.splitlines() if ":cpu:" in line), own
+    assert apmp.members(machine.status()) == {"a", "b"}
+    assert program.end() == 0
+
+
+@needs_quota
+@pytest.mark.machine_file(SHARED)
+def test_it_follows_through_the_death_of_a_console(machine):
+    """shows: CPU-15"""
+    assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
+    assert machine.apmp("run", "b", "--", "echo", "on") == "on\n"
+    quotas_follow(machine)
+    for point in ("migrate_914", "migrate_2310"):
+        mark = machine.events.mark()
+        to = "b" if point == "migrate_914" else "a"
+        machine.arm("console", point)
+        machine.try_apmp("cpu", "migrate", 1, "--to", to)
+        machine.events.wait_for("console.restarted", after=mark)
+        machine.at_rest({"a", "b"})
+        quotas_follow(machine)
+    machine.apmp("partition", "halt", "b")
+    machine.boots_and_joins("b")
+    assert machine.apmp("run", "b", "--", "echo", "on") == "on\n"
+    quotas_follow(machine)
+
+
+@needs_quota
+@pytest.mark.machine_file(ALONE)
+def test_whole_host_cpus_have_no_quota(machine):
+    """Where each CPU has a host CPU of its own there is nothing to share. shows: CPU-15"""
+    assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
+    assert capacities(machine) == {"a": HOST_CPUS}
+    assert quota(machine, "a") is None
+    assert machine.status()["health"]["capacity"] == {"shared": False, "enforced": True,
+                                                      "why": None}
+    assert "shared CPUs" not in machine.apmp("status")
+
+
+def test_where_it_can_not_be_enforced_it_is_said(make_machine):
+    """In status, by its reason. shows: CPU-15"""
+    machine = make_machine(SHARED)
+    machine.env["APMP_BACKEND"] = "affinity"
+    machine.up()
+    health = machine.status()["health"]["capacity"]
+    assert (health["shared"], health["enforced"]) == (True, False)
+    assert health["why"] == "affinity has no groups for that"
+    said = machine.apmp("status")
+    assert "programs get what the host gives them, not the capacity of their partition" in said
+    assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
+
+
+@pytest.mark.machine_file(SHARED)
+def test_a_program_that_pinned_itself(machine):
+    """It goes on when the CPU under it leaves, and is where it wanted to be when one comes back.
+    shows: CPU-15"""
+    if HOST_CPUS < 2 or machine.status()["backend"] == "affinity":
+        pytest.skip("needs two host CPUs and groups")
+    host_cpu = {cpu["id"]: cpu["host_cpu"] for cpu in machine.status()["cpus"]}
+    last = host_cpu[1]
+    leave = [cpu for cpu in range(2 * HOST_CPUS) if host_cpu[cpu] == last]
+    program = apmp.Program(machine, "a", sys.executable, "-c",
+                           f"import os, sys; os.sched_setaffinity(0, [{last}])\n"
+                           "for _ in sys.stdin: print(*os.sched_getaffinity(0), flush=True)")
+    assert program.ask() == str(last)
+    for cpu in leave:
+        machine.apmp("cpu", "migrate", cpu, "--to", "b")
+    assert set(map(int, program.ask().split())) == apmp.cpus_of(machine.status(), "a") - {last}
+    for cpu in leave:
+        machine.apmp("cpu", "migrate", cpu, "--to", "a")
+    release = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
+    if release >= (6, 2):  # apmpd/cpuset.h
+        assert program.ask() == str(last)
+    assert program.end() == 0
