@@ -25,6 +25,7 @@ static struct apmp_cpu_mover m;
 static struct party *alpha, *beta;
 static enum apmp_point trail[STEPS];
 static uint32_t trail_count;
+static bool booting;
 static uint32_t grown; /* times that BETA's host CPUs were to follow before the CPU came */
 
 /* --- what is looked at --- */
@@ -173,8 +174,13 @@ static bool done(enum apmp_point point)
 	case APMP_P_reassign_3210:
 	case APMP_P_assign_2809:
 		return owner() == BETA;
+	case APMP_P_assign_2804:
+		return owner() != APMP_NO_PARTITION;
+	case APMP_P_assign_2805:
+		return owner() == APMP_NO_PARTITION;
+	case APMP_P_assign_2810: /* with a boot it is started by its instance */
+		return booting || (told(beta) && tx_is_startreq(beta));
 	case APMP_P_reassign_3216:
-	case APMP_P_assign_2810:
 		return told(beta) && tx_is_startreq(beta);
 	default:
 		return true;
@@ -315,6 +321,7 @@ static void setup(void)
 
 	world_init(&w);
 	trail_count = grown = 0;
+	booting = false;
 	m = (struct apmp_cpu_mover){.tw = &w.tw,
 				    .cpu_count = WORLD_CPUS,
 				    .transit = w.state->transit,
@@ -465,8 +472,53 @@ START_TEST(figures_29_and_32)
 }
 END_TEST
 
+/* The CPU is nobody's, and nobody has run on it since power on. */
+static void untouched(void)
+{
+	apmp_update_begin(&w.up);
+	apmp_tree_set_owner(&w.tw, w.cpu[CPU], GCT_NONE);
+	apmp_tree_set_current_owner(&w.tw, w.cpu[CPU], GCT_NONE);
+	apmp_update_commit(&w.up);
+	apmp_fetch_and(&slot(alpha)->flags, ~(uint64_t)HWRPB_PA);
+	apmp_store_relaxed(&w.line[CPU].runner, 0);
+	apmp_store_relaxed(&w.line[CPU].taken, 0);
+	trail_count = 0;
+}
+
+/* shows: CPU-09 */
+START_TEST(figure_28)
+{
+	apmp_cpu_examine(&m, CPU);
+	PASSED(P(assign_2800), P(assign_2802), P(assign_2804));
+	untouched();
+	apmp_cpu_examine(&m, CPU);
+	PASSED(P(assign_2800), P(assign_2802), P(assign_2805));
+	assign(CPU, BETA);
+	PASSED(P(assign_2807), P(assign_2809), P(assign_2811), P(assign_2808), IS_TOLD,
+	       P(assign_2810));
+	ck_assert_uint_eq(user(), BETA);
+	ck_assert_uint_eq(grown, 1);
+	comes();
+	PASSED(IS_STARTED);
+}
+END_TEST
+
+/* An owner that is off has it at his boot.  shows: CPU-09 */
+START_TEST(figure_28_with_a_boot)
+{
+	untouched();
+	booting = true;
+	apmp_cpu_initialize(&m, BETA, CPU, HWRPB_PP | HWRPB_PA);
+	PASSED(P(assign_2806), P(assign_2808));
+	apmp_cpu_initialized(&m, BETA, CPU);
+	PASSED(P(assign_2810));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, figure_28);
+	tcase_add_test(tc, figure_28_with_a_boot);
 	tcase_add_test(tc, figures_22_and_23);
 	tcase_add_test(tc, figure_22_refused);
 	tcase_add_test(tc, figures_30a_and_30b);
