@@ -394,12 +394,12 @@ static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 
 	if (cpu_idx >= c->cpu_count || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
-	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
-		make_urgent(p, cpu_idx);
 	if (report == APMP_REPORT_CPU_QUIESCED)
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
 	else if (report == APMP_REPORT_CPU_REFUSED || cpu.current_owner == p->handle)
 		console_order_reported(p, report, cpu_idx, err);
+	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
+		make_urgent(p, cpu_idx);
 }
 
 static void on_join_failed(struct partition *p, uint64_t about)
