@@ -296,8 +296,7 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 static void assign(uint32_t cpu_idx, uint32_t to_id)
 {
 	const struct apmp_call_request request = {
-	    .op = APMP_CALL_ASSIGN,
-	    .arg = {(uint64_t)w.cpu[cpu_idx], (uint64_t)handle_of(to_id)}};
+	    .op = APMP_CALL_ASSIGN, .arg = {(uint64_t)w.cpu[cpu_idx], (uint64_t)handle_of(to_id)}};
 
 	ck_assert_int_eq(change(&request, APMP_ADMINISTRATOR), 0);
 }
@@ -380,9 +379,8 @@ static void comes(void)
 /* shows: CPU-02, CPU-04, CPU-05 */
 START_TEST(figures_22_and_23)
 {
-	ck_assert_int_eq(apmp_pal_migrate(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU, BETA,
-					  0),
-			 0);
+	ck_assert_int_eq(
+	    apmp_pal_migrate(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU, BETA, 0), 0);
 	comes();
 	PASSED(P(pal_2202), P(pal_2204), P(migrate_906), DEPARTS, ARRIVES, IS_TOLD, IS_STARTED);
 }
@@ -390,9 +388,9 @@ END_TEST
 
 START_TEST(figure_22_refused)
 {
-	ck_assert_int_eq(apmp_pal_migrate(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU,
-					  GAMMA, 0),
-			 -EHOSTDOWN);
+	ck_assert_int_eq(
+	    apmp_pal_migrate(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU, GAMMA, 0),
+	    -EHOSTDOWN);
 	PASSED(P(pal_2202), P(pal_2205));
 	ck_assert_uint_eq(user(), ALPHA);
 }
@@ -400,18 +398,18 @@ END_TEST
 
 static int halt_migrate(uint32_t to_id)
 {
-	return apmp_pal_halt_migrate(&alpha->env, alpha->hwrpb, CPU, to_id, APMP_MIGRATE_HALT);
+	return apmp_pal_halt_migrate(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU, to_id,
+				     APMP_MIGRATE_HALT);
 }
 
 /* shows: CPU-06 */
 START_TEST(figures_30a_and_30b)
 {
 	ck_assert_int_eq(halt_migrate(BETA), 0);
-	PASSED(P(halt_3002), P(halt_3004), P(halt_3006));
-	ck_assert_int_eq(console_code(alpha), -ETIMEDOUT);
 	ck_assert_uint_eq(state(alpha), HWRPB_CPU_AWAY);
-	PASSED(P(halt_3008), P(halt_3010), P(halt_3012), P(halt_3014), P(halt_3018), P(pal_2204),
-	       P(migrate_906), DEPARTS, P(halt_3016), ARRIVES, IS_TOLD, P(con_2306));
+	PASSED(P(halt_3002), P(halt_3004), P(halt_3006), P(halt_3008), P(halt_3010), P(halt_3012),
+	       P(halt_3014), P(halt_3018), P(pal_2204), P(migrate_906), DEPARTS, P(halt_3016),
+	       ARRIVES, IS_TOLD);
 	comes();
 	PASSED(IS_STARTED);
 }
@@ -421,10 +419,10 @@ END_TEST
 START_TEST(figure_30c)
 {
 	ck_assert_int_eq(halt_migrate(GAMMA), 0);
-	trail_count = 0;
 	ck_assert_int_eq(console_code(alpha), -ETIMEDOUT);
-	PASSED(P(halt_3008), P(halt_3010), P(halt_3012), P(halt_3014), P(halt_3022), P(halt_3024),
-	       P(halt_3026), P(halt_3028), P(halt_3030), P(con_2306));
+	PASSED(P(halt_3002), P(halt_3004), P(halt_3006), P(halt_3008), P(halt_3010), P(halt_3012),
+	       P(halt_3014), P(halt_3022), P(halt_3024), P(halt_3026), P(halt_3028), P(halt_3030),
+	       P(con_2306));
 	ck_assert_uint_gt(alpha->waits, 0); /* it polls RXRDY */
 }
 END_TEST
@@ -457,10 +455,10 @@ START_TEST(figures_29_and_32)
 	send(alpha, APMP_COMMAND_DEASSIGN);
 	PASSED(P(reassign_3202));
 	apmp_store_relaxed(&slot(alpha)->state, HWRPB_CPU_QUIESCED);
-	ck_assert_int_eq(apmp_pal_halt_deassign(&alpha->env, alpha->hwrpb, CPU), 0);
-	PASSED(P(deassign_2902), P(reassign_3204));
-	ck_assert_int_eq(console_code(alpha), -ETIMEDOUT);
-	PASSED(P(deassign_2904), P(deassign_2906), P(deassign_2908), P(reassign_3206), P(con_2306));
+	ck_assert_int_eq(
+	    apmp_pal_halt_deassign(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU), 0);
+	PASSED(P(deassign_2902), P(reassign_3204), P(deassign_2904), P(deassign_2906),
+	       P(deassign_2908), P(reassign_3206));
 	ck_assert_uint_eq(state(alpha), HWRPB_CPU_AWAY);
 	assign(CPU, BETA);
 	PASSED(P(reassign_3208), P(reassign_3210), P(reassign_3212), P(reassign_3214), IS_TOLD,
