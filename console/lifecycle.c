@@ -343,6 +343,8 @@ const char *console_state_text(const struct partition *p)
 {
 	enum apmp_partition_state state = console_state(p);
 
+	if (p->boot_after_fence) /* nobody else is to boot it */
+		return console_state_name(APMP_PARTITION_BOOTING);
 	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
