@@ -247,14 +247,6 @@ static void hear_bell(struct instance *in)
 	app_tasks_look(in);
 }
 
-void instance_apps_ring(struct instance *in)
-{
-	const uint64_t one = 1;
-
-	/* It can only be full when the thread has 2^64 - 1 rings to hear, and then it will. */
-	(void)!write(in->apps.bell, &one, sizeof(one));
-}
-
 /* A lock that somebody waits for has changed: all are tried at the end of this turn. */
 static void hear_waker(struct apps *apps)
 {

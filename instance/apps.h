@@ -76,8 +76,6 @@ __attribute__((warn_unused_result)) int instance_apps_start(struct instance *in)
 /* Hands over changes of membership; never waits.  The primary alone calls it. */
 void instance_apps_members(struct instance *in, const struct apmp_member_change *changes,
 			   uint32_t count);
-/* The bell: the thread of programs looks at what others have changed; never waits. */
-void instance_apps_ring(struct instance *in);
 /* Ends a connection. */
 void app_drop(struct instance *in, struct app *app);
 /* Whether its requests are read. */
@@ -85,6 +83,9 @@ void app_pause(struct instance *in, struct app *app, bool pause);
 
 /* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there. */
 __attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
+
+/* Rings the bell: the thread of programs looks at what others have changed; never waits. */
+void instance_apps_ring(struct instance *in);
 
 /* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring
  * once more. */
