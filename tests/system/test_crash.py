@@ -18,7 +18,8 @@ hardware:
 communities:
   - {name: lab, shared: 32M}
 partitions:
-  - {name: alpha, community: lab, cpus: [0, 1, 2, 3, 4], memory: 24M, buses: ["0.0.0"], boot: yes}
+  - {name: alpha, community: lab, cpus: [0, 1, 2, 3, 4], memory: 24M, buses: ["0.0.0"], boot: yes,
+     failover: {1: beta, 2: gamma}}
   - {name: beta, community: lab, cpus: [5, 6], memory: 24M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [7], memory: 24M, buses: ["0.0.2"], boot: yes}
 timing: {stop: 500ms}
@@ -28,7 +29,7 @@ ALL = {"alpha", "beta", "gamma"}
 ALPHA, BETA, GAMMA = 0, 1, 2
 HOME = {0: "alpha", 1: "alpha", 2: "alpha", 3: "alpha", 4: "alpha", 5: "beta", 6: "beta",
         7: "gamma", 8: None}
-# CPU: its targets, and where it is when alpha has failed.
+# CPU: its targets in alpha's HWRPB, and where it is when alpha has failed.
 TARGETS = {1: ([BETA], "beta"), 2: ([GAMMA, BETA], "gamma"), 3: ([ALPHA], "alpha"),
            4: ([], "alpha")}
 # Where each party's faults can strike in a crash; crash_2610 and crash_2614 are not the instance's.
@@ -77,11 +78,15 @@ def ended(machine, announced=True):
     return machine.hwrpb.crash()
 
 
-def went_to_targets(machine):
-    """The CPUs are where the table says; each one's context was saved, with where it was."""
+def are_at_targets(machine):
     at = where(machine.status())
     assert {cpu: at[cpu] for cpu in TARGETS} == {cpu: to for cpu, (_, to) in TARGETS.items()}
     assert at[0] == "alpha"  # the primary stays
+
+
+def went_to_targets(machine):
+    """The CPUs are where the table says; each one's context was saved, with where it was."""
+    are_at_targets(machine)
     image = machine.hwrpb.crash()["image"]
     for cpu in range(5):
         context = machine.hwrpb.context(cpu)
@@ -91,10 +96,11 @@ def went_to_targets(machine):
     assert machine.hwrpb.context(5) is None
 
 
-def suspicions(machine):
-    """Who was suspected, by a member and not by the box, which sees an unannounced end."""
+def suspected_in_the_crash(machine):
+    """Who was suspected before the instance had told the console of its end."""
+    end = machine.passed("crash_2612", "alpha")[-1]["t_ns"]
     return [event for event in machine.events.seen if event["seq"] > machine.mark
-            and event["kind"] == "instance.suspected" and event["by"] != "box"]
+            and event["kind"] == "instance.suspected" and event["t_ns"] < end]
 
 
 def test_by_instruction(lab):
@@ -106,7 +112,7 @@ def test_by_instruction(lab):
                                                               "crash by instruction")
     assert since < gasp["t_ns"] < time.monotonic_ns()
     went_to_targets(lab)
-    assert suspicions(lab) == []
+    assert suspected_in_the_crash(lab) == []
     for cpu in (1, 2):  # a loan: it is still alpha's
         assert lab.cpu(cpu)["owner"] == "alpha"
         lab.events.wait_for("cpu.started", cpu=cpu, partition=TARGETS[cpu][1], after=lab.mark)
@@ -173,7 +179,21 @@ def test_signals_from_outside(lab, name):
     assert gasp["text"].startswith(f"{name} sent by process "), gasp
     assert gasp["signal"] == getattr(signal, name)
     went_to_targets(lab)
-    assert suspicions(lab) == []
+    assert suspected_in_the_crash(lab) == []
+
+
+def test_heartbeat_goes_on(lab):
+    """A crash that is held up by its console, which stands still, is no silent death meanwhile."""
+    pid, since = lab.pid("alpha"), time.monotonic_ns()
+    lab.apmp("chaos", "inject", "stop", "console")
+    lab.kill(pid, signal.SIGSEGV)
+    end = lab.until(lambda entries: entries, lambda: lab.passed("crash_2612", "alpha", since=since))
+    begin = lab.passed("crash_2606", "alpha", since=since)[0]["t_ns"]
+    beats = [beat for beat in lab.passed("tick_beat", "alpha", since=begin)
+             if beat["t_ns"] < end[0]["t_ns"]]
+    assert len(beats) > 10
+    ended(lab, announced=False)
+    assert suspected_in_the_crash(lab) == []
 
 
 @pytest.mark.parametrize("fault", ["segv", "assert"])
@@ -184,13 +204,16 @@ def test_faults_at_once(lab, fault):
 
 
 def test_cpu_that_somebody_else_runs(lab):
-    """The CPU whose execution word is not ours stays, the others go."""
+    """The CPU whose execution word is not ours does not go by itself. The console sends it after the
+    fence, and what stood in the word is not the death of who gets it."""
+    since = time.monotonic_ns()
     store_runner(lab, "alpha", 1, 0xbad)
     lab.try_apmp("cpu", "migrate", 1, "--to", "beta")
     gasp = ended(lab)
-    assert gasp["reason"] == "runner" and gasp["text"].startswith("CPU 1 is run by somebody else")
-    assert where(lab.status())[1] == "alpha"
-    assert where(lab.status())[2] == "gamma"
+    assert gasp["reason"] == "runner"
+    assert gasp["text"].startswith("CPU 1 is run by somebody else")
+    assert [entry["arg"] for entry in lab.passed("fail_goes", "alpha", since=since)] == [2]
+    are_at_targets(lab)
 
 
 def test_judged_dead(make_machine):
@@ -230,6 +253,7 @@ def test_killed_in_a_crash(lab, at):
     gasp = ended(lab, announced=False)
     assert gasp["reason"] == "instruction"
     assert lab.events.wait_for("instance.fenced", after=lab.mark)["died_at"] == at
+    are_at_targets(lab)
 
 
 @pytest.mark.parametrize("fault", ["segv", "assert"])
@@ -242,6 +266,7 @@ def test_crash_in_a_crash(lab, at, fault):
     gasp = ended(lab, announced=False)
     assert gasp["reason"] == "instruction"
     assert lab.events.wait_for("instance.fenced", after=lab.mark)["died_at"] == at
+    are_at_targets(lab)
 
 
 @pytest.mark.parametrize("at", ["migrate_902", "migrate_904", "migrate_906", "pal_2202",
