@@ -4,12 +4,14 @@ Figs. 25 to 27. Every way to fail, and every death in the midst of failing: each
 owner, and the partition boots again.
 """
 import signal
+import subprocess
 import time
 
 import pytest
 
 import apmp
 from hwrpb import Hwrpb, store_runner
+from operator_calls import Operator
 
 MACHINE = """\
 machine: {name}
@@ -241,6 +243,46 @@ def test_next_target(lab):
     lab.apmp("partition", "crash", "alpha")
     lab.events.wait_for("instance.crashed", partition="alpha", after=lab.mark)
     assert where(lab.at_rest({"beta"}))[2] == "beta"
+
+
+@pytest.mark.parametrize("cpu, passed", [(1, [1]), (2, [2]), (3, [])])
+def test_stopped_cpu(lab, cpu, passed):
+    """Step 2608: one in console mode is sent to its target by RX. shows: FAIL-01"""
+    since = time.monotonic_ns()
+    Operator(lab)("CpuStop", cpu=cpu)
+    lab.apmp("partition", "crash", "alpha")
+    ended(lab)
+    assert [entry["arg"] for entry in lab.passed("rx_3104", "alpha", since=since)] == passed
+    assert lab.hwrpb.context(cpu) is None  # it ran nothing of ours
+    are_at_targets(lab)
+
+
+def test_stopped_cpu_whose_target_is_away(lab):
+    """It goes to the next one, as those do that run."""
+    lab.apmp("partition", "halt", "gamma")
+    Operator(lab)("CpuStop", cpu=2)
+    lab.apmp("partition", "crash", "alpha")
+    lab.events.wait_for("instance.crashed", partition="alpha", after=lab.mark)
+    assert where(lab.at_rest({"beta"}))[2] == "beta"
+
+
+@pytest.mark.parametrize("how, said", [("store", "SIGSEGV at 0x10"), ("deep", "SIGSEGV at 0x"),
+                                       ("abort", "SIGABRT")])
+def test_fault_of_a_task(lab, tmp_path_factory, how, said):
+    """It is one of its instance; what is saved for a CPU is its task's context, if it has one. A
+    task whose stack is used up has another one to fail on. shows: CPU-15, FAIL-01"""
+    program = tmp_path_factory.mktemp("task") / "faulty.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{apmp.TOP / 'instance/task'}", "-o",
+                    program, apmp.TOP / "tests/system/data/faulty_task.c"], check=True)
+    task = lab.start("run", "alpha", "--", apmp.BIN / "apmp-task", program, how)
+    gasp = ended(lab)
+    task.communicate(timeout=apmp.WATCHDOG)
+    assert gasp["reason"] == "signal" and gasp["text"].startswith(said), gasp
+    assert " in task 1 (faulty.so) on CPU " in gasp["text"]
+    saved = [lab.hwrpb.context(cpu)["task"] for cpu in range(5)]
+    assert saved[gasp["thread"]] == 1
+    assert sorted(saved) == [1, 2, 3, 4, 5]
+    are_at_targets(lab)
 
 
 # ---- while something else goes wrong ----
