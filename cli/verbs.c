@@ -158,7 +158,7 @@ const struct cli_command cli_commands[] = {
 	{"run", "PARTITION -- COMMAND...",
 	 "run a program in a partition: its CPUs, memory and fate",
 	 "apmp run alpha -- make -j4", 2, CLI_REST, 1,
-	 {{"detach", NULL, "leave it running, its output at the console port, and print its process id"},
+	 {{"detach", NULL, "let it go on, its output at the console port; print its process id"},
 	  {"confined", NULL, "as the partition's own user, where the box runs as root"}}, cli_run},
 
 	{.about = "after a failure"},
