@@ -42,6 +42,13 @@ enum fence_reason {
 
 #define CONSOLE_WAITERS 64u
 
+/* CPUs that go to their failover targets (failover.c). */
+struct failover {
+	bool active, told; /* told: its beginning */
+	uint64_t begin_ns;
+	struct apmp_cpu_bits planned, waiting, came;
+};
+
 struct partition {
 	struct console *console;
 	uint32_t id;
@@ -83,6 +90,7 @@ struct partition {
 		bool open;
 		uint32_t seq;
 	} wish;
+	struct failover failover;
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 

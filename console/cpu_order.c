@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/failover.h"
 #include "console/operator.h"
 #include "shm/shared.h"
 
@@ -100,6 +101,7 @@ void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_i
 	}
 	console_event(c, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
 	arrived(p, cpu_idx);
+	console_failover_came(p, cpu_idx);
 	if (o->active && p->id == (o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from) &&
 	    o->op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START) &&
 	    o->op != HWRPB_REQUEST_DEASSIGN)

@@ -67,9 +67,10 @@ static int leave(struct cpu *cpu, enum cpu_order order, uint32_t to_id, uint32_t
 	if (order == CPU_ORDER_STOP)
 		return apmp_pal_halt(env, in->hwrpb, cpu->idx);
 	if (order == CPU_ORDER_DEASSIGN)
-		return apmp_pal_halt_deassign(env, in->hwrpb, cpu->idx);
+		return apmp_pal_halt_deassign(env, &in->tree, in->hwrpb, in->id, cpu->idx);
 	if (how & APMP_MIGRATE_HALT)
-		return apmp_pal_halt_migrate(env, in->hwrpb, cpu->idx, to_id, how);
+		return apmp_pal_halt_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id,
+					     how);
 	return apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id, how);
 }
 

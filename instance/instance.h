@@ -19,7 +19,7 @@
 
 #include "instance/apps.h"
 #include "instance/channel.h"
-#include "instance/crash.h"
+#include "instance/instance_crash.h"
 #include "instance/task.h"
 #include "instance/tasks.h"
 #include "instance/trade_cpus.h"
@@ -72,7 +72,7 @@ struct instance {
 #define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
 
 /* Exit statuses that the console shows. */
-#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (crash.h) */
+#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (instance_crash.h) */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
 /* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later.

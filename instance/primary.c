@@ -67,16 +67,16 @@ __attribute__((noreturn)) static void leave_and_end(struct instance *in)
 static int migrate(struct instance *in, const struct apmp_hwrpb_request *r)
 {
 	uint32_t cpu_idx = (uint32_t)r->arg[0], to_id = (uint32_t)r->arg[1];
+	uint32_t how = r->arg[2] & (APMP_MIGRATE_LOAN | APMP_MIGRATE_HALT);
 	int err = 0;
 
 	if (r->arg[1] != to_id)
 		return -ENXIO;
 	APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
-	if (!(r->arg[2] & APMP_MIGRATE_HALT))
+	if (!(how & APMP_MIGRATE_HALT))
 		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
 	if (!err)
-		err =
-		    instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, (uint32_t)r->arg[2]);
+		err = instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how);
 	return err;
 }
 

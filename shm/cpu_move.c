@@ -21,6 +21,7 @@
 
 #include <errno.h>
 
+#include "shm/crash.h"
 #include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
@@ -331,23 +332,26 @@ void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t handle, uint32_t to_id)
 
 /* ---- the end of a life ---- */
 
-/* The first failover target that a CPU may go to.  *ret_stays: it has none, or is to stay. */
+/* The first failover target that a CPU may go to.  *ret_stays: there is none, and none is named
+ * that can't be gone to, or the partition itself comes first. */
 static uint32_t failover_target(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx,
 				bool *ret_stays)
 {
 	uint64_t targets = m->targets(m, id, cpu_idx);
+	uint32_t place = 0, to;
 
-	*ret_stays = targets == 0;
-	for (; targets & 0xff; targets >>= 8) {
-		uint32_t to = (uint32_t)(targets & 0xff) - 1;
-
-		*ret_stays = to == id; /* it has come so far: none before is there */
-		if (to == id)
-			break;
-		if (to < APMP_MAX_PARTITIONS && !apmp_cpu_may_migrate(m, id, cpu_idx, to))
+	while (apmp_failover_next(targets, id, &place, &to))
+		if (!apmp_cpu_may_migrate(m, id, cpu_idx, to))
 			return to;
-	}
+	*ret_stays = !targets || (place < HWRPB_TARGETS && targets >> 8 * place & 0xff);
 	return APMP_NO_PARTITION;
+}
+
+bool apmp_cpu_fails_over(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
+{
+	bool stays;
+
+	return failover_target(m, id, cpu_idx, &stays) != APMP_NO_PARTITION;
 }
 
 /* A loan ends with the life that it was made to: the CPU goes home, or waits for its owner's boot.
