@@ -489,6 +489,7 @@ static void fenced(struct partition *p)
 	answer_waiters(p, 0);
 	p->fence_pending = false;
 	console_orders_died(p);
+	console_wish_died(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
