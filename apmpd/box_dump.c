@@ -38,8 +38,8 @@ struct apmp_dump_job {
 	struct apmp_box *box;
 	struct apmp_dump dump;
 	struct apmp_dump_part parts[CORE_PIECES_MAX];
-	uint64_t ram[CORE_PIECES_MAX];	/* id of the object; 0: of the description */
-	bool dropped[CORE_PIECES_MAX];	/* give it back when it is copied */
+	uint64_t ram[CORE_PIECES_MAX]; /* id of the object; 0: of the description */
+	bool dropped[CORE_PIECES_MAX]; /* give it back when it is copied */
 	struct apmp_asked asked[APMP__DUMP_ASKED];
 	unsigned asked_count;
 	char *text;
@@ -118,12 +118,12 @@ static void start_next(struct apmp_box *box);
 static void written(struct apmp_box *box, struct apmp_dump_job *job)
 {
 	const struct apmp_dump_result *result = &job->result;
-	struct apmp_box_event event = {.op = APMP_BOX_DUMPED,
-				       .id = job->dump.id,
-				       .error = job->error,
-				       .size = result->left_out,
-				       .arg = {job->dump.incarnation, result->bytes,
-					       uv_hrtime() - job->begin_ns}};
+	struct apmp_box_event event = {
+	    .op = APMP_BOX_DUMPED,
+	    .id = job->dump.id,
+	    .error = job->error,
+	    .size = result->left_out,
+	    .arg = {job->dump.incarnation, result->bytes, uv_hrtime() - job->begin_ns}};
 	const char *folder = box->nvram.store.state.path;
 
 	if (job->error)
@@ -278,7 +278,8 @@ static struct apmp_dump_job *job_new(struct apmp_box *box, const struct apmp_cal
 	job->box = box;
 	job->begin_ns = uv_hrtime();
 	job->asked[job->asked_count++] = call->asked;
-	job->dump = (struct apmp_dump){.state_fd = box->nvram.store.state.dir_fd,
+	job->dump = (struct apmp_dump){.env = apmp_own_env(),
+				       .state_fd = box->nvram.store.state.dir_fd,
 				       .limit = box->machine->dump.limit.bytes,
 				       .keep = box->machine->dump.keep,
 				       .id = (uint32_t)call->request->id,

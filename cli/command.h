@@ -154,6 +154,8 @@ int cli_hardware_remove_bus(struct cli *cli, const struct cli_args *args);
 int cli_hardware_remove_memory(struct cli *cli, const struct cli_args *args);
 int cli_db_show(struct cli *cli, const struct cli_args *args);
 int cli_lock_list(struct cli *cli, const struct cli_args *args);
+int cli_dump(struct cli *cli, const struct cli_args *args);
+int cli_analyze(struct cli *cli, const struct cli_args *args);
 int cli_run(struct cli *cli, const struct cli_args *args);
 int cli_chaos_campaign(struct cli *cli, const struct cli_args *args);
 int cli_chaos_sim(struct cli *cli, const struct cli_args *args);

@@ -30,7 +30,7 @@ const struct cli_command cli_commands[] = {
 	  {"user", "USER", "with --fix, as root: make a cpuset group for him"}}, cli_doctor},
 	{"clean", "", "remove what dead machines left on this host, and say what that was",
 	 "apmp clean", 0, 0, 0,
-	 {{"state", NULL, "also the non-volatile memory of machines that are off"}}, cli_clean},
+	 {{"state", NULL, "also what machines that are off keep: NVRAM and dumps"}}, cli_clean},
 
 	{.about = "views"},
 	{"status", "", "partitions, instances, CPUs, memory, sharing sets",
@@ -158,8 +158,17 @@ const struct cli_command cli_commands[] = {
 	{"run", "PARTITION -- COMMAND...",
 	 "run a program in a partition: its CPUs, memory and fate",
 	 "apmp run alpha -- make -j4", 2, CLI_REST, 1,
-	 {{"detach", NULL, "leave it running, its output at the console port, and print its process id"},
+	 {{"detach", NULL, "let it go on, its output at the console port; print its process id"},
 	  {"confined", NULL, "as the partition's own user, where the box runs as root"}}, cli_run},
+
+	{.about = "after a failure"},
+	{"dump", "[PARTITION] [FILE]", "the newest dump of a partition; with FILE a copy of it",
+	 "apmp dump alpha alpha.core", 0, 2, 0,
+	 {{"list", NULL, "all that are kept, also while the machine is off"}}, cli_dump},
+	{"analyze", "FILE [WHAT] [ADDRESS] [BYTES]",
+	 "why a partition failed: cpus, db, locks, tasks, trace, memory ADDRESS",
+	 "apmp analyze alpha.core cpus", 1, 4, 0,
+	 {{"damaged", NULL, "read it also when its memory was changed"}}, cli_analyze},
 
 	{.about = "faults on purpose"},
 	{"chaos list", "", "the faults that can be injected", "apmp chaos list", 0, 0, 0, {{0}},

@@ -17,6 +17,7 @@
 
 #include "console/console_configure.h"
 #include "console/cpu_order.h"
+#include "console/failover.h"
 #include "console/page_fault.h"
 #include "shm/db_place.h"
 #include "shm/shared.h"
@@ -121,12 +122,19 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 {
 	struct recorded_change change = {.p = p, .seq = r->seq};
+	bool fails = r->arg[2] & APMP_MIGRATE_FAILURE;
 	int err = -ENXIO;
 
+	if (fails)
+		console_failover_begin(p);
 	if (r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS)
 		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
+	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE)) /* behind what others wait for */
+		console_event(p->console, "cpu.quiesced", p, "{s:I}", "cpu", (json_int_t)r->arg[0]);
+	if (fails)
+		console_failover_tell(p);
 }
 
 void console_callbacks_durable(struct console *c, uint64_t level, int error)

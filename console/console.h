@@ -42,6 +42,13 @@ enum fence_reason {
 
 #define CONSOLE_WAITERS 64u
 
+/* CPUs that go to their failover targets (failover.c). */
+struct failover {
+	bool active, told; /* told: its beginning */
+	uint64_t begin_ns;
+	struct apmp_cpu_bits planned, waiting, came;
+};
+
 struct partition {
 	struct console *console;
 	uint32_t id;
@@ -77,6 +84,7 @@ struct partition {
 	struct console_picture *picture; /* of what the fenced life leaves; NULL */
 	bool dumping;			 /* the box reads its memory */
 	uint64_t dumped;		 /* incarnation whose dump was asked for */
+	struct failover failover;
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
 

@@ -74,6 +74,17 @@ static int leave(struct cpu *cpu, enum cpu_order order, uint32_t to_id, uint32_t
 	return apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id, how);
 }
 
+/* It goes on here: told to the operator, and to who follows it (trade_cpus.c). */
+static void stay(struct cpu *cpu, int err)
+{
+	struct instance *in = cpu->instance;
+
+	instance_cpu_refused(in, cpu->idx, err);
+	/* Acquired by the primary: the CPU is active again. */
+	apmp_store_release(&cpu->refusal, err);
+	apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
+}
+
 /* Follows an order; true when the CPU has left. */
 static bool follow(struct cpu *cpu, enum cpu_order order)
 {
@@ -85,21 +96,20 @@ static bool follow(struct cpu *cpu, enum cpu_order order)
 	if (err) {
 		apmp_store_release(&slot->rxrdy, 0); /* DEASSIGN may be in RX */
 		apmp_store_release(&cpu->order, CPU_ORDER_NONE);
-		instance_cpu_refused(in, cpu->idx, err);
+		stay(cpu, err);
 		return false;
 	}
 	apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
 	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
-	in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
+	if (order != CPU_ORDER_MIGRATE) /* else MIGRATE_CPU says so */
+		in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
 	/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
 	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 	err = leave(cpu, order, to_id, how);
 	if (err == -EIO)
 		instance_bugcheck(in, cpu->idx);
-	if (err) {
-		instance_cpu_refused(in, cpu->idx, err);
-		apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
-	}
+	if (err)
+		stay(cpu, err);
 	return !err;
 }
 

@@ -17,7 +17,11 @@
 
 static void refresh_sets(struct instance *in)
 {
+	struct apmp_cpu_bits active;
+
 	apmp_hwrpb_refresh_sets(in->hwrpb);
+	apmp_copy_out(&active, &in->hwrpb->active, sizeof(active));
+	instance_apps_cpus(in, &active);
 	apmp_member_publish_cpus(&in->member);
 }
 
@@ -103,7 +107,7 @@ static void answer_request(struct instance *in)
 	struct apmp_hwrpb_request r;
 	int err = -EINVAL;
 
-	if (!apmp_hwrpb_request_get(in->hwrpb, &r))
+	if (!apmp_hwrpb_request_get(in->hwrpb, &r) || instance_trade_request(in, &r))
 		return;
 	switch (r.op) {
 	case HWRPB_REQUEST_MIGRATE:
@@ -188,10 +192,12 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		/* The clock announces again what was lost. */
 		(void)instance_tasks_wait(in, in->primary);
+		take_startreqs(in);	 /* first what another CPU waits for */
+		instance_trade_look(in); /* before what has come may be sent away */
+		answer_request(in);
 		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
-		take_startreqs(in);
-		answer_request(in);
+		instance_trade(in);
 		refresh_sets(in);
 	}
 }

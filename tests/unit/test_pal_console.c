@@ -149,7 +149,7 @@ static void check_gone(uint32_t to)
 	ck_assert(!available(alpha));
 	ck_assert_uint_eq(user(), to);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->context), party_identity(alpha));
-	nothing_said();
+	ck_assert_uint_eq(apmp_load_relaxed(&slot->txrdy), 0);
 }
 
 static void check_started(void)
@@ -431,6 +431,9 @@ START_TEST(deassign_refused)
 	apmp_update_commit(&w.up);
 	forget();
 	if (_i == 0) {
+		apmp_store_relaxed(&slot->state, HWRPB_CPU_ACTIVE);
+		send(&deassign_it);
+		apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
 		ck_assert_int_eq(halt_deassign(alpha), 0);
 	} else {
 		stop();
@@ -828,7 +831,6 @@ START_TEST(console_dies)
 		return;
 	}
 	check_gone(BETA);
-	ck_assert_uint_eq(apmp_load_relaxed(&slot->txrdy), 0);
 	ck_assert_int_eq(apmp_hwrpb_take_startreq(beta->hwrpb, 1, &refused), APMP_STARTREQ_COME);
 	nobody_has_come(beta);
 }
