@@ -20,6 +20,7 @@ partitions:
   - {name: beta, community: lab, cpus: [4], memory: 16M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [5], memory: 16M, buses: ["0.0.2"], boot: yes}
   - {name: lone, cpus: [6], buses: ["0.0.3"]}
+timing: {stop: 2s}
 """
 RULES = {"*": ["beta", "gamma"], "3": ["gamma"]}
 ALL = list(range(8))
@@ -47,8 +48,8 @@ def owners(machine):
 
 def settled(machine, **wanted):
     """The CPUs work where they are wanted: at=[cpu, ...]."""
-    def holds():
-        cpus = {cpu["id"]: cpu for cpu in machine.status()["cpus"]}
+    def holds(status):
+        cpus = {cpu["id"]: cpu for cpu in status["cpus"]}
         return all(cpus[i]["current_owner"] == at and cpus[i]["state"] == "active"
                    for at, ids in wanted.items() for i in ids)
     machine.until(holds)
@@ -102,7 +103,7 @@ def test_without_a_target_that_lives_nobody_uses_them_until_their_owner_boots(ma
     machine.apmp("partition", "halt", "gamma")
     mark = fail(machine, "kill")
     machine.events.wait_for("instance.fenced", partition="alpha", after=mark)
-    machine.until(lambda: [users(machine)[i] for i in range(4)] == ["alpha", None, None, None])
+    assert [users(machine)[i] for i in range(4)] == ["alpha", None, None, None]
     assert not machine.events.find("failover.started", after=mark)
     machine.boots_and_joins("alpha")
     settled(machine, alpha=[0, 1, 2, 3])
@@ -193,6 +194,7 @@ def test_the_rules_are_permanent(machine):
 # shows: FAIL-02
 def test_who_is_deleted_or_leaves_the_community_is_no_target_any_more(machine):
     machine.apmp("partition", "halt", "gamma")
+    machine.apmp("memory", "remove", "16M", "--from", "gamma")
     machine.apmp("community", "remove", "lab", "gamma")
     assert machine.partition("alpha")["failover"] == {"*": ["beta"], "3": []}
     machine.apmp("cpu", "failover", "beta", "all", "alpha")
