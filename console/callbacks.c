@@ -131,6 +131,8 @@ static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
+	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE)) /* behind what others wait for */
+		console_event(p->console, "cpu.quiesced", p, "{s:I}", "cpu", (json_int_t)r->arg[0]);
 	if (fails)
 		console_failover_tell(p);
 }
@@ -456,6 +458,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 
+	console_wish_look(p); /* APMP_REPORT_WISHED may have been lost */
 	switch (report) {
 	case APMP_REPORT_BOOTED:
 		on_booted(p);

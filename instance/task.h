@@ -15,8 +15,12 @@
 
 struct instance;
 
-#define TASKS_MAX	APMP_BEACON_TASKS
+#define TASKS_MAX APMP_BEACON_TASKS
+#if defined(__SANITIZE_THREAD__) /* it takes a part of each stack for itself */
+#define TASK_STACK_SIZE (UINT64_C(2) << 20)
+#else
 #define TASK_STACK_SIZE (UINT64_C(256) << 10)
+#endif
 
 /* The value of a task that was made to end: as of what SIGTERM has ended. */
 #define TASK_VALUE_ENDED 143

@@ -77,7 +77,8 @@ struct hwrpb_slot {
 	_Atomic uint64_t revision; /* W: console.  R: partition; processor revision */
 	_Atomic uint32_t refused;  /* W: the CPU before txrdy, primary clears.  R: primary; errno of
 				    * what it was told and could not do: it stays halted [0330] */
-	uint32_t reserved;	   /* W: nobody.  R: nobody; zero */
+	_Atomic uint32_t bound;	   /* W: partition.  R: console; number of a task that is bound to
+				    * the CPU, its low bits; or 0 */
 };
 
 static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
@@ -92,7 +93,8 @@ static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
 	X(START, 4, "start")	   /* arg0 CPU, which is in console mode: joins SMP */             \
 	X(STOP, 5, "stop")	   /* arg0 CPU: leaves SMP, halts into console mode */             \
 	X(DEASSIGN, 6, "deassign") /* arg0 CPU: becomes nobody's, Figs. 29 and 32A */              \
-	X(WISH, 7, "wish")	   /* arg0 how many CPUs to ask all members for [0235] */
+	X(WISH, 7, "wish")	   /* arg0 how many CPUs to ask all members for [0235]; */         \
+				   /* its result is how many came */
 
 enum hwrpb_request_op {
 #define X(name, value, text) HWRPB_REQUEST_##name = value,
