@@ -105,7 +105,7 @@ clean:
 # Where things go: what a person types to bin, what only apmp starts to libexec, contracts, examples
 # and what shells and man(1) read to share, what programs in a partition are built with to include
 # and lib. A pair is FILE|PLACE.
-BINARIES    := apmp apmp-events apmp-lock apmp-task
+BINARIES    := apmp apmp-balance apmp-events apmp-lock apmp-task
 LIBEXEC     := $(filter-out $(BINARIES) $(TEST_PROGRAMS),$(notdir $(PROGRAMS)))
 PAGES       := $(wildcard */*.[158] */*/*.[13])
 CONTRACTS   := $(wildcard */*.schema.json */*.varlink */*/*.varlink)

@@ -111,11 +111,15 @@ static int up(const struct arguments *args)
 	return code;
 }
 
-/* What dead machines left, and with --state what machines that are off keep. */
+/* What dead machines left and had not finished, and with --state what machines that are off keep.
+ */
 static int remove_all(const struct arguments *args, json_t *said)
 {
 	int removed = args->name ? apmp_leftover_clean(args->name, said) : apmp_clean_all(said);
-	int more = args->state && removed >= 0 ? apmp_state_clean(args->name, said) : 0;
+	int more = removed >= 0 ? apmp_state_clean(args->name, args->state, said) : 0;
+
+	if (!args->state && more < 0) /* where state is, and whether, is not asked for */
+		more = 0;
 
 	return more < 0 ? more : removed < 0 ? removed : removed + more;
 }

@@ -1,7 +1,7 @@
 /* Dumps of failed partitions [0298], Fig. 26B step 2610.
  *
  * WHAT     The console says what memory a life had, and brings copies of what is not its alone; a
- *          thread writes it (dump_write.c), one dump after the other, so that the box never waits
+ *          thread writes it (write_dump.c), one dump after the other, so that the box never waits
  *          for memory or a disk.  The parts are descriptors of the dump's own: memory that is
  *          dropped meanwhile leaves the table at once, and is given back when it is copied.
  * STATES   queued -> copying -> copied (whoever asked is answered: the memory may be used again)
@@ -11,7 +11,7 @@
  * ORDERING copied and written are released by the thread and acquired by the loop, which the thread
  *          wakes after each.
  * TIMES    The thread gives way to everybody, until somebody waits for it.
- * CRASHES  See dump_write.c.  A console that ended meanwhile is not answered; the next one asks
+ * CRASHES  See write_dump.c.  A console that ended meanwhile is not answered; the next one asks
  *          again for the same life and is answered with those before it, or at once.
  * LIMITS   Power off waits for the dumps that were asked for.  DUMPED is for the console that lives
  *          then; the log has it always.  Without privileges a thread that has given way can't take
@@ -19,7 +19,7 @@
  */
 #include "apmpd/box_internal.h"
 
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 #include "apmpd/host_memory.h"
 
 #include <errno.h>
@@ -38,8 +38,8 @@ struct apmp_dump_job {
 	struct apmp_box *box;
 	struct apmp_dump dump;
 	struct apmp_dump_part parts[CORE_PIECES_MAX];
-	uint64_t ram[CORE_PIECES_MAX];	/* id of the object; 0: of the description */
-	bool dropped[CORE_PIECES_MAX];	/* give it back when it is copied */
+	uint64_t ram[CORE_PIECES_MAX]; /* id of the object; 0: of the description */
+	bool dropped[CORE_PIECES_MAX]; /* give it back when it is copied */
 	struct apmp_asked asked[APMP__DUMP_ASKED];
 	unsigned asked_count;
 	char *text;
@@ -118,12 +118,12 @@ static void start_next(struct apmp_box *box);
 static void written(struct apmp_box *box, struct apmp_dump_job *job)
 {
 	const struct apmp_dump_result *result = &job->result;
-	struct apmp_box_event event = {.op = APMP_BOX_DUMPED,
-				       .id = job->dump.id,
-				       .error = job->error,
-				       .size = result->left_out,
-				       .arg = {job->dump.incarnation, result->bytes,
-					       uv_hrtime() - job->begin_ns}};
+	struct apmp_box_event event = {
+	    .op = APMP_BOX_DUMPED,
+	    .id = job->dump.id,
+	    .error = job->error,
+	    .size = result->left_out,
+	    .arg = {job->dump.incarnation, result->bytes, uv_hrtime() - job->begin_ns}};
 	const char *folder = box->nvram.store.state.path;
 
 	if (job->error)
@@ -278,7 +278,8 @@ static struct apmp_dump_job *job_new(struct apmp_box *box, const struct apmp_cal
 	job->box = box;
 	job->begin_ns = uv_hrtime();
 	job->asked[job->asked_count++] = call->asked;
-	job->dump = (struct apmp_dump){.state_fd = box->nvram.store.state.dir_fd,
+	job->dump = (struct apmp_dump){.env = apmp_own_env(),
+				       .state_fd = box->nvram.store.state.dir_fd,
 				       .limit = box->machine->dump.limit.bytes,
 				       .keep = box->machine->dump.keep,
 				       .id = (uint32_t)call->request->id,

@@ -1,8 +1,8 @@
 /* The objects that the box keeps.
  *
  * WHAT     Three ways to make one: a memfd (physical memory, the tree, ...), a socket pair (a
- *          partition's channel), a pseudo-terminal (its console port, the output of its programs).  See shm/wire/box.h for who
- *          gets which end.
+ *          partition's channel), a pseudo-terminal (its console port, the output of its programs).
+ *          See shm/wire/box.h for who gets which end.
  * CRASHES  The table lives and dies with the box.  A console that died between asking and hearing
  *          finds the object in the next list of them.
  * LIMITS   Memory is allocated while the console waits, and the box with it (about 0.3 s for each

@@ -5,8 +5,8 @@
  *          directory.
  * STATES   absent -> made and held (up) -> let go: removed when nothing was written, else it stays
  *          until `clean --state`.
- * CRASHES  A box that is killed leaves pid, nvram.new or the file of a trial: the next one takes
- *          the lock, makes the others anew.
+ * CRASHES  A box that is killed leaves pid, nvram.new, dumps/new or the file of a trial: the next
+ *          one takes the lock, makes the others anew; `clean` removes what is not finished.
  * LIMITS   Room is looked at when the machine is powered on; others may take it afterwards, and
  *          then the write that finds no room is refused.
  */
@@ -207,6 +207,7 @@ void apmp_state_close(struct apmp_folder *state)
 	int error;
 
 	unlinkat(state->dir_fd, APMP_NVRAM_NEW, 0); /* left by a box that was killed, or none */
+	(void)unlinkat(state->dir_fd, DUMP_FOLDER, AT_REMOVEDIR); /* if there is nothing in it */
 	error = apmp_folder_remove(state);
 	(void)error; /* what stays is a file that says a number, and the next one takes it */
 	apmp_folder_close(state);
@@ -219,8 +220,30 @@ static void say(json_t *said, const char *machine, const char *what, const char 
 						 why ? ": " : "", why ? why : ""));
 }
 
-/* 1 removed, 0 there was none, -EBUSY it is on (nothing is said), -errno. */
-static int clean_one(const char *base, const char *machine, json_t *said)
+/* What a box that was killed had begun to write.  1 removed, 0 there was none. */
+static int tidy(struct apmp_folder *state, json_t *said)
+{
+	static const char *const begun[] = {APMP_NVRAM_NEW, DUMP_FOLDER "/" DUMP_NEW};
+	char path[PATH_MAX + 32];
+	int removed = 0, error;
+
+	for (size_t i = 0; i < sizeof(begun) / sizeof(begun[0]); i++) {
+		if (unlinkat(state->dir_fd, begun[i], 0) < 0)
+			continue; /* most often there is none */
+		snprintf(path, sizeof(path), "%s/%s", state->path, begun[i]);
+		say(said, state->machine, "removed", path, "it was not finished");
+		removed = 1;
+	}
+	(void)unlinkat(state->dir_fd, DUMP_FOLDER, AT_REMOVEDIR); /* if there is nothing in it */
+	error = apmp_folder_remove(state);
+	(void)error; /* what stays is worth keeping */
+	apmp_folder_close(state);
+	return removed;
+}
+
+/* All of it, or only what is not finished.  1 removed, 0 there was none, -EBUSY it is on (nothing
+ * is said), -errno. */
+static int clean_one(const char *base, const char *machine, bool all, json_t *said)
 {
 	char path[PATH_MAX], why[PATH_MAX + 256];
 	struct apmp_folder state;
@@ -232,10 +255,12 @@ static int clean_one(const char *base, const char *machine, json_t *said)
 	if (error == -ENOENT)
 		return 0;
 	if (error) {
-		if (error != -EBUSY)
+		if (error != -EBUSY && all)
 			say(said, machine, "cannot remove", path, why[0] ? why : strerror(-error));
 		return error;
 	}
+	if (!all)
+		return tidy(&state, said);
 	error = apmp_folder_empty(&state);
 	if (!error)
 		error = apmp_folder_remove(&state);
@@ -245,7 +270,7 @@ static int clean_one(const char *base, const char *machine, json_t *said)
 	return error ? error : 1;
 }
 
-static int clean_all(const char *base, json_t *said)
+static int clean_each(const char *base, bool all, json_t *said)
 {
 	DIR *dir = opendir(base);
 	struct dirent *entry;
@@ -254,8 +279,10 @@ static int clean_all(const char *base, json_t *said)
 	if (!dir)
 		return errno == ENOENT ? 0 : -errno;
 	while ((entry = readdir(dir))) {
-		int n = apmp_name_valid(entry->d_name) ? clean_one(base, entry->d_name, said) : 0;
+		int n = 0;
 
+		if (apmp_name_valid(entry->d_name))
+			n = clean_one(base, entry->d_name, all, said);
 		if (n > 0)
 			removed += n;
 		else if (n < 0 && n != -EBUSY)
@@ -265,7 +292,7 @@ static int clean_all(const char *base, json_t *said)
 	return error ? error : removed;
 }
 
-int apmp_state_clean(const char *machine, json_t *said)
+int apmp_state_clean(const char *machine, bool all, json_t *said)
 {
 	char base[PATH_MAX];
 	int error = apmp_state_base(base, sizeof(base));
@@ -273,6 +300,6 @@ int apmp_state_clean(const char *machine, json_t *said)
 	if (error)
 		return error;
 	if (!machine)
-		return clean_all(base, said);
-	return apmp_name_valid(machine) ? clean_one(base, machine, said) : -EINVAL;
+		return clean_each(base, all, said);
+	return apmp_name_valid(machine) ? clean_one(base, machine, all, said) : -EINVAL;
 }

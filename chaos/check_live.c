@@ -21,6 +21,8 @@
 
 #include "chaos/check.h"
 #include "chaos/machine.h"
+#include "shm/layout_recorder.h"
+#include "shm/wire/core.h"
 
 #define CHECK_STANDS	  3u
 #define CHECK_LOCK_STANDS 16u
@@ -382,6 +384,45 @@ int check_live(const char *name, const char *save, bool json)
 	return code;
 }
 
+/* The end of the partition that a core is of is no violation: it has failed. */
+static void forgive(const struct core *core, const struct image *image)
+{
+	uint64_t pa = (uint64_t)json_integer_value(json_object_get(core->text, "recorder"));
+	const void *at = image_at(image, pa, offsetof(struct apmp_recorder, arm));
+	struct apmp_recorder *recorder = (struct apmp_recorder *)(uintptr_t)at;
+
+	if (recorder)
+		recorder->panicked = 0;
+}
+
+/* Judges what a failed partition left (`apmp dump`). */
+static int check_core(int fd, const char *file, bool json)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+	struct core *core = calloc(1, sizeof(*core));
+	struct image image = {0};
+	const char *why = "out of memory";
+	int code, err = w && core ? core_open(fd, core, &why) : -ENOMEM;
+
+	if (!err && core_verify(core) != (int)core->count) {
+		why = "its memory was changed";
+		err = -EBADMSG;
+	}
+	if (!err)
+		err = core_image(core, &image, &why);
+	if (!err) {
+		forgive(core, &image);
+		err = watch_dump(w, &image, 1);
+	}
+	code = err ? refuse(json, 1, "NoDump", "%s can't be judged: %s", file, why)
+		   : conclude(w, json);
+	if (core)
+		core_close(core);
+	free(core);
+	watch_free(w);
+	return code;
+}
+
 int check_dump(const char *file, bool json)
 {
 	struct image *images = calloc(CHECK_DUMP_MAX, sizeof(*images));
@@ -392,6 +433,13 @@ int check_dump(const char *file, bool json)
 	json_t *document = NULL;
 	int code, count = -ENOMEM, unread = errno;
 
+	if (in && core_is_one(fileno(in))) {
+		free(images);
+		free(w);
+		code = check_core(dup(fileno(in)), file, json);
+		fclose(in);
+		return code;
+	}
 	if (in) {
 		errno = 0;
 		document = json_loadf(in, 0, &error);

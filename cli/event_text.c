@@ -69,6 +69,9 @@ static char *field_text(const json_t *event, const char *key)
 		return cli_duration_text(json_integer_value(value));
 	if (!value || json_is_null(value) || counts_nothing(value, key))
 		return NULL;
+	if (json_is_array(value))
+		return json_is_string(json_array_get(value, 0)) ? cli_names_text(value)
+								: cli_numbers_text(value);
 	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 

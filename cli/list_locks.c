@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/analyze.h"
 #include "cli/table.h"
-#include "cli/view_memory.h"
 #include "shm/layout_lock.h"
 #include "shm/service.h"
 
@@ -46,7 +46,7 @@ static json_t *locks_json(struct view *view, const struct gct_community_node *c,
 	return list;
 }
 
-static void print_text(const struct cli *cli, const json_t *locks)
+void cli_print_locks(struct cli *cli, const json_t *locks)
 {
 	struct table *table =
 	    table_create("LOCK COMMUNITY >RANK HOLDER >LOCKER WAITED-FOR BROKEN-BY "
@@ -72,6 +72,17 @@ static void print_text(const struct cli *cli, const json_t *locks)
 	table_print(table, cli);
 }
 
+json_t *cli_show_locks(struct view *view, const char *community)
+{
+	json_t *communities = cli_view_community(view, community, locks_json);
+	json_t *locks = json_array_size(communities)
+			    ? json_incref(json_array_get(communities, 0))
+			    : json_array();
+
+	json_decref(communities);
+	return locks;
+}
+
 int cli_lock_list(struct cli *cli, const struct cli_args *args)
 {
 	json_t *communities, *locks = json_array();
@@ -89,7 +100,7 @@ int cli_lock_list(struct cli *cli, const struct cli_args *args)
 	if (r == CLI_DONE && cli->json)
 		cli_print_json(locks);
 	else if (r == CLI_DONE)
-		print_text(cli, locks);
+		cli_print_locks(cli, locks);
 	json_decref(locks);
 	return r;
 }

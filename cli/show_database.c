@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/analyze.h"
 #include "cli/table.h"
-#include "cli/view_memory.h"
 #include "shm/service.h"
 
 #define LOCK_WAITERS UINT64_C(0x8000)
@@ -293,7 +293,7 @@ static void print_odd_nodes(json_int_t count)
 		       (long long)count, count > 1 ? "s" : "");
 }
 
-static void print_text(const struct cli *cli, const json_t *communities)
+void cli_print_databases(struct cli *cli, const json_t *communities)
 {
 	for (size_t i = 0; i < json_array_size(communities); i++) {
 		const json_t *c = json_array_get(communities, i),
@@ -313,6 +313,11 @@ static void print_text(const struct cli *cli, const json_t *communities)
 	}
 }
 
+json_t *cli_show_databases(struct view *view, const char *community)
+{
+	return cli_view_community(view, community, community_json);
+}
+
 int cli_db_show(struct cli *cli, const struct cli_args *args)
 {
 	struct view *view;
@@ -325,7 +330,7 @@ int cli_db_show(struct cli *cli, const struct cli_args *args)
 	if (r == CLI_DONE && cli->json)
 		cli_print_json(communities);
 	else if (r == CLI_DONE)
-		print_text(cli, communities);
+		cli_print_databases(cli, communities);
 	if (r == CLI_DONE)
 		json_decref(communities);
 	cli_view_close(view);

@@ -79,6 +79,18 @@ int cli_view_communities(struct cli *cli, struct view *view, const char *name,
 	return CLI_DONE;
 }
 
+json_t *cli_view_community(struct view *view, const char *name,
+			   json_t *(*show)(struct view *view, const struct gct_community_node *c,
+					   bool has_db))
+{
+	struct cli quiet = {.quiet = true};
+	json_t *array;
+
+	if (!name || cli_view_communities(&quiet, view, name, show, &array) != CLI_DONE)
+		return json_array();
+	return array;
+}
+
 json_t *cli_view_number(uint64_t value)
 {
 	char text[24];

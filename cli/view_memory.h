@@ -27,6 +27,11 @@ int cli_view_communities(struct cli *cli, struct view *view, const char *name,
 					 bool has_db),
 			 json_t **ret_array);
 
+/* The same of one community, and nothing is said; none (NULL) is none. */
+json_t *cli_view_community(struct view *view, const char *name,
+			   json_t *(*show)(struct view *view, const struct gct_community_node *c,
+					   bool has_db));
+
 /* A number, or as "0x..." one that JSON has not. */
 json_t *cli_view_number(uint64_t value);
 /* "alpha"; "alpha, incarnation 3" when that is not the one it lives now; odd ones as a number; null

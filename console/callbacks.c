@@ -17,6 +17,7 @@
 
 #include "console/console_configure.h"
 #include "console/cpu_order.h"
+#include "console/failover.h"
 #include "console/page_fault.h"
 #include "shm/db_place.h"
 #include "shm/shared.h"
@@ -121,12 +122,19 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 {
 	struct recorded_change change = {.p = p, .seq = r->seq};
+	bool fails = r->arg[2] & APMP_MIGRATE_FAILURE;
 	int err = -ENXIO;
 
+	if (fails)
+		console_failover_begin(p);
 	if (r->arg[0] < APMP_MAX_CPUS && r->arg[1] < APMP_MAX_PARTITIONS)
 		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
+	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE)) /* behind what others wait for */
+		console_event(p->console, "cpu.quiesced", p, "{s:I}", "cpu", (json_int_t)r->arg[0]);
+	if (fails)
+		console_failover_tell(p);
 }
 
 void console_callbacks_durable(struct console *c, uint64_t level, int error)
@@ -394,12 +402,12 @@ static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 
 	if (cpu_idx >= c->cpu_count || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
-	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
-		make_urgent(p, cpu_idx);
 	if (report == APMP_REPORT_CPU_QUIESCED)
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
 	else if (report == APMP_REPORT_CPU_REFUSED || cpu.current_owner == p->handle)
 		console_order_reported(p, report, cpu_idx, err);
+	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
+		make_urgent(p, cpu_idx);
 }
 
 static void on_join_failed(struct partition *p, uint64_t about)
@@ -450,6 +458,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 
+	console_wish_look(p); /* APMP_REPORT_WISHED may have been lost */
 	switch (report) {
 	case APMP_REPORT_BOOTED:
 		on_booted(p);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/failover.h"
 #include "console/operator.h"
 #include "shm/shared.h"
 
@@ -67,6 +68,8 @@ static void arrived(struct partition *p, uint32_t cpu_idx)
 	struct console *c = p->console;
 	uint32_t from = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
 
+	if (from < APMP_MAX_PARTITIONS && c->partition[from].exists)
+		console_set_cpuset(&c->partition[from]); /* not before: it would be in the way */
 	if (!c->order[cpu_idx].active && from < APMP_MAX_PARTITIONS)
 		/* Its console has died, or nobody of the operator's asked for it. */
 		console_event(c, "cpu.migrated", p, "{s:i,s:s}", "cpu", (int)cpu_idx, "from",
@@ -98,6 +101,7 @@ void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_i
 	}
 	console_event(c, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
 	arrived(p, cpu_idx);
+	console_failover_came(p, cpu_idx);
 	if (o->active && p->id == (o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from) &&
 	    o->op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START) &&
 	    o->op != HWRPB_REQUEST_DEASSIGN)

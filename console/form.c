@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "console/cpu_tables.h"
+#include "console/failover.h"
 #include "console/hardware.h"
 #include "console/nvram_text.h"
 #include "console/place_memory.h"
@@ -380,6 +381,7 @@ static void take_over(struct console *c)
 				console_joined(p); /* its report was lost */
 		}
 	}
+	console_failover_resume(c);
 	apmp_intr_all(&c->env, APMP_INTR_TREE);
 	apmp_fetch_add(&c->state->restarts, 1);
 	console_event(c, "console.restarted", NULL, "{s:I,s:s,s:I,s:I}", "restarts",

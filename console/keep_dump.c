@@ -6,8 +6,8 @@
  *           The console says what that is, and brings what others will write: first a picture of
  *           tree, interrupt lines and database, before survivors begin to recover what the dead
  *           held; when it is reaped, HWRPB and flight recorder as well.
- * STATES    no picture -> picture (in fenced()) -> asked for: dumping (reaped) -> copied: it may boot
- *           again -> DUMPED: told.
+ * STATES    no picture -> picture (in fenced()) -> asked for: dumping (reaped) -> copied: it may
+ *           boot again -> DUMPED: told.
  * CRASHES   A console that dies with a picture takes it with it: the next one, which concludes that
  *           life, takes another, of a database that is recovered by then, and says so ("late").
  *           One that dies while the box copies: the next one does not wait; the box keeps memory
@@ -89,8 +89,7 @@ static void add_frames(struct console_picture *picture, struct console *c, int32
 	int fd;
 
 	if (apmp_tree_memory_at(&c->tw.tree, pa, &f) || f.owner != community ||
-	    f.size - (pa - f.pa) < size ||
-	    console_ram_find(c, community, f.pa, f.size, &fd, &base))
+	    f.size - (pa - f.pa) < size || console_ram_find(c, community, f.pa, f.size, &fd, &base))
 		return; /* what the list says is no memory of theirs */
 	off = add(picture, "database", pa, size);
 	for (uint64_t at = 0; at < size; at += sizeof(block)) {
@@ -120,6 +119,25 @@ static void add_database(struct console_picture *picture, struct partition *p)
 		for (run = 1; i + run < count && pfn[i + run] == pfn[i] + run; run++)
 			;
 		add_frames(picture, c, self.community, pfn[i], run);
+	}
+}
+
+/* Of the others what a checker wants: blocks and slots, heads of flight recorders. */
+static void add_others(struct console_picture *picture, const struct partition *p)
+{
+	struct console *c = p->console;
+	const uint64_t slots =
+	    offsetof(struct hwrpb, slot) + whole_pages(c->cpu_count * sizeof(struct hwrpb_slot));
+
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
+		const struct partition *other = &c->partition[id];
+
+		if (!other->exists || other == p)
+			continue;
+		put(picture, add(picture, "hwrpb", CONSOLE_HWRPB_PA(id), slots), other->hwrpb,
+		    slots);
+		put(picture, add(picture, "recorder", CONSOLE_RECORDER_PA(id), APMP_PAGE_SIZE),
+		    other->recorder, APMP_PAGE_SIZE);
 	}
 }
 
@@ -171,6 +189,7 @@ static struct console_picture *picture_take(struct partition *p, bool late)
 	put(picture, add(picture, "lines", CONSOLE_LINES_PA, APMP_INTR_SIZE), c->env.lines,
 	    APMP_INTR_SIZE);
 	add_tree(picture, c);
+	add_others(picture, p);
 	name_memory(picture, p);
 	picture->hwrpb_off = add(picture, "hwrpb", CONSOLE_HWRPB_PA(p->id), HWRPB_SIZE);
 	put(picture, picture->hwrpb_off, p->hwrpb, offsetof(struct hwrpb, saved));
@@ -230,9 +249,8 @@ static char *describe(struct partition *p, struct console_picture *picture, uint
 	    "announced", apmp_load_relaxed(&c->state->partition[p->id].exit) == APMP_EXIT_CRASH,
 	    "died_at", died_at && picture->died_at ? died_at->name : NULL, "late", picture->late,
 	    "tree", (json_int_t)CONSOLE_TREE_PA, "lines", (json_int_t)CONSOLE_LINES_PA, "hwrpb",
-	    (json_int_t)CONSOLE_HWRPB_PA(p->id), "recorder",
-	    (json_int_t)CONSOLE_RECORDER_PA(p->id), "copied", picture->copied, "private",
-	    picture->private, "status", status_of(p));
+	    (json_int_t)CONSOLE_HWRPB_PA(p->id), "recorder", (json_int_t)CONSOLE_RECORDER_PA(p->id),
+	    "copied", picture->copied, "private", picture->private, "status", status_of(p));
 	dumped = text ? json_dumps(text, JSON_COMPACT) : NULL;
 	json_decref(text);
 	return dumped;
@@ -310,8 +328,7 @@ void console_dump(struct partition *p)
 
 void console_dump_hurry(struct partition *p)
 {
-	struct apmp_box_request request = {
-	    .op = APMP_BOX_OP_DUMP, .id = p->id, .arg = {p->dumped}};
+	struct apmp_box_request request = {.op = APMP_BOX_OP_DUMP, .id = p->id, .arg = {p->dumped}};
 
 	console_event(p->console, "instance.dumping", p, "{s:I}", "incarnation",
 		      (json_int_t)p->dumped);

@@ -22,8 +22,10 @@
 #include <sys/wait.h>
 
 #include "console/cpu_order.h"
+#include "console/failover.h"
 #include "console/hardware.h"
 #include "shm/configure.h"
+#include "shm/crash.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
 
@@ -295,16 +297,22 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	return BOOT_OK;
 }
 
-/* CPUs of the dead: whoever ran on them runs no more. */
+/* CPUs of the dead: whoever ran on them runs no more.  Of one that it still had, nobody else can
+ * have the execution word: what stands there is its own, or a stray store that would be the death
+ * of who gets the CPU. */
 static void release_cpus(struct partition *p, uint64_t identity)
 {
 	struct console *c = p->console;
 
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++) {
-		uint64_t runner = identity;
+		_Atomic uint64_t *runner = &c->env.lines[cpu].runner;
+		uint64_t dead = identity;
+		struct apmp_tree_node node;
 
-		/* Only the dead's own: another may run there by now. */
-		(void)apmp_cas(&c->env.lines[cpu].runner, &runner, 0);
+		if (apmp_tree_cpu(&c->tw.tree, cpu, &node) == 0 && node.current_owner == p->handle)
+			apmp_store_relaxed(runner, 0);
+		else /* another may run there by now */
+			(void)apmp_cas(runner, &dead, 0);
 	}
 }
 
@@ -341,6 +349,8 @@ const char *console_state_text(const struct partition *p)
 {
 	enum apmp_partition_state state = console_state(p);
 
+	if (p->boot_after_fence) /* nobody else is to boot it */
+		return console_state_name(APMP_PARTITION_BOOTING);
 	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
@@ -366,6 +376,17 @@ static void answer_waiters(struct partition *p, int error)
 	p->remove_waiters = 0;
 }
 
+/* With its last gasp, if that is whole. */
+static void tell_crash(struct partition *p)
+{
+	struct apmp_crash crash = {0};
+	const char *reason =
+	    apmp_crash_read(p->hwrpb, &crash) ? NULL : apmp_crash_reason_text(crash.reason);
+
+	console_event(p->console, "instance.crashed", p, "{s:s*,s:s*}", "reason", reason, "text",
+		      reason && crash.text[0] ? crash.text : NULL);
+}
+
 static void tell_end(struct partition *p, enum apmp_partition_state state)
 {
 	struct console *c = p->console;
@@ -377,7 +398,7 @@ static void tell_end(struct partition *p, enum apmp_partition_state state)
 	if (state == APMP_PARTITION_CONSOLE)
 		console_event(c, "instance.halted", p, NULL);
 	if (state == APMP_PARTITION_CRASHED)
-		console_event(c, "instance.crashed", p, NULL);
+		tell_crash(p);
 }
 
 /* The operator's calls that waited for this partition. */
@@ -428,6 +449,10 @@ static void conclude(struct partition *p)
 	console_ram_drop(c, GCT_NONE); /* what went to others when its use ended */
 	tell_end(p, state);
 	answer_operator(p, state);
+	/* Whose CPUs were on their way here, or went from here, and are not active. */
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+		if (c->partition[id].exists)
+			console_set_cpuset(&c->partition[id]);
 	if (!p->dumping)
 		console_copied(p);
 	else if (p->boot_after_fence)
@@ -450,21 +475,27 @@ static void fenced(struct partition *p)
 {
 	struct console *c = p->console;
 	uint64_t identity = console_identity(p);
+	bool failed = has_failed(p);
 	const struct apmp_point_info *died_at; /* where the injector ended it */
 
 	console_dump_picture(p);
 	release_cpus(p, identity);
-	uninitialize(p, has_failed(p));
+	if (failed)
+		console_failover_begin(p);
+	uninitialize(p, failed);
 	console_set_state(p, APMP_PARTITION_FENCED);
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));
 	apmp_intr_all(&c->env, APMP_INTR_TREE); /* members may recover it now */
 	answer_waiters(p, 0);
 	p->fence_pending = false;
 	console_orders_died(p);
+	console_wish_died(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
 		      died_at ? died_at->name : NULL);
+	console_failover_tell(p);
+	console_failover_fenced(p);
 }
 
 static void refuse_fence(struct varlink_call **call, const struct apmp_box_event *event)

@@ -142,9 +142,9 @@ static void on_started(void *ctx, const struct apmp_box_event *event)
 	varlink_call_reply(call, pid);
 }
 
-/* The standard streams: the caller's, which are closed afterwards, or of a program that nobody waits
- * for nothing to read, and its partition's console port.  Returns 3, or 0: /dev/null thrice.  -errno:
- * the box's word is in ret_event. */
+/* The standard streams, to be closed afterwards: the caller's, or for a program that nobody waits
+ * for, nothing to read and its partition's console port.  Returns 3, or 0: /dev/null thrice.
+ * -errno: the box's word is in ret_event. */
 static int streams(struct program *prog, bool detach, int ret_fds[3],
 		   struct apmp_box_event *ret_event)
 {

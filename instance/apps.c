@@ -5,8 +5,8 @@
  *           it has room, a lock that is held is tried again (app_locks.c), and what the primary has
  *           to say lies in a table (app_events.c).  Only what loads the program of a task may take
  *           its time (app_tasks.c).
- * STATES    of a connection: free -> new (accepted) -> events | locks | tasks (has said the word) ->
- *           free (it ended, said what makes no sense, or does not read its answers).
+ * STATES    of a connection: free -> new (accepted) -> events | locks | tasks | cpus (has said the
+ *           word) -> free (it ended, said what makes no sense, or does not read its answers).
  * WRITERS   struct apps: this thread, but for members and the bell, which the primary rings, and
  *           the last task of a program.
  * CRASHES   A program may end, stop or be mad at any byte: messages come whole or not at all, each
@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "instance/app/apmp.h"
 #include "instance/instance.h"
 #include "shm/shared.h"
 #include "shm/wire/box.h"
@@ -65,6 +66,8 @@ void app_drop(struct instance *in, struct app *app)
 		app_locks_end(in, app);
 	if (app->kind == APP_TASKS)
 		app_tasks_end(in, app);
+	if (app->kind == APP_CPUS)
+		app_cpus_end(in, app);
 	close(app->sock); /* which takes it out of the epoll set */
 	app->kind = APP_FREE;
 	app->life++;
@@ -157,7 +160,7 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 {
 	if (request->version != APMP_APP_VERSION ||
 	    (request->op != APMP_APP_LOCKS && request->op != APMP_APP_EVENTS &&
-	     request->op != APMP_APP_TASKS)) {
+	     request->op != APMP_APP_TASKS && request->op != APMP_APP_CPUS)) {
 		refuse(app, -EPROTO, "the program speaks another version of the protocol");
 		return -EPIPE;
 	}
@@ -166,9 +169,11 @@ static int begin(struct instance *in, struct app *app, const struct apmp_app_req
 		return -EPIPE;
 	}
 	if (request->op == APMP_APP_EVENTS) {
-		app_events_begin(in, app);
+		app_events_begin(in, app, request->rank & APMP_APP_TELL_CPUS);
 	} else if (request->op == APMP_APP_TASKS) {
 		app_tasks_begin(app);
+	} else if (request->op == APMP_APP_CPUS) {
+		app_cpus_begin(app);
 	} else {
 		int err = app_locks_begin(in, app);
 
@@ -211,6 +216,8 @@ static int serve(struct instance *in, struct app *app, uint32_t events)
 
 	if (app->kind == APP_LOCKS && app->locks.waiting)
 		return events & (EPOLLHUP | EPOLLERR) ? -EPIPE : 0; /* it is answered first */
+	if (app->kind == APP_CPUS && app->ask)
+		return events & (EPOLLHUP | EPOLLERR) ? -EPIPE : 0; /* the same */
 	if (app->kind == APP_EVENTS && events & EPOLLOUT)
 		return tell(in, app);
 	if (app->kind == APP_TASKS)
@@ -222,6 +229,9 @@ static int serve(struct instance *in, struct app *app, uint32_t events)
 		return -EPIPE; /* it has nothing to ask */
 	if (app->kind == APP_LOCKS)
 		return request.version == APMP_APP_VERSION ? app_locks_serve(in, app, &request)
+							   : -EPIPE;
+	if (app->kind == APP_CPUS)
+		return request.version == APMP_APP_VERSION ? app_cpus_serve(in, app, &request)
 							   : -EPIPE;
 	err = begin(in, app, &request);
 	if (!err && app->kind == APP_EVENTS)
@@ -245,6 +255,7 @@ static void hear_bell(struct instance *in)
 		if (apps->app[i].kind == APP_EVENTS && tell(in, &apps->app[i]))
 			app_drop(in, &apps->app[i]);
 	app_tasks_look(in);
+	app_cpus_look(in);
 }
 
 /* A lock that somebody waits for has changed: all are tried at the end of this turn. */

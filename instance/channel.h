@@ -23,7 +23,7 @@ void channel_init(struct channel *channel, int sock);
 __attribute__((warn_unused_result)) int channel_call(struct channel *channel,
 						     struct apmp_call *call);
 /* The last callback of an instance that fails: also over one that the calling thread was in, and,
- * when another thread is in one until the deadline, sent without waiting for an answer.  The lock is
+ * when another thread is in one until the deadline, sent without an answer.  The lock is
  * not given back.  As channel_call; -ETIMEDOUT: no answer until the deadline. */
 __attribute__((warn_unused_result)) int
 channel_call_until(struct channel *channel, struct apmp_call *call, uint64_t deadline_ns);

@@ -63,11 +63,14 @@ void instance_clock(struct instance *in)
 	next = tick_after(in, env->now(env));
 	for (;;) {
 		uint64_t now;
-		int work = instance_living(apmp_member_tick(&in->member));
+		int work;
 
+		in->member.depth = instance_tasks_depth(in);
+		work = instance_living(apmp_member_tick(&in->member));
 		instance_crash_tick(in);
 		/* A lost interrupt costs a tick: what is pending is announced again. */
-		if (work > 0 || apmp_load_relaxed(&line->pending))
+		if (work > 0 || apmp_load_relaxed(&line->pending) ||
+		    apmp_load_relaxed(&in->trade.busy))
 			apmp_intr_send(env, in->primary, APMP_INTR_WORK);
 		instance_tasks_tick(in);
 		next += in->timing.tick_ns;

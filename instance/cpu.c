@@ -7,7 +7,7 @@
  *           Active again when its task is bound to it, or when PAL MIGRATE was refused.
  * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it.
  *           start_again: the primary, with an order to an active CPU that it may refuse when it is
- *           halted already.
+ *           halted already; what is ordered of the halted one meanwhile leaves it as it is.
  * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
  *           room for another is refused, and stays here without working until the next boot.
  */
@@ -67,10 +67,22 @@ static int leave(struct cpu *cpu, enum cpu_order order, uint32_t to_id, uint32_t
 	if (order == CPU_ORDER_STOP)
 		return apmp_pal_halt(env, in->hwrpb, cpu->idx);
 	if (order == CPU_ORDER_DEASSIGN)
-		return apmp_pal_halt_deassign(env, in->hwrpb, cpu->idx);
+		return apmp_pal_halt_deassign(env, &in->tree, in->hwrpb, in->id, cpu->idx);
 	if (how & APMP_MIGRATE_HALT)
-		return apmp_pal_halt_migrate(env, in->hwrpb, cpu->idx, to_id, how);
+		return apmp_pal_halt_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id,
+					     how);
 	return apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu->idx, to_id, how);
+}
+
+/* It goes on here: told to the operator, and to who follows it (trade_cpus.c). */
+static void stay(struct cpu *cpu, int err)
+{
+	struct instance *in = cpu->instance;
+
+	instance_cpu_refused(in, cpu->idx, err);
+	/* Acquired by the primary: the CPU is active again. */
+	apmp_store_release(&cpu->refusal, err);
+	apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
 }
 
 /* Follows an order; true when the CPU has left. */
@@ -84,21 +96,20 @@ static bool follow(struct cpu *cpu, enum cpu_order order)
 	if (err) {
 		apmp_store_release(&slot->rxrdy, 0); /* DEASSIGN may be in RX */
 		apmp_store_release(&cpu->order, CPU_ORDER_NONE);
-		instance_cpu_refused(in, cpu->idx, err);
+		stay(cpu, err);
 		return false;
 	}
 	apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
 	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
-	in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
+	if (order != CPU_ORDER_MIGRATE) /* else MIGRATE_CPU says so */
+		in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
 	/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
 	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 	err = leave(cpu, order, to_id, how);
 	if (err == -EIO)
 		instance_bugcheck(in, cpu->idx);
-	if (err) {
-		instance_cpu_refused(in, cpu->idx, err);
-		apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
-	}
+	if (err)
+		stay(cpu, err);
 	return !err;
 }
 
@@ -163,10 +174,12 @@ int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx, bool start)
 	int err = cpu->has_thread ? 0 : make_thread(in, cpu_idx);
 
 	if (!err && start) {
-		cpu->start_again = false;
-		return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+		err = apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+		cpu->start_again &= err != 0;
+		return err;
 	}
 	if (!err) {
+		cpu->start_again = false;
 		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
 		in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 		return 0;
@@ -192,7 +205,6 @@ static int command(struct instance *in, uint32_t cpu_idx, enum cpu_order order, 
 	    .to_id = to_id,
 	    .loan = how & APMP_MIGRATE_LOAN};
 
-	in->cpu[cpu_idx].start_again = false;
 	return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
 }
 

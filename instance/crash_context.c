@@ -2,8 +2,8 @@
  * crash_context.c - step 2700: the processing context of a CPU, into its HWRPB.
  *
  * The return addresses are found by frame pointers, with which the instance is compiled; code that
- * is not, of the C library or of a task, hides some.  The stack is read through the kernel: one that
- * is damaged, which may be why we are here, ends the list and nothing else.
+ * is not, of the C library or of a task, hides some.  The stack is read through the kernel: one
+ * that is damaged, which may be why we are here, ends the list and nothing else.
  */
 #include <sys/uio.h>
 #include <unistd.h>

@@ -5,8 +5,8 @@
  *           MIGRATE, as a loan: its permanent owner is what it was.  A target that refuses is
  *           followed by the next one.  Who is told to stay, or can go nowhere, gives up the
  *           execution word and is in console mode.
- * STATES    enum crash_step (crash.h).  CRASH_SAVED: nothing of ours uses the CPU but this thread,
- *           on its way out.
+ * STATES    enum crash_step (instance_crash.h).  CRASH_SAVED: nothing of ours uses the CPU but
+ *           this thread, on its way out.
  * CRASHES   fail_2700 to fail_stays: the partition dies with its CPU; the console reads the same
  *           table.  fail_goes: the CPU is its target's.
  * LIMITS    A task that can't be stopped in time keeps its CPU here: the console moves it after the
@@ -95,12 +95,12 @@ void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 	/* In PAL MIGRATE, or in console code: what it had begun is not begun twice. */
 	if (!crash_runs_on(in, cpu_idx)) {
 		step(in, cpu_idx, CRASH_SETTLED);
-		crash_wait_for_end(in);
+		instance_crash_wait(in);
 	}
 	if (!crash_take_control(in, cpu_idx, uc)) {
 		crash_say_cpu(in, cpu_idx, " stays: its task can't be stopped", APMP_NO_PARTITION);
 		step(in, cpu_idx, CRASH_SETTLED);
-		crash_wait_for_end(in);
+		instance_crash_wait(in);
 	}
 	APMP_POINT_ARG(&in->env, fail_2700, cpu_idx);
 	step(in, cpu_idx, CRASH_SAVED);
@@ -112,7 +112,7 @@ void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 		crash_say_cpu(in, cpu_idx, " goes to ", to_id);
 	}
 	step(in, cpu_idx, CRASH_SETTLED);
-	crash_wait_for_end(in);
+	instance_crash_wait(in);
 }
 
 void instance_crash_cpu(struct instance *in, uint32_t cpu_idx)

@@ -25,16 +25,14 @@ void crash_catch(int tid);
 /* The kernel's number of a CPU's thread, 0: it has none. */
 int crash_tid(uint32_t cpu_idx);
 
-/* crash.c.  From a signal handler or not; uc is where the thread was.  Returns only when may_return
- * and the thread is no CPU's and no task's: nothing was wrong with it. */
+/* instance_crash.c.  From a signal handler or not; uc is where the thread was.  Returns only when
+ * may_return and the thread is no CPU's and no task's: nothing was wrong with it. */
 void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t *uc,
 		bool may_return);
 /* From the handler of CRASH_SIGNAL; returns where the thread is not to be caught now. */
 void crash_caught(struct instance *in, const ucontext_t *uc);
 /* The calling thread is past return; whether it was so before. */
 bool crash_enter(void);
-/* Nothing is left to do for this thread. */
-__attribute__((noreturn)) void crash_wait_for_end(struct instance *in);
 /* Something got further. */
 void crash_progress(struct instance *in);
 /* Waits while *word is seen, for at most one tick.  False: nothing gets further. */
@@ -52,7 +50,8 @@ __attribute__((noreturn)) void crash_cpu_goes(struct instance *in, uint32_t cpu_
 __attribute__((warn_unused_result)) bool crash_take_control(struct instance *in, uint32_t cpu_idx,
 							    const ucontext_t *uc);
 
-/* Tells what becomes of a CPU; to_id: of the partition whose name ends that, or APMP_NO_PARTITION. */
+/* Tells what becomes of a CPU; to_id: of the partition whose name ends that, or
+ * APMP_NO_PARTITION. */
 void crash_say_cpu(struct instance *in, uint32_t cpu_idx, const char *what, uint32_t to_id);
 
 /* crash_context.c: saves a context for a CPU, once. */

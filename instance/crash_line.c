@@ -46,8 +46,8 @@ void crash_say(const struct instance *in, const char *head, const char *text)
 	crash_line_add(&line, text);
 	line.length -= line.length == sizeof(line.text) - 1; /* room for the end of the line */
 	crash_line_add(&line, "\n");
-	/* A terminal refuses one writer while it takes from another; what a full one refuses is lost.
-	 */
+	/* A terminal refuses one writer while it takes from another; what a full one refuses is
+	 * lost. */
 	for (uint32_t i = 0; i < TRIES; i++) {
 		if (write(STDOUT_FILENO, line.text, line.length) >= 0 || errno != EAGAIN)
 			return;

@@ -1,10 +1,11 @@
 /*
  * crash_signal.c - how an instance learns that it fails, and what is told of it.
  *
- * WHAT      The signals of a fault end here, in the thread that has it, and CRASH_SIGNAL, by which
- *           the primary takes control of the others (crash.c).  Handlers run on stacks of their own.
- * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes on
- *           where it is no CPU's, so that the heartbeat is not lost with the clock's.
+ * WHAT      Panics and the signals of a fault end here, in the thread that has it, and
+ *           CRASH_SIGNAL, by which the primary takes control of the others (instance_crash.c).
+ *           Handlers run on stacks of their own.
+ * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes
+ *           on where it is no CPU's, so that the heartbeat is not lost with the clock's.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "instance/crash_internal.h"
 #include "shm/shared.h"
+#include "shm/wire/linux_env.h"
 
 #define CRASH_SIGNAL SIGUSR2
 #define STACK_SIZE   (32u << 10)  /* what a handler needs, and what the host's registers take */
@@ -52,7 +54,7 @@ int crash_tid(uint32_t cpu_idx)
 
 void crash_catch(int tid)
 {
-	/* One that has no thread, or whose thread has ended, is waited for in vain, but not long. */
+	/* One that has no thread, or whose thread has ended, is waited for in vain, not long. */
 	if (tid)
 		(void)syscall(SYS_tgkill, getpid(), tid, CRASH_SIGNAL);
 }
@@ -100,12 +102,7 @@ static void describe(struct instance *in, struct apmp_crash *crash, const siginf
 	struct crash_self self = crash_self(in);
 	struct crash_line line = {.length = 0};
 
-	if (crash->signal == SIGABRT && !outside && apmp_load_acquire(&in->recorder->panicked)) {
-		crash->reason = HWRPB_CRASH_ASSERTION;
-		in->recorder->panic[sizeof(in->recorder->panic) - 1] = '\0';
-		crash_line_add(&line, in->recorder->panic);
-	}
-	for (size_t i = 0; i < FATAL && crash->reason == HWRPB_CRASH_SIGNAL; i++)
+	for (size_t i = 0; i < FATAL; i++)
 		if (fatal[i].signal == (int)crash->signal)
 			crash_line_add(&line, fatal[i].name);
 	if (outside) {
@@ -129,6 +126,16 @@ static void on_fault(int signal, siginfo_t *info, void *uc)
 	describe(the_one, &crash, info, outside);
 	crash_fail(the_one, &crash, uc, outside);
 	errno = interrupted;
+}
+
+static void on_panic(const char *text)
+{
+	struct crash_self self = crash_self(the_one);
+	struct crash_line line = {.length = 0};
+
+	crash_line_add(&line, text);
+	add_where(&line, &self);
+	instance_crash(the_one, HWRPB_CRASH_ASSERTION, line.text);
 }
 
 static void on_catch(int signal, siginfo_t *info, void *uc)
@@ -164,4 +171,5 @@ void instance_crash_init(struct instance *in)
 	for (size_t i = 0; i < FATAL; i++)
 		(void)sigaction(fatal[i].signal, &fault, NULL); /* it can't fail */
 	(void)sigaction(CRASH_SIGNAL, &caught, NULL);
+	apmp_linux_panic_by(on_panic);
 }

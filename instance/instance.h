@@ -19,9 +19,10 @@
 
 #include "instance/apps.h"
 #include "instance/channel.h"
-#include "instance/crash.h"
+#include "instance/instance_crash.h"
 #include "instance/task.h"
 #include "instance/tasks.h"
+#include "instance/trade_cpus.h"
 
 /* What the primary wants of another CPU.  W: primary, before the interrupt. */
 enum cpu_order {
@@ -35,12 +36,13 @@ enum cpu_order {
 struct cpu {
 	struct instance *instance;
 	uint32_t idx;
-	bool has_thread;	/* W: primary */
-	pthread_t thread;	/* W: primary */
-	_Atomic uint32_t order; /* W: primary sets, CPU clears; enum cpu_order */
-	uint32_t to_id;		/* W: primary before order */
-	uint32_t how;		/* W: primary before order; APMP_MIGRATE_* */
-	bool start_again;	/* W: primary; when it is refused, and halted */
+	bool has_thread;	 /* W: primary */
+	pthread_t thread;	 /* W: primary */
+	_Atomic uint32_t order;	 /* W: primary sets, CPU clears; enum cpu_order */
+	uint32_t to_id;		 /* W: primary before order */
+	uint32_t how;		 /* W: primary before order; APMP_MIGRATE_* */
+	bool start_again;	 /* W: primary; when it is refused, and halted */
+	_Atomic int32_t refusal; /* W: primary 0 before order; CPU: why it did not go, -errno */
 };
 
 struct instance {
@@ -53,6 +55,7 @@ struct instance {
 	struct apmp_member member;
 	struct apmp_locks locks;
 	struct apps apps;
+	struct trade trade;
 	bool in_community;
 	uint32_t id, primary;
 	struct apmp_timing timing;
@@ -69,7 +72,7 @@ struct instance {
 #define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
 
 /* Exit statuses that the console shows. */
-#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (crash.h) */
+#define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (instance_crash.h) */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
 
 /* instance_env.c: fills in instance->env for Linux.  The identity and interrupt lines come later.

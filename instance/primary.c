@@ -17,7 +17,11 @@
 
 static void refresh_sets(struct instance *in)
 {
+	struct apmp_cpu_bits active;
+
 	apmp_hwrpb_refresh_sets(in->hwrpb);
+	apmp_copy_out(&active, &in->hwrpb->active, sizeof(active));
+	instance_apps_cpus(in, &active);
 	apmp_member_publish_cpus(&in->member);
 }
 
@@ -63,16 +67,16 @@ __attribute__((noreturn)) static void leave_and_end(struct instance *in)
 static int migrate(struct instance *in, const struct apmp_hwrpb_request *r)
 {
 	uint32_t cpu_idx = (uint32_t)r->arg[0], to_id = (uint32_t)r->arg[1];
+	uint32_t how = r->arg[2] & (APMP_MIGRATE_LOAN | APMP_MIGRATE_HALT);
 	int err = 0;
 
 	if (r->arg[1] != to_id)
 		return -ENXIO;
 	APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
-	if (!(r->arg[2] & APMP_MIGRATE_HALT))
+	if (!(how & APMP_MIGRATE_HALT))
 		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
 	if (!err)
-		err =
-		    instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, (uint32_t)r->arg[2]);
+		err = instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how);
 	return err;
 }
 
@@ -103,7 +107,7 @@ static void answer_request(struct instance *in)
 	struct apmp_hwrpb_request r;
 	int err = -EINVAL;
 
-	if (!apmp_hwrpb_request_get(in->hwrpb, &r))
+	if (!apmp_hwrpb_request_get(in->hwrpb, &r) || instance_trade_request(in, &r))
 		return;
 	switch (r.op) {
 	case HWRPB_REQUEST_MIGRATE:
@@ -188,10 +192,12 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		/* The clock announces again what was lost. */
 		(void)instance_tasks_wait(in, in->primary);
+		take_startreqs(in);	 /* first what another CPU waits for */
+		instance_trade_look(in); /* before what has come may be sent away */
+		answer_request(in);
 		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
-		take_startreqs(in);
-		answer_request(in);
+		instance_trade(in);
 		refresh_sets(in);
 	}
 }

@@ -173,6 +173,9 @@ void task_await(struct task *task)
 
 	while (!apmp_load_acquire(&task->baton))
 		(void)env->wait(env, &task->baton, 0, APMP_NEVER);
+	/* The CPU has been looked at, and leaves. */
+	if (instance_crash_begun(&task->in->crash))
+		instance_crash_wait(task->in);
 }
 
 void task_yield(struct task *task)

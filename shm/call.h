@@ -85,7 +85,8 @@ enum apmp_call_op {
 	/* lock table, and in [63:32] the partition id + 1 of the holder that was lost, 0: none */ \
 	X(DB_ODD, 18, "db_odd") /* the database makes no sense; about enum apmp_db_fault */        \
 	X(UNSUSPECTED, 19, "unsuspected") /* about the identity that beats again */                \
-	X(CPU_HALTED, 20, "cpu_halted")	  /* about a CPU that waits in console mode */
+	X(CPU_HALTED, 20, "cpu_halted")	  /* about a CPU that waits in console mode */             \
+	X(WISHED, 21, "wished")		  /* the request WISH has its answer */
 
 enum apmp_report {
 #define X(name, value, text) APMP_REPORT_##name = value,

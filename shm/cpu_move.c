@@ -21,6 +21,7 @@
 
 #include <errno.h>
 
+#include "shm/crash.h"
 #include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
@@ -61,7 +62,7 @@ void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *c
 	apmp_update_store64(tw->up, APMP_OBJECT_STATE, words->arrival, owed);
 	if (words->within)
 		words->within(words->ctx);
-	apmp_update_commit(tw->up);
+	apmp_update_commit_quietly(tw->up); /* STARTREQ goes first, then the interrupts to all */
 	APMP_POINT_ARG(env, migrate_908, cpu->id);
 }
 
@@ -126,11 +127,12 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 		APMP_POINT_ARG(env, halt_3016, cpu_idx);
 	if (how & APMP_MIGRATE_CONSOLE)
 		APMP_POINT_ARG(env, rx_3106, cpu_idx);
-	/* The receiver's set grows before the CPU comes, the sender's shrinks once it is gone. */
+	/* The receiver's set grows before the CPU comes; the sender's is the caller's to shrink. */
 	err = m->host_cpus(m, to_id, cpu_idx);
 	if (err) {
 		apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, from_id), from_id, handle_of(m, from_id),
 				true, &words, 0);
+		apmp_intr_all(env, APMP_INTR_TREE);
 		return err;
 	}
 	apmp_store_relaxed(&m->source[cpu_idx], from);
@@ -140,9 +142,7 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 			how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE), &words,
 			m->life(m, to_id));
 	apmp_cpu_startreq(m, to_id, cpu_idx);
-	/* Refused: larger than it should be.  One that fails ends anyway. */
-	if (!(how & APMP_MIGRATE_FAILURE))
-		(void)m->host_cpus(m, from_id, APMP_MAX_CPUS);
+	apmp_intr_all(env, APMP_INTR_TREE);
 	return 0;
 }
 
@@ -192,6 +192,7 @@ void apmp_cpu_settle(struct apmp_cpu_mover *m, uint32_t cpu_idx)
 	}
 	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, id), id, handle_of(m, id), true, &words, owed);
 	apmp_cpu_startreq(m, id, cpu_idx);
+	apmp_intr_all(env_of(m), APMP_INTR_TREE);
 }
 
 /* ---- assignment ---- */
@@ -331,23 +332,26 @@ void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t handle, uint32_t to_id)
 
 /* ---- the end of a life ---- */
 
-/* The first failover target that a CPU may go to.  *ret_stays: it has none, or is to stay. */
+/* The first failover target that a CPU may go to.  *ret_stays: there is none, and none is named
+ * that can't be gone to, or the partition itself comes first. */
 static uint32_t failover_target(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx,
 				bool *ret_stays)
 {
 	uint64_t targets = m->targets(m, id, cpu_idx);
+	uint32_t place = 0, to;
 
-	*ret_stays = targets == 0;
-	for (; targets & 0xff; targets >>= 8) {
-		uint32_t to = (uint32_t)(targets & 0xff) - 1;
-
-		*ret_stays = to == id; /* it has come so far: none before is there */
-		if (to == id)
-			break;
-		if (to < APMP_MAX_PARTITIONS && !apmp_cpu_may_migrate(m, id, cpu_idx, to))
+	while (apmp_failover_next(targets, id, &place, &to))
+		if (!apmp_cpu_may_migrate(m, id, cpu_idx, to))
 			return to;
-	}
+	*ret_stays = !targets || (place < HWRPB_TARGETS && targets >> 8 * place & 0xff);
 	return APMP_NO_PARTITION;
+}
+
+bool apmp_cpu_fails_over(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
+{
+	bool stays;
+
+	return failover_target(m, id, cpu_idx, &stays) != APMP_NO_PARTITION;
 }
 
 /* A loan ends with the life that it was made to: the CPU goes home, or waits for its owner's boot.

@@ -25,7 +25,8 @@ void apmp_cpu_depart(struct apmp_tree_writer *tw, const struct apmp_tree_node *c
 		     struct hwrpb *from, uint32_t from_id, const struct apmp_cpu_words *words,
 		     uint64_t identity);
 /* Steps 2212 to 2216: available there, current_owner is the receiver; owner too unless a loan.
- * owed: the receiver's identity, which a STARTREQ must follow; 0 when the CPU never left it. */
+ * owed: the receiver's identity, which a STARTREQ must follow; 0 when the CPU never left it.  The
+ * interrupts to all are the caller's, behind that. */
 void apmp_cpu_arrive(struct apmp_tree_writer *tw, const struct apmp_tree_node *cpu,
 		     struct hwrpb *to, uint32_t to_id, int32_t to_handle, bool loan,
 		     const struct apmp_cpu_words *words, uint64_t owed);
@@ -58,7 +59,7 @@ APMP_CHECK int apmp_cpu_may_migrate(struct apmp_cpu_mover *m, uint32_t from_id, 
 				    uint32_t to_id);
 
 /* MIGRATE_CPU: departs, arrives, STARTREQ; how: APMP_MIGRATE_*.  within(ctx) is called inside the
- * update of the arrival; it may be NULL.
+ * update of the arrival; it may be NULL.  The host CPUs of the sender are the caller's to shrink.
  * The errors of apmp_cpu_may_migrate, or what the host said: the CPU is where it was. */
 APMP_CHECK int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_idx,
 				uint32_t to_id, uint32_t how, void (*within)(void *ctx), void *ctx);
@@ -88,6 +89,8 @@ void apmp_cpu_arrivals(struct apmp_cpu_mover *m, uint32_t id);
  * user. */
 void apmp_cpu_settle(struct apmp_cpu_mover *m, uint32_t cpu_idx);
 
+/* Whether a CPU of a partition that fails would go to one of its failover targets now. */
+bool apmp_cpu_fails_over(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx);
 /* A fenced life's CPUs, inside the update that ends it: none is available to it.  failed: those
  * with failover targets go to the first of them that they may go to, as loans; when there is none,
  * nobody uses them.  The others stay with the partition [0320]; one that was lent to it returns to

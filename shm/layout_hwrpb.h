@@ -93,7 +93,8 @@ static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
 	X(START, 4, "start")	   /* arg0 CPU, which is in console mode: joins SMP */             \
 	X(STOP, 5, "stop")	   /* arg0 CPU: leaves SMP, halts into console mode */             \
 	X(DEASSIGN, 6, "deassign") /* arg0 CPU: becomes nobody's, Figs. 29 and 32A */              \
-	X(WISH, 7, "wish")	   /* arg0 how many CPUs to ask all members for [0235] */
+	X(WISH, 7, "wish")	   /* arg0 how many CPUs to ask all members for [0235]; */         \
+				   /* its result is how many came */
 
 enum hwrpb_request_op {
 #define X(name, value, text) HWRPB_REQUEST_##name = value,

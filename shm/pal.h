@@ -20,19 +20,21 @@ APMP_CHECK int apmp_pal_validate(const struct apmp_tree *tree, uint32_t self_id,
 APMP_CHECK int apmp_pal_migrate(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
 				uint32_t self_id, uint32_t cpu_idx, uint32_t to_id, uint32_t how);
 
-/* HALT, executed by the CPU itself, quiesced [0328, 0312].  Its thread must now call
- * apmp_pal_console and nothing else.  -EIO: as above.
+/* HALT, executed by the CPU itself, quiesced: it enters console code, which does what it was halted
+ * for [0312, 0328].  0: its thread must now call apmp_pal_console and nothing else; -EIO: as above.
  * The first stays in console mode; the second has HALT_MIGRATE and where to in REASON_FOR_HALT, how
- * as above; the third DEASSIGN in HALT_REQUESTED. */
+ * as above; the third DEASSIGN in HALT_REQUESTED.  When that is refused the CPU stays in console
+ * mode, and has said so (apmp_hwrpb_take_startreq). */
 APMP_CHECK int apmp_pal_halt(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
-APMP_CHECK int apmp_pal_halt_migrate(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx,
+APMP_CHECK int apmp_pal_halt_migrate(struct apmp_env *env, const struct apmp_tree *tree,
+				     struct hwrpb *h, uint32_t self_id, uint32_t cpu_idx,
 				     uint32_t to_id, uint32_t how);
-APMP_CHECK int apmp_pal_halt_deassign(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
+APMP_CHECK int apmp_pal_halt_deassign(struct apmp_env *env, const struct apmp_tree *tree,
+				      struct hwrpb *h, uint32_t self_id, uint32_t cpu_idx);
 
-/* Console code of a CPU that does not run here: does what it was halted for, then sleeps on RXRDY
- * and obeys the primary [0331].  0: it was told to START, is ours and has the execution word; a
- * thread that was here before goes on after its last migrate instruction or HALT, a new one begins
- * as a secondary [step 2220].
+/* Console code of a CPU that does not run here: sleeps on RXRDY and obeys the primary [0331].  0:
+ * it was told to START, is ours and has the execution word; a thread that was here before goes on
+ * after its last migrate instruction or HALT, a new one begins as a secondary [step 2220].
  * -EIO: somebody else runs on the CPU; -ETIMEDOUT: the deadline passed. */
 APMP_CHECK int apmp_pal_console(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
 				uint32_t self_id, uint32_t cpu_idx, uint64_t deadline_ns);

@@ -34,40 +34,6 @@
 #define STAYS 0 /* it was to be halted, no more */
 #define GONE  1
 
-int apmp_pal_halt(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
-{
-	const struct apmp__pal p = {.env = env, .slot = &h->slot[cpu_idx], .cpu_idx = cpu_idx};
-
-	return apmp__pal_save(&p);
-}
-
-int apmp_pal_halt_migrate(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx, uint32_t to_id,
-			  uint32_t how)
-{
-	struct hwrpb_slot *slot = &h->slot[cpu_idx];
-	uint64_t code = HWRPB_HALT_MIGRATE | (how & APMP_MIGRATE_LOAN ? HWRPB_HALT_LOAN : 0);
-	int err;
-
-	apmp_store_relaxed(&slot->reason_for_halt, code);
-	APMP_POINT_ARG(env, halt_3002, cpu_idx);
-	apmp_store_relaxed(&slot->reason_for_halt, code | (uint64_t)to_id << HWRPB_HALT_TO_SHIFT);
-	APMP_POINT_ARG(env, halt_3004, cpu_idx);
-	err = apmp_pal_halt(env, h, cpu_idx);
-	APMP_POINT_ARG(env, halt_3006, cpu_idx);
-	return err;
-}
-
-int apmp_pal_halt_deassign(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
-{
-	int err;
-
-	apmp_store_relaxed(&h->slot[cpu_idx].halt_requested, HWRPB_HALT_DEASSIGN);
-	APMP_POINT_ARG(env, deassign_2902, cpu_idx);
-	err = apmp_pal_halt(env, h, cpu_idx);
-	APMP_POINT_ARG(env, reassign_3204, cpu_idx);
-	return err;
-}
-
 /* Figs. 30A, 30B; an error is step 3014's or the console's, and leads to Fig. 30C. */
 static int halt_migrate(const struct apmp__pal *p)
 {
@@ -115,7 +81,7 @@ static int deassign(const struct apmp__pal *p)
 	return GONE;
 }
 
-/* The HALT entry point: does what the codes say. */
+/* Does what the codes say. */
 static int halted(const struct apmp__pal *p)
 {
 	if (HWRPB_HALT_CODE(apmp_load_relaxed(&p->slot->reason_for_halt)) == HWRPB_HALT_MIGRATE)
@@ -137,6 +103,50 @@ static void settle(const struct apmp__pal *p, int outcome)
 		apmp_hwrpb_say_refused(p->env, p->h, p->cpu_idx, outcome);
 		APMP_POINT_ARG(p->env, halt_3030, p->cpu_idx);
 	}
+}
+
+/* Console code's entry point of a CPU that was QUIESCED and has executed HALT. */
+static int enter(const struct apmp__pal *p)
+{
+	settle(p, halted(p));
+	return 0;
+}
+
+int apmp_pal_halt(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
+{
+	const struct apmp__pal p = {
+	    .env = env, .h = h, .slot = &h->slot[cpu_idx], .cpu_idx = cpu_idx};
+
+	return apmp__pal_save(&p) ? -EIO : enter(&p);
+}
+
+int apmp_pal_halt_migrate(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
+			  uint32_t self_id, uint32_t cpu_idx, uint32_t to_id, uint32_t how)
+{
+	const struct apmp__pal p = {env, tree, h, &h->slot[cpu_idx], self_id, cpu_idx};
+	uint64_t code = HWRPB_HALT_MIGRATE | (how & APMP_MIGRATE_LOAN ? HWRPB_HALT_LOAN : 0);
+
+	apmp_store_relaxed(&p.slot->reason_for_halt, code);
+	APMP_POINT_ARG(env, halt_3002, cpu_idx);
+	apmp_store_relaxed(&p.slot->reason_for_halt, code | (uint64_t)to_id << HWRPB_HALT_TO_SHIFT);
+	APMP_POINT_ARG(env, halt_3004, cpu_idx);
+	if (apmp__pal_save(&p))
+		return -EIO;
+	APMP_POINT_ARG(env, halt_3006, cpu_idx);
+	return enter(&p);
+}
+
+int apmp_pal_halt_deassign(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
+			   uint32_t self_id, uint32_t cpu_idx)
+{
+	const struct apmp__pal p = {env, tree, h, &h->slot[cpu_idx], self_id, cpu_idx};
+
+	apmp_store_relaxed(&p.slot->halt_requested, HWRPB_HALT_DEASSIGN);
+	APMP_POINT_ARG(env, deassign_2902, cpu_idx);
+	if (apmp__pal_save(&p))
+		return -EIO;
+	APMP_POINT_ARG(env, reassign_3204, cpu_idx);
+	return enter(&p);
 }
 
 static int start(const struct apmp__pal *p)
@@ -183,8 +193,6 @@ int apmp_pal_console(struct apmp_env *env, const struct apmp_tree *tree, struct 
 	struct apmp_hwrpb_command command;
 	int err;
 
-	if (apmp_load_relaxed(&p.slot->state) == HWRPB_CPU_QUIESCED)
-		settle(&p, halted(&p));
 	APMP_POINT_ARG(env, con_2306, cpu_idx);
 	for (;;) {
 		err = wait_for_command(&p, deadline_ns, &command);

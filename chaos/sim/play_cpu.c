@@ -36,9 +36,10 @@ static int leave(struct sim_instance *in, uint32_t cpu_idx, uint32_t order, uint
 	if (order == HWRPB_REQUEST_STOP)
 		return apmp_pal_halt(env, in->hwrpb, cpu_idx);
 	if (order == HWRPB_REQUEST_DEASSIGN)
-		return apmp_pal_halt_deassign(env, in->hwrpb, cpu_idx);
+		return apmp_pal_halt_deassign(env, &in->tree, in->hwrpb, in->id, cpu_idx);
 	if (how & APMP_MIGRATE_HALT)
-		return apmp_pal_halt_migrate(env, in->hwrpb, cpu_idx, to_id, how);
+		return apmp_pal_halt_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id,
+					     how);
 	return apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id, how);
 }
 
@@ -99,9 +100,12 @@ static int arrive(struct sim_instance *in, uint32_t k, bool start)
 		sim_participant_begin(sim_thread_of(in, SIM_CPU + k), cpu_body, in);
 	cpus->cpu[k].has_thread = true;
 	if (start) {
-		cpus->cpu[k].start_again = false;
-		return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+		int err = apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+
+		cpus->cpu[k].start_again &= err != 0;
+		return err;
 	}
+	cpus->cpu[k].start_again = false;
 	sim.cpu[k].may_halt = true;
 	apmp_store_release(&in->hwrpb->slot[sim_cpu_idx(k)].state, HWRPB_CPU_HALTED);
 	return 0;
@@ -134,7 +138,6 @@ static int command(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to
 	    .to_id = to_id,
 	    .loan = how & APMP_MIGRATE_LOAN};
 
-	cpus_of(in)->cpu[k].start_again = false;
 	return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
 }
 
@@ -179,18 +182,19 @@ static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_i
 /* The instance alone decides [0150]. */
 static int answer(struct sim_instance *in, const struct apmp_hwrpb_request *r)
 {
-	uint32_t k = (uint32_t)r->arg[0] - sim.plan.instances;
+	uint32_t k = (uint32_t)r->arg[0] - sim.plan.instances, how = (uint32_t)r->arg[2];
 	int err = 0;
 
 	if (r->op < HWRPB_REQUEST_MIGRATE || r->op > HWRPB_REQUEST_DEASSIGN || k >= sim.plan.cpus)
 		return -EINVAL;
 	if (r->op == HWRPB_REQUEST_MIGRATE) {
+		how &= APMP_MIGRATE_LOAN | APMP_MIGRATE_HALT;
 		APMP_POINT_ARG(&in->env, migrate_902, r->arg[0]);
-		if (!(r->arg[2] & APMP_MIGRATE_HALT))
+		if (!(how & APMP_MIGRATE_HALT))
 			err = apmp_pal_validate(&in->tree, in->id, (uint32_t)r->arg[0],
 						(uint32_t)r->arg[1]);
 	}
-	return err ? err : order(in, k, r->op, (uint32_t)r->arg[1], (uint32_t)r->arg[2]);
+	return err ? err : order(in, k, r->op, (uint32_t)r->arg[1], how);
 }
 
 void sim_cpus_work(struct sim_instance *in)

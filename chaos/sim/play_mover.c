@@ -110,11 +110,11 @@ void sim_move_power_on(int32_t sbb)
 	for (uint32_t k = 0; k < sim.plan.cpus; k++) {
 		uint64_t id = sim.plan.op ? SIM_MOVE_FROM : sim_chance(sim.plan.instances);
 		int32_t owner = handle_of((uint32_t)id);
-		int32_t cpu = apmp_tree_add(&sim.writer,
-					    &(struct apmp_tree_spec){.parent = sbb,
-								     .type = GCT_CPU,
-								     .id = sim_cpu_idx(k),
-								     .flags = NODE_HARDWARE});
+		int32_t cpu =
+		    apmp_tree_add(&sim.writer, &(struct apmp_tree_spec){.parent = sbb,
+									.type = GCT_CPU,
+									.id = sim_cpu_idx(k),
+									.flags = NODE_HARDWARE});
 
 		apmp_assert(cpu > 0);
 		apmp_tree_set_owner(&sim.writer, cpu, owner);

@@ -41,9 +41,9 @@
 #include "shm/member.h"
 #include "shm/tree_write.h"
 
-#define SIM_MAX_INSTANCES    8u
-#define SIM_CPUS	     4u /* that move */
-#define SIM_MACHINE_CPUS     (SIM_MAX_INSTANCES + SIM_CPUS)
+#define SIM_MAX_INSTANCES 8u
+#define SIM_CPUS	  4u /* that move */
+#define SIM_MACHINE_CPUS  (SIM_MAX_INSTANCES + SIM_CPUS)
 /* Of an instance: primary, clock, one that uses named locks, one for each CPU that moves. */
 #define SIM_THREADS	     (3u + SIM_CPUS)
 #define SIM_MAX_PARTICIPANTS (SIM_THREADS * SIM_MAX_INSTANCES + 1u)
@@ -198,7 +198,7 @@ struct sim_instance {
 		struct apmp_call call;
 	} request;
 	/* play_cpu.c */
-	struct hwrpb *hwrpb; /* this life's mapping */
+	struct hwrpb *hwrpb;	     /* this life's mapping */
 	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
@@ -279,8 +279,8 @@ struct sim {
 		bool may_halt;	 /* somebody wants it to be in console mode */
 	} cpu[SIM_CPUS];
 	uint64_t targets[SIM_MAX_INSTANCES][SIM_CPUS]; /* failover targets */
-	uint32_t fencing; /* partition id; APMP_NO_PARTITION: none */
-	uint64_t console_back_ns; /* killed: starts again then */
+	uint32_t fencing;			       /* partition id; APMP_NO_PARTITION: none */
+	uint64_t console_back_ns;		       /* killed: starts again then */
 	/* scenario.c */
 	int phase;
 	uint64_t phase_end_ns, still_since_ns, next_leave_ns, next_ask_ns;

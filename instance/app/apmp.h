@@ -1,5 +1,5 @@
 /*
- * apmp.h - libapmp, for programs that run in a partition (apmp run): events and named locks.
+ * apmp.h - libapmp, for programs that run in a partition (apmp run): events, named locks, CPUs.
  *
  * Errors are negative errno values; what stands on the right of each prototype is the whole list
  * but for -EPIPE, which everything may return: the instance has ended, and with it soon all its
@@ -33,7 +33,7 @@ struct apmp_app_partition {
 /* An error of the two _open functions, or -EPIPE, as a sentence without a newline. */
 const char *apmp_app_explain(int error);
 
-/* ---- events: who is a member of the sharing set ---- */
+/* ---- events: who is a member of the sharing set, which CPUs work here ---- */
 
 struct apmp_app_events;
 
@@ -41,15 +41,21 @@ enum apmp_app_event_kind {
 	APMP_APP_MEMBER_ADDED = 1,   /* the partition has become a member */
 	APMP_APP_MEMBER_REMOVED = 2, /* it has left, or was removed as it died */
 	APMP_APP_STATE_TOLD = 3,     /* all that was so when the stream began was told; once */
+	APMP_APP_CPU_ADDED = 4,	     /* a CPU works in this partition */
+	APMP_APP_CPU_REMOVED = 5,    /* it does no more: it has gone, or was stopped */
 };
+
+#define APMP_APP_TELL_CPUS 0x1u /* also of CPUs, not of members alone */
 
 struct apmp_app_news {
 	/* Rises by one with each change.  By more: so many changes came and went while this program
 	 * did not read.  Nobody is added twice or removed without having been added. */
 	uint64_t seq;
 	enum apmp_app_event_kind kind;
-	bool state;			     /* it was a member when the stream began */
-	bool self;			     /* the partition that this program runs in */
+	bool state;   /* it was a member when the stream began */
+	bool self;    /* the partition that this program runs in */
+	bool failed;  /* MEMBER_REMOVED: it has died, and not left in order */
+	uint32_t cpu; /* of CPU_ADDED and CPU_REMOVED */
 	struct apmp_app_partition partition; /* of a change */
 };
 
@@ -58,6 +64,8 @@ struct apmp_app_news {
  * this program was started; -EUSERS: the instance serves as many programs as it can; -EPROTO: it is
  * of another version; -ENOMEM, -EMFILE, -ENFILE. */
 APMP_APP_CHECK int apmp_app_events_open(struct apmp_app_events **ret_events);
+/* The same, with APMP_APP_TELL_CPUS: the CPUs that work in this partition, each change of that. */
+APMP_APP_CHECK int apmp_app_events_open_for(uint32_t what, struct apmp_app_events **ret_events);
 /* NULL: nothing. */
 void apmp_app_events_close(struct apmp_app_events *events);
 /* The partition that this program runs in. */
@@ -119,6 +127,63 @@ APMP_APP_CHECK int apmp_app_lock_acquire(struct apmp_app_locks *locks, uint32_t 
 APMP_APP_CHECK int apmp_app_lock_release(struct apmp_app_locks *locks, uint32_t lock);
 /* Whoever holds it says that what it protects is good.  -EPERM, -ESTALE as of release. */
 APMP_APP_CHECK int apmp_app_lock_good(struct apmp_app_locks *locks, uint32_t lock);
+
+/* ---- CPUs: who has how much to do, and who gives whom a CPU ---- */
+
+/*
+ * A connection that sees the loads of all members and moves CPUs of this partition: a program that
+ * decides by which policy CPUs migrate.  What goes is decided by the instance alone: never its
+ * primary, never a CPU with a task bound to it, never one that can't run where it should go.
+ */
+struct apmp_app_cpus;
+
+#define APMP_APP_PARTITIONS 64u	 /* there are at most so many members */
+#define APMP_APP_WISH_MAX   255u /* CPUs that one wish is for */
+#define APMP_APP_ANY_CPU    UINT32_MAX
+#define APMP_APP_LOAN	    0x1u /* only lent: its owner stays the same */
+
+struct apmp_app_cpu_set {
+	uint64_t word[4]; /* bit i % 64 of word i / 64: CPU i */
+};
+
+struct apmp_app_load {
+	struct apmp_app_partition partition;
+	bool self;			   /* the partition that this program runs in */
+	uint32_t cpu_count;		   /* CPUs that work there */
+	uint64_t depth;			   /* tasks that run there, or could */
+	struct apmp_app_cpu_set active;	   /* which CPUs work there, */
+	struct apmp_app_cpu_set potential; /* and which could [0224] */
+};
+
+/* Errors as of apmp_app_events_open. */
+APMP_APP_CHECK int apmp_app_cpus_open(struct apmp_app_cpus **ret_cpus);
+/* A wish that is not fulfilled is withdrawn with it.  NULL: nothing. */
+void apmp_app_cpus_close(struct apmp_app_cpus *cpus);
+const struct apmp_app_partition *apmp_app_cpus_self(const struct apmp_app_cpus *cpus);
+/* Readable when the partition has ended: for poll(), and for that alone. */
+int apmp_app_cpus_fd(const struct apmp_app_cpus *cpus);
+/* What the last function that returned an error has to say of it: a sentence, without a newline.
+ * Valid until the next call. */
+const char *apmp_app_cpus_sentence(const struct apmp_app_cpus *cpus);
+
+/* The load of each member, ourselves included, by partition id; as of the last tick.  How many.
+ * -ENOTCONN: this partition is no member of a sharing set; -EBUSY: the instance has as many
+ * requests about CPUs as it takes. */
+APMP_APP_CHECK int apmp_app_cpus_load(struct apmp_app_cpus *cpus,
+				      struct apmp_app_load ret_load[APMP_APP_PARTITIONS]);
+/* Gives a CPU of this partition, or APMP_APP_ANY_CPU that it can give, to the partition with this
+ * id.  flags: APMP_APP_LOAN.  0: it has gone; ret_cpu, unless NULL: which one.
+ * -ENODEV: there is none that can be given; -EBUSY: it is the primary, or as above; -ETXTBSY: a
+ * task is bound to it; -EPERM: it is not this partition's; -EAGAIN: it is not at work; -ENOEXEC: it
+ * can't run there; -EALREADY: that is this partition; -ENOTCONN: that is no member; -EHOSTDOWN:
+ * nothing runs there; what its migration was refused with. */
+APMP_APP_CHECK int apmp_app_cpus_give(struct apmp_app_cpus *cpus, uint32_t cpu, uint32_t to,
+				      uint32_t flags, uint32_t *ret_cpu);
+/* Asks all members for so many CPUs [0235]: each that has more than it has tasks for may give some.
+ * How many came, from 1; returns when all have, or nobody can spare another one.
+ * -ENODEV: nobody could spare one; -EINVAL: 0, or more than APMP_APP_WISH_MAX; -ENOTCONN, -EBUSY as
+ * above. */
+APMP_APP_CHECK int apmp_app_cpus_wish(struct apmp_app_cpus *cpus, uint32_t count);
 
 #ifdef __cplusplus
 }

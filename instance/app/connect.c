@@ -24,6 +24,27 @@ int apmp__app_receive(int sock, void *ret_message, size_t size)
 	return n == (ssize_t)size ? 0 : -EPROTO;
 }
 
+int apmp__app_ask(int sock, const struct apmp_app_request *request,
+		  struct apmp_app_reply *ret_reply)
+{
+	ssize_t n;
+	int err;
+
+	do
+		n = send(sock, request, sizeof(*request), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	err = n < 0 ? -EPIPE : 0;
+	if (!err)
+		do
+			err = apmp__app_receive(sock, ret_reply, sizeof(*ret_reply));
+		while (err == -EINTR);
+	if (err)
+		*ret_reply =
+		    (struct apmp_app_reply){.error = err, .text = "the instance has ended"};
+	ret_reply->text[sizeof(ret_reply->text) - 1] = '\0';
+	return ret_reply->error;
+}
+
 void apmp__app_keep_standard(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -64,9 +85,10 @@ static int connect_to(const char *name, size_t length, int *ret_sock)
 	return 0;
 }
 
-static int introduce(int sock, uint32_t op, const char *word, struct apmp_app_partition *ret_self)
+static int introduce(int sock, uint32_t op, uint32_t what, const char *word,
+		     struct apmp_app_partition *ret_self)
 {
-	struct apmp_app_request request = {.version = APMP_APP_VERSION, .op = op};
+	struct apmp_app_request request = {.version = APMP_APP_VERSION, .op = op, .rank = what};
 	struct apmp_app_reply reply;
 	int err;
 
@@ -88,7 +110,8 @@ static int introduce(int sock, uint32_t op, const char *word, struct apmp_app_pa
 	return 0;
 }
 
-int apmp__app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret_self)
+int apmp__app_connect(uint32_t op, uint32_t what, int *ret_sock,
+		      struct apmp_app_partition *ret_self)
 {
 	const char *address = getenv(APMP_APP_VARIABLE);
 	const char *word = address ? strrchr(address, ':') : NULL;
@@ -100,7 +123,7 @@ int apmp__app_connect(uint32_t op, int *ret_sock, struct apmp_app_partition *ret
 	err = connect_to(address, (size_t)(word - address), &sock);
 	if (err)
 		return err;
-	err = introduce(sock, op, word + 1, ret_self);
+	err = introduce(sock, op, what, word + 1, ret_self);
 	if (err)
 		close(sock);
 	else

@@ -1,4 +1,4 @@
-/* follow_events.c - a program follows who is a member of its sharing set. */
+/* follow_events.c - a program follows who is a member of its sharing set, and its CPUs. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -14,17 +14,22 @@ struct apmp_app_events {
 	char names[APMP_MAX_PARTITIONS][APMP_APP_NAME_SIZE];
 };
 
-int apmp_app_events_open(struct apmp_app_events **ret_events)
+int apmp_app_events_open_for(uint32_t what, struct apmp_app_events **ret_events)
 {
 	struct apmp_app_events *events = calloc(1, sizeof(*events));
-	int err =
-	    events ? apmp__app_connect(APMP_APP_EVENTS, &events->sock, &events->self) : -ENOMEM;
+	int err = events ? apmp__app_connect(APMP_APP_EVENTS, what, &events->sock, &events->self)
+			 : -ENOMEM;
 
 	if (err)
 		free(events);
 	else
 		*ret_events = events;
 	return err;
+}
+
+int apmp_app_events_open(struct apmp_app_events **ret_events)
+{
+	return apmp_app_events_open_for(0, ret_events);
 }
 
 void apmp_app_events_close(struct apmp_app_events *events)
@@ -61,13 +66,15 @@ int apmp_app_events_next(struct apmp_app_events *events, int timeout_ms,
 	if (event.version != APMP_APP_VERSION || event.partition >= APMP_MAX_PARTITIONS)
 		return -EPROTO;
 	name = events->names[event.partition];
-	if (event.kind == APMP_APP_MEMBER_ADDED)
+	if (event.kind != APMP_APP_MEMBER_REMOVED)
 		memcpy(name, event.name, APMP_APP_NAME_SIZE - 1);
 	*ret_news = (struct apmp_app_news){
 	    .seq = event.seq,
 	    .kind = event.kind,
 	    .state = event.flags & APMP_APP_EVENT_STATE,
 	    .self = event.flags & APMP_APP_EVENT_SELF,
+	    .failed = event.flags & APMP_APP_EVENT_FAILED,
+	    .cpu = event.cpu,
 	    .partition = {.id = event.partition, .incarnation = event.incarnation}};
 	memcpy(ret_news->partition.name, name, APMP_APP_NAME_SIZE);
 	return 1;

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "instance/app/connect.h"
@@ -16,7 +15,8 @@ struct apmp_app_locks {
 int apmp_app_locks_open(struct apmp_app_locks **ret_locks)
 {
 	struct apmp_app_locks *locks = calloc(1, sizeof(*locks));
-	int err = locks ? apmp__app_connect(APMP_APP_LOCKS, &locks->sock, &locks->self) : -ENOMEM;
+	int err =
+	    locks ? apmp__app_connect(APMP_APP_LOCKS, 0, &locks->sock, &locks->self) : -ENOMEM;
 
 	if (err)
 		free(locks);
@@ -48,25 +48,9 @@ const char *apmp_app_locks_sentence(const struct apmp_app_locks *locks)
 	return locks->reply.text;
 }
 
-/* Asks, and waits for the answer also where a signal comes: it is under way, and can't be left. */
 static int ask(struct apmp_app_locks *locks, const struct apmp_app_request *request)
 {
-	ssize_t n;
-	int err;
-
-	do
-		n = send(locks->sock, request, sizeof(*request), MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	err = n < 0 ? -EPIPE : 0;
-	if (!err)
-		do
-			err = apmp__app_receive(locks->sock, &locks->reply, sizeof(locks->reply));
-		while (err == -EINTR);
-	if (err)
-		locks->reply =
-		    (struct apmp_app_reply){.error = err, .text = "the instance has ended"};
-	locks->reply.text[sizeof(locks->reply.text) - 1] = '\0';
-	return locks->reply.error;
+	return apmp__app_ask(locks->sock, request, &locks->reply);
 }
 
 int apmp_app_lock_open(struct apmp_app_locks *locks, const char *name, uint32_t rank,

@@ -443,7 +443,7 @@ int main(int argc, char **argv)
 			return complain(program == -ENOENT ? NOT_FOUND : NOT_LOADABLE,
 					"cannot read %s: %s", wish.file, strerror(-program));
 	}
-	err = apmp__app_connect(APMP_APP_TASKS, &sock, &self);
+	err = apmp__app_connect(APMP_APP_TASKS, 0, &sock, &self);
 	if (err)
 		return complain(REFUSED, "%s", apmp_app_explain(err));
 	return wish.list ? list(sock, &wish) : start(sock, &wish, program);

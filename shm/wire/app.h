@@ -23,13 +23,14 @@
 #define APMP_APP_VARIABLE_SIZE                                                                     \
 	(sizeof(APMP_APP_VARIABLE) + APMP_APP_ADDRESS_SIZE + APMP_APP_WORD_SIZE)
 
-#define APMP_APP_VERSION 1u /* raised when a message changes */
+#define APMP_APP_VERSION 2u /* raised when a message changes */
 
 /*
  * Requests.
  *
  * LOCKS    text the word: this connection is for locks -> partition, incarnation, name.
- * EVENTS   the same, for events -> likewise, then struct apmp_app_event without being asked.
+ * EVENTS   the same, for events; rank APMP_APP_TELL_CPUS or 0 -> likewise, then struct
+ *          apmp_app_event without being asked.
  *          Both: -EPROTO another version; -EACCES the word is wrong; -EUSERS too many programs.
  * OPEN     text a lock's name, rank -> lock, its number on this connection.
  * ACQUIRE  lock, timeout_ns (0: only try; UINT64_MAX: as long as it takes).  Answered when it is
@@ -46,7 +47,12 @@
  * END      asks it to end; has no answer of its own.
  * LIST     -> lock, how many there are; and so many struct apmp_app_task.
  * CPUS     as LOCKS: this connection is for the policy of CPUs (ops up to 23).
- * Errors of those of locks: apmp.h.
+ * LOADS    -> lock, how many members there are; and so many struct apmp_app_member_load.
+ * GIVE     lock the CPU + 1, 0: any; rank the partition that gets it; timeout_ns APMP_APP_LOAN or 0
+ *          -> lock, the CPU.  Answered when it has gone, or can't.
+ * WISH     lock, how many CPUs all members are asked for -> lock, how many came.  Answered when that
+ *          is known.
+ * Errors of those of locks and CPUs: apmp.h.
  */
 #define APMP_APP_OPS(X)                                                                            \
 	X(LOCKS, 1)                                                                                \
@@ -60,7 +66,10 @@
 	X(START, 9)                                                                                \
 	X(END, 10)                                                                                 \
 	X(LIST, 11)                                                                                \
-	X(CPUS, 16)
+	X(CPUS, 16)                                                                                \
+	X(LOADS, 17)                                                                               \
+	X(GIVE, 18)                                                                                \
+	X(WISH, 19)
 
 enum apmp_app_op {
 #define X(name, value) APMP_APP_##name = value,
@@ -87,7 +96,7 @@ struct apmp_app_reply {
 	char text[200]; /* of an error: a sentence */
 };
 
-#define APMP_APP_TASK_FDS  3u			 /* descriptors that come with START */
+#define APMP_APP_TASK_FDS  3u			/* descriptors that come with START */
 #define APMP_APP_TASK_ARGS (UINT32_C(64) << 10) /* bytes of its arguments at most */
 
 enum apmp_app_task_state {
@@ -109,9 +118,21 @@ struct apmp_app_task {
 	char name[APMP_NAME_SIZE];
 };
 
+/* One member's CPUs. */
+struct apmp_app_member_load {
+	uint32_t version;
+	uint32_t partition;
+	uint64_t incarnation;
+	uint64_t depth; /* tasks that run or are ready */
+	uint64_t potential[APMP_MAX_CPUS / 64u];
+	uint64_t active[APMP_MAX_CPUS / 64u];
+	char name[APMP_NAME_SIZE];
+};
+
 /* flags of an event. */
-#define APMP_APP_EVENT_STATE 0x1u /* it was so when this connection began */
-#define APMP_APP_EVENT_SELF  0x2u /* about the partition of the program itself */
+#define APMP_APP_EVENT_STATE  0x1u /* it was so when this connection began */
+#define APMP_APP_EVENT_SELF   0x2u /* about the partition of the program itself */
+#define APMP_APP_EVENT_FAILED 0x4u /* of a departure: it has not left in order */
 
 struct apmp_app_event {
 	uint32_t version;
@@ -120,6 +141,8 @@ struct apmp_app_event {
 	uint32_t partition;
 	uint32_t flags;
 	uint64_t incarnation;
+	uint32_t cpu; /* of CPU_ADDED and CPU_REMOVED */
+	uint32_t fill;
 	char name[APMP_NAME_SIZE];
 };
 

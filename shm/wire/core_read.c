@@ -8,6 +8,7 @@
  *           anything, also where they are right.
  */
 #include "shm/wire/core.h"
+#include "shm/wire/image_tree.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -118,8 +119,8 @@ static int read_notes(struct core *core, unsigned char *head, uint64_t head_size
 	uint64_t sum;
 
 	if (next && next <= (const char *)end)
-		sums = note_at((const unsigned char *)next,
-			       (size_t)((const char *)end - next), CORE_NOTE_SUMS, &sums_size);
+		sums = note_at((const unsigned char *)next, (size_t)((const char *)end - next),
+			       CORE_NOTE_SUMS, &sums_size);
 	*ret_why = text ? damaged : no_core;
 	if (!sums || sums_size != (1 + core->count) * sizeof(sum))
 		return -EBADMSG;
@@ -246,9 +247,13 @@ static bool is_private(const struct core *core, const struct core_piece *piece)
 
 static int add_piece(const struct core *core, const struct core_piece *piece, struct image *image)
 {
-	void *data = piece->size <= IMAGE_BYTES_MAX ? malloc(piece->size) : NULL;
-	int err = data ? core_read(core, piece->pa, data, piece->size) : -ENOMEM;
+	void *data;
+	int err;
 
+	if (piece->size > IMAGE_BYTES_MAX)
+		return -EBADMSG;
+	data = malloc(piece->size);
+	err = data ? core_read(core, piece->pa, data, piece->size) : -ENOMEM;
 	if (!err)
 		err = image_add(image, piece->pa, data, piece->size);
 	free(data);
@@ -268,8 +273,9 @@ int core_image(const struct core *core, struct image *ret_image, const char **re
 	*ret_why = "it was written by a build with other layouts of shared memory";
 	if (json_integer_value(json_object_get(text, "layout")) != (json_int_t)image_layout())
 		return -EBADMSG;
-	for (size_t i = 0; machine && machine[i] && i < sizeof(ret_image->machine) - 1; i++)
-		ret_image->machine[i] = machine[i];
+	if (machine)
+		image_name(machine, strlen(machine), ret_image->machine,
+			   sizeof(ret_image->machine));
 	*ret_why = "its memory is too much for an image";
 	for (uint32_t i = 0; i < core->count && !err; i++)
 		if (!core->piece[i].left_out && !is_private(core, &core->piece[i]))

@@ -77,9 +77,8 @@ int64_t core_place(struct core_piece *pieces, uint32_t count, size_t text_size)
 
 static void *put_note(unsigned char *at, uint32_t type, size_t size)
 {
-	Elf64_Nhdr note = {.n_namesz = sizeof(CORE_NOTE_NAME),
-			   .n_descsz = (uint32_t)size,
-			   .n_type = type};
+	Elf64_Nhdr note = {
+	    .n_namesz = sizeof(CORE_NOTE_NAME), .n_descsz = (uint32_t)size, .n_type = type};
 
 	memcpy(at, &note, sizeof(note));
 	memcpy(at + sizeof(note), CORE_NOTE_NAME, sizeof(CORE_NOTE_NAME));

@@ -17,6 +17,7 @@
 #define NS 1000000000u
 
 static struct apmp_recorder *panic_recorder; /* a panic gets no argument */
+static void (*panic_end)(const char *text);
 
 uint64_t apmp_linux_now(struct apmp_env *env)
 {
@@ -90,6 +91,11 @@ void apmp_linux_panic_into(struct apmp_recorder *rec)
 	panic_recorder = rec;
 }
 
+void apmp_linux_panic_by(void (*end)(const char *text))
+{
+	panic_end = end;
+}
+
 void apmp_panic(const char *file, int line, const char *what)
 {
 	char text[APMP_PANIC_SIZE] = {0};
@@ -100,5 +106,7 @@ void apmp_panic(const char *file, int line, const char *what)
 		apmp_copy_in(panic_recorder->panic, text, sizeof(text));
 		apmp_store_release(&panic_recorder->panicked, 1);
 	}
+	if (panic_end)
+		panic_end(text);
 	abort();
 }

@@ -17,12 +17,14 @@ void apmp_linux_wake(struct apmp_env *env, const _Atomic uint32_t *word, int cou
 bool apmp_linux_has_fence_all(void);
 void apmp_linux_fence_all(struct apmp_env *env);
 
-/* Records a point.  When it was armed its fault strikes the caller: APMP_FAULT_KILL ends the process
- * on the spot, without any handler; the others go on where the program's handlers do. */
+/* Records a point.  When it was armed its fault strikes the caller: APMP_FAULT_KILL ends the
+ * process on the spot, without any handler; the others go on where the program's handlers do. */
 void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t thread,
 		     uint64_t arg);
 
 /* Where apmp_panic writes its record; until then only to standard error. */
 void apmp_linux_panic_into(struct apmp_recorder *rec);
+/* Who ends the process behind it, with the record's text, in place of abort(). */
+void apmp_linux_panic_by(void (*end)(const char *text));
 
 #endif

@@ -23,10 +23,10 @@ __attribute__((warn_unused_result)) int apmp_state_parent(char *ret_path, size_t
 
 /* ---- dump_files.c: dumps/PARTITION-INCARNATION.core in the state directory of a machine ---- */
 
-#define DUMP_FOLDER	"dumps"
-#define DUMP_NEW	"new" /* one that is being written */
-#define DUMP_NAME_SIZE	(APMP_NAME_SIZE + 32)
-#define DUMP_FILES_MAX	1024u
+#define DUMP_FOLDER    "dumps"
+#define DUMP_NEW       "new" /* one that is being written */
+#define DUMP_NAME_SIZE (APMP_NAME_SIZE + 32)
+#define DUMP_FILES_MAX 1024u
 
 struct dump_file {
 	char name[DUMP_NAME_SIZE];

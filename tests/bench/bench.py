@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import bench_capacity
 import bench_figures
 from bench_removed import removed
 
@@ -350,8 +351,13 @@ def named_lock(context):
         benches[name].add_round([float(ours)], [float(peer)])
 
 
+def capacity(context):
+    """Programs, and the capacity of their partition."""
+    bench_capacity.capacity(context, world)
+
+
 MEASURES = (migrate, migrate_unchanged, kill_and_boot, removed, up, heartbeat, callback,
-            lock_and_point, named_lock)
+            lock_and_point, named_lock, capacity)
 
 
 class Context:

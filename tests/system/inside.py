@@ -8,16 +8,18 @@ from pathlib import Path
 
 import apmp
 
-VERSION = 1
-OPS = {"LOCKS": 1, "EVENTS": 2, "OPEN": 3, "ACQUIRE": 4, "RELEASE": 5, "GOOD": 6, "CLOSE": 7}
+VERSION = 2
+OPS = {"LOCKS": 1, "EVENTS": 2, "OPEN": 3, "ACQUIRE": 4, "RELEASE": 5, "GOOD": 6, "CLOSE": 7,
+       "CPUS": 16, "LOADS": 17, "GIVE": 18, "WISH": 19}
 NEVER = 2**64 - 1
 REQUEST = struct.Struct("=IIIIQ40s")
 REPLY = struct.Struct("=IiIIQ32s200s")
-EVENT = struct.Struct("=IIQIIQ32s")
-ADDED, REMOVED, STATE_TOLD = 1, 2, 3
+EVENT = struct.Struct("=IIQIIQII32s")
+LOAD = struct.Struct("=IIQQ4Q4Q32s")
+ADDED, REMOVED, STATE_TOLD, CPU_ADDED, CPU_REMOVED = 1, 2, 3, 4, 5
 
 Reply = collections.namedtuple("Reply", "version error partition lock incarnation name text")
-Event = collections.namedtuple("Event", "version kind seq partition flags incarnation name")
+Event = collections.namedtuple("Event", "version kind seq partition flags incarnation cpu name")
 
 
 def text(field):
@@ -65,7 +67,7 @@ class Connection:
         if not data:
             return None
         fields = EVENT.unpack(data)
-        return Event(*fields[:6], text(fields[6]))
+        return Event(*fields[:7], text(fields[8]))
 
     def ask(self, data):
         self.send(data)

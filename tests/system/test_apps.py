@@ -329,8 +329,8 @@ def test_the_word_of_another_partition_or_life(machine):
 
 def test_another_version(shared):
     connection = Connection(inside.address_of(shared, "alpha"))
-    said = connection.ask(request("LOCKS", version=2))
-    assert (said.version, said.error) == (1, -errno.EPROTO)
+    said = connection.ask(request("LOCKS", version=1))
+    assert (said.version, said.error) == (2, -errno.EPROTO)
     assert connection.closed()
 
 

@@ -20,6 +20,7 @@ import leftovers
 
 ORDINARY = 65533  # not 65534, which others' tests are
 V1 = Path("/sys/fs/cgroup/cpuset")
+CPU = Path("/sys/fs/cgroup/cpu")
 HOST_CPUS = os.sched_getaffinity(0)
 NAME = f"apmp-test.{os.getpid()}"
 
@@ -48,6 +49,19 @@ def v1_group(name, cpus=HOST_CPUS, owner=None):
     if owner:
         for file in (path, path / "cgroup.procs", path / "tasks"):
             os.chown(file, owner, owner)
+    try:
+        yield path
+    finally:
+        remove_group(path)
+
+
+@contextlib.contextmanager
+def cpu_group(name, owner=None):
+    """A group of the cpu hierarchy; removed again."""
+    path = CPU / name
+    path.mkdir()
+    for file in (path, path / "cgroup.procs", path / "tasks") if owner else ():
+        os.chown(file, owner, owner)
     try:
         yield path
     finally:
@@ -319,6 +333,29 @@ def test_doctor_says_what_an_ordinary_user_lacks_and_who_could_change_it(placed)
             "had, by" in line_of(document, "processes")["found"])
 
 
+@needs_root
+def test_an_ordinary_user_with_both_groups_shares_host_cpus(placed):
+    """His programs get the capacity of their partition; without the second group doctor says what
+    is missing. shows: CPU-15"""
+    with placed(user_with_a_group_made_for_him) as (machine, *_):
+        share = line_of(machine.doctor(), "share of CPUs")
+        assert share["state"] == "limited" and "Permission denied" in share["found"]
+        assert "doctor --fix" in share["change"]
+    with cpu_group(f"apmp.{ORDINARY}", owner=ORDINARY) as group:
+        with placed(user_with_a_group_made_for_him) as (machine, *_):
+            share = line_of(machine.doctor(), "share of CPUs")
+            assert (share["state"], "below" in share["found"]) == ("ok", True), share
+            machine.up()
+            assert machine.status()["health"]["capacity"]["enforced"] is True
+            program = apmp.Program(machine, "alpha")
+            program.ask()
+            quota = group / f"apmp-{machine.name}/P-alpha/cpu.cfs_quota_us"
+            shared = machine.partition("alpha")["capacity"] < len(
+                apmp.cpus_of(machine.status(), "alpha"))
+            assert (int(quota.read_text()) > 0) == shared
+            assert program.end() == 0
+
+
 def test_doctor_compares_limits(make_machine):
     machine = make_machine()
     done = subprocess.run(["prlimit", "--nofile=100:100", f"--fsize={1 << 20}",
@@ -333,41 +370,45 @@ def test_doctor_compares_limits(make_machine):
 
 @pytest.fixture
 def inner(placed):
-    """A machine of root that sees its own part of the cpuset hierarchy only: what it mends there
-    is nobody else's."""
+    """A machine of root that sees its own part of the hierarchies only: what it mends there is
+    nobody else's."""
     @contextlib.contextmanager
     def make():
-        with v1_group(NAME) as group:
-            with namespace("--mount", prepare=f"mount --bind {group} {V1}") as holder:
-                yield (["nsenter", f"--target={holder}", "--mount"], None, {}, group)
+        with v1_group(NAME) as group, cpu_group(NAME) as shares:
+            with namespace("--mount", prepare=f"mount --bind {group} {V1} && "
+                                              f"mount --bind {shares} {CPU}") as holder:
+                yield (["nsenter", f"--target={holder}", "--mount"], None, {}, (group, shares))
 
-    if os.geteuid() != 0 or not V1.exists():
+    if os.geteuid() != 0 or not V1.exists() or not CPU.exists():
         pytest.skip("only root can make such a place")
-    with placed(make) as (machine, group):
-        yield machine, group
+    with placed(make) as (machine, groups):
+        yield machine, groups
 
 
 def test_fix_is_offered_and_never_done_unasked(inner):
     """Without a terminal it lists; the same with --yes is done, and then there is nothing left."""
-    machine, group = inner
+    machine, groups = inner
     base = machine.rundir.parent
     base.mkdir(mode=0o755)
     base.chmod(0o755)
     fix = ["--fix", "--user", str(ORDINARY)]
     before = machine.doctor(*fix)
-    assert [f["state"] for f in before["fixes"]] == ["offered", "offered"], before["fixes"]
+    assert [f["state"] for f in before["fixes"]] == ["offered"] * 3, before["fixes"]
     assert line_of(before, "run directory")["state"] == "bad"
     assert base.stat().st_mode & 0o777 == 0o755
-    assert not (group / f"apmp.{ORDINARY}").exists()
+    made = [group / f"apmp.{ORDINARY}" for group in groups]
+    assert not any(group.exists() for group in made)
     document = machine.doctor(*fix, "--yes")
     assert {f["state"] for f in document["fixes"]} == {"done"}, document["fixes"]
     assert line_of(document, "run directory")["state"] == "ok"
     assert base.stat().st_mode & 0o777 == 0o700
-    made = group / f"apmp.{ORDINARY}"
-    assert {path.stat().st_uid for path in (made, made / "cgroup.procs")} == {ORDINARY}
-    assert (made / "cpuset.cpus").stat().st_uid == 0
+    assert {path.stat().st_uid for group in made
+            for path in (group, group / "cgroup.procs")} == {ORDINARY}
+    assert (made[0] / "cpuset.cpus").stat().st_uid == 0
+    assert (made[1] / "cpu.cfs_quota_us").stat().st_uid == 0
     assert machine.doctor(*fix, "--yes")["fixes"] == []
-    made.rmdir()
+    for group in made:
+        group.rmdir()
 
 
 def test_fix_removes_what_a_dead_machine_left(inner):

@@ -175,15 +175,17 @@ def test_what_is_refused_changes_nothing_and_says_why(machine, operator):
 
 # shows: TREE-09, TREE-12
 def test_what_an_instance_uses_stays_in_use_until_it_boots(machine, operator):
-    assert operator("CpuDeassign", cpu=1) == {"in_use": True}
-    assert (machine.cpu(1)["owner"], machine.cpu(1)["current_owner"]) == (None, "alpha")
-    assert operator.refused("CpuAssign", cpu=1, to="beta")[0] == "Owned"
+    machine.apmp("cpu", "migrate", 1, "--to", "beta", "--loan")
+    assert operator("CpuDeassign", cpu=1) == {"in_use": True}, "its borrower is not asked"
+    assert (machine.cpu(1)["owner"], machine.cpu(1)["current_owner"]) == (None, "beta")
+    assert operator.refused("CpuAssign", cpu=1, to="alpha")[0] == "Owned"
     given = operator("MemoryDeassign", size=4 * MiB, **{"from": "alpha"})
     assert given["in_use"] and sum(f["size"] for f in given["fragments"]) == 4 * MiB
     assert operator("BusAssign", bus="0.0.2", to="alpha") == {"active": False}
-    assert machine.partition("alpha")["active"] == [0, 1], "nothing changes for the instance"
-    machine.apmp("partition", "reset", "alpha")
-    machine.at_rest({"alpha", "beta"})
+    assert machine.partition("beta")["active"] == [1, 2], "nothing changes for the instance"
+    for name in "alpha", "beta":
+        machine.apmp("partition", "reset", name)
+        machine.at_rest({"alpha", "beta"})
     assert (machine.cpu(1)["owner"], machine.cpu(1)["current_owner"]) == (None, None)
     assert machine.partition("alpha")["memory"] == 20 * MiB
     bus = next(h for h in operator("HardwareList")["hardware"] if h["id"] == "0.0.2")

@@ -58,30 +58,33 @@ def test_what_detached_programs_print(shared, attach):
     """Shown beside what the instance prints, also what came before anybody looked.
     shows: CPU-15, PLAT-04"""
     pid = int(shared.apmp("run", "--detach", "gamma", "--", "sh", "-c",
-                          "echo first; echo wrong >&2; read -r no_input; echo end; exec sleep 1000"))
+                          "echo first; echo wrong >&2; read -r no_input; echo end;"
+                          "exec sleep 1000"))
     terminals = [attach("gamma"), attach("gamma")]
     for terminal in terminals:
         assert b"first\r\nwrong\r\nend\r\n" in terminal.read_until(b"end\r\n")
     shared.kill(pid)
 
 
-def test_nobody_need_read_what_they_print(shared):
+@pytest.mark.machine_file(apmp.PATIENT)
+def test_nobody_need_read_what_they_print(machine):
     """A program that prints more than anything holds comes to its end, while others print for ever
     and a console dies; the machine goes on. shows: CPU-15"""
-    endless = [int(shared.apmp("run", "--detach", name, "--", "yes")) for name in ("alpha", "beta")]
-    much = os.pidfd_open(int(shared.apmp("run", "--detach", "alpha", "--", "sh", "-c",
+    endless = [int(machine.apmp("run", "--detach", name, "--", "yes"))
+               for name in ("alpha", "beta")]
+    much = os.pidfd_open(int(machine.apmp("run", "--detach", "alpha", "--", "sh", "-c",
                                          "i=0; while [ $i -lt 2000 ]; do i=$((i+1));"
                                          " echo 0123456789012345678901234567890123456789; done")))
-    mark = shared.events.mark()
-    shared.try_apmp("chaos", "inject", "kill", "console")
-    shared.events.wait_for("console.restarted", after=mark)
+    mark = machine.events.mark()
+    machine.try_apmp("chaos", "inject", "kill", "console")
+    machine.events.wait_for("console.restarted", after=mark)
     assert apmp.ended(much), "it waits for somebody to read"
     os.close(much)
-    shared.apmp("cpu", "migrate", 2, "--to", "gamma")
-    shared.apmp("cpu", "migrate", 2, "--to", "alpha")
-    assert apmp.members(shared.status()) == {"alpha", "beta", "gamma"}
+    machine.apmp("cpu", "migrate", 2, "--to", "gamma")
+    machine.apmp("cpu", "migrate", 2, "--to", "alpha")
+    assert apmp.members(machine.status()) == {"alpha", "beta", "gamma"}
     for pid in endless:
-        shared.kill(pid)
+        machine.kill(pid)
 
 
 def test_what_is_typed_does_no_harm(shared, attach):

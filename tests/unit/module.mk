@@ -7,6 +7,9 @@
 # More objects for one test: test_X_EXTRA := $(B)/obj/some/file.o
 
 PART     = $(B)/parts/$(1).a
+# A program that decides is tested without the program.
+test_balance_EXTRA := $(B)/obj/instance/balance/decide.o
+
 FOLDERS := apmpd chaos cli console instance
 $(foreach f,$(FOLDERS),$(eval \
 	$(call PART,$(f)): $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(f)/*.c))))

@@ -121,7 +121,7 @@ START_TEST(the_state_then_each_change)
 {
 	change(ALPHA);
 	change(BETA);
-	app_events_begin(&in, &app);
+	app_events_begin(&in, &app, false);
 	ck_assert_int_eq(app_events_tell(&in, &app), 0);
 	ck_assert(hear() && hear());
 	ck_assert_uint_eq(heard_count, 2);
@@ -146,7 +146,7 @@ START_TEST(it_adds_up_whenever_it_reads)
 	before = changes;
 	for (uint32_t id = 0; id < PARTITIONS; id++)
 		before -= member[id] != 0; /* these are told as the state */
-	app_events_begin(&in, &app);
+	app_events_begin(&in, &app, false);
 	for (uint32_t i = 0; i < 300; i++) {
 		long what = random() % 4;
 
@@ -168,7 +168,7 @@ END_TEST
 /* It never reads: it is owed no more than there are partitions, and then knows what it missed. */
 START_TEST(who_never_reads_is_owed_little)
 {
-	app_events_begin(&in, &app);
+	app_events_begin(&in, &app, false);
 	for (uint32_t i = 0; i < 5000; i++) {
 		change(i % PARTITIONS);
 		(void)!app_events_tell(&in, &app);

@@ -115,7 +115,7 @@ static bool told(uint32_t id, uint32_t cpu_idx)
 	const struct hwrpb_slot *slot = &w.party[id].hwrpb->slot[cpu_idx];
 
 	return apmp_load_relaxed(&slot->txrdy) &&
-	       apmp_hwrpb_message_is(slot->tx, HWRPB_MSG_STARTREQ);
+	       memcmp(slot->tx, HWRPB_MSG_STARTREQ, sizeof(HWRPB_MSG_STARTREQ)) == 0;
 }
 
 static int32_t handle(uint32_t id)

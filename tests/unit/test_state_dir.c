@@ -248,16 +248,16 @@ START_TEST(clean_one)
 {
 	json_t *said = json_array();
 
-	ck_assert_int_eq(apmp_state_clean("trio", said), 0);
+	ck_assert_int_eq(apmp_state_clean("trio", true, said), 0);
 	keep("trio");
 	keep("solo");
-	ck_assert_int_eq(apmp_state_clean("trio", said), 1);
+	ck_assert_int_eq(apmp_state_clean("trio", true, said), 1);
 	ck_assert_uint_eq(json_array_size(said), 1);
 	ck_assert_ptr_nonnull(
 	    strstr(json_string_value(json_array_get(said, 0)), "machine \"trio\": removed /"));
 	ck_assert(!is_there("%s/deep/state/apmp/%s", "trio"));
 	ck_assert(is_there("%s/deep/state/apmp/solo/%s", "nvram.0"));
-	ck_assert_int_eq(apmp_state_clean("../solo", said), -EINVAL);
+	ck_assert_int_eq(apmp_state_clean("../solo", true, said), -EINVAL);
 	json_decref(said);
 }
 END_TEST
@@ -271,14 +271,14 @@ START_TEST(clean_all_but_the_living)
 	keep("solo");
 	keep("duo");
 	state = must_open("duo");
-	ck_assert_int_eq(apmp_state_clean("duo", said), -EBUSY);
-	ck_assert_int_eq(apmp_state_clean(NULL, said), 2);
+	ck_assert_int_eq(apmp_state_clean("duo", true, said), -EBUSY);
+	ck_assert_int_eq(apmp_state_clean(NULL, true, said), 2);
 	ck_assert_uint_eq(json_array_size(said), 2);
 	ck_assert(is_there("%s/deep/state/apmp/duo/%s", "nvram.0"));
 	apmp_state_close(&state);
-	ck_assert_int_eq(apmp_state_clean(NULL, said), 1);
+	ck_assert_int_eq(apmp_state_clean(NULL, true, said), 1);
 	ck_assert(!is_there("%s/deep/state/apmp%s", ""));
-	ck_assert_int_eq(apmp_state_clean(NULL, said), 0);
+	ck_assert_int_eq(apmp_state_clean(NULL, true, said), 0);
 	json_decref(said);
 }
 END_TEST

@@ -199,6 +199,16 @@ static int migrate_cpu(struct world *w, struct party *from, const uint64_t arg[A
 	return 0;
 }
 
+/* A CPU that nobody uses any more is available to nobody, as console_configure.c has it. */
+static void follow_cpu(struct world *w, struct party *by, int32_t handle)
+{
+	struct apmp_tree_node cpu;
+
+	if (apmp_tree_node(&w->tw.tree, handle, &cpu) == 0 && cpu.type == GCT_CPU &&
+	    !cpu.current_owner)
+		apmp_hwrpb_set_flags(&w->up, by->hwrpb, by->id, (uint32_t)cpu.id, HWRPB_PA, 0);
+}
+
 /* What shm/configure.c decides. */
 static int configure(struct world *w, struct party *by, struct apmp_call *call)
 {
@@ -208,8 +218,11 @@ static int configure(struct world *w, struct party *by, struct apmp_call *call)
 
 	ck_assert_int_eq(err, 0);
 	err = apmp_configure(&w->tw, &call->request, self.node.handle, &done);
-	if (apmp_update_open(&w->up))
+	if (apmp_update_open(&w->up)) {
+		if (call->request.op == APMP_CALL_DEASSIGN)
+			follow_cpu(w, by, (int32_t)call->request.arg[0]);
 		apmp_update_commit(&w->up);
+	}
 	memcpy(call->reply.ret, done.ret, sizeof(call->reply.ret));
 	return err;
 }
@@ -234,6 +247,7 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 		break;
 	case APMP_CALL_SET_ID:
 	case APMP_CALL_RESET_BUSES:
+	case APMP_CALL_DEASSIGN:
 		call->reply.error = configure(w, p, call);
 		break;
 	case APMP_CALL_REMOVE_INSTANCE:

@@ -1,8 +1,9 @@
 /*
- * crash.h - the end of an instance that fails: Figs. 26A to 27, and what it leaves to be read.
+ * instance_crash.h - the end of an instance that fails: Figs. 26A to 27, and what it leaves to be
+ * read.
  */
-#ifndef APMP_INSTANCE_CRASH_H
-#define APMP_INSTANCE_CRASH_H
+#ifndef APMP_INSTANCE_INSTANCE_CRASH_H
+#define APMP_INSTANCE_INSTANCE_CRASH_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -52,6 +53,8 @@ static inline bool instance_crash_begun(const struct crash *crash)
 {
 	return atomic_load_explicit(&crash->begun, memory_order_acquire);
 }
+/* Waits for the end of an instance that fails. */
+__attribute__((noreturn)) void instance_crash_wait(struct instance *in);
 /* crash_cpu.c.  Fig. 27, of the calling CPU, which is active. */
 __attribute__((noreturn)) void instance_crash_cpu(struct instance *in, uint32_t cpu_idx);
 /* Each tick: ends an instance whose own end gets no further. */

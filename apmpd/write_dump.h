@@ -1,9 +1,11 @@
 /* A dump is written: what a failed partition leaves, as a core (shm/wire/core.h). */
-#ifndef APMPD_DUMP_WRITE_H
-#define APMPD_DUMP_WRITE_H
+#ifndef APMPD_WRITE_DUMP_H
+#define APMPD_WRITE_DUMP_H
 
 #include "shm/wire/core.h"
 #include "shm/wire/state_path.h"
+
+struct apmp_env;
 
 /* Memory that goes into it: [off, off + size) of a descriptor. */
 struct apmp_dump_part {
@@ -14,7 +16,8 @@ struct apmp_dump_part {
 };
 
 struct apmp_dump {
-	int state_fd; /* the state directory */
+	struct apmp_env *env; /* passes the point */
+	int state_fd;	      /* the state directory */
 	uint64_t limit;
 	uint32_t keep;
 	uint32_t id; /* the partition */

@@ -9,9 +9,8 @@
  * LIMITS   The parts are at rest: who wrote them is fenced.  The room on the disk is looked at
  *          before anything is removed; others may take it afterwards.
  */
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 
-#include "apmpd/own_recorder.h"
 #include "apmpd/state_dir.h"
 #include "shm/env.h"
 
@@ -311,7 +310,7 @@ static int write_new(struct writing *w)
 		return -errno;
 	error = put_all(w);
 	tell_copied(w);
-	APMP_POINT_ARG(apmp_own_env(), crash_2610, w->dump->id);
+	APMP_POINT_ARG(w->dump->env, crash_2610, w->dump->id);
 	if (!error)
 		error = name_it(w);
 	close(w->fd);

@@ -1,5 +1,5 @@
 /*
- * crash.c - the end of an instance that fails: Figs. 26A and 26B.
+ * instance_crash.c - the end of an instance that fails: Figs. 26A and 26B.
  *
  * WHAT      Whoever finds that the instance fails writes the last gasp, the first one for all.  The
  *           primary carries out the rest, in its signal handler if it is the one that failed, and
@@ -20,7 +20,8 @@
  *           that was caught holds what it held until the end.
  * ORDERING  begun is released after the record; who acquires it may read that.
  * CRASHES   crash_2600 to crash_2612: a silent death, and the CPUs that have gone are their
- *           targets'.  A fault of the primary in here is one, too; of a CPU: it is waited for no more.
+ *           targets'.  A fault of the primary in here is one, too; a CPU that has one is waited for
+ *           no more.
  * LIMITS    Nothing waits longer than the `stop` time for something that gets no further, and the
  *           clock, which beats until the end so that nobody suspects us, ends what is stuck after
  *           four of them.  Where the clock's own code failed nobody beats: then a crash that takes
@@ -72,7 +73,7 @@ bool crash_await_progress(struct instance *in, const _Atomic uint32_t *word, uin
 	return !is_stuck(in, 1);
 }
 
-void crash_wait_for_end(struct instance *in)
+void instance_crash_wait(struct instance *in)
 {
 	for (;;) {
 		uint32_t seen = apmp_load_acquire(&in->crash.progress);
@@ -232,7 +233,7 @@ __attribute__((noreturn)) static void stop_task(struct instance *in, const struc
 	crash_save_context(in, self->thread, self->task, uc);
 	apmp_store_release(&in->crash.cpu[self->thread].stopped, 1);
 	in->env.wake(&in->env, &in->crash.cpu[self->thread].stopped, INT32_MAX);
-	crash_wait_for_end(in);
+	instance_crash_wait(in);
 }
 
 /* A fault in what is done because of a fault. */
@@ -244,7 +245,7 @@ __attribute__((noreturn)) static void fail_again(struct instance *in, const stru
 		apmp_store_release(&in->crash.cpu[self->thread].step, CRASH_SETTLED);
 		crash_progress(in);
 	}
-	crash_wait_for_end(in);
+	instance_crash_wait(in);
 }
 
 void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t *uc,
@@ -270,7 +271,7 @@ void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t 
 	if (self.task)
 		stop_task(in, &self, uc);
 	if (!may_return)
-		crash_wait_for_end(in);
+		instance_crash_wait(in);
 	failing = false;
 }
 

@@ -1,0 +1,243 @@
+/*
+ * `apmp dump`: the dumps of a machine, also of one that is off.
+ *
+ * WHAT      They are files of the state directory; a running machine is asked only why there is
+ *           none.  A copy is made as the original was: with holes, its sums checked.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/analyze.h"
+#include "cli/find_machine.h"
+#include "cli/table.h"
+#include "shm/name.h"
+#include "shm/wire/state_path.h"
+
+enum { ASK_SECONDS = 5 };
+
+struct dumps {
+	struct machine machine;
+	char path[PATH_MAX]; /* of the folder */
+	int folder_fd;	     /* -1: there is none */
+	int count;
+	struct dump_file *files; /* newest first */
+};
+
+/* The machine that is meant: one that was named may be off. */
+static int choose(struct cli *cli, struct machine *ret_machine)
+{
+	const char *name = cli_wanted_name(cli);
+
+	*ret_machine = (struct machine){0};
+	if (!name || !apmp_name_valid(name))
+		return cli_choose(cli, ret_machine);
+	snprintf(ret_machine->name, sizeof(ret_machine->name), "%s", name);
+	return CLI_DONE;
+}
+
+static int open_dumps(struct cli *cli, struct dumps *ret)
+{
+	char base[PATH_MAX - 2 * CLI_NAME_MAX];
+	int r = choose(cli, &ret->machine), err;
+
+	ret->folder_fd = -1;
+	if (r != CLI_DONE)
+		return r;
+	err = apmp_state_base(base, sizeof(base));
+	if (err)
+		return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
+				  json_pack("{s:s,s:s}", "path", "$" STATE_PATH_VARIABLE, "reason",
+					    strerror(-err)));
+	snprintf(ret->path, sizeof(ret->path), "%s/%s/" DUMP_FOLDER, base, ret->machine.name);
+	ret->folder_fd = open(ret->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ret->count = ret->folder_fd < 0 ? 0 : dump_files(ret->folder_fd, &ret->files);
+	if (ret->count < 0)
+		return cli_refuse(
+		    cli, CLI_REFUSED, "org.apmp.cli.NoDump",
+		    json_pack("{s:s,s:s}", "path", ret->path, "reason", strerror(-ret->count)));
+	return CLI_DONE;
+}
+
+static void close_dumps(struct dumps *dumps)
+{
+	if (dumps->folder_fd >= 0)
+		close(dumps->folder_fd);
+	free(dumps->files);
+}
+
+/* Why there is none, as far as a machine that runs can tell. */
+static const char *why_none(const struct dumps *dumps)
+{
+	struct varlink_reply reply;
+	const char *why = "no instance of it has failed, or its dump was not written, or has made "
+			  "room for newer ones (`apmp events` says)";
+
+	if (cli_ask(&dumps->machine, "Status", ASK_SECONDS, &reply) < 0)
+		return "the machine is off, and none was kept";
+	if (!reply.error &&
+	    json_is_null(json_object_get(json_object_get(reply.parameters, "status"), "dump")))
+		why = "dumps are off (`dump: no` in the machine file)";
+	varlink_reply_fini(&reply);
+	return why;
+}
+
+/* What a file holds: its own words, and how it is kept. */
+static json_t *file_json(const struct dumps *dumps, const struct dump_file *file)
+{
+	int fd = openat(dumps->folder_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct core *core = malloc(sizeof(*core));
+	char *path = cli_text("%s/%s", dumps->path, file->name), *ended, *when;
+	const char *why = NULL;
+	json_t *json;
+	int err = -errno;
+
+	if (!core)
+		cli_out_of_memory();
+	if (fd >= 0)
+		err = core_open(fd, core, &why);
+	ended =
+	    err ? cli_text("damaged: %s", why ? why : strerror(-err)) : core_end_text(core->text);
+	when = err ? cli_text("-") : core_time_text(core->text);
+	json =
+	    json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:I}", "machine", dumps->machine.name, "partition",
+		      file->partition, "incarnation", (json_int_t)file->incarnation, "path", path,
+		      "when", when, "ended", ended, "bytes", (json_int_t)file->bytes);
+	if (fd >= 0 && !err)
+		core_close(core);
+	else if (fd >= 0)
+		close(fd);
+	free(core);
+	free(path);
+	free(ended);
+	free(when);
+	return json;
+}
+
+static void print_files(const struct cli *cli, const json_t *files)
+{
+	struct table *table = table_create("PARTITION >INCARNATION WHEN ENDED >SIZE PATH");
+	const json_t *file;
+	size_t i;
+
+	json_array_foreach(files, i, file)
+	{
+		table_string(table, NULL, cli_string(file, "partition"));
+		table_cell(table, NULL, cli_number_text(file, "incarnation"));
+		table_string(table, NULL, cli_string(file, "when"));
+		table_string(table, NULL, cli_string(file, "ended"));
+		table_cell(table, NULL, cli_bytes_text(file, "bytes"));
+		table_string(table, NULL, cli_string(file, "path"));
+	}
+	table_print(table, cli);
+}
+
+static int list(struct cli *cli, const struct dumps *dumps, const char *partition)
+{
+	json_t *files = json_array();
+
+	for (int i = 0; i < dumps->count; i++)
+		if (!partition || strcmp(dumps->files[i].partition, partition) == 0)
+			json_array_append_new(files, file_json(dumps, &dumps->files[i]));
+	if (cli->json)
+		cli_print_json(files);
+	else if (json_array_size(files))
+		print_files(cli, files);
+	else
+		printf("there is no dump in %s: %s\n", dumps->path, why_none(dumps));
+	json_decref(files);
+	return CLI_DONE;
+}
+
+/* ---- a copy ---- */
+
+static int copy_pages(const struct core *core, int to)
+{
+	unsigned char page[APMP_PAGE_SIZE];
+
+	for (uint64_t at = 0; at < core->file_size; at += sizeof(page)) {
+		ssize_t n = pread(core->fd, page, sizeof(page), (off_t)at);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		if (((size_t)n < sizeof(page) || !core_page_zero(page)) &&
+		    pwrite(to, page, (size_t)n, (off_t)at) != n)
+			return errno ? -errno : -EIO;
+	}
+	return ftruncate(to, (off_t)core->file_size) < 0 || fsync(to) < 0 ? -errno : 0;
+}
+
+/* To where there may be nothing, or a file that is written over. */
+static int copy_to(struct cli *cli, const struct core *core, const char *path)
+{
+	int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+	int err = to < 0 ? -errno : copy_pages(core, to);
+
+	if (to >= 0)
+		close(to);
+	return err ? cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoCopy",
+				json_pack("{s:s,s:s}", "file", path, "reason", strerror(-err)))
+		   : CLI_DONE;
+}
+
+static int copy(struct cli *cli, const json_t *file, const char *path)
+{
+	struct post_mortem *pm;
+	int r = post_mortem_open(cli, cli_string(file, "path"), false, &pm);
+
+	if (r != CLI_DONE)
+		return r;
+	r = copy_to(cli, &pm->core, path);
+	post_mortem_close(pm);
+	return r;
+}
+
+static int show(struct cli *cli, const struct dumps *dumps, const char *partition,
+		const char *copied_to)
+{
+	int r = CLI_DONE, i = 0;
+	json_t *file;
+	char *size;
+
+	while (i < dumps->count && strcmp(dumps->files[i].partition, partition) != 0)
+		i++;
+	if (i == dumps->count)
+		return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
+				  json_pack("{s:s,s:s,s:s}", "partition", partition, "path",
+					    dumps->path, "reason", why_none(dumps)));
+	file = file_json(dumps, &dumps->files[i]);
+	if (copied_to)
+		r = copy(cli, file, copied_to);
+	size = cli_bytes_text(file, "bytes");
+	if (r == CLI_DONE && cli->json)
+		cli_print_json(file);
+	else if (r == CLI_DONE)
+		printf("%s\npartition %s, incarnation %lld, %s at %s; %s on the disk\n",
+		       copied_to ? copied_to : cli_string(file, "path"), partition,
+		       (long long)dumps->files[i].incarnation, cli_string(file, "ended"),
+		       cli_string(file, "when"), size);
+	free(size);
+	json_decref(file);
+	return r;
+}
+
+int cli_dump(struct cli *cli, const struct cli_args *args)
+{
+	const char *partition = args->count > 0 ? args->args[0] : NULL;
+	struct dumps dumps = {0};
+	int r;
+
+	if (cli_option(args, "list") && args->count > 1)
+		return cli_usage(args, "--list wants no FILE");
+	r = open_dumps(cli, &dumps);
+	if (r == CLI_DONE && (!partition || cli_option(args, "list")))
+		r = list(cli, &dumps, partition);
+	else if (r == CLI_DONE)
+		r = show(cli, &dumps, partition, args->count > 1 ? args->args[1] : NULL);
+	close_dumps(&dumps);
+	return r;
+}

@@ -1,0 +1,66 @@
+/*
+ * decide.c - whether a balancer gives a CPU away, and to whom.
+ *
+ * WHAT      The least busy member gives to the most busy one.  Each balancer decides for its own
+ *           partition by the same figures, so one of them at a time finds that it is its turn.
+ *           Nothing goes back and forth: a CPU goes only if the receiver stays the busier of the two
+ *           by the margin when it has it; and several looks in a row must say the same, so that a
+ *           short burst moves nothing and what was moved is seen before the next decision.
+ */
+#include "instance/balance/decide.h"
+
+double balance_pressure(const struct apmp_app_load *load)
+{
+	return (double)load->depth / (load->cpu_count ? load->cpu_count : 1);
+}
+
+/* Of two that are as busy the one with more CPUs is the less busy, then the one with the lower id:
+ * all balancers agree. */
+static bool is_busier(const struct apmp_app_load *a, const struct apmp_app_load *b)
+{
+	double pa = balance_pressure(a), pb = balance_pressure(b);
+
+	if (pa > pb || pa < pb)
+		return pa > pb;
+	if (a->cpu_count != b->cpu_count)
+		return a->cpu_count < b->cpu_count;
+	return a->partition.id > b->partition.id;
+}
+
+/* Who is busy, but has had all its CPUs taken, has none to work with: it counts as any other. */
+static bool is_worth_it(const struct balance *b, const struct apmp_app_load *from,
+			const struct apmp_app_load *to)
+{
+	return from->cpu_count > 1 && (double)from->depth / (from->cpu_count - 1) + b->margin <=
+					  (double)to->depth / (to->cpu_count + 1);
+}
+
+static bool is_same(const struct apmp_app_partition *a, const struct apmp_app_partition *b)
+{
+	return a->id == b->id && a->incarnation == b->incarnation;
+}
+
+int balance_look(struct balance *b, const struct apmp_app_load *load, int count)
+{
+	int least = -1, most = -1;
+
+	for (int i = 0; i < count; i++) {
+		/* Who has one CPU has none to give. */
+		if (load[i].cpu_count > 1 && (least < 0 || is_busier(&load[least], &load[i])))
+			least = i;
+		if (most < 0 || is_busier(&load[i], &load[most]))
+			most = i;
+	}
+	if (least < 0 || !load[least].self || least == most ||
+	    !is_worth_it(b, &load[least], &load[most])) {
+		b->seen = 0;
+		return -1;
+	}
+	if (!b->seen || !is_same(&b->busiest, &load[most].partition))
+		b->seen = 0;
+	b->busiest = load[most].partition;
+	if (++b->seen < b->looks)
+		return -1;
+	b->seen = 0;
+	return most;
+}
