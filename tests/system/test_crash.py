@@ -16,7 +16,8 @@ from operator_calls import Operator
 MACHINE = """\
 machine: {name}
 hardware:
-  - {sbb: 0, cpus: 9, memory: 192M, iops: [{buses: [{}, {}, {}, {}]}]}
+  - {sbb: 0, cpus: 8, memory: 192M, iops: [{buses: [{}, {}, {}]}]}
+  - {sbb: 1, cpus: 1, memory: 16M, iops: [{buses: [{}]}]}
 communities:
   - {name: lab, shared: 32M}
 partitions:
@@ -24,7 +25,7 @@ partitions:
      failover: {1: beta, 2: gamma}}
   - {name: beta, community: lab, cpus: [5, 6], memory: 24M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [7], memory: 24M, buses: ["0.0.2"], boot: yes}
-  - {name: solo, cpus: [8], memory: 8M, buses: ["0.0.3"], boot: yes}
+  - {name: solo, cpus: [8], memory: 8M, buses: ["1.0.0"], boot: yes}
 timing: {stop: 500ms}
 """
 
