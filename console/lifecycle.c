@@ -349,6 +349,8 @@ const char *console_state_text(const struct partition *p)
 {
 	enum apmp_partition_state state = console_state(p);
 
+	if (p->boot_after_fence) /* nobody else is to boot it */
+		return console_state_name(APMP_PARTITION_BOOTING);
 	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
@@ -487,6 +489,7 @@ static void fenced(struct partition *p)
 	answer_waiters(p, 0);
 	p->fence_pending = false;
 	console_orders_died(p);
+	console_wish_died(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
