@@ -335,8 +335,8 @@ void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 /* capacity.c */
 /* From now on the box is told of every change. */
 void console_capacity_serve(struct console *c);
-/* Of its CPUs, in 1/1000 host CPU; *ret_shares: some of its host CPUs are under others as well. */
-uint32_t console_capacity(const struct partition *p, bool *ret_shares);
+/* Of the CPUs of each partition, in 1/1000 host CPU.  Whether some share a host CPU. */
+bool console_capacities(const struct console *c, uint32_t ret[APMP_MAX_PARTITIONS]);
 /* Into p->capacity, and told with the request that the caller makes.  0: whole host CPUs. */
 uint32_t console_capacity_renew(struct partition *p);
 

@@ -7,7 +7,7 @@
  *           Active again when its task is bound to it, or when PAL MIGRATE was refused.
  * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it.
  *           start_again: the primary, with an order to an active CPU that it may refuse when it is
- *           halted already.
+ *           halted already; what is ordered of the halted one meanwhile leaves it as it is.
  * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
  *           room for another is refused, and stays here without working until the next boot.
  */
@@ -174,10 +174,12 @@ int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx, bool start)
 	int err = cpu->has_thread ? 0 : make_thread(in, cpu_idx);
 
 	if (!err && start) {
-		cpu->start_again = false;
-		return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+		err = apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+		cpu->start_again &= err != 0;
+		return err;
 	}
 	if (!err) {
+		cpu->start_again = false;
 		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
 		in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 		return 0;
@@ -203,7 +205,6 @@ static int command(struct instance *in, uint32_t cpu_idx, enum cpu_order order, 
 	    .to_id = to_id,
 	    .loan = how & APMP_MIGRATE_LOAN};
 
-	in->cpu[cpu_idx].start_again = false;
 	return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
 }
 

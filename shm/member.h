@@ -40,7 +40,8 @@ struct apmp_member {
 	char name[128];			      /* instance name, unique in the set */
 	const struct apmp_cpu_bits *cpu_sets; /* potential, configure, active, autostart */
 	void *base;			      /* W: primary; what is mapped of the database */
-	uint64_t size, pa;		      /* W: primary; bytes mapped, physical address */
+	_Atomic uint64_t size;		      /* W: primary; bytes mapped */
+	uint64_t pa;			      /* W: primary; physical address of that */
 	_Atomic uint64_t info;		 /* W: primary; what APMPDB_INFO said when it was mapped */
 	int32_t desc;			 /* W: primary; memory descriptor of that */
 	uint32_t page_count;		 /* W: primary; pages of the database; 0: initial piece */

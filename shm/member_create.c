@@ -173,7 +173,7 @@ int apmp__db_create(struct apmp_member *m)
 	place_services(db, length);
 	APMP_POINT(env, create_708);
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 
 		if (!segment)
 			return -EBADMSG; /* somebody else writes here */
@@ -190,7 +190,7 @@ int apmp__db_create(struct apmp_member *m)
 	apmp_ring_rebuild(db);
 	APMP_POINT(env, create_714);
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 
 		err = segment ? apmp_services[s]->join(m, segment) : -EBADMSG;
 		if (err)

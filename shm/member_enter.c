@@ -222,7 +222,7 @@ int apmp_member_leave(struct apmp_member *m)
 	apmp_store_release(&apmp__own_node(m, db)->state, APMP_NODE_LEAVING);
 	APMP_POINT(env, leave_begin);
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 
 		if (segment)
 			apmp_services[s]->leave(m, segment);

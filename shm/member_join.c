@@ -30,7 +30,7 @@ static bool name_taken(struct apmp_member *m, struct apmp_db *db)
 static int join_services(struct apmp_member *m, struct apmp_db *db)
 {
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 		int err = segment ? apmp_services[s]->join(m, segment) : -EBADMSG;
 
 		if (err)
@@ -44,7 +44,7 @@ static int join_services(struct apmp_member *m, struct apmp_db *db)
 static int abandon(struct apmp_member *m, struct apmp_db *db, int err)
 {
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT && !m->comes_over; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 
 		if (segment)
 			apmp_services[s]->leave(m, segment);

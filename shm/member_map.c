@@ -152,11 +152,11 @@ static int prepare_node(struct apmp_member *m, struct apmp_db *db)
 static void switch_to(struct apmp_member *m, void *base, uint64_t size)
 {
 	void *before = m->base;
-	uint64_t before_size = m->size;
+	uint64_t before_size = apmp_load_relaxed(&m->size);
 
 	set_cell(m, base);
 	m->base = base;
-	m->size = size;
+	apmp_store_relaxed(&m->size, size);
 	if (before)
 		m->env->unmap(m->env, before, before_size);
 }

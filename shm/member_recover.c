@@ -68,7 +68,7 @@ bool apmp__db_needs_recovery(struct apmp_member *m, struct apmp_db *db)
 static void recover_services(struct apmp_member *m, struct apmp_db *db, uint32_t id)
 {
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 
 		if (segment)
 			apmp_services[s]->recover(m, segment, id);
@@ -146,7 +146,7 @@ static int validate_services(struct apmp_member *m, struct apmp_db *db)
 	if (broken)
 		apmp__db_recover(m, db);
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT && !fault; s++) {
-		void *segment = apmp_service_segment(db, m->size, s);
+		void *segment = apmp_service_segment(db, apmp_load_relaxed(&m->size), s);
 
 		if (!segment || apmp_services[s]->validate(m, segment))
 			fault = APMP_DB_FAULT_SERVICE;
@@ -173,7 +173,7 @@ static int validate(struct apmp_member *m, struct apmp_db *db)
 		if (!(apmp_fetch_and(&db->header.validate, ~bit) & bit))
 			return 0;
 		removed = apmp_load_acquire(&db->header.removed_count);
-		for (uint64_t off = 0; off < m->size; off += APMP_PAGE_SIZE)
+		for (uint64_t off = 0; off < apmp_load_relaxed(&m->size); off += APMP_PAGE_SIZE)
 			(void)apmp_load_relaxed(&word[off / sizeof(*word)]);
 		fault = validate_services(m, db);
 		if (fault)

@@ -58,7 +58,7 @@ static bool header_is_odd(struct apmp_member *m, struct apmp_db *db)
 	for (uint32_t s = 0; s < APMP_SERVICE_COUNT; s++) {
 		uint32_t size = apmp_load_relaxed(&h->segment[s].size);
 
-		if (!apmp_service_segment(db, m->size, s) ||
+		if (!apmp_service_segment(db, apmp_load_relaxed(&m->size), s) ||
 		    apmp_load_relaxed(&h->segment[s].off) != page * APMP_PAGE_SIZE)
 			return true;
 		page += size / APMP_PAGE_SIZE;

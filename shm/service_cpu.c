@@ -96,7 +96,9 @@ const struct apmp_service apmp_service_cpu = {
 
 struct apmp_db_cpu_sets *apmp__cpu_slots(struct apmp_member *m)
 {
-	return m->joined ? apmp_service_segment(apmp__db(m), m->size, APMP_SERVICE_cpu) : NULL;
+	return m->joined ? apmp_service_segment(apmp__db(m), apmp_load_relaxed(&m->size),
+						APMP_SERVICE_cpu)
+			 : NULL;
 }
 
 void apmp_member_publish_cpus(struct apmp_member *m)
@@ -109,7 +111,8 @@ void apmp_member_publish_cpus(struct apmp_member *m)
 
 void apmp__cpu_publish_depth(struct apmp_member *m, struct apmp_db *db)
 {
-	struct apmp_db_cpu_sets *slot = apmp_service_segment(db, m->size, APMP_SERVICE_cpu);
+	struct apmp_db_cpu_sets *slot =
+	    apmp_service_segment(db, apmp_load_relaxed(&m->size), APMP_SERVICE_cpu);
 
 	if (slot && apmp_load_relaxed(&slot[m->id].depth) != m->depth)
 		apmp_store_relaxed(&slot[m->id].depth, m->depth);

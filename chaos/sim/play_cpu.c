@@ -100,9 +100,12 @@ static int arrive(struct sim_instance *in, uint32_t k, bool start)
 		sim_participant_begin(sim_thread_of(in, SIM_CPU + k), cpu_body, in);
 	cpus->cpu[k].has_thread = true;
 	if (start) {
-		cpus->cpu[k].start_again = false;
-		return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+		int err = apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+
+		cpus->cpu[k].start_again &= err != 0;
+		return err;
 	}
+	cpus->cpu[k].start_again = false;
 	sim.cpu[k].may_halt = true;
 	apmp_store_release(&in->hwrpb->slot[sim_cpu_idx(k)].state, HWRPB_CPU_HALTED);
 	return 0;
@@ -135,7 +138,6 @@ static int command(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to
 	    .to_id = to_id,
 	    .loan = how & APMP_MIGRATE_LOAN};
 
-	cpus_of(in)->cpu[k].start_again = false;
 	return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
 }
 
