@@ -269,10 +269,17 @@ static const char *unsettled(uint32_t k)
 
 const char *sim_cpus_unsettled(void)
 {
+	static char text[128];
 	const char *why = NULL;
 
-	for (uint32_t k = 0; k < sim.plan.cpus && !why; k++)
+	for (uint32_t k = 0; k < sim.plan.cpus && !why; k++) {
 		why = unsettled(k);
+		if (!why)
+			continue;
+		snprintf(text, sizeof(text), "%s: CPU %u, at partition %d", why, sim_cpu_idx(k),
+			 (int)whose(sim_cpu_idx(k)).current);
+		why = text;
+	}
 	for (uint32_t id = 0; id < sim.plan.instances && sim.plan.cpus && !why; id++)
 		if (sim.instance[id].life == SIM_ALIVE &&
 		    sim_hwrpb(id)->request.seq != sim_hwrpb(id)->request.done)
