@@ -50,12 +50,14 @@ static struct whose whose(uint32_t cpu_idx)
 {
 	struct sim_participant *self = begin_unseen();
 	struct apmp_tree_node n = {0};
+	struct apmp_tree tree;
 	struct whose w;
 
-	if (apmp_tree_cpu(&sim.writer.tree, cpu_idx, &n))
+	if (apmp_tree_init(&tree, sim_physical + SIM_TREE_PA, sim.tree_size) ||
+	    apmp_tree_cpu(&tree, cpu_idx, &n))
 		sim_finding("CPU %u is gone from the tree", cpu_idx);
-	w.owner = apmp_tree_owner_id(&sim.writer.tree, n.owner);
-	w.current = apmp_tree_owner_id(&sim.writer.tree, n.current_owner);
+	w.owner = apmp_tree_owner_id(&tree, n.owner);
+	w.current = apmp_tree_owner_id(&tree, n.current_owner);
 	end_unseen(self);
 	return w;
 }
