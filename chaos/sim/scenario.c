@@ -226,7 +226,7 @@ static uint64_t settle_bound(void)
 {
 	uint64_t bound = 4 * (uint64_t)sim.plan.instances * sim.plan.timing.stop_ns + 400 * SIM_MS;
 
-	return sim.spoils ? 4 * bound : bound;
+	return sim.spoils ? 16 * bound : bound;
 }
 
 static void begin_quiet(void)
