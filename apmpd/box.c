@@ -443,9 +443,10 @@ int apmp_box_main(const struct machine *machine, const struct apmp_power_how *ho
 		apmp_nvram_store_close(nvram, false);
 		return 1;
 	}
-	(void)!apmp_urgent_self(APMP_BOX_FIFO_PRIORITY); /* refused: it is as good as the host is */
-	if (make(box) == 0)
+	if (make(box) == 0) {
+		(void)!apmp_urgent_self(APMP_BOX_FIFO_PRIORITY); /* refused: as the host is */
 		uv_run(&box->loop, UV_RUN_DEFAULT);
+	}
 	was_on = box->was_on;
 	unmake(box);
 	free(box);

@@ -1,7 +1,7 @@
 /* Dumps of failed partitions [0298], Fig. 26B step 2610.
  *
  * WHAT     The console says what memory a life had, and brings copies of what is not its alone; a
- *          thread writes it (dump_write.c), one dump after the other, so that the box never waits
+ *          thread writes it (write_dump.c), one dump after the other, so that the box never waits
  *          for memory or a disk.  The parts are descriptors of the dump's own: memory that is
  *          dropped meanwhile leaves the table at once, and is given back when it is copied.
  * STATES   queued -> copying -> copied (whoever asked is answered: the memory may be used again)
@@ -11,7 +11,7 @@
  * ORDERING copied and written are released by the thread and acquired by the loop, which the thread
  *          wakes after each.
  * TIMES    The thread gives way to everybody, until somebody waits for it.
- * CRASHES  See dump_write.c.  A console that ended meanwhile is not answered; the next one asks
+ * CRASHES  See write_dump.c.  A console that ended meanwhile is not answered; the next one asks
  *          again for the same life and is answered with those before it, or at once.
  * LIMITS   Power off waits for the dumps that were asked for.  DUMPED is for the console that lives
  *          then; the log has it always.  Without privileges a thread that has given way can't take
@@ -19,7 +19,7 @@
  */
 #include "apmpd/box_internal.h"
 
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 #include "apmpd/host_memory.h"
 
 #include <errno.h>

@@ -151,11 +151,7 @@ int apmp_cpuset_open(const char *machine, enum apmp_cpuset_kind wanted, struct a
 		free(set);
 		return error;
 	}
-	if (apmp_cpuset_kind(set) == APMP_CPUSET_CGROUP_V1)
-		apmp__quota_open(set);
-	else
-		snprintf(set->no_quota, sizeof(set->no_quota), "%s has no groups for that",
-			 apmp_cpuset_kind_name(apmp_cpuset_kind(set)));
+	apmp__quota_open(set);
 	*ret = set;
 	return 0;
 }
@@ -172,12 +168,15 @@ int apmp_cpuset_quota_probe(char *ret_why, size_t why_size)
 		snprintf(ret_why, why_size, "%s", strerror(-error));
 		return error;
 	}
-	error = set->quota_fd < 0 ? -EOPNOTSUPP : 0;
-	if (error)
+	error = set->no_quota[0] ? -EOPNOTSUPP : 0;
+	if (error) {
 		snprintf(ret_why, why_size, "%s", set->no_quota);
-	else
-		snprintf(ret_why, why_size, "groups below %.*s",
-			 (int)(strrchr(set->quota_path, '/') - set->quota_path), set->quota_path);
+	} else {
+		const char *path = set->quota_fd >= 0 ? set->quota_path : set->path;
+
+		snprintf(ret_why, why_size, "groups below %.*s", (int)(strrchr(path, '/') - path),
+			 path);
+	}
 	if (apmp_cpuset_machine_remove(set) < 0)
 		snprintf(ret_why, why_size, "%s", set->error);
 	apmp_cpuset_close(set);
@@ -384,6 +383,9 @@ int apmp_cpuset_enter(struct apmp_cpuset *set, const char *name, enum apmp_cpuse
 	if (pid <= 0 || (group != APMP_CPUSET_INSTANCE && group != APMP_CPUSET_PROGRAMS))
 		return apmp__cpuset_fail(set, -EINVAL, "no process %d, or no group %d", (int)pid,
 					 (int)group);
+	error = group == APMP_CPUSET_PROGRAMS ? apmp__quota_begin(set, p) : 0;
+	if (error)
+		return error;
 	error = set->ops->enter(set, p, group, pid);
 	if (error)
 		apmp__cpuset_fail(set, error, "cannot put process %d into partition \"%s\": %s",
@@ -401,11 +403,14 @@ int apmp_cpuset_doors(struct apmp_cpuset *set, const char *name, enum apmp_cpuse
 		return error;
 	if (!set->ops->door)
 		return -ENOTSUP;
+	error = group == APMP_CPUSET_PROGRAMS ? apmp__quota_begin(set, p) : 0;
+	if (error)
+		return error;
 	fds[0] = set->ops->door(p, group);
 	if (fds[0] < 0)
 		return apmp__cpuset_fail(set, fds[0], "cannot open a group of partition \"%s\": %s",
 					 name, strerror(-fds[0]));
-	if (group == APMP_CPUSET_PROGRAMS && set->quota_fd >= 0) {
+	if (group == APMP_CPUSET_PROGRAMS && p->quota_fd >= 0) {
 		fds[1] = apmp__quota_door(set, p);
 		if (fds[1] < 0) {
 			close(fds[0]);

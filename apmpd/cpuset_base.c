@@ -219,6 +219,9 @@ static int evacuate(int dir_fd)
  * be prepared for that. */
 static int v2_suits(int dir_fd, bool own)
 {
+	/* The second is wished for only (cpuset_quota.c). */
+	const char *wanted =
+	    file_has(dir_fd, "cgroup.controllers", "cpu") ? "+cpuset +cpu" : "+cpuset";
 	int error;
 
 	if (!file_has(dir_fd, "cgroup.controllers", "cpuset"))
@@ -230,11 +233,11 @@ static int v2_suits(int dir_fd, bool own)
 		return 0;
 	if (!own)
 		return -EPERM;
-	error = apmp__cgroup_write(dir_fd, "cgroup.subtree_control", "+cpuset");
+	error = apmp__cgroup_write(dir_fd, "cgroup.subtree_control", wanted);
 	if (error != -EBUSY)
 		return error;
 	error = evacuate(dir_fd);
-	return error ? error : apmp__cgroup_write(dir_fd, "cgroup.subtree_control", "+cpuset");
+	return error ? error : apmp__cgroup_write(dir_fd, "cgroup.subtree_control", wanted);
 }
 
 static const char *v2_reason(int error)

@@ -25,7 +25,7 @@ struct apmp__cpuset_partition {
 
 	/* cpuset_quota.c */
 	unsigned capacity; /* in 1/1000 host CPU; 0: whole host CPUs, and no quota */
-	int quota_fd;	   /* of the programs' group in the cpu hierarchy; -1: none yet */
+	int quota_fd;	   /* of the group with the programs' quota; -1: none yet */
 	struct apmp__cpu_share {
 		uint64_t weight, period_us, quota_us; /* as written last; all 0: not known */
 	} share;
@@ -90,14 +90,17 @@ __attribute__((warn_unused_result)) int apmp_cgroup_own(const char *controller, 
 							char *ret_base, size_t path_size);
 
 /* cpuset_quota.c: see apmp_cpuset_partition_capacity().  Sentences are in set->error. */
-/* What can't be is told in set->no_quota. */
+/* After the back end.  What can't be is told in set->no_quota. */
 void apmp__quota_open(struct apmp_cpuset *set);
 /* Writes what the partition is to have; nothing as long as it has no group.  -errno. */
 __attribute__((warn_unused_result)) int apmp__quota_write(struct apmp_cpuset *set,
 							  struct apmp__cpuset_partition *p);
-/* A file that a process puts itself into the group with; makes the group if need be.  -errno. */
+/* The partition gets its first program: nothing where there are no quotas.  -errno. */
+__attribute__((warn_unused_result)) int apmp__quota_begin(struct apmp_cpuset *set,
+							  struct apmp__cpuset_partition *p);
+/* v1, after that: a file that a process puts itself into the group with.  -errno of open(). */
 __attribute__((warn_unused_result)) int apmp__quota_door(struct apmp_cpuset *set,
-							 struct apmp__cpuset_partition *p);
+							 const struct apmp__cpuset_partition *p);
 /* -EBUSY: there are processes in it; -errno of rmdir(). */
 __attribute__((warn_unused_result)) int apmp__quota_remove(struct apmp_cpuset *set,
 							   struct apmp__cpuset_partition *p);

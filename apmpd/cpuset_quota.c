@@ -1,18 +1,18 @@
-/* The share of host CPU time that the programs of a partition get, by cgroup v1's cpu hierarchy.
+/* The share of host CPU time that the programs of a partition get.
  *
- * WHAT     apmp-MACHINE/P-PARTITION below our own group of that hierarchy (or the one that
- *          `doctor --fix` made), with the partition's programs in it and never its instance.  A
- *          quota keeps them to the capacity of their partition's CPUs however idle the host is; a
+ * WHAT     A quota keeps them to the capacity of their partition's CPUs however idle the host is; a
  *          weight in the same proportion divides a host that is busier than that.
- * STATES   of a partition's group: none -> made (its first program) -> removed (its partition).
+ * v1       apmp-MACHINE/P-PARTITION in the cpu hierarchy, below our own group there (or the one that
+ *          `doctor --fix` made), with the partition's programs in it and never its instance.
+ * v2       The quota is that of P-PARTITION/programs.  Weights are divided from the top down, so
+ *          P-PARTITION has that of its capacity, and within it the instance comes first.
+ * STATES   of a partition's share: none -> made (its first program) -> removed (its partition).
  *          What is set before the first program is only kept in mind: partitions without programs
  *          cost a migration nothing here.
  * LOCKS    As cpuset_cgroup.c: the machine's group is locked for the life of the box.
  * LIMITS   A quota is over all host CPUs of the partition: programs of one whose CPUs stand partly
  *          on crowded and partly on less crowded host CPUs may use either kind for all of it.
  *          On a kernel with CONFIG_RT_GROUP_SCHED programs can't have a real-time class.
- * NOT HERE cgroup v2: its controllers go down one tree only, so that an instance could not be
- *          outside of a group with weights.
  */
 #include "apmpd/cpuset_ops.h"
 
@@ -30,13 +30,20 @@
 /* The kernel takes no smaller quota; smaller capacities have longer periods. */
 #define QUOTA_MIN_US  1000u
 #define PERIOD_MAX_US 1000000u
-/* Of a whole host CPU: as much as a program that is in no group. */
-#define WEIGHT	   1024u
-#define WEIGHT_MIN 2u
+/* Of a whole host CPU: as much as a program that is in no group.  In v2 that is 100. */
+#define WEIGHT	      1024u
+#define WEIGHT_MIN    2u
+#define WEIGHT_V2     100u
+#define WEIGHT_MAX_V2 10000u
+
+static const char *place(const struct apmp_cpuset *set)
+{
+	return set->quota_path[0] ? set->quota_path : set->path;
+}
 
 static int fail(struct apmp_cpuset *set, int error, const char *what)
 {
-	return apmp__cpuset_fail(set, error, "%s %s: %s", what, set->quota_path,
+	return apmp__cpuset_fail(set, error, "%s %s: %s", what, place(set),
 				 error == -EBUSY ? "it is in use" : strerror(-error));
 }
 
@@ -63,12 +70,26 @@ static int open_below(struct apmp_cpuset *set, const char *base)
 	return error;
 }
 
-void apmp__quota_open(struct apmp_cpuset *set)
+static bool is_v2(const struct apmp_cpuset *set)
+{
+	return set->ops->kind == APMP_CPUSET_CGROUP_V2;
+}
+
+static void v2_open(struct apmp_cpuset *set)
+{
+	int error = apmp__cgroup_write(set->dir_fd, "cgroup.subtree_control", "+cpu");
+
+	if (error)
+		snprintf(set->no_quota, sizeof(set->no_quota), "%s: %s", set->path,
+			 error == -ENOENT ? "the cpu controller is not handed down to it"
+					  : strerror(-error));
+}
+
+static void v1_open(struct apmp_cpuset *set)
 {
 	char mount[PATH_MAX], base[PATH_MAX];
 	int error = apmp_cgroup_own("cpu", mount, base, sizeof(base));
 
-	set->quota_fd = -1;
 	if (error) {
 		snprintf(set->no_quota, sizeof(set->no_quota), "cgroup v1 cpu: %s",
 			 error == -ENOENT ? "not mounted" : strerror(-error));
@@ -85,6 +106,17 @@ void apmp__quota_open(struct apmp_cpuset *set)
 		set->no_quota[0] = '\0';
 }
 
+void apmp__quota_open(struct apmp_cpuset *set)
+{
+	if (is_v2(set))
+		v2_open(set);
+	else if (set->ops->kind == APMP_CPUSET_CGROUP_V1)
+		v1_open(set);
+	else
+		snprintf(set->no_quota, sizeof(set->no_quota), "%s has no groups for that",
+			 apmp_cpuset_kind_name(set->ops->kind));
+}
+
 static int write_number(const struct apmp__cpuset_partition *p, const char *file, uint64_t number)
 {
 	char text[24];
@@ -95,7 +127,7 @@ static int write_number(const struct apmp__cpuset_partition *p, const char *file
 
 /* Writes what the kernel does not have yet.  A period that grows goes first and one that shrinks
  * goes last: in between the quota is too small rather than more than a group above may allow. */
-static int write_share(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
+static int v1_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
 {
 	const bool grows = share->period_us > p->share.period_us;
 	int error = 0;
@@ -110,9 +142,24 @@ static int write_share(struct apmp__cpuset_partition *p, const struct apmp__cpu_
 		error = write_number(p, "cpu.cfs_quota_us", share->quota_us);
 	if (!error && share->period_us < p->share.period_us)
 		error = write_number(p, "cpu.cfs_period_us", share->period_us);
-	if (!error)
-		p->share = *share;
 	return error;
+}
+
+static int v2_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
+{
+	uint64_t weight = share->weight * WEIGHT_V2 / WEIGHT;
+	char text[64];
+	int error;
+
+	weight = weight < 1 ? 1 : weight > WEIGHT_MAX_V2 ? WEIGHT_MAX_V2 : weight;
+	snprintf(text, sizeof(text), "%ju", (uintmax_t)weight);
+	error = apmp__cgroup_write(p->dir_fd, "cpu.weight", text);
+	if (share->quota_us)
+		snprintf(text, sizeof(text), "%ju %ju", (uintmax_t)share->quota_us,
+			 (uintmax_t)share->period_us);
+	else
+		snprintf(text, sizeof(text), "max %ju", (uintmax_t)share->period_us);
+	return error ? error : apmp__cgroup_write(p->quota_fd, "cpu.max", text);
 }
 
 /* A capacity of 0 is that of host CPUs which nobody shares. */
@@ -139,14 +186,19 @@ static struct apmp__cpu_share share_of(const struct apmp__cpuset_partition *p)
 int apmp__quota_write(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
 {
 	struct apmp__cpu_share share = share_of(p);
-	int error = p->quota_fd < 0 ? 0 : write_share(p, &share);
+	int error;
 
-	if (error) {
+	if (p->quota_fd < 0 || memcmp(&share, &p->share, sizeof(share)) == 0)
+		return 0;
+	error = is_v2(set) ? v2_write(p, &share) : v1_write(p, &share);
+	if (!error) {
+		p->share = share;
+	} else {
 		p->share = (struct apmp__cpu_share){0}; /* not known: all of it is written next */
 		apmp__cpuset_fail(set, error,
 				  "cannot give programs of partition \"%s\" %.3f host CPUs in %s: "
 				  "%s",
-				  p->name, p->capacity / 1000.0, set->quota_path,
+				  p->name, p->capacity / 1000.0, place(set),
 				  error == -EINVAL ? "a group above allows less"
 						   : strerror(-error));
 	}
@@ -158,34 +210,51 @@ static void group_name(const struct apmp__cpuset_partition *p, char *ret_name, s
 	snprintf(ret_name, size, "P-%s", p->name);
 }
 
-static int make_group(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
+static int v1_make(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
 {
 	char name[APMP_NAME_SIZE + 2];
-	int error = 0;
 
 	group_name(p, name, sizeof(name));
 	if (mkdirat(set->quota_fd, name, 0755) < 0 && errno != EEXIST)
-		return fail(set, -errno, "cannot make a group in");
+		return -errno;
 	p->quota_fd = openat(set->quota_fd, name, DIR_FLAGS);
-	if (p->quota_fd < 0)
-		return fail(set, -errno, "cannot open a group in");
+	return p->quota_fd < 0 ? -errno : 0;
+}
+
+static int v2_make(struct apmp__cpuset_partition *p)
+{
+	char most[16];
+	int error = apmp__cgroup_write(p->dir_fd, "cgroup.subtree_control", "+cpu");
+
+	snprintf(most, sizeof(most), "%u", WEIGHT_MAX_V2);
+	if (!error)
+		error = apmp__cgroup_write(p->dir_fd, "instance/cpu.weight", most);
+	if (error)
+		return error;
+	p->quota_fd = openat(p->dir_fd, "programs", DIR_FLAGS);
+	return p->quota_fd < 0 ? -errno : 0;
+}
+
+int apmp__quota_begin(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
+{
+	int error;
+
+	if (set->no_quota[0] || p->quota_fd >= 0)
+		return 0;
+	error = is_v2(set) ? v2_make(p) : v1_make(set, p);
+	if (error)
+		return fail(set, error, "cannot make a group in");
 	p->share = (struct apmp__cpu_share){0};
 	error = apmp__quota_write(set, p);
-	if (error) {
-		close(p->quota_fd);
-		p->quota_fd = -1;
-		unlinkat(set->quota_fd, name, AT_REMOVEDIR); /* the first error is told */
-	}
+	if (error)
+		apmp__quota_forget(p); /* an empty group, which is found again */
 	return error;
 }
 
-int apmp__quota_door(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
+int apmp__quota_door(struct apmp_cpuset *set, const struct apmp__cpuset_partition *p)
 {
-	int fd, error = p->quota_fd < 0 ? make_group(set, p) : 0;
+	int fd = openat(p->quota_fd, "tasks", O_WRONLY | O_CLOEXEC);
 
-	if (error)
-		return error;
-	fd = openat(p->quota_fd, "tasks", O_WRONLY | O_CLOEXEC);
 	return fd < 0 ? fail(set, -errno, "cannot open a group in") : fd;
 }
 
@@ -194,8 +263,10 @@ int apmp__quota_remove(struct apmp_cpuset *set, struct apmp__cpuset_partition *p
 	char name[APMP_NAME_SIZE + 2];
 	int error;
 
-	if (p->quota_fd < 0)
+	if (p->quota_fd < 0 || is_v2(set)) {
+		apmp__quota_forget(p);
 		return 0;
+	}
 	group_name(p, name, sizeof(name));
 	error = apmp__cgroup_remove_below(p->quota_fd);
 	if (!error)

@@ -279,8 +279,10 @@ static int clean_each(const char *base, bool all, json_t *said)
 	if (!dir)
 		return errno == ENOENT ? 0 : -errno;
 	while ((entry = readdir(dir))) {
-		int n = apmp_name_valid(entry->d_name) ? clean_one(base, entry->d_name, all, said) : 0;
+		int n = 0;
 
+		if (apmp_name_valid(entry->d_name))
+			n = clean_one(base, entry->d_name, all, said);
 		if (n > 0)
 			removed += n;
 		else if (n < 0 && n != -EBUSY)

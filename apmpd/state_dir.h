@@ -30,8 +30,8 @@ apmp_state_open(const char *machine, struct apmp_folder *ret, char *ret_error, s
 /* Lets go of it; removes it if there is nothing worth keeping in it. */
 void apmp_state_close(struct apmp_folder *state);
 
-/* Removes the state directory of a machine that is off; NULL: those of all.  Without `all` only what
- * a box that was killed had begun to write.
+/* Removes the state directory of a machine that is off; NULL: those of all.  Without `all` only
+ * what a box that was killed had begun to write.
  * said: gets a sentence for each that was removed, and for each that could not be.
  * Returns how many were removed.  -EBUSY: the machine that was named is on; those of
  * apmp_state_base(); -errno, after having gone on with the others. */

@@ -137,6 +137,7 @@ int cli_community_add(struct cli *cli, const struct cli_args *args);
 int cli_community_remove(struct cli *cli, const struct cli_args *args);
 int cli_cpu_list(struct cli *cli, const struct cli_args *args);
 int cli_cpu_migrate(struct cli *cli, const struct cli_args *args);
+int cli_cpu_wish(struct cli *cli, const struct cli_args *args);
 int cli_cpu_assign(struct cli *cli, const struct cli_args *args);
 int cli_cpu_deassign(struct cli *cli, const struct cli_args *args);
 int cli_bus_list(struct cli *cli, const struct cli_args *args);

@@ -458,6 +458,7 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 
+	console_wish_look(p); /* APMP_REPORT_WISHED may have been lost */
 	switch (report) {
 	case APMP_REPORT_BOOTED:
 		on_booted(p);

@@ -59,25 +59,36 @@ static uint32_t capacity_of(const struct standing *standing, const struct partit
 	return (uint32_t)((millionths + 500) / 1000);
 }
 
-/* What the box is to be told: 0 where all of its host CPUs are its own. */
+/* What the box is to be told: 0 where no CPU of another one stands on its host CPUs. */
 static uint32_t limit_of(const struct standing *standing, const struct partition *p)
 {
-	uint32_t capacity = capacity_of(standing, p);
-	bool shares = false;
+	uint32_t capacity = capacity_of(standing, p), whole = 0;
+	uint64_t seen[1024 / 64] = {0};
 
-	for (uint32_t i = 0; i < standing->count; i++)
-		if (standing->user[i] == p->handle && standing->on[standing->host_cpu[i]] > 1)
-			shares = true;
-	return shares ? capacity : 0;
+	for (uint32_t i = 0; i < standing->count; i++) {
+		uint32_t host = standing->host_cpu[i];
+
+		if (standing->user[i] != p->handle || seen[host / 64] >> host % 64 & 1)
+			continue;
+		seen[host / 64] |= UINT64_C(1) << host % 64;
+		whole += WHOLE;
+	}
+	return capacity == whole ? 0 : capacity;
 }
 
-uint32_t console_capacity(const struct partition *p, bool *ret_shares)
+bool console_capacities(const struct console *c, uint32_t ret[APMP_MAX_PARTITIONS])
 {
 	struct standing standing;
+	bool shared = false;
 
-	find_standing(p->console, &standing);
-	*ret_shares = limit_of(&standing, p) != 0;
-	return capacity_of(&standing, p);
+	find_standing(c, &standing);
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		const struct partition *p = &c->partition[i];
+
+		ret[i] = p->exists ? capacity_of(&standing, p) : 0;
+		shared |= p->exists && limit_of(&standing, p);
+	}
+	return shared;
 }
 
 uint32_t console_capacity_renew(struct partition *p)

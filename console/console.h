@@ -84,6 +84,12 @@ struct partition {
 	struct console_picture *picture; /* of what the fenced life leaves; NULL */
 	bool dumping;			 /* the box reads its memory */
 	uint64_t dumped;		 /* incarnation whose dump was asked for */
+	/* CPUs that it asks all members for, by the operator's wish (wish.c). */
+	struct {
+		struct varlink_call *call; /* NULL: who asked is gone */
+		bool open;
+		uint32_t seq;
+	} wish;
 	struct failover failover;
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */
 };
@@ -153,7 +159,8 @@ struct console {
 	bool saving;	     /* the box writes NVRAM, as of saving_level */
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
-	uv_timer_t save_timer; /* data: NULL until it is first needed */
+	uv_timer_t save_timer;	    /* data: NULL until it is first needed */
+	uv_timer_t interrupt_timer; /* likewise */
 	uv_prepare_t capacity_prepare;
 	uv_timer_t capacity_timer;
 	uint64_t capacity_level; /* of the tree, when it was last looked at for capacities */
@@ -185,6 +192,10 @@ uint64_t console_identity(const struct partition *p);
 void console_served(void *ctx);
 /* Once every partition that boots at power on is a member, tells the box. */
 void console_check_on(struct console *c);
+
+/* wish.c: whether a partition's wish has its answer; after each of its reports.  It has died. */
+void console_wish_look(struct partition *p);
+void console_wish_died(struct partition *p);
 
 /* console_env.c */
 void console_env_init(struct console *c);
@@ -325,8 +336,8 @@ void console_host_cpus(const struct partition *p, uint64_t cpus[16]);
 /* capacity.c */
 /* From now on the box is told of every change. */
 void console_capacity_serve(struct console *c);
-/* Of its CPUs, in 1/1000 host CPU; *ret_shares: some of its host CPUs are under others as well. */
-uint32_t console_capacity(const struct partition *p, bool *ret_shares);
+/* Of the CPUs of each partition, in 1/1000 host CPU.  Whether some share a host CPU. */
+bool console_capacities(const struct console *c, uint32_t ret[APMP_MAX_PARTITIONS]);
 /* Into p->capacity, and told with the request that the caller makes.  0: whole host CPUs. */
 uint32_t console_capacity_renew(struct partition *p);
 

@@ -181,6 +181,16 @@ static void refuse_text(struct varlink_call *call, const char *reason)
 	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
 }
 
+static void refuse_bound(struct varlink_call *call, uint32_t cpu_idx, const struct partition *from)
+{
+	json_t *about = json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", from->name);
+	uint32_t task = apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].bound);
+
+	if (task) /* it may have ended by now */
+		json_object_set_new(about, "task", json_integer(task));
+	varlink_call_error(call, "Bound", about);
+}
+
 void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const struct cpu_order *o,
 			  struct console *c, int err)
 {
@@ -194,9 +204,7 @@ void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const str
 		    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", from->name));
 		return;
 	case -ETXTBSY:
-		varlink_call_error(
-		    call, "Bound",
-		    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", from->name));
+		refuse_bound(call, cpu_idx, from);
 		return;
 	case -ENOEXEC:
 		varlink_call_error(

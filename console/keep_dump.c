@@ -6,8 +6,8 @@
  *           The console says what that is, and brings what others will write: first a picture of
  *           tree, interrupt lines and database, before survivors begin to recover what the dead
  *           held; when it is reaped, HWRPB and flight recorder as well.
- * STATES    no picture -> picture (in fenced()) -> asked for: dumping (reaped) -> copied: it may boot
- *           again -> DUMPED: told.
+ * STATES    no picture -> picture (in fenced()) -> asked for: dumping (reaped) -> copied: it may
+ *           boot again -> DUMPED: told.
  * CRASHES   A console that dies with a picture takes it with it: the next one, which concludes that
  *           life, takes another, of a database that is recovered by then, and says so ("late").
  *           One that dies while the box copies: the next one does not wait; the box keeps memory

@@ -297,16 +297,22 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 	return BOOT_OK;
 }
 
-/* CPUs of the dead: whoever ran on them runs no more. */
+/* CPUs of the dead: whoever ran on them runs no more.  Of one that it still had, nobody else can
+ * have the execution word: what stands there is its own, or a stray store that would be the death
+ * of who gets the CPU. */
 static void release_cpus(struct partition *p, uint64_t identity)
 {
 	struct console *c = p->console;
 
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++) {
-		uint64_t runner = identity;
+		_Atomic uint64_t *runner = &c->env.lines[cpu].runner;
+		uint64_t dead = identity;
+		struct apmp_tree_node node;
 
-		/* Only the dead's own: another may run there by now. */
-		(void)apmp_cas(&c->env.lines[cpu].runner, &runner, 0);
+		if (apmp_tree_cpu(&c->tw.tree, cpu, &node) == 0 && node.current_owner == p->handle)
+			apmp_store_relaxed(runner, 0);
+		else /* another may run there by now */
+			(void)apmp_cas(runner, &dead, 0);
 	}
 }
 
@@ -343,6 +349,8 @@ const char *console_state_text(const struct partition *p)
 {
 	enum apmp_partition_state state = console_state(p);
 
+	if (p->boot_after_fence) /* nobody else is to boot it */
+		return console_state_name(APMP_PARTITION_BOOTING);
 	return console_state_name(console_reaping(p) ? end_state(p) : state);
 }
 
@@ -481,6 +489,7 @@ static void fenced(struct partition *p)
 	answer_waiters(p, 0);
 	p->fence_pending = false;
 	console_orders_died(p);
+	console_wish_died(p);
 	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",

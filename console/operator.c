@@ -410,6 +410,8 @@ int console_serve(struct console *c, int listen_fd)
 	if (!err)
 		err = serve_methods(c, console_cpu_methods);
 	if (!err)
+		err = serve_methods(c, console_wish_methods);
+	if (!err)
 		err = serve_methods(c, console_tables_methods);
 	if (!err)
 		err = serve_methods(c, console_debug_methods);

@@ -19,6 +19,7 @@ APMP_CHECK int console_serve_settled(struct console *c, const struct console_met
 
 extern const struct console_method console_configure_methods[];
 extern const struct console_method console_cpu_methods[];
+extern const struct console_method console_wish_methods[];
 extern const struct console_method console_cpu_changes[];
 extern const struct console_method console_tables_methods[];
 extern const struct console_method console_memory_methods[];

@@ -109,13 +109,9 @@ static json_t *capacity_json(const struct console *c)
 {
 	const char *why =
 	    json_string_value(json_object_get(json_object_get(c->config, "host"), "no_quota"));
-	bool shared = false, shares, enforced = why && !*why;
+	uint32_t unused[APMP_MAX_PARTITIONS];
+	bool shared = console_capacities(c, unused), enforced = why && !*why;
 
-	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS && !shared; i++)
-		if (c->partition[i].exists) {
-			(void)console_capacity(&c->partition[i], &shares);
-			shared |= shares;
-		}
 	return json_pack("{s:b,s:b,s:s?}", "shared", shared, "enforced", enforced, "why",
 			 enforced ? NULL : why);
 }

@@ -84,7 +84,6 @@ static void add_cpus(struct partition *p, json_t *o)
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 	uint64_t host[16];
-	bool shares;
 	char text[1024] = "";
 	size_t used = 0;
 
@@ -109,7 +108,6 @@ static void add_cpus(struct partition *p, json_t *o)
 		i = last;
 	}
 	json_object_set_new(o, "host_cpus", json_string(text));
-	json_object_set_new(o, "capacity", json_real(console_capacity(p, &shares) / 1000.0));
 }
 
 static uint64_t private_memory(struct partition *p)
@@ -234,6 +232,22 @@ static json_t *cpus_json(struct console *c)
 	return list;
 }
 
+/* In host CPUs. */
+static void add_capacities(const struct console *c, json_t *partitions)
+{
+	uint32_t capacity[APMP_MAX_PARTITIONS];
+	json_t *o;
+	size_t i;
+
+	(void)console_capacities(c, capacity);
+	json_array_foreach(partitions, i, o)
+	{
+		json_int_t id = json_integer_value(json_object_get(o, "id"));
+
+		json_object_set_new(o, "capacity", json_real(capacity[id] / 1000.0));
+	}
+}
+
 json_t *console_status(struct console *c)
 {
 	json_t *partitions = json_array(), *communities = json_array();
@@ -266,6 +280,7 @@ json_t *console_status(struct console *c)
 					       k < APMP_MAX_PARTITIONS ? set[k].members : 0,
 					       k < APMP_MAX_PARTITIONS ? community[k].name : NULL));
 	}
+	add_capacities(c, partitions);
 	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++)
 		console_db_unmap(db[i]);
 	status = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "machine", c->machine, "state",

@@ -20,14 +20,6 @@
 #include "instance/instance.h"
 #include "shm/shared.h"
 
-void instance_apps_ring(struct instance *in)
-{
-	const uint64_t one = 1;
-
-	/* It can only be full when the thread has 2^64 - 1 rings to hear, and then it will. */
-	(void)!write(in->apps.bell, &one, sizeof(one));
-}
-
 static void begin_write(struct apps_members *m)
 {
 	apmp_store_relaxed(&m->version, apmp_load_relaxed(&m->version) + 1);

@@ -214,13 +214,31 @@ int task_join(struct task *task)
 
 /* ---- binding ---- */
 
+/* Where the console finds whom to name: one of those that are bound to a CPU. */
+static void publish_bound(struct instance *in, uint32_t bound)
+{
+	const struct tasks *ts = &in->tasks;
+	uint64_t number = 0;
+
+	for (uint32_t i = 0; i < TASKS_MAX && !number; i++)
+		if (ts->task[i].bound == bound)
+			number = ts->task[i].self.number;
+	apmp_store_relaxed(&in->hwrpb->slot[bound - 1].bound, (uint32_t)number);
+}
+
 static void set_bound(struct tasks *ts, struct task *task, uint32_t bound)
 {
-	if (task->bound)
-		apmp_fetch_add(&ts->cpu[task->bound - 1].bound, (uint32_t)-1);
-	if (bound)
-		apmp_fetch_add(&ts->cpu[bound - 1].bound, 1);
+	uint32_t before = task->bound;
+
 	task->bound = bound;
+	if (before) {
+		apmp_fetch_add(&ts->cpu[before - 1].bound, (uint32_t)-1);
+		publish_bound(task->in, before);
+	}
+	if (bound) {
+		apmp_fetch_add(&ts->cpu[bound - 1].bound, 1);
+		publish_bound(task->in, bound);
+	}
 }
 
 /* Whether a task can be bound to CPU bound - 1, or to none. */

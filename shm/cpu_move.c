@@ -142,7 +142,6 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 			how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE), &words,
 			m->life(m, to_id));
 	apmp_cpu_startreq(m, to_id, cpu_idx);
-	apmp_intr_all(env, APMP_INTR_TREE);
 	return 0;
 }
 

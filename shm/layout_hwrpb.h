@@ -77,7 +77,8 @@ struct hwrpb_slot {
 	_Atomic uint64_t revision; /* W: console.  R: partition; processor revision */
 	_Atomic uint32_t refused;  /* W: the CPU before txrdy, primary clears.  R: primary; errno of
 				    * what it was told and could not do: it stays halted [0330] */
-	uint32_t reserved;	   /* W: nobody.  R: nobody; zero */
+	_Atomic uint32_t bound;	   /* W: partition.  R: console; number of a task that is bound to
+				    * the CPU, its low bits; or 0 */
 };
 
 static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");

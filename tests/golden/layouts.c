@@ -211,7 +211,7 @@ FIELDS(hwrpb_slot) = {
 	FIELD(hwrpb_slot, type, _Atomic uint64_t),
 	FIELD(hwrpb_slot, revision, _Atomic uint64_t),
 	FIELD(hwrpb_slot, refused, _Atomic uint32_t),
-	FIELD(hwrpb_slot, reserved, uint32_t),
+	FIELD(hwrpb_slot, bound, _Atomic uint32_t),
 };
 
 FIELDS(hwrpb_request) = {

@@ -27,7 +27,8 @@ static void primary(void)
 
 	for (uint64_t life = 1; life <= CHANGES; life++) {
 		for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
-			change[id] = (struct apmp_member_change){apmp_identity(id, life), true, false};
+			change[id] =
+			    (struct apmp_member_change){apmp_identity(id, life), true, false};
 		instance_apps_members(&in, change, APMP_MAX_PARTITIONS);
 	}
 }

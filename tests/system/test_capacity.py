@@ -23,10 +23,10 @@ partitions:
      buses: ["0.0.1"], boot: yes}}
 timing: {{stop: 2s}}
 """
-ALONE = f"""\
-machine: {{name}}
-hardware: [{{sbb: 0, cpus: {HOST_CPUS}, memory: 16M, iops: [{{buses: [{{}}]}}]}}]
-partitions: [{{name: a, cpus: {list(range(HOST_CPUS))}, memory: 8M, buses: ["0.0.0"], boot: yes}}]
+ALONE = """\
+machine: {name}
+hardware: [{{sbb: 0, cpus: {count}, memory: 16M, iops: [{{buses: [{{}}]}}]}}]
+partitions: [{{name: a, cpus: {cpus}, memory: 8M, buses: ["0.0.0"], boot: yes}}]
 """
 # Says how much its children have worked, for each line that it reads.
 WORK = """
@@ -145,9 +145,12 @@ def test_it_follows_through_the_death_of_a_console(machine):
 
 
 @needs_quota
-@pytest.mark.machine_file(ALONE)
-def test_whole_host_cpus_have_no_quota(machine):
-    """Where each CPU has a host CPU of its own there is nothing to share. shows: CPU-15"""
+@pytest.mark.parametrize("each", [1, EACH])
+def test_whole_host_cpus_have_no_quota(make_machine, each):
+    """Where nobody else's CPU stands on its host CPUs there is nothing to share. shows: CPU-15"""
+    count = each * HOST_CPUS
+    machine = make_machine(ALONE.format(name="{name}", count=count, cpus=list(range(count))))
+    machine.up()
     assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
     assert capacities(machine) == {"a": HOST_CPUS}
     assert quota(machine, "a") is None

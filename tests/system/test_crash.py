@@ -4,12 +4,14 @@ Figs. 25 to 27. Every way to fail, and every death in the midst of failing: each
 owner, and the partition boots again.
 """
 import signal
+import subprocess
 import time
 
 import pytest
 
 import apmp
 from hwrpb import Hwrpb, store_runner
+from operator_calls import Operator
 
 MACHINE = """\
 machine: {name}
@@ -18,7 +20,8 @@ hardware:
 communities:
   - {name: lab, shared: 32M}
 partitions:
-  - {name: alpha, community: lab, cpus: [0, 1, 2, 3, 4], memory: 24M, buses: ["0.0.0"], boot: yes}
+  - {name: alpha, community: lab, cpus: [0, 1, 2, 3, 4], memory: 24M, buses: ["0.0.0"], boot: yes,
+     failover: {1: beta, 2: gamma}}
   - {name: beta, community: lab, cpus: [5, 6], memory: 24M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [7], memory: 24M, buses: ["0.0.2"], boot: yes}
 timing: {stop: 500ms}
@@ -28,7 +31,7 @@ ALL = {"alpha", "beta", "gamma"}
 ALPHA, BETA, GAMMA = 0, 1, 2
 HOME = {0: "alpha", 1: "alpha", 2: "alpha", 3: "alpha", 4: "alpha", 5: "beta", 6: "beta",
         7: "gamma", 8: None}
-# CPU: its targets, and where it is when alpha has failed.
+# CPU: its targets in alpha's HWRPB, and where it is when alpha has failed.
 TARGETS = {1: ([BETA], "beta"), 2: ([GAMMA, BETA], "gamma"), 3: ([ALPHA], "alpha"),
            4: ([], "alpha")}
 # Where each party's faults can strike in a crash; crash_2610 and crash_2614 are not the instance's.
@@ -77,11 +80,15 @@ def ended(machine, announced=True):
     return machine.hwrpb.crash()
 
 
-def went_to_targets(machine):
-    """The CPUs are where the table says; each one's context was saved, with where it was."""
+def are_at_targets(machine):
     at = where(machine.status())
     assert {cpu: at[cpu] for cpu in TARGETS} == {cpu: to for cpu, (_, to) in TARGETS.items()}
     assert at[0] == "alpha"  # the primary stays
+
+
+def went_to_targets(machine):
+    """The CPUs are where the table says; each one's context was saved, with where it was."""
+    are_at_targets(machine)
     image = machine.hwrpb.crash()["image"]
     for cpu in range(5):
         context = machine.hwrpb.context(cpu)
@@ -91,10 +98,11 @@ def went_to_targets(machine):
     assert machine.hwrpb.context(5) is None
 
 
-def suspicions(machine):
-    """Who was suspected, by a member and not by the box, which sees an unannounced end."""
+def suspected_in_the_crash(machine):
+    """Who was suspected before the instance had told the console of its end."""
+    end = machine.passed("crash_2612", "alpha")[-1]["t_ns"]
     return [event for event in machine.events.seen if event["seq"] > machine.mark
-            and event["kind"] == "instance.suspected" and event["by"] != "box"]
+            and event["kind"] == "instance.suspected" and event["t_ns"] < end]
 
 
 def test_by_instruction(lab):
@@ -106,7 +114,7 @@ def test_by_instruction(lab):
                                                               "crash by instruction")
     assert since < gasp["t_ns"] < time.monotonic_ns()
     went_to_targets(lab)
-    assert suspicions(lab) == []
+    assert suspected_in_the_crash(lab) == []
     for cpu in (1, 2):  # a loan: it is still alpha's
         assert lab.cpu(cpu)["owner"] == "alpha"
         lab.events.wait_for("cpu.started", cpu=cpu, partition=TARGETS[cpu][1], after=lab.mark)
@@ -173,7 +181,21 @@ def test_signals_from_outside(lab, name):
     assert gasp["text"].startswith(f"{name} sent by process "), gasp
     assert gasp["signal"] == getattr(signal, name)
     went_to_targets(lab)
-    assert suspicions(lab) == []
+    assert suspected_in_the_crash(lab) == []
+
+
+def test_heartbeat_goes_on(lab):
+    """A crash that is held up by its console, which stands still, is no silent death meanwhile."""
+    pid, since = lab.pid("alpha"), time.monotonic_ns()
+    lab.apmp("chaos", "inject", "stop", "console")
+    lab.kill(pid, signal.SIGSEGV)
+    end = lab.until(lambda entries: entries, lambda: lab.passed("crash_2612", "alpha", since=since))
+    begin = lab.passed("crash_2606", "alpha", since=since)[0]["t_ns"]
+    beats = [beat for beat in lab.passed("tick_beat", "alpha", since=begin)
+             if beat["t_ns"] < end[0]["t_ns"]]
+    assert len(beats) > 10
+    ended(lab, announced=False)
+    assert suspected_in_the_crash(lab) == []
 
 
 @pytest.mark.parametrize("fault", ["segv", "assert"])
@@ -184,13 +206,16 @@ def test_faults_at_once(lab, fault):
 
 
 def test_cpu_that_somebody_else_runs(lab):
-    """The CPU whose execution word is not ours stays, the others go."""
+    """The CPU whose execution word is not ours does not go by itself. The console sends it after the
+    fence, and what stood in the word is not the death of who gets it."""
+    since = time.monotonic_ns()
     store_runner(lab, "alpha", 1, 0xbad)
     lab.try_apmp("cpu", "migrate", 1, "--to", "beta")
     gasp = ended(lab)
-    assert gasp["reason"] == "runner" and gasp["text"].startswith("CPU 1 is run by somebody else")
-    assert where(lab.status())[1] == "alpha"
-    assert where(lab.status())[2] == "gamma"
+    assert gasp["reason"] == "runner"
+    assert gasp["text"].startswith("CPU 1 is run by somebody else")
+    assert [entry["arg"] for entry in lab.passed("fail_goes", "alpha", since=since)] == [2]
+    are_at_targets(lab)
 
 
 def test_judged_dead(make_machine):
@@ -220,6 +245,46 @@ def test_next_target(lab):
     assert where(lab.at_rest({"beta"}))[2] == "beta"
 
 
+@pytest.mark.parametrize("cpu, passed", [(1, [1]), (2, [2]), (3, [])])
+def test_stopped_cpu(lab, cpu, passed):
+    """Step 2608: one in console mode is sent to its target by RX. shows: FAIL-01"""
+    since = time.monotonic_ns()
+    Operator(lab)("CpuStop", cpu=cpu)
+    lab.apmp("partition", "crash", "alpha")
+    ended(lab)
+    assert [entry["arg"] for entry in lab.passed("rx_3104", "alpha", since=since)] == passed
+    assert lab.hwrpb.context(cpu) is None  # it ran nothing of ours
+    are_at_targets(lab)
+
+
+def test_stopped_cpu_whose_target_is_away(lab):
+    """It goes to the next one, as those do that run."""
+    lab.apmp("partition", "halt", "gamma")
+    Operator(lab)("CpuStop", cpu=2)
+    lab.apmp("partition", "crash", "alpha")
+    lab.events.wait_for("instance.crashed", partition="alpha", after=lab.mark)
+    assert where(lab.at_rest({"beta"}))[2] == "beta"
+
+
+@pytest.mark.parametrize("how, said", [("store", "SIGSEGV at 0x10"), ("deep", "SIGSEGV at 0x"),
+                                       ("abort", "SIGABRT")])
+def test_fault_of_a_task(lab, tmp_path_factory, how, said):
+    """It is one of its instance; what is saved for a CPU is its task's context, if it has one. A
+    task whose stack is used up has another one to fail on. shows: CPU-15, FAIL-01"""
+    program = tmp_path_factory.mktemp("task") / "faulty.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{apmp.TOP / 'instance/task'}", "-o",
+                    program, apmp.TOP / "tests/system/data/faulty_task.c"], check=True)
+    task = lab.start("run", "alpha", "--", apmp.BIN / "apmp-task", program, how)
+    gasp = ended(lab)
+    task.communicate(timeout=apmp.WATCHDOG)
+    assert gasp["reason"] == "signal" and gasp["text"].startswith(said), gasp
+    assert " in task 1 (faulty.so) on CPU " in gasp["text"]
+    saved = [lab.hwrpb.context(cpu)["task"] for cpu in range(5)]
+    assert saved[gasp["thread"]] == 1
+    assert sorted(saved) == [1, 2, 3, 4, 5]
+    are_at_targets(lab)
+
+
 # ---- while something else goes wrong ----
 
 @pytest.mark.parametrize("at", CRASH + FAIL)
@@ -230,6 +295,7 @@ def test_killed_in_a_crash(lab, at):
     gasp = ended(lab, announced=False)
     assert gasp["reason"] == "instruction"
     assert lab.events.wait_for("instance.fenced", after=lab.mark)["died_at"] == at
+    are_at_targets(lab)
 
 
 @pytest.mark.parametrize("fault", ["segv", "assert"])
@@ -242,6 +308,7 @@ def test_crash_in_a_crash(lab, at, fault):
     gasp = ended(lab, announced=False)
     assert gasp["reason"] == "instruction"
     assert lab.events.wait_for("instance.fenced", after=lab.mark)["died_at"] == at
+    are_at_targets(lab)
 
 
 @pytest.mark.parametrize("at", ["migrate_902", "migrate_904", "migrate_906", "pal_2202",

@@ -2,7 +2,7 @@
 #ifndef APMP_TESTS_CORE_WORLD_H
 #define APMP_TESTS_CORE_WORLD_H
 
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 #include "shm/layout_recorder.h"
 #include "tests/unit/world.h"
 

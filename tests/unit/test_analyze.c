@@ -3,7 +3,7 @@
  * in a file makes it crash.
  * shows: FAIL-06
  */
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 #include "cli/analyze.h"
 
 #include <elf.h>

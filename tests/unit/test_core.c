@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 #include "tests/unit/core_world.h"
 #include "tests/unit/suite.h"
 

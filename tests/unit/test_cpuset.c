@@ -3,7 +3,7 @@
  * Each test runs once for each back end (_i is its kind) and is left out where that one does not
  * work.  Children wait on a pipe, so nothing waits for a time.
  */
-#include "apmpd/cpuset.h"
+#include "apmpd/cpuset_ops.h"
 #include "apmpd/process_list.h"
 
 #include <check.h>
@@ -266,6 +266,60 @@ START_TEST(follows)
 	close_empty(set);
 	family_end(&programs);
 	family_end(&instance);
+}
+END_TEST
+
+/* What stands in a file of a folder that is no group; it is empty again afterwards. */
+static void assert_written(int dir_fd, const char *file, const char *wanted)
+{
+	char has[64];
+	int n = apmp__cgroup_read(dir_fd, file, has, sizeof(has));
+
+	ck_assert_int_ge(n, 0);
+	ck_assert_str_eq(has, wanted);
+	ck_assert_int_eq(unlinkat(dir_fd, file, 0), 0);
+	close(openat(dir_fd, file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+}
+
+/* Of v2 this host may have no cpu controller to try it with: what would be written, into files. */
+START_TEST(share_v2)
+{
+	static const char *const files[] = {"cgroup.subtree_control", "cpu.weight",
+					    "instance/cpu.weight", "programs/cpu.max"};
+	struct apmp_cpuset set = {.ops = &apmp__cpuset_cgroup_v2};
+	struct apmp__cpuset_partition p = {.name = "p", .capacity = 1333, .quota_fd = -1};
+	char folder[] = "/tmp/apmp-unit-XXXXXX";
+
+	p.host_cpus = only(0);
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	p.dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(set.no_quota, sizeof(set.no_quota), "it is not so");
+	ck_assert_int_eq(apmp__quota_begin(&set, &p), 0);
+	ck_assert_int_lt(p.quota_fd, 0);
+	set.no_quota[0] = '\0';
+	ck_assert_int_eq(apmp__quota_begin(&set, &p), -ENOENT);
+	ck_assert_int_eq(mkdirat(p.dir_fd, "instance", 0700), 0);
+	ck_assert_int_eq(mkdirat(p.dir_fd, "programs", 0700), 0);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		close(openat(p.dir_fd, files[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	ck_assert_int_eq(apmp__quota_begin(&set, &p), 0);
+	assert_written(p.dir_fd, "cgroup.subtree_control", "+cpu");
+	assert_written(p.dir_fd, "instance/cpu.weight", "10000");
+	assert_written(p.dir_fd, "cpu.weight", "133");
+	assert_written(p.dir_fd, "programs/cpu.max", "13330 10000");
+	ck_assert_int_eq(apmp__quota_write(&set, &p), 0); /* nothing new */
+	assert_written(p.dir_fd, "programs/cpu.max", "");
+	p.capacity = 0;
+	ck_assert_int_eq(apmp__quota_write(&set, &p), 0);
+	assert_written(p.dir_fd, "cpu.weight", "100");
+	assert_written(p.dir_fd, "programs/cpu.max", "max 10000");
+	ck_assert_int_eq(apmp__quota_remove(&set, &p), 0);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		unlinkat(p.dir_fd, files[i], 0);
+	unlinkat(p.dir_fd, "instance", AT_REMOVEDIR);
+	unlinkat(p.dir_fd, "programs", AT_REMOVEDIR);
+	close(p.dir_fd);
+	ck_assert_int_eq(rmdir(folder), 0);
 }
 END_TEST
 
@@ -633,6 +687,7 @@ int main(void)
 	tcase_add_test(tests, chooses_the_best);
 	tcase_add_test(tests, kernel_refuses_empty_set);
 	tcase_add_test(tests, share);
+	tcase_add_test(tests, share_v2);
 	tcase_add_loop_test(tests, refusals, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, follows, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, goes_in_by_itself, 1, APMP_CPUSET_KIND_END);

@@ -1,9 +1,9 @@
 /*
- * test_dump_write.c - dumps within their limits: what is left out, what makes room, what is left
+ * test_write_dump.c - dumps within their limits: what is left out, what makes room, what is left
  * when one can't be written.
  * shows: FAIL-06
  */
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -271,7 +271,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("dump_write");
+	Suite *suite = suite_create("write_dump");
 	TCase *tc = suite_case(suite, "limits");
 
 	tcase_add_checked_fixture(tc, setup, teardown);

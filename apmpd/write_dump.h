@@ -1,6 +1,6 @@
 /* A dump is written: what a failed partition leaves, as a core (shm/wire/core.h). */
-#ifndef APMPD_DUMP_WRITE_H
-#define APMPD_DUMP_WRITE_H
+#ifndef APMPD_WRITE_DUMP_H
+#define APMPD_WRITE_DUMP_H
 
 #include "shm/wire/core.h"
 #include "shm/wire/state_path.h"

@@ -9,7 +9,7 @@
  * LIMITS   The parts are at rest: who wrote them is fenced.  The room on the disk is looked at
  *          before anything is removed; others may take it afterwards.
  */
-#include "apmpd/dump_write.h"
+#include "apmpd/write_dump.h"
 
 #include "apmpd/state_dir.h"
 #include "shm/env.h"
