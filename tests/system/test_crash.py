@@ -230,8 +230,8 @@ def test_faults_at_once(lab, fault):
 
 
 def test_cpu_that_somebody_else_runs(lab):
-    """The CPU whose execution word is not ours does not go by itself. The console sends it after the
-    fence, and what stood in the word is not the death of who gets it."""
+    """The CPU whose execution word is not ours does not go by itself. The console sends it after
+    the fence, and what stood in the word is not the death of who gets it."""
     since = time.monotonic_ns()
     store_runner(lab, "alpha", 1, 0xbad)
     lab.try_apmp("cpu", "migrate", 1, "--to", "beta")
