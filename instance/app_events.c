@@ -14,19 +14,10 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "instance/app/apmp.h"
 #include "instance/instance.h"
 #include "shm/shared.h"
-
-void instance_apps_ring(struct instance *in)
-{
-	const uint64_t one = 1;
-
-	/* It can only be full when the thread has 2^64 - 1 rings to hear, and then it will. */
-	(void)!write(in->apps.bell, &one, sizeof(one));
-}
 
 static void begin_write(struct apps_members *m)
 {
