@@ -2,9 +2,9 @@
  * race_pal.c - a CPU leaves and comes back as fast as its console can, while the primary looks for
  * its STARTREQ at odd times: none is forgotten, and nobody runs on it twice.
  *
- * The console of this world is the CPU's own thread, within its callback, and another one that sends
- * the CPU back the moment that it has gone, also before its thread has settled.  A STARTREQ that is
- * forgotten is a CPU that never starts: the test does not end then.
+ * The console of this world is the CPU's own thread, within its callback, and another one that
+ * sends the CPU back the moment that it has gone, also before its thread has settled.  A STARTREQ
+ * that is forgotten is a CPU that never starts: the test does not end then.
  */
 #include <sched.h>
 

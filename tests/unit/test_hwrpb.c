@@ -102,8 +102,8 @@ static void check_sets(uint32_t cpu_idx, bool potential, bool configure, bool ac
 	ck_assert_int_eq(in(&h->active, cpu_idx), active);
 }
 
-/* Each CPU is in a set by its type and revision, whose it is, and whether it takes part in SMP; each
- * set is a subset of the one before, whatever a slot says.  shows: CPU-12, CPU-13 */
+/* Each CPU is in a set by its type and revision, whose it is, and whether it takes part in SMP;
+ * each set is a subset of the one before, whatever a slot says.  shows: CPU-12, CPU-13 */
 START_TEST(sets_follow_from_the_slots)
 {
 	struct hwrpb_slot *slot = &h->slot[1];
