@@ -52,7 +52,8 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 
 static void print_cpus(const struct cli *cli, const json_t *cpus)
 {
-	struct table *table = table_create(">CPU OWNER CURRENT-OWNER STATE PRIMARY >HOST-CPU");
+	struct table *table = table_create(">CPU OWNER CURRENT-OWNER STATE PRIMARY >HOST-CPU "
+					   "AUTOSTART FAILOVER");
 
 	for (size_t i = 0; i < json_array_size(cpus); i++) {
 		const json_t *cpu = json_array_get(cpus, i);
@@ -64,6 +65,11 @@ static void print_cpus(const struct cli *cli, const json_t *cpus)
 		state(table, cli_string(cpu, "state"));
 		table_string(table, NULL, primary ? "primary" : "-");
 		table_cell(table, NULL, cli_number_text(cpu, "host_cpu"));
+		table_string(table, NULL,
+			     json_is_true(json_object_get(cpu, "autostart"))	? "yes"
+			     : json_is_false(json_object_get(cpu, "autostart")) ? "no"
+										: "-");
+		table_cell(table, NULL, cli_names_text(json_object_get(cpu, "failover")));
 	}
 	table_print(table, cli);
 }

@@ -322,9 +322,9 @@ static void uninitialize(struct partition *p, bool failed)
 	struct apmp_cpu_bits gone;
 
 	apmp_update_begin(&c->update);
+	apmp_cpu_end_life(&c->mover, p->id, failed, &gone);
 	apmp_tree_set_flags(&c->tw, p->handle, NODE_INITIALIZED, 0);
 	apmp_tree_unlock(&c->tw, p->id); /* if it held the tree's lock [0085] */
-	apmp_cpu_end_life(&c->mover, p->id, failed, &gone);
 	apmp_tree_end_use(&c->tw, p->handle);
 	apmp_update_commit_quietly(&c->update); /* `fenced` follows, with the interrupts */
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)

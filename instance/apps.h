@@ -20,8 +20,8 @@ struct instance;
 /* Connections at once; a program has one for locks and one for events, if it wants them. */
 #define APPS_MAX 256u
 
-/* The members of the set, and our CPUs, as the primary knows them: a table and no queue, so it can't
- * overflow and the primary never waits. */
+/* The members of the set, and our CPUs, as the primary knows them: a table and no queue, so it
+ * can't overflow and the primary never waits. */
 struct apps_members {
 	_Atomic uint32_t version;		       /* W: primary; odd while it writes */
 	_Atomic uint64_t changes;		       /* W: primary; how many there were */
@@ -98,9 +98,6 @@ void app_pause(struct instance *in, struct app *app, bool pause);
 
 /* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there. */
 __attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
-
-/* Rings the bell: the thread of programs looks at what others have changed; never waits. */
-void instance_apps_ring(struct instance *in);
 
 /* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring
  * once more. */
