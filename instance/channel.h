@@ -13,6 +13,8 @@ struct channel {
 	pthread_mutex_t lock; /* protects seq and the receiving side: the console's firmware
 			       * serves one callback of a partition at a time */
 	_Atomic uint64_t seq;
+	_Atomic int holder; /* of the lock, by the kernel's number, 0: nobody; for a signal handler
+			     * that asks whether it is its own thread */
 };
 
 void channel_init(struct channel *channel, int sock);
