@@ -21,8 +21,8 @@ void channel_init(struct channel *channel, int sock);
  * call->reply; 0, or -EPIPE: the channel is closed, which is the end of the partition. */
 __attribute__((warn_unused_result)) int channel_call(struct channel *channel,
 						     struct apmp_call *call);
-/* In a signal handler that will not return: if its thread was in a callback, others may make theirs;
- * its answer is passed over. */
+/* In a signal handler that will not return: if its thread was in a callback, others may make
+ * theirs; its answer is passed over. */
 void channel_abandon(struct channel *channel);
 /* The last callback of an instance that fails.  When another thread is in one until the deadline it
  * is sent all the same, and its answer lost.  The lock is not given back.  As channel_call;

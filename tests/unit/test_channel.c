@@ -144,7 +144,8 @@ static void on_signal(int number)
 		;
 }
 
-/* A thread is caught in a callback: others make theirs, and get no answer of its.  shows: FAIL-01 */
+/* A thread is caught in a callback: others make theirs, and don't get its answer.
+ * shows: FAIL-01 */
 START_TEST(caught_in_a_callback)
 {
 	struct apmp_call theirs = {.request = {.op = APMP_CALL_REMOVE_INSTANCE}};
