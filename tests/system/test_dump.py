@@ -88,6 +88,7 @@ def test_what_a_silent_death_leaves(machine):
     found = analyze(machine, event["path"], "memory", str(pa + MARKER_AT), str(len(MARKER)))
     assert bytes.fromhex(found["bytes"]) == MARKER
     assert machine.partition("alpha")["instance"]["dumped"] == 1
+    assert "of alpha; `apmp dump` lists them" in machine.apmp("status")
     assert machine.passed("crash_2610", "box")
     machine.boots_and_joins("alpha")
 
