@@ -95,8 +95,8 @@ int cli_cpu_failover(struct cli *cli, const struct cli_args *args)
 	    asked,
 	    strcmp(last, "none") == 0 || strcmp(last, "stay") == 0
 		? cli_text("%s of \"%s\": when it fails, nowhere else", which, partition)
-		: cli_text("when \"%s\" fails, %s of it go to the first of %s that runs", partition,
-			   which, to));
+		: cli_text("%s of \"%s\": when it fails, to the first of %s that runs", which,
+			   partition, to));
 	free(asked);
 	free(which);
 	free(to);

@@ -293,15 +293,13 @@ static void expect_sent(const char *command, const char *wanted)
 /* shows: FAIL-02, CPU-12 */
 START_TEST(rules_of_cpus)
 {
-	expect_line(
-	    "apmp cpu failover alpha 1 2 beta,gamma",
-	    "when \"alpha\" fails, CPUs 1-2 of it go to the first of beta gamma that runs\n");
+	expect_line("apmp cpu failover alpha 1 2 beta,gamma",
+		    "CPUs 1-2 of \"alpha\": when it fails, to the first of beta gamma that runs\n");
 	expect_line("apmp cpu failover alpha all stay",
-		    "when \"alpha\" fails, all CPUs of it stay with it\n");
-	expect_line("apmp cpu autostart alpha 3",
-		    "in \"alpha\" CPU 3 begin to work when they come\n");
+		    "all CPUs of \"alpha\": when it fails, nowhere else\n");
+	expect_line("apmp cpu autostart alpha 3", "autostart set of \"alpha\": CPU 3\n");
 	expect_line("apmp cpu autostart alpha none",
-		    "CPUs that come to \"alpha\" wait for `apmp cpu start`\n");
+		    "autostart set of \"alpha\": none; CPUs that come wait for `apmp cpu start`\n");
 	expect_sent(
 	    "apmp --json cpu failover alpha 1 2 beta,stay",
 	    "{\"partition\": \"alpha\", \"cpus\": [1, 2], \"targets\": [\"beta\", \"alpha\"]}");
@@ -321,9 +319,9 @@ END_TEST
 START_TEST(start_and_stop)
 {
 	expect_line("apmp cpu stop 1 2",
-		    "CPU 1 waits in console mode in \"alpha\", 1.2 ms later\n"
-		    "CPU 2 waits in console mode in \"alpha\", 1.2 ms later\n");
-	expect_line("apmp cpu start 1", "CPU 1 works in \"alpha\", 1.2 ms later\n");
+		    "CPU 1 waits in console mode in \"alpha\", 1.25 ms later\n"
+		    "CPU 2 waits in console mode in \"alpha\", 1.25 ms later\n");
+	expect_line("apmp cpu start 1", "CPU 1 works in \"alpha\", 1.25 ms later\n");
 	expect_sent(
 	    "apmp --json cpu start 1",
 	    "{\"done\": [{\"cpu\": 1, \"partition\": \"alpha\", \"elapsed_ns\": 1250000}]}");
