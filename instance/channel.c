@@ -25,13 +25,8 @@
 
 void channel_init(struct channel *channel, int sock)
 {
-	pthread_mutexattr_t attr;
-
 	*channel = (struct channel){.sock = sock};
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK); /* for channel_abandon */
-	pthread_mutex_init(&channel->lock, &attr);
-	pthread_mutexattr_destroy(&attr);
+	pthread_mutex_init(&channel->lock, NULL);
 }
 
 static int send_request(struct channel *channel, const struct apmp_call_request *request, int flags)
@@ -113,8 +108,10 @@ int channel_call(struct channel *channel, struct apmp_call *call)
 	int err;
 
 	pthread_mutex_lock(&channel->lock);
+	apmp_store_relaxed(&channel->holder, gettid());
 	call->request.seq = apmp_fetch_add(&channel->seq, 1) + 1;
 	err = converse(channel, call, APMP_NEVER);
+	apmp_store_relaxed(&channel->holder, 0);
 	pthread_mutex_unlock(&channel->lock);
 	return err;
 }
@@ -134,8 +131,10 @@ int channel_call_until(struct channel *channel, struct apmp_call *call, uint64_t
 
 void channel_abandon(struct channel *channel)
 {
-	/* -EPERM: another thread's, which goes on, or nobody's. */
-	(void)pthread_mutex_unlock(&channel->lock);
+	if (apmp_load_relaxed(&channel->holder) != gettid())
+		return; /* another thread's, which goes on, or nobody's */
+	apmp_store_relaxed(&channel->holder, 0);
+	pthread_mutex_unlock(&channel->lock);
 }
 
 int channel_tell(struct channel *channel, const struct apmp_call_request *request)

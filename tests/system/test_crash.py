@@ -10,7 +10,7 @@ import time
 import pytest
 
 import apmp
-from hwrpb import Hwrpb, store_runner
+from hwrpb import AWAY, HALTED, Hwrpb, store_runner
 from operator_calls import Operator
 
 MACHINE = """\
@@ -116,6 +116,7 @@ def test_by_instruction(lab):
                                                               "crash by instruction")
     assert since < gasp["t_ns"] < time.monotonic_ns()
     went_to_targets(lab)
+    assert [lab.hwrpb.state(cpu) for cpu in range(1, 5)] == [AWAY, AWAY, HALTED, HALTED]
     assert suspected_in_the_crash(lab) == []
     for cpu in (1, 2):  # a loan: it is still alpha's
         assert lab.cpu(cpu)["owner"] == "alpha"
@@ -229,8 +230,8 @@ def test_faults_at_once(lab, fault):
 
 
 def test_cpu_that_somebody_else_runs(lab):
-    """The CPU whose execution word is not ours does not go by itself. The console sends it after the
-    fence, and what stood in the word is not the death of who gets it."""
+    """The CPU whose execution word is not ours does not go by itself. The console sends it after
+    the fence, and what stood in the word is not the death of who gets it."""
     since = time.monotonic_ns()
     store_runner(lab, "alpha", 1, 0xbad)
     lab.try_apmp("cpu", "migrate", 1, "--to", "beta")
@@ -305,6 +306,8 @@ def test_fault_of_a_task(lab, tmp_path_factory, how, said):
     saved = [lab.hwrpb.context(cpu)["task"] for cpu in range(5)]
     assert saved[gasp["thread"]] == 1
     assert sorted(saved) == [1, 2, 3, 4, 5]
+    all_saved = lab.passed("crash_2606", "alpha")[-1]["t_ns"]
+    assert all(entry["t_ns"] < all_saved for entry in lab.passed("fail_2700", "alpha"))
     are_at_targets(lab)
 
 
