@@ -136,17 +136,23 @@ static bool read_number(struct walk *walk, const struct key *key, const struct v
 	return true;
 }
 
-static bool read_bool(struct walk *walk, const struct key *key, const struct value *value,
-		      void *into)
+/* Whether it is a yes or a no. */
+static bool bool_of(const struct value *value, bool *ret_yes)
 {
 	bool plain = value->kind == VALUE_SCALAR && !value->quoted;
 	bool yes = plain && (apmp__value_is(value, "yes") || apmp__value_is(value, "true"));
 
-	(void)key;
 	if (!yes && !(plain && (apmp__value_is(value, "no") || apmp__value_is(value, "false"))))
-		return apmp__expected(walk, value, "yes or no");
-	*(bool *)into = yes;
+		return false;
+	*ret_yes = yes;
 	return true;
+}
+
+static bool read_bool(struct walk *walk, const struct key *key, const struct value *value,
+		      void *into)
+{
+	(void)key;
+	return bool_of(value, into) || apmp__expected(walk, value, "yes or no");
 }
 
 static bool is_name(const struct value *value)
@@ -645,8 +651,11 @@ static bool read_dump(struct walk *walk, const struct key *key, const struct val
 	struct machine_dump *dump = into;
 	struct keys_seen seen = {0};
 
-	if (value->kind == VALUE_SCALAR)
-		return read_bool(walk, key, value, &dump->on);
+	(void)key;
+	if (bool_of(value, &dump->on))
+		return true;
+	if (value->kind != VALUE_MAPPING)
+		return apmp__expected(walk, value, "yes, no, or {limit: SIZE, keep: NUMBER}");
 	return apmp__mapping_read(walk, value, keys, "dump", dump, &seen) && !seen.bad;
 }
 

@@ -180,6 +180,27 @@ static void print_health(const struct cli *cli, const json_t *health)
 		   json_array_size(pending) == 0 ? cli_text("nobody") : cli_names_text(pending));
 }
 
+/* Who has failed since power on and left a dump. */
+static void print_dumped(const struct cli *cli, const json_t *partitions)
+{
+	json_t *names = json_array();
+	const json_t *partition;
+	char *text;
+	size_t i;
+
+	json_array_foreach(partitions, i, partition)
+	{
+		if (json_object_get(json_object_get(partition, "instance"), "dumped"))
+			json_array_append(names, json_object_get(partition, "name"));
+	}
+	if (json_array_size(names)) {
+		text = cli_names_text(names);
+		print_line(cli, "dumps", true, cli_text("of %s; `apmp dump` lists them", text));
+		free(text);
+	}
+	json_decref(names);
+}
+
 static void print_status(const struct cli *cli, const json_t *status)
 {
 	printf("machine %s is %s, partitions are kept apart by %s\n\n",
@@ -194,6 +215,7 @@ static void print_status(const struct cli *cli, const json_t *status)
 	print_memory(cli, json_object_get(status, "memory"));
 	putchar('\n');
 	print_health(cli, json_object_get(status, "health"));
+	print_dumped(cli, json_object_get(status, "partitions"));
 	print_held(cli, json_object_get(status, "partitions"));
 }
 

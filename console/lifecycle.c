@@ -478,10 +478,10 @@ static void fenced(struct partition *p)
 	bool failed = has_failed(p);
 	const struct apmp_point_info *died_at; /* where the injector ended it */
 
-	console_dump_picture(p);
-	release_cpus(p, identity);
 	if (failed)
 		console_failover_begin(p);
+	console_dump_picture(p);
+	release_cpus(p, identity);
 	uninitialize(p, failed);
 	console_set_state(p, APMP_PARTITION_FENCED);
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));

@@ -42,6 +42,11 @@ class Cpus(Connection):
         return self.ask(request("WISH", lock=count))
 
 
+def spin_in(machine, partition, tasks):
+    return machine.start("run", partition, "--", apmp.BIN / "apmp-task",
+                         apmp.BIN / "tasks/spin.so", tasks)
+
+
 def active(machine, partition):
     return set(machine.partition(partition)["active"])
 
@@ -67,7 +72,7 @@ def test_loads_of_all_members(shared):
 
 
 def test_depth_is_that_of_tasks(shared):
-    spin = shared.start("run", "gamma", "--", apmp.BIN / "apmp-task", apmp.BIN / "tasks/spin.so", 3)
+    spin = spin_in(shared, "gamma", 3)
     program = Cpus(shared, "alpha")
     shared.until(lambda _: program.loads()["gamma"][2] == 3)
     spin.terminate()
@@ -95,16 +100,17 @@ def test_a_certain_one_on_loan(shared):
 @pytest.mark.parametrize("partition,cpu,to,error,why", [
     ("alpha", 1, BETA, errno.EBUSY, "CPU 0 can't be given to partition \"beta\": it is this "
      "partition's primary"),
-    ("alpha", 4, BETA, errno.EPERM, "CPU 3 can't be given to partition \"beta\": this partition does "
-     "not have it"),
+    ("alpha", 4, BETA, errno.EPERM, "CPU 3 can't be given to partition \"beta\": this partition "
+     "does not have it"),
     ("alpha", 200, BETA, errno.EPERM, "CPU 199 can't be given"),
     ("alpha", 2**32 - 1, BETA, errno.EPERM, "can't be given"),
     ("alpha", 2, ALPHA, errno.EALREADY, "that is this partition itself"),
     ("alpha", 2, 9, errno.ENOTCONN, "CPU 1 can't be given to partition \"9\": that is no member"),
     ("alpha", 2, 2**32 - 1, errno.ENOTCONN, "no member"),
-    ("gamma", ANY, BETA, errno.ENODEV, "no CPU can be given to partition \"beta\": of those that are "
-     "active here none but the primary"),
-    ("gamma", ANY, 77, errno.ENOTCONN, "no CPU can be given to partition \"77\": that is no member"),
+    ("gamma", ANY, BETA, errno.ENODEV, "no CPU can be given to partition \"beta\": of those that "
+     "are active here none but the primary"),
+    ("gamma", ANY, 77, errno.ENOTCONN, "no CPU can be given to partition \"77\": that is no "
+     "member"),
 ])
 def test_what_can_not_be_given(shared, partition, cpu, to, error, why):
     answer = Cpus(shared, partition).give(cpu, to)
@@ -184,8 +190,8 @@ def test_two_requests_at_once(shared):
 def test_outside_of_a_set(make_machine):
     machine = make_machine(
         MACHINE.replace("cpus: 2\n", "cpus: 3\n").replace("[{buses: [{}]}]", "[{buses: [{}, {}]}]")
-        .replace("timing:", '  - {name: lone, cpus: [6], memory: 24M, buses: ["1.0.1"], boot: yes}\n'
-                 "timing:"))
+        .replace("timing:", '  - {name: lone, cpus: [6], memory: 24M, buses: ["1.0.1"], '
+                 "boot: yes}\ntiming:"))
     machine.up()
     program = Cpus(machine, "lone")
     for answer in (program.ask(request("LOADS")), program.give(ANY, ALPHA), program.wish(1)):
@@ -218,7 +224,7 @@ def test_nobody_can(shared):
 
 
 def test_who_has_work_gives_nothing(shared):
-    spin = shared.start("run", "alpha", "--", apmp.BIN / "apmp-task", apmp.BIN / "tasks/spin.so", 3)
+    spin = spin_in(shared, "alpha", 3)
     program = Cpus(shared, "gamma")
     shared.until(lambda _: program.loads()["alpha"][2] == 3)
     answer = program.wish(5)
@@ -264,7 +270,7 @@ def test_the_giver_dies(make_machine, point):
     machine.arm("beta", point)
     mark = machine.events.mark()
     # alpha is busy, so beta gives; when it is dead alpha can, as its tasks have ended by then.
-    spin = machine.start("run", "alpha", "--", apmp.BIN / "apmp-task", apmp.BIN / "tasks/spin.so", 3)
+    spin = spin_in(machine, "alpha", 3)
     program = Cpus(machine, "gamma")
     machine.until(lambda _: program.loads()["alpha"][2] == 3)
     program.send(request("WISH", lock=1))
@@ -368,7 +374,7 @@ def balance(machine, partition, *options):
 
 def test_cpus_go_where_the_work_is(shared):
     """And stay there: two hundred more looks of everybody move nothing."""
-    spin = shared.start("run", "gamma", "--", apmp.BIN / "apmp-task", apmp.BIN / "tasks/spin.so", 6)
+    spin = spin_in(shared, "gamma", 6)
     program = Cpus(shared, "alpha")
     shared.until(lambda _: program.loads()["gamma"][2] == 6)
     shared.events.mark()
@@ -386,7 +392,7 @@ def test_cpus_go_where_the_work_is(shared):
 
 
 def test_a_dry_run_moves_nothing(shared):
-    spin = shared.start("run", "gamma", "--", apmp.BIN / "apmp-task", apmp.BIN / "tasks/spin.so", 4)
+    spin = spin_in(shared, "gamma", 4)
     program = Cpus(shared, "alpha")
     shared.until(lambda _: program.loads()["gamma"][2] == 4)
     said, _ = balance(shared, "alpha", "--count", 6, "--dry-run").communicate(timeout=apmp.WATCHDOG)

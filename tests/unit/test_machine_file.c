@@ -145,7 +145,7 @@ START_TEST(test_json_input)
 	    "{\"name\": \"q\", \"community\": \"c\"},"
 	    "{\"name\": \"r\", \"community\": null, \"autostart\": \"none\"}],"
 	    "\"timing\": {\"tick\": \"500us\", \"stop\": \"1s\"},"
-	    "\"fence\": \"bugcheck\", \"notice_exit\": false}";
+	    "\"fence\": \"bugcheck\", \"notice_exit\": false, \"dump\": false}";
 	struct machine *machine = read_good(text);
 	json_t *json = apmp_machine_to_json(machine), *rules, *cpus;
 
@@ -160,6 +160,7 @@ START_TEST(test_json_input)
 	ck_assert(!machine->notice_exit);
 	ck_assert_uint_eq(machine->partitions[0].failovers[0].cpu, APMP_MACHINE_FAILOVER_ALL);
 	ck_assert(json_is_false(json_object_get(json, "notice_exit")));
+	ck_assert(json_is_null(json_object_get(json, "dump")));
 	ck_assert_str_eq(json_string_value(json_object_get(json, "fence")), "bugcheck");
 	rules = json_object_get(at_path(json, "partitions", 0), "failover");
 	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(rules, "*"), 1)), "p");
@@ -299,6 +300,11 @@ static const struct bad {
     {SMALL "timing: {stop: 5ms}\n", 4, 16, "3 times 2ms is 6ms"},
     {SMALL "fence: Kill\n", 4, 8, "kill or bugcheck"},
     {SMALL "notice_exit: 1\n", 4, 14, "yes or no"},
+    {SMALL "dump: maybe\n", 4, 7, "yes, no, or {limit: SIZE, keep: NUMBER}"},
+    {SMALL "dump: [1]\n", 4, 7, "yes, no, or {limit: SIZE, keep: NUMBER}"},
+    {SMALL "dump: {limit: 64K}\n", 4, 15, "from 1M to"},
+    {SMALL "dump: {keep: 0}\n", 4, 14, "from 1 to 100"},
+    {SMALL "dump: {keep: 3, of: alpha}\n", 4, 17, "found 'of'"},
     /* what follows from a mistake isn't another one */
     {SMALL "timing: {tick: 20ms, stop: x}\n", 4, 28, "found 'x'"},
     {SMALL "communities: [7]\npartitions: [{name: a, community: c}]\n", 4, 15, "found '7'"},

@@ -513,6 +513,21 @@ START_TEST(figure_28_with_a_boot)
 }
 END_TEST
 
+/* Step 2614, the console's: whoever looks sees that the primary is in console mode.  shows: FAIL-01
+ */
+START_TEST(figure_26b)
+{
+	struct apmp_cpu_bits gone;
+
+	ck_assert(!(apmp_hwrpb_flags(alpha->hwrpb, 0) & HWRPB_CONSOLE));
+	apmp_update_begin(&w.up);
+	apmp_cpu_end_life(&m, ALPHA, true, &gone);
+	apmp_update_commit(&w.up);
+	ck_assert(apmp_hwrpb_flags(alpha->hwrpb, 0) & HWRPB_CONSOLE);
+	ck_assert(!available(alpha));
+}
+END_TEST
+
 /* A refusal that the primary had no time to look at, for it ordered something else, is not taken
  * for what the CPU says when it comes back. */
 START_TEST(refused_then_gone_then_back)
@@ -534,6 +549,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, figure_26b);
 	tcase_add_test(tc, refused_then_gone_then_back);
 	tcase_add_test(tc, figure_28);
 	tcase_add_test(tc, figure_28_with_a_boot);
