@@ -14,7 +14,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "instance/app/apmp.h"
 #include "instance/instance.h"

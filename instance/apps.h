@@ -20,8 +20,8 @@ struct instance;
 /* Connections at once; a program has one for locks and one for events, if it wants them. */
 #define APPS_MAX 256u
 
-/* The members of the set, and our CPUs, as the primary knows them: a table and no queue, so it can't
- * overflow and the primary never waits. */
+/* The members of the set, and our CPUs, as the primary knows them: a table and no queue, so it
+ * can't overflow and the primary never waits. */
 struct apps_members {
 	_Atomic uint32_t version;		       /* W: primary; odd while it writes */
 	_Atomic uint64_t changes;		       /* W: primary; how many there were */

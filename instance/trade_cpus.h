@@ -23,8 +23,8 @@ struct trade {
 	_Atomic uint32_t busy; /* not 0: the clock interrupts the primary at each tick */
 };
 
-/* The primary, after each interrupt: what became of our wish.  Behind the CPUs that have come, before
- * requests that may send them away. */
+/* The primary, after each interrupt: what became of our wish.  Behind the CPUs that have come,
+ * before requests that may send them away. */
 void instance_trade_look(struct instance *in);
 /* And then what others ask for, when the primary has done its work for the sharing set. */
 void instance_trade(struct instance *in);

@@ -12,8 +12,8 @@
  *           A wish is over when it is fulfilled, or nobody has claimed it and all members said no.
  * WRITERS   wish: its owner.  giver: see above.  no: a member its own bit, only under the number of
  *           the wish that it looked at.
- * ORDERING  wish after no (release, acquired by members).  giver 0 after wish (release), acquired by
- *           the compare-and-swap of the next one, who looks at the wish again.
+ * ORDERING  wish after no (release, acquired by members).  giver 0 after wish (release), acquired
+ *           by the compare-and-swap of the next one, who looks at the wish again.
  * CRASHES   The wisher: recovery clears its slot; the push is refused, or the CPU is the dead
  *           one's.  wish_claimed to wish_back: the wisher sees that the giver is fenced, and asks
  *           again; by then the console has decided where the CPU is.

@@ -141,7 +141,7 @@ struct apmp_db_node {
 	_Atomic uint64_t little_inactive_ns; /* W: owner.  R: all; silence of the little brother */
 	_Atomic uint64_t validated; /* W: owner.  R: all; removed_count last validated for */
 	_Atomic uint64_t left;	    /* W: owner under lock.  R: all; last identity of this partition
-				     * that left in order; another that is no member any more died */
+				     * that left in order; who else is gone has died */
 	uint64_t ring_fill;	    /* W: nobody.  R: nobody */
 	/* line 3 */
 	_Atomic uint64_t silence[APMP_DB_SILENCES]; /* W: owner, +1 when one that it watches beats

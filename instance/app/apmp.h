@@ -30,7 +30,7 @@ struct apmp_app_partition {
 	uint64_t incarnation;
 };
 
-/* An error of the two _open functions, or -EPIPE, as a sentence without a newline. */
+/* An error of the _open functions, or -EPIPE, as a sentence without a newline. */
 const char *apmp_app_explain(int error);
 
 /* ---- events: who is a member of the sharing set, which CPUs work here ---- */

@@ -1,5 +1,6 @@
 /* move_cpus.c - a program sees the loads of the members of its sharing set, and moves CPUs. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,6 +95,8 @@ int apmp_app_cpus_load(struct apmp_app_cpus *cpus,
 		err = -EPROTO;
 	for (uint32_t i = 0; i < count && !err; i++)
 		err = receive_load(cpus, &ret_load[i]);
+	if (err && !cpus->reply.error)
+		snprintf(cpus->reply.text, sizeof(cpus->reply.text), "%s", apmp_app_explain(err));
 	return err ? err : (int)count;
 }
 

@@ -3,9 +3,9 @@
  *
  * WHAT      The least busy member gives to the most busy one.  Each balancer decides for its own
  *           partition by the same figures, so one of them at a time finds that it is its turn.
- *           Nothing goes back and forth: a CPU goes only if the receiver stays the busier of the two
- *           by the margin when it has it; and several looks in a row must say the same, so that a
- *           short burst moves nothing and what was moved is seen before the next decision.
+ *           Nothing goes back and forth: a CPU goes only if the receiver stays the busier of the
+ *           two by the margin when it has it; and several looks in a row must say the same, so
+ *           that a short burst moves nothing and what was moved is seen before the next decision.
  */
 #include "instance/balance/decide.h"
 
@@ -27,7 +27,6 @@ static bool is_busier(const struct apmp_app_load *a, const struct apmp_app_load 
 	return a->partition.id > b->partition.id;
 }
 
-/* Who is busy, but has had all its CPUs taken, has none to work with: it counts as any other. */
 static bool is_worth_it(const struct balance *b, const struct apmp_app_load *from,
 			const struct apmp_app_load *to)
 {

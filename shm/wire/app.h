@@ -50,8 +50,8 @@
  * LOADS    -> lock, how many members there are; and so many struct apmp_app_member_load.
  * GIVE     lock the CPU + 1, 0: any; rank the partition that gets it; timeout_ns APMP_APP_LOAN or 0
  *          -> lock, the CPU.  Answered when it has gone, or can't.
- * WISH     lock, how many CPUs all members are asked for -> lock, how many came.  Answered when that
- *          is known.
+ * WISH     lock, how many CPUs all members are asked for -> lock, how many came.  Answered when
+ *          that is known.
  * Errors of those of locks and CPUs: apmp.h.
  */
 #define APMP_APP_OPS(X)                                                                            \

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import bench_capacity
+import bench_failover
 import bench_figures
 from bench_removed import removed
 
@@ -356,8 +357,13 @@ def capacity(context):
     bench_capacity.capacity(context, world)
 
 
+def failover(context):
+    """A partition that fails: its service, and its CPUs."""
+    bench_failover.failover(context, world)
+
+
 MEASURES = (migrate, migrate_unchanged, kill_and_boot, removed, up, heartbeat, callback,
-            lock_and_point, named_lock, capacity)
+            lock_and_point, named_lock, capacity, failover)
 
 
 class Context:

@@ -269,7 +269,7 @@ START_TEST(nobody_can_is_said_when_all_have_looked)
 	ck_assert_int_eq(run(GAMMA, look), 0);
 	ck_assert_uint_eq(actor[GAMMA].over, 1);
 	ck_assert_uint_eq(actor[GAMMA].wish.came, 0);
-	/* It was late, and the answer was for the wish before: the next one is open nevertheless. */
+	/* The next one is open again. */
 	want(GAMMA, 1);
 	ck_assert_int_eq(run(GAMMA, look), 0);
 	ck_assert_uint_eq(actor[GAMMA].over, 1);

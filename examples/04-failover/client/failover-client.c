@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,15 +56,6 @@ static uint64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void sleep_until(uint64_t ns)
-{
-	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u),
-			     .tv_nsec = (long)(ns % 1000000000u)};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR && !told_to_end)
-		;
 }
 
 static bool try_connect(struct client *c)
@@ -161,16 +153,16 @@ static bool ask_until_answered(struct client *c)
 
 static void ask_all(struct client *c, uint64_t count)
 {
-	uint64_t next = now();
+	const struct timespec period = {.tv_nsec = PERIOD_NS};
+	const struct itimerspec when = {.it_interval = period, .it_value = period};
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	uint64_t ticks; /* what was missed is not asked in a bunch */
 
-	while (!told_to_end && (!count || c->number < count)) {
-		sleep_until(next);
-		if (!ask_until_answered(c))
-			return;
-		next += PERIOD_NS;
-		if (next < now()) /* what was missed is not asked in a bunch */
-			next = now();
-	}
+	if (timer < 0 || timerfd_settime(timer, 0, &when, NULL) < 0)
+		die("timer", strerror(errno));
+	while (!told_to_end && (!count || c->number < count) && ask_until_answered(c))
+		(void)!read(timer, &ticks, sizeof(ticks));
+	close(timer);
 }
 
 int main(int argc, char **argv)
