@@ -18,7 +18,8 @@ TASKS = apmp.BIN / "tasks"
 HOME = {"alpha": [0, 1, 2], "beta": [3, 4], "gamma": [5]}
 PRIMES = "78498 primes below 1000000\n"
 
-ASKED = (128 + signal.SIGTERM, -signal.SIGTERM)  # its status, or that of apmp run, whose caller asked
+# The status of one that was asked to end: its own, or that of apmp run, which is asked too.
+ASKED = (128 + signal.SIGTERM, -signal.SIGTERM)
 
 TASK = struct.Struct("=IIQQIIiI32s")
 ENDED = 4
