@@ -134,6 +134,7 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 			     variable,		partition->app_variable,
 			     uid ? home : NULL, user,
 			     logname,		NULL};
+	const struct apmp_object *output;
 	char **env;
 	int fds[3] = {box->null_fd, box->null_fd, box->null_fd}, error;
 	pid_t pid;
@@ -145,6 +146,10 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 
 	for (unsigned i = 0; i + 1 < call->fd_count; i++)
 		fds[i] = call->fds[i + 1];
+	/* Refused: it can't open /dev/stdout by that name, and has it all the same. */
+	output = apmp_objects_find(&box->objects, APMP_BOX_OUTPUT, call->request->id);
+	if (uid && output)
+		(void)!fchown(output->fds[1], uid, uid);
 	snprintf(variable, sizeof(variable), "APMP_PARTITION=%s", partition->name);
 	snprintf(user, sizeof(user), "USER=%u", uid);
 	snprintf(logname, sizeof(logname), "LOGNAME=%u", uid);

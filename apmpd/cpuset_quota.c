@@ -2,8 +2,8 @@
  *
  * WHAT     A quota keeps them to the capacity of their partition's CPUs however idle the host is; a
  *          weight in the same proportion divides a host that is busier than that.
- * v1       apmp-MACHINE/P-PARTITION in the cpu hierarchy, below our own group there (or the one that
- *          `doctor --fix` made), with the partition's programs in it and never its instance.
+ * v1       apmp-MACHINE/P-PARTITION in the cpu hierarchy, below our own group there (or the one
+ *          that `doctor --fix` made), with the partition's programs in it and never its instance.
  * v2       The quota is that of P-PARTITION/programs.  Weights are divided from the top down, so
  *          P-PARTITION has that of its capacity, and within it the instance comes first.
  * STATES   of a partition's share: none -> made (its first program) -> removed (its partition).
@@ -30,7 +30,8 @@
 /* The kernel takes no smaller quota; smaller capacities have longer periods. */
 #define QUOTA_MIN_US  1000u
 #define PERIOD_MAX_US 1000000u
-/* Of a whole host CPU: as much as a program that is in no group.  In v2 that is 100. */
+/* Of a whole host CPU: as much as one thread that is in no group, so that all programs of a machine
+ * weigh no more there than any thread of an instance that wakes up.  In v2 that is 100. */
 #define WEIGHT	      1024u
 #define WEIGHT_MIN    2u
 #define WEIGHT_V2     100u

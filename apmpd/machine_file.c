@@ -368,7 +368,10 @@ void apmp_machine_free(struct machine *machine)
 	for (size_t i = 0; i < machine->partition_count; i++) {
 		free(machine->partitions[i].cpus);
 		free(machine->partitions[i].buses);
+		for (size_t k = 0; k < machine->partitions[i].failover_count; k++)
+			free(machine->partitions[i].failovers[k].targets);
 		free(machine->partitions[i].failovers);
+		free(machine->partitions[i].autostart);
 	}
 	free(machine->sbbs);
 	free(machine->communities);

@@ -30,6 +30,7 @@
 #define APMP_MACHINE_SECTOR	   512u		  /* a disk is whole sectors */
 #define APMP_MACHINE_FILE_MAX	   (1u << 20)	  /* bytes in a machine file */
 #define APMP_MACHINE_ERRORS	   100		  /* mistakes kept; more are only counted */
+#define APMP_MACHINE_TARGETS	   8		  /* most failover targets of a CPU */
 #define APMP_MACHINE_FAILOVER_ALL  UINT32_MAX	  /* cpu of a failover rule written `*` */
 
 /*
@@ -107,8 +108,9 @@ struct machine_bus_ref {
 };
 
 struct machine_failover {
-	uint32_t cpu;		    /* id of a CPU, or APMP_MACHINE_FAILOVER_ALL */
-	struct machine_name target; /* a partition */
+	uint32_t cpu;		      /* id of a CPU, or APMP_MACHINE_FAILOVER_ALL */
+	struct machine_name *targets; /* partitions; its own: the CPU stays */
+	size_t target_count;	      /* 0: it stays, too */
 	struct machine_pos at;
 };
 
@@ -123,6 +125,9 @@ struct machine_partition {
 	bool boot; /* at power on */
 	struct machine_failover *failovers;
 	size_t failover_count;
+	struct machine_cpu_ref *autostart; /* CPUs that begin to work when they come */
+	size_t autostart_count;
+	bool autostart_all; /* all do, whatever the list */
 	struct machine_pos at, cpus_at, buses_at;
 };
 
@@ -218,15 +223,17 @@ void apmp_machine_free(struct machine *machine);
  *       "memory": 25165824,                         0: none yet
  *       "buses": ["0.0.0"],
  *       "boot": true,
- *       "failover": {"1": "beta", "2": "beta"}}],   CPU id or "*" -> partition; {} for none
+ *       "failover": {"1": "beta", "2": ["beta", "gamma"]},   CPU id or "*" -> one partition or
+ *                                                   a list of 0 or 2 to 8; {} for none
+ *       "autostart": "all"}],                       or CPU ids
  *    "timing": {"tick_ns": 2000000, "suspect": 3, "stop_ns": 50000000},
  *    "fence": "kill",                               or "bugcheck"
  *    "notice_exit": true,
  *    "dump": {"limit": 67108864, "keep": 3}}      or null: there are none
  *
  * What the console may rely on (the checks were made): names are unique; CPU ids are 0 to 255 and
- * unique over all SBBs; every CPU, bus, community and target that is named exists; a CPU or a bus
- * is in at most one partition; all sizes of memory are multiples of 2 MiB; private plus shared
+ * unique over all SBBs; every CPU, bus, community and target that is named exists, a target in
+ * the same community; a CPU or a bus is in at most one partition; all sizes of memory are multiples of 2 MiB; private plus shared
  * memory is at most the memory of all SBBs; a partition with "boot": true has at least one CPU that
  * may be primary, one bus and 4 MiB. Its primary is the first CPU of "cpus" whose "primary" is
  * true: a suggestion, the choice is the console's.

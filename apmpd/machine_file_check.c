@@ -137,24 +137,54 @@ static void check_name(struct check *check, const struct machine_name *name)
 				    name->text, what, other->at.line);
 }
 
+static bool community_exists(const struct machine *machine, const char *name)
+{
+	for (size_t i = 0; i < machine->community_count; i++)
+		if (strcmp(machine->communities[i].name.text, name) == 0)
+			return true;
+	return false;
+}
+
 static void check_community(struct check *check, const struct machine_name *name)
 {
 	const struct machine *machine = check->machine;
 	struct apmp__near near = {.word = name->text};
 	char hint[64];
 
-	if (name->text[0] == '\0' || name->at.bad || machine->communities_at.bad)
+	if (name->text[0] == '\0' || name->at.bad || machine->communities_at.bad ||
+	    community_exists(machine, name->text))
 		return;
-	for (size_t i = 0; i < machine->community_count; i++) {
-		if (strcmp(machine->communities[i].name.text, name->text) == 0)
-			return;
+	for (size_t i = 0; i < machine->community_count; i++)
 		apmp__near_offer(&near, machine->communities[i].name.text);
-	}
 	apmp__machine_error(check->errors, name->at,
 			    "expected the name of a community, found '%s'%s", name->text,
 			    apmp__near_text(&near, hint));
 }
 
+/* Partitions of one community trade CPUs.  One that there is not was complained about. */
+static void check_trade(struct check *check, const struct machine_partition *partition,
+			const struct machine_partition *other, struct machine_pos at)
+{
+	const struct machine *machine = check->machine;
+	const char *community = partition->community.text;
+
+	if (partition->community.at.bad || other->community.at.bad || machine->communities_at.bad)
+		return;
+	if (!community[0])
+		apmp__machine_error(check->errors, at,
+				    "expected partition '%s' in a community, where partitions "
+				    "trade CPUs, found the failover target '%s'",
+				    partition->name.text, other->name.text);
+	else if (community_exists(machine, community) &&
+		 (!other->community.text[0] || community_exists(machine, other->community.text)) &&
+		 strcmp(other->community.text, community) != 0)
+		apmp__machine_error(check->errors, at,
+				    "expected a partition of community '%s' as target of a "
+				    "failover, found '%s'",
+				    community, other->name.text);
+}
+
+/* Another partition; or itself: the CPU stays [0300]. */
 static void check_target(struct check *check, const struct machine_partition *partition,
 			 const struct machine_name *target)
 {
@@ -162,19 +192,16 @@ static void check_target(struct check *check, const struct machine_partition *pa
 	struct apmp__near near = {.word = target->text};
 	char hint[64];
 
-	if (strcmp(target->text, partition->name.text) == 0) {
-		apmp__machine_error(check->errors, target->at,
-				    "expected another partition as target of a failover, found "
-				    "'%s' itself",
-				    target->text);
-		return;
-	}
-	if (machine->partitions_at.bad)
+	if (machine->partitions_at.bad || strcmp(target->text, partition->name.text) == 0)
 		return;
 	for (size_t i = 0; i < machine->partition_count; i++) {
-		if (strcmp(machine->partitions[i].name.text, target->text) == 0)
-			return;
-		apmp__near_offer(&near, machine->partitions[i].name.text);
+		const struct machine_partition *other = &machine->partitions[i];
+
+		apmp__near_offer(&near, other->name.text);
+		if (strcmp(other->name.text, target->text) != 0)
+			continue;
+		check_trade(check, partition, other, target->at);
+		return;
 	}
 	apmp__machine_error(check->errors, target->at,
 			    "expected the name of a partition, found '%s'%s", target->text,
@@ -272,17 +299,25 @@ static void check_failover(struct check *check, const struct machine_partition *
 
 		if (rule->cpu != APMP_MACHINE_FAILOVER_ALL && !check->cpus[rule->cpu])
 			unknown_cpu(check, rule->cpu, rule->at);
-		check_target(check, partition, &rule->target);
+		for (size_t t = 0; t < rule->target_count; t++)
+			check_target(check, partition, &rule->targets[t]);
 		for (size_t j = 0; j < i; j++) {
 			if (partition->failovers[j].cpu != rule->cpu)
 				continue;
 			apmp__machine_error(check->errors, rule->at,
-					    "expected one target for a CPU, found a second one "
-					    "after line %u",
+					    "expected one rule for a CPU, found a second one after "
+					    "line %u",
 					    partition->failovers[j].at.line);
 			break;
 		}
 	}
+}
+
+static void check_autostart(struct check *check, const struct machine_partition *partition)
+{
+	for (size_t i = 0; i < partition->autostart_count; i++)
+		if (!check->cpus[partition->autostart[i].id])
+			unknown_cpu(check, partition->autostart[i].id, partition->autostart[i].at);
 }
 
 static bool has_primary(const struct check *check, const struct machine_partition *partition)
@@ -401,6 +436,7 @@ void apmp__machine_check(const struct machine *machine, struct machine_errors *e
 		check_cpus(&check, partition);
 		check_buses(&check, partition);
 		check_failover(&check, partition);
+		check_autostart(&check, partition);
 		check_boot(&check, partition);
 	}
 	check_memory(&check);

@@ -92,6 +92,18 @@ static json_t *communities_to_json(const struct machine *machine)
 	return list;
 }
 
+static json_t *targets_to_json(const struct machine_failover *rule)
+{
+	json_t *list;
+
+	if (rule->target_count == 1)
+		return json_string(rule->targets[0].text);
+	list = json_array();
+	for (size_t i = 0; i < rule->target_count; i++)
+		append(&list, json_string(rule->targets[i].text));
+	return list;
+}
+
 static json_t *failover_to_json(const struct machine_partition *partition)
 {
 	json_t *rules = json_object();
@@ -102,7 +114,7 @@ static json_t *failover_to_json(const struct machine_partition *partition)
 
 		if (rule->cpu != APMP_MACHINE_FAILOVER_ALL)
 			snprintf(cpu, sizeof(cpu), "%u", rule->cpu);
-		if (json_object_set_new(rules, cpu, json_string(rule->target.text)) < 0) {
+		if (json_object_set_new(rules, cpu, targets_to_json(rule)) < 0) {
 			json_decref(rules);
 			return NULL;
 		}
@@ -110,20 +122,32 @@ static json_t *failover_to_json(const struct machine_partition *partition)
 	return rules;
 }
 
+static json_t *ids_to_json(const struct machine_cpu_ref *cpus, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		append(&list, json_integer(cpus[i].id));
+	return list;
+}
+
 static json_t *partition_to_json(const struct machine_partition *partition)
 {
 	const char *community = partition->community.text;
-	json_t *cpus = json_array(), *buses = json_array();
+	json_t *cpus = ids_to_json(partition->cpus, partition->cpu_count);
+	json_t *autostart = partition->autostart_all
+				? json_string("all")
+				: ids_to_json(partition->autostart, partition->autostart_count);
+	json_t *buses = json_array();
 
-	for (size_t i = 0; i < partition->cpu_count; i++)
-		append(&cpus, json_integer(partition->cpus[i].id));
 	for (size_t i = 0; i < partition->bus_count; i++)
 		append(&buses, bus_id(partition->buses[i].sbb, partition->buses[i].iop,
 				      partition->buses[i].bus));
-	return json_pack("{s:s, s:s?, s:o, s:I, s:o, s:b, s:o}", "name", partition->name.text,
+	return json_pack("{s:s, s:s?, s:o, s:I, s:o, s:b, s:o, s:o}", "name", partition->name.text,
 			 "community", community[0] ? community : NULL, "cpus", cpus, "memory",
 			 (json_int_t)partition->memory.bytes, "buses", buses, "boot",
-			 partition->boot, "failover", failover_to_json(partition));
+			 partition->boot, "failover", failover_to_json(partition), "autostart",
+			 autostart);
 }
 
 static json_t *partitions_to_json(const struct machine *machine)

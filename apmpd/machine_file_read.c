@@ -136,17 +136,23 @@ static bool read_number(struct walk *walk, const struct key *key, const struct v
 	return true;
 }
 
-static bool read_bool(struct walk *walk, const struct key *key, const struct value *value,
-		      void *into)
+/* Whether it is a yes or a no. */
+static bool bool_of(const struct value *value, bool *ret_yes)
 {
 	bool plain = value->kind == VALUE_SCALAR && !value->quoted;
 	bool yes = plain && (apmp__value_is(value, "yes") || apmp__value_is(value, "true"));
 
-	(void)key;
 	if (!yes && !(plain && (apmp__value_is(value, "no") || apmp__value_is(value, "false"))))
-		return apmp__expected(walk, value, "yes or no");
-	*(bool *)into = yes;
+		return false;
+	*ret_yes = yes;
 	return true;
+}
+
+static bool read_bool(struct walk *walk, const struct key *key, const struct value *value,
+		      void *into)
+{
+	(void)key;
+	return bool_of(value, into) || apmp__expected(walk, value, "yes or no");
 }
 
 static bool is_name(const struct value *value)
@@ -473,15 +479,38 @@ static bool read_partition_buses(struct walk *walk, const struct key *key,
 	return ok;
 }
 
+static bool item_target(struct walk *walk, const struct value *value, void *into)
+{
+	return read_name(walk, NULL, value, into);
+}
+
+/* One name, or a list of them. */
+static bool read_targets(struct walk *walk, const struct value *value,
+			 struct machine_failover *rule)
+{
+	static const struct list_kind kind = {"targets", item_target, sizeof(struct machine_name),
+					      APMP_MACHINE_TARGETS};
+
+	if (value->kind == VALUE_LIST)
+		return apmp__list_read(walk, &kind, value, false, &rule->targets,
+				       &rule->target_count);
+	rule->targets = calloc(1, sizeof(*rule->targets));
+	if (!rule->targets) {
+		walk->no_memory = true;
+		return false;
+	}
+	rule->target_count = 1;
+	return value->kind != VALUE_BROKEN && read_name(walk, NULL, value, rule->targets);
+}
+
 static bool read_rule(struct walk *walk, struct fy_node_pair *pair, struct machine_pos parent,
 		      struct machine_failover *rule)
 {
 	struct value cpu = apmp__value_of(walk, fy_node_pair_key(pair), parent);
-	struct value target = apmp__value_of(walk, fy_node_pair_value(pair), cpu.at);
+	struct value targets = apmp__value_of(walk, fy_node_pair_value(pair), cpu.at);
+	bool ok = read_targets(walk, &targets, rule);
 	uint64_t id;
-	bool ok;
 
-	ok = target.kind != VALUE_BROKEN && read_name(walk, NULL, &target, &rule->target);
 	rule->at = apmp__value_pos(&cpu, true);
 	cpu.quoted = false; /* JSON has only quoted keys */
 	if (cpu.kind == VALUE_SCALAR && apmp__value_is(&cpu, "*")) {
@@ -498,6 +527,7 @@ static bool read_failover(struct walk *walk, const struct key *key, const struct
 			  void *into)
 {
 	struct machine_partition *partition = into;
+	struct machine_failover *rule;
 	struct fy_node_pair *pair;
 	void *iterator = NULL;
 	size_t seen = 0;
@@ -516,13 +546,36 @@ static bool read_failover(struct walk *walk, const struct key *key, const struct
 	while ((pair = fy_node_mapping_iterate(value->node, &iterator))) {
 		if (seen++ == FAILOVER_MAX)
 			return apmp__expected(walk, value, "at most %d rules", FAILOVER_MAX);
-		if (read_rule(walk, pair, value->at,
-			      &partition->failovers[partition->failover_count]))
+		rule = &partition->failovers[partition->failover_count];
+		*rule = (struct machine_failover){0};
+		if (read_rule(walk, pair, value->at, rule)) {
 			partition->failover_count++;
-		else
-			ok = false;
+			continue;
+		}
+		free(rule->targets);
+		ok = false;
 	}
 	return ok;
+}
+
+/* "all", "none", or CPUs. */
+static bool read_autostart(struct walk *walk, const struct key *key, const struct value *value,
+			   void *into)
+{
+	static const struct list_kind kind = {"CPUs", item_cpu_ref, sizeof(struct machine_cpu_ref),
+					      APMP_MACHINE_CPUS};
+	struct machine_partition *partition = into;
+	bool all = value->kind == VALUE_SCALAR && apmp__value_is(value, "all");
+
+	(void)key;
+	partition->autostart_all = all || value->kind == VALUE_NULL;
+	if (partition->autostart_all ||
+	    (value->kind == VALUE_SCALAR && apmp__value_is(value, "none")))
+		return true;
+	if (value->kind != VALUE_LIST)
+		return apmp__expected(walk, value, "all, none or a list of CPUs");
+	return apmp__list_read(walk, &kind, value, false, &partition->autostart,
+			       &partition->autostart_count);
 }
 
 static bool item_partition(struct walk *walk, const struct value *value, void *into)
@@ -536,10 +589,12 @@ static bool item_partition(struct walk *walk, const struct value *value, void *i
 	    WHOLE("buses", read_partition_buses),
 	    KEY("boot", read_bool, machine_partition, boot),
 	    WHOLE("failover", read_failover),
+	    WHOLE("autostart", read_autostart),
 	    {0}};
 	struct machine_partition *partition = into;
 	struct keys_seen seen;
 
+	partition->autostart_all = true;
 	partition->at = apmp__value_pos(value, true);
 	if (!apmp__mapping_read(walk, value, keys, "a partition", partition, &seen)) {
 		partition->at.bad = true;
@@ -596,8 +651,11 @@ static bool read_dump(struct walk *walk, const struct key *key, const struct val
 	struct machine_dump *dump = into;
 	struct keys_seen seen = {0};
 
-	if (value->kind == VALUE_SCALAR)
-		return read_bool(walk, key, value, &dump->on);
+	(void)key;
+	if (bool_of(value, &dump->on))
+		return true;
+	if (value->kind != VALUE_MAPPING)
+		return apmp__expected(walk, value, "yes, no, or {limit: SIZE, keep: NUMBER}");
 	return apmp__mapping_read(walk, value, keys, "dump", dump, &seen) && !seen.bad;
 }
 

@@ -36,6 +36,6 @@ void apmp_state_close(struct apmp_folder *state);
  * Returns how many were removed.  -EBUSY: the machine that was named is on; those of
  * apmp_state_base(); -errno, after having gone on with the others. */
 __attribute__((warn_unused_result)) int apmp_state_clean(const char *machine, bool all,
-							   json_t *said);
+							 json_t *said);
 
 #endif

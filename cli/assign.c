@@ -106,7 +106,7 @@ int cli_cpu_assign(struct cli *cli, const struct cli_args *args)
 
 int cli_cpu_deassign(struct cli *cli, const struct cli_args *args)
 {
-	return cli_each(cli, args, 0, cli_check_cpu, deassign_cpu);
+	return cli_each_cpu(cli, args, deassign_cpu);
 }
 
 int cli_bus_assign(struct cli *cli, const struct cli_args *args)

@@ -301,6 +301,7 @@ static const struct {
 } sources[] = {{"PARTITION", offer_partitions},
 	       {"PARTY", offer_parties},
 	       {"COMMUNITY", offer_communities},
+	       {"TARGET", offer_partitions},
 	       {"CPU", offer_cpus},
 	       {"BUS", offer_buses},
 	       {"PA", offer_memory},
@@ -335,31 +336,28 @@ static void offer_placeholder(struct line *line, const char *text)
 	}
 }
 
-/* Argument number index of a verb, as its table has it: the last one may be repeated. NULL: it
- * takes no more. Options that must be given stand behind the arguments. */
-static const char *argument_at(const struct cli_command *command, int index)
+/* Whether the argument, as its verb's table has it, may be repeated. */
+static bool is_repeated(const char *argument)
 {
-	const char *last = NULL, *next;
-
-	for (const char *at = command->args; at && *at; at = next ? next + 1 : NULL) {
-		next = strchr(at, ' ');
-		if (strncmp(at, "--", 2) == 0 && isalpha((unsigned char)at[2]))
-			break;
-		last = at;
-		if (index-- == 0)
-			return at;
-	}
-	return last && strncmp(last + strcspn(last, " ."), "...", 3) == 0 ? last : NULL;
+	return strncmp(argument + strcspn(argument, " ."), "...", 3) == 0;
 }
 
+/* What may stand as argument number index of a verb: behind one that may be repeated also what
+ * follows it.  Options that must be given stand behind the arguments. */
 static void offer_argument(struct line *line)
 {
 	int index = line->count - line->verb_words + line->dashes;
-	const char *argument = argument_at(line->command, index);
+	const char *at = line->command->args, *next;
+	bool repeated = false;
 
-	if (!argument)
-		return;
-	offer_placeholder(line, argument);
+	for (int i = 0; at && *at && i <= index; i++, at = next ? next + 1 : NULL) {
+		next = strchr(at, ' ');
+		if (strncmp(at, "--", 2) == 0 && isalpha((unsigned char)at[2]))
+			break;
+		repeated |= is_repeated(at);
+		if (i == index || repeated)
+			offer_placeholder(line, at);
+	}
 	/* What stands there already is not wanted a second time. */
 	for (int i = line->verb_words; i < line->count; i++)
 		json_object_del(line->candidates, line->words[i]);

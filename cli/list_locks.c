@@ -75,9 +75,8 @@ void cli_print_locks(struct cli *cli, const json_t *locks)
 json_t *cli_show_locks(struct view *view, const char *community)
 {
 	json_t *communities = cli_view_community(view, community, locks_json);
-	json_t *locks = json_array_size(communities)
-			    ? json_incref(json_array_get(communities, 0))
-			    : json_array();
+	json_t *locks = json_array_size(communities) ? json_incref(json_array_get(communities, 0))
+						     : json_array();
 
 	json_decref(communities);
 	return locks;

@@ -1,34 +1,52 @@
-/* `apmp cpu migrate`: CPUs go from the partitions that have them to another one, while they run. */
+/*
+ * `apmp cpu migrate`, `cpu start`, `cpu stop`: CPUs go from the partitions that have them to another
+ * one, begin to work, and stop, while the partitions run.
+ */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/several.h"
 #include "cli/table.h"
 
-static char *steps_line(const char *word, const json_t *answer)
+/* What would be done, behind `begin`, which is freed. */
+static char *steps_line(char *begin, const json_t *answer)
 {
 	const json_t *steps = json_object_get(answer, "steps");
-	char *text = cli_text("CPU %s would go from \"%s\" to \"%s\":", word,
-			      cli_string(answer, "from"), cli_string(answer, "to"));
 
 	for (size_t i = 0; i < json_array_size(steps); i++) {
-		char *more = cli_text("%s\n  %zu. %s", text, i + 1,
+		char *more = cli_text("%s\n  %zu. %s", begin, i + 1,
 				      json_string_value(json_array_get(steps, i)));
 
-		free(text);
-		text = more;
+		free(begin);
+		begin = more;
 	}
-	return text;
+	return begin;
 }
+
+static char *time_text(const json_t *answer)
+{
+	return cli_duration_text(json_integer_value(json_object_get(answer, "elapsed_ns")));
+}
+
+/* ---- migrate ---- */
 
 static char *moved_line(const struct cli_args *args, const char *word, const json_t *answer)
 {
 	const char *from = cli_string(answer, "from"), *to = cli_string(answer, "to");
-	char *time = cli_duration_text(json_integer_value(json_object_get(answer, "elapsed_ns")));
-	char *line =
-	    cli_text("CPU %s went from \"%s\" to \"%s\" in %s%s", word, from, to, time,
-		     cli_option(args, "loan") ? ", on loan: its owner stays the same" : "");
+	const char *loan = json_is_true(json_object_get(answer, "loan_ended"))
+			       ? ", its owner: the loan has ended"
+			   : cli_option(args, "loan") ? ", on loan: its owner stays the same"
+						      : "";
+	char *time = time_text(answer), *stopped = cli_text("%s", ""), *line;
 
+	if (json_is_false(json_object_get(answer, "active"))) {
+		free(stopped);
+		stopped = cli_text("; it is stopped there, `apmp cpu start %s` starts it", word);
+	}
+	line = cli_text("CPU %s went from \"%s\" to \"%s\" in %s%s%s", word, from, to, time, loan,
+			stopped);
+	free(stopped);
 	free(time);
 	return line;
 }
@@ -36,13 +54,15 @@ static char *moved_line(const struct cli_args *args, const char *word, const jso
 static int migrate(struct cli_calls *calls, const char *word)
 {
 	const struct cli_args *args = calls->args;
+	const char *by = cli_option(args, "by");
 	json_t *parameters, *answer;
 	json_int_t cpu;
 	int code = cli_number(args, "CPU", word, &cpu);
 
 	if (code != CLI_DONE)
 		return code;
-	parameters = json_pack("{s:I, s:s}", "cpu", cpu, "to", cli_option(args, "to"));
+	parameters =
+	    json_pack("{s:I, s:s, s:s*}", "cpu", cpu, "to", cli_option(args, "to"), "by", by);
 	if (cli_option(args, "loan"))
 		json_object_set_new(parameters, "loan", json_true());
 	if (cli_option(args, "dry-run"))
@@ -52,17 +72,75 @@ static int migrate(struct cli_calls *calls, const char *word)
 		return code;
 	json_object_set_new(answer, "cpu", json_integer(cpu));
 	cli_did(calls, answer,
-		cli_option(args, "dry-run") ? steps_line(word, answer)
-					    : moved_line(args, word, answer));
+		cli_option(args, "dry-run")
+		    ? steps_line(cli_text("CPU %s would go from \"%s\" to \"%s\":", word,
+					  cli_string(answer, "from"), cli_string(answer, "to")),
+				 answer)
+		    : moved_line(args, word, answer));
 	return CLI_DONE;
 }
 
 int cli_cpu_migrate(struct cli *cli, const struct cli_args *args)
 {
-	long long wait_ms = 0;
-	int code = CLI_DONE;
+	static const char *const ways[] = {"pal", "halt", "deassign"};
+	const char *by = cli_option(args, "by");
+	bool known = !by;
 
-	if (cli_option(args, "wait"))
-		code = cli_time(args, "--wait", cli_option(args, "wait"), &wait_ms);
-	return code == CLI_DONE ? cli_each(cli, args, wait_ms, cli_check_cpu, migrate) : code;
+	for (size_t i = 0; !known && i < sizeof(ways) / sizeof(ways[0]); i++)
+		known = strcmp(ways[i], by) == 0;
+	if (!known)
+		return cli_usage(args, "--by is pal, halt or deassign, not \"%s\"", by);
+	return cli_each_cpu(cli, args, migrate);
+}
+
+/* ---- start and stop ---- */
+
+static int order(struct cli_calls *calls, const char *word, const char *method, const char *will,
+		 const char *does)
+{
+	const struct cli_args *args = calls->args;
+	bool dry = cli_option(args, "dry-run");
+	char *asked, *time, *line;
+	json_t *answer;
+	json_int_t cpu;
+	int code = cli_number(args, "CPU", word, &cpu);
+
+	if (code != CLI_DONE)
+		return code;
+	asked = cli_text("%s CPU %s", will, word);
+	code = cli_calls_make(calls, method, json_pack("{s:I, s:b}", "cpu", cpu, "dry_run", dry),
+			      asked, &answer);
+	free(asked);
+	if (code != CLI_DONE)
+		return code;
+	json_object_set_new(answer, "cpu", json_integer(cpu));
+	time = time_text(answer);
+	line = dry ? steps_line(cli_text("%s CPU %s in \"%s\":", will, word,
+					 cli_string(answer, "partition")),
+				answer)
+		   : cli_text("CPU %s %s in \"%s\", %s later", word, does,
+			      cli_string(answer, "partition"), time);
+	free(time);
+	cli_did(calls, answer, line);
+	return CLI_DONE;
+}
+
+static int start(struct cli_calls *calls, const char *word)
+{
+	return order(calls, word, "CpuStart", "starting", "works");
+}
+
+static int stop(struct cli_calls *calls, const char *word)
+{
+	return order(calls, word, "CpuStop", "stopping", "waits in console mode");
+}
+
+int cli_cpu_start(struct cli *cli, const struct cli_args *args)
+{
+	return cli_each_cpu(cli, args, start);
+}
+
+int cli_cpu_stop(struct cli *cli, const struct cli_args *args)
+{
+	return cli_each_cpu(cli, args, stop);
 }

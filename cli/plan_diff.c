@@ -12,6 +12,7 @@
  *               hardware out, hardware in
  *               creations, communities
  *               assignments                             CPUs and buses, then memory near them
+ *               rules of failover, autostart sets
  *               boots                                   of who was halted, and of who is new
  *
  *           Release before acquire, create before assign: so swaps, rings and renames need no
@@ -22,8 +23,7 @@
  * CRASHES   A plan that was cut off is made anew from what the machine is then. Only that a
  *           partition ran before it was halted is not in the machine: "resume" says it.
  * LIMITS    What a partition is given while it runs it may have only from its next boot on: the
- *           step's reply says so. Rules of failover, timing, fence and notice_exit are for a power
- *           cycle.
+ *           step's reply says so. Timing, fence and notice_exit are for a power cycle.
  */
 #include "cli/plan_diff.h"
 
@@ -223,21 +223,6 @@ static void compare_settings(struct plan *plan)
 	compare_setting(plan, "dump", json_object_get(now, "dump"), json_object_get(want, "dump"));
 }
 
-/* A rule of failover is known from power on. */
-static void compare_failover(struct plan *plan)
-{
-	for (size_t i = 0; i < plan->want->partition_count; i++) {
-		const struct plan_partition *want = &plan->want->partitions[i];
-		const struct plan_partition *now = plan_find_partition(plan->now, want->name);
-
-		if (now ? now->failover && want->failover &&
-			      !json_equal(now->failover, want->failover)
-			: json_object_size(want->failover) > 0)
-			plan_say(plan->power_cycle, "rules of failover of partition %s differ",
-				 want->name);
-	}
-}
-
 static void decide(struct plan *plan)
 {
 	decide_fates(plan);
@@ -248,7 +233,6 @@ static void decide(struct plan *plan)
 		plan->bus_ways[i] = way_of_bus(plan, &plan->now->buses[i]);
 	plan_memory_decide(plan);
 	compare_settings(plan);
-	compare_failover(plan);
 }
 
 /* ---- steps: taking ---- */
@@ -494,6 +478,7 @@ json_t *plan_diff(const json_t *want, const json_t *now)
 	plan_hardware_add(&plan);
 	creations(&plan);
 	assignments(&plan);
+	plan_tables(&plan);
 	boots(&plan);
 	answer = json_pack("{s:o, s:o, s:o, s:o, s:o}", "steps", plan.steps, "halts",
 			   halted_names(&plan), "impossible", plan.impossible, "power_cycle",

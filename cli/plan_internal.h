@@ -76,4 +76,8 @@ void plan_memory_end(struct plan *plan);
 void plan_memory_release(struct plan *plan);
 void plan_memory_assign(struct plan *plan);
 
+/* ---- plan_tables.c: rules of failover, and autostart sets ---- */
+
+void plan_tables(struct plan *plan);
+
 #endif

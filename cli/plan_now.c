@@ -1,5 +1,5 @@
 /*
- * plan_now.c - the running machine, from its configuration tree.
+ * plan_now.c - the running machine, from its configuration tree and status.
  *
  * WHAT      Hardware below its building block, software as the tree has it. What is not available
  *           is not there: it was taken out of the box.
@@ -159,7 +159,22 @@ static json_t *sbb_json(const json_t *nodes, const json_t *sbb)
 
 /* ---- software ---- */
 
-static json_t *partition_json(const json_t *nodes, const json_t *node)
+/* What the tree does not have: rules of failover, and the autostart set. */
+static void add_tables(json_t *partition, const json_t *status)
+{
+	const json_t *partitions = json_object_get(status, "partitions"), *one;
+	size_t i;
+
+	json_array_foreach(partitions, i, one)
+	{
+		if (!json_equal(json_object_get(one, "name"), json_object_get(partition, "name")))
+			continue;
+		json_object_set(partition, "failover", json_object_get(one, "failover"));
+		json_object_set(partition, "autostart", json_object_get(one, "autostart"));
+	}
+}
+
+static json_t *partition_json(const json_t *nodes, const json_t *node, const json_t *status)
 {
 	const json_t *community = above(nodes, node, "community");
 	const json_t *detail = json_object_get(node, "detail");
@@ -169,13 +184,13 @@ static json_t *partition_json(const json_t *nodes, const json_t *node)
 		      has_flag(node, "initialized"), "incarnation", copy(detail, "incarnation"));
 
 	json_object_set(partition, "boot", json_object_get(detail, "boot"));
+	add_tables(partition, status);
 	return partition;
 }
 
 json_t *plan_now(const json_t *tree, const json_t *status)
 {
-	static const char *const settings[] = {"machine", "timing", "fence", "notice_exit",
-						"dump"};
+	static const char *const settings[] = {"machine", "timing", "fence", "notice_exit", "dump"};
 	const json_t *nodes = json_object_get(tree, "nodes"), *node;
 	json_t *hardware = json_array(), *communities = json_array(), *partitions = json_array();
 	json_t *now = json_pack("{s:o, s:o, s:o}", "hardware", hardware, "communities", communities,
@@ -194,7 +209,7 @@ json_t *plan_now(const json_t *tree, const json_t *status)
 			json_array_append_new(communities,
 					      json_pack("{s:o}", "name", copy(node, "name")));
 		else if (is_type(node, "partition"))
-			json_array_append_new(partitions, partition_json(nodes, node));
+			json_array_append_new(partitions, partition_json(nodes, node, status));
 	}
 	return now;
 }

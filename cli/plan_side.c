@@ -175,7 +175,8 @@ static void read_partitions(struct plan_side *side, const json_t *partitions)
 			   .boot_known = json_is_boolean(json_object_get(one, "boot")),
 			   .running = truth(one, "running"),
 			   .resume = truth(one, "resume"),
-			   .failover = json_object_get(one, "failover")});
+			   .failover = json_object_get(one, "failover"),
+			   .autostart = json_object_get(one, "autostart")});
 	}
 }
 

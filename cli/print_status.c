@@ -52,7 +52,8 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 
 static void print_cpus(const struct cli *cli, const json_t *cpus)
 {
-	struct table *table = table_create(">CPU OWNER CURRENT-OWNER STATE PRIMARY >HOST-CPU");
+	struct table *table = table_create(">CPU OWNER CURRENT-OWNER STATE PRIMARY >HOST-CPU "
+					   "AUTOSTART FAILOVER");
 
 	for (size_t i = 0; i < json_array_size(cpus); i++) {
 		const json_t *cpu = json_array_get(cpus, i);
@@ -64,6 +65,11 @@ static void print_cpus(const struct cli *cli, const json_t *cpus)
 		state(table, cli_string(cpu, "state"));
 		table_string(table, NULL, primary ? "primary" : "-");
 		table_cell(table, NULL, cli_number_text(cpu, "host_cpu"));
+		table_string(table, NULL,
+			     json_is_true(json_object_get(cpu, "autostart"))	? "yes"
+			     : json_is_false(json_object_get(cpu, "autostart")) ? "no"
+										: "-");
+		table_cell(table, NULL, cli_names_text(json_object_get(cpu, "failover")));
 	}
 	table_print(table, cli);
 }
@@ -174,6 +180,27 @@ static void print_health(const struct cli *cli, const json_t *health)
 		   json_array_size(pending) == 0 ? cli_text("nobody") : cli_names_text(pending));
 }
 
+/* Who has failed since power on and left a dump. */
+static void print_dumped(const struct cli *cli, const json_t *partitions)
+{
+	json_t *names = json_array();
+	const json_t *partition;
+	char *text;
+	size_t i;
+
+	json_array_foreach(partitions, i, partition)
+	{
+		if (json_object_get(json_object_get(partition, "instance"), "dumped"))
+			json_array_append(names, json_object_get(partition, "name"));
+	}
+	if (json_array_size(names)) {
+		text = cli_names_text(names);
+		print_line(cli, "dumps", true, cli_text("of %s; `apmp dump` lists them", text));
+		free(text);
+	}
+	json_decref(names);
+}
+
 static void print_status(const struct cli *cli, const json_t *status)
 {
 	printf("machine %s is %s, partitions are kept apart by %s\n\n",
@@ -188,6 +215,7 @@ static void print_status(const struct cli *cli, const json_t *status)
 	print_memory(cli, json_object_get(status, "memory"));
 	putchar('\n');
 	print_health(cli, json_object_get(status, "health"));
+	print_dumped(cli, json_object_get(status, "partitions"));
 	print_held(cli, json_object_get(status, "partitions"));
 }
 

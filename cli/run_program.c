@@ -7,6 +7,7 @@
  *           our standard error in its place.
  * SIGNALS   None is caught: whatever ends us closes the connection, and then the console kills the
  *           program. So ^C, a closed terminal and kill -9 all do what is expected.
+ * LIMITS    ^Z stops us and not the program, which goes on to read and write the terminal.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -148,3 +148,13 @@ int cli_each(struct cli *cli, const struct cli_args *args, long long wait_ms,
 	varlink_client_close(calls.client);
 	return code;
 }
+
+int cli_each_cpu(struct cli *cli, const struct cli_args *args, cli_one *one)
+{
+	long long wait_ms = 0;
+	int code = CLI_DONE;
+
+	if (cli_option(args, "wait"))
+		code = cli_time(args, "--wait", cli_option(args, "wait"), &wait_ms);
+	return code == CLI_DONE ? cli_each(cli, args, wait_ms, cli_check_cpu, one) : code;
+}

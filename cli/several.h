@@ -26,6 +26,9 @@ typedef int cli_one(struct cli_calls *calls, const char *word);
 int cli_each(struct cli *cli, const struct cli_args *args, long long wait_ms,
 	     int (*check)(const struct cli_args *args, const char *word), cli_one *one);
 
+/* The same for CPUs, which wait as long as --wait says. */
+int cli_each_cpu(struct cli *cli, const struct cli_args *args, cli_one *one);
+
 /* Milliseconds of CLOCK_MONOTONIC. */
 long long cli_now_ms(void);
 

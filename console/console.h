@@ -159,7 +159,8 @@ struct console {
 	bool saving;	     /* the box writes NVRAM, as of saving_level */
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
-	uv_timer_t save_timer; /* data: NULL until it is first needed */
+	uv_timer_t save_timer;	    /* data: NULL until it is first needed */
+	uv_timer_t interrupt_timer; /* likewise */
 	uv_prepare_t capacity_prepare;
 	uv_timer_t capacity_timer;
 	uint64_t capacity_level; /* of the tree, when it was last looked at for capacities */

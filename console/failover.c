@@ -59,8 +59,8 @@ static void finish(struct partition *p)
 			json_array_append_new(to, json_string(at->name));
 		told |= at ? UINT64_C(1) << at->id : 0;
 	}
-	console_event(c, "failover.done", p, "{s:o,s:o}", "cpus", numbers(c, &f->came), "to", to,
-		      "elapsed_ns", elapsed);
+	console_event(c, "failover.done", p, "{s:o,s:o,s:I}", "cpus", numbers(c, &f->came), "to",
+		      to, "elapsed_ns", elapsed);
 }
 
 void console_failover_begin(struct partition *p)

@@ -322,9 +322,9 @@ static void uninitialize(struct partition *p, bool failed)
 	struct apmp_cpu_bits gone;
 
 	apmp_update_begin(&c->update);
+	apmp_cpu_end_life(&c->mover, p->id, failed, &gone);
 	apmp_tree_set_flags(&c->tw, p->handle, NODE_INITIALIZED, 0);
 	apmp_tree_unlock(&c->tw, p->id); /* if it held the tree's lock [0085] */
-	apmp_cpu_end_life(&c->mover, p->id, failed, &gone);
 	apmp_tree_end_use(&c->tw, p->handle);
 	apmp_update_commit_quietly(&c->update); /* `fenced` follows, with the interrupts */
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
@@ -478,10 +478,10 @@ static void fenced(struct partition *p)
 	bool failed = has_failed(p);
 	const struct apmp_point_info *died_at; /* where the injector ended it */
 
-	console_dump_picture(p);
-	release_cpus(p, identity);
 	if (failed)
 		console_failover_begin(p);
+	console_dump_picture(p);
+	release_cpus(p, identity);
 	uninitialize(p, failed);
 	console_set_state(p, APMP_PARTITION_FENCED);
 	apmp_tree_set_fenced(&c->tw, p->id, apmp_identity_incarnation(identity));

@@ -125,19 +125,6 @@ static uint64_t private_memory(struct partition *p)
 	return size;
 }
 
-/* Of the CPUs in the machine those that start by themselves when they come; failover targets. */
-static void add_tables(struct partition *p, json_t *o)
-{
-	const _Atomic uint64_t *no = p->console->state->partition[p->id].no_autostart;
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < p->console->cpu_count; i++)
-		if (!(apmp_load_relaxed(&no[i / 64]) >> i % 64 & 1))
-			json_array_append_new(list, json_integer(i));
-	json_object_set_new(o, "autostart", list);
-	json_object_set_new(o, "failover", console_failover_json(p->console, p->id));
-}
-
 static json_t *partition_json(struct partition *p, const struct apmp_db *db, uint64_t members,
 			      const char *community)
 {
@@ -162,7 +149,7 @@ static json_t *partition_json(struct partition *p, const struct apmp_db *db, uin
 	json_object_set_new(o, "potential", bits_json(p->console, &p->hwrpb->potential));
 	json_object_set_new(o, "configure", bits_json(p->console, &p->hwrpb->configure));
 	json_object_set_new(o, "active", bits_json(p->console, &p->hwrpb->active));
-	add_tables(p, o);
+	console_add_tables(p->console, p->id, o);
 	json_object_set_new(o, "memory", json_integer((json_int_t)private_memory(p)));
 	json_object_set_new(o, "boot", json_boolean(known && self.policy & GCT_POLICY_BOOT));
 	return o;
@@ -214,6 +201,7 @@ static json_t *cpus_json(struct console *c)
 	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0) {
 		struct partition *owner, *at, *runner;
 		uint32_t runner_id;
+		json_t *one;
 
 		if (n.id >= c->cpu_count)
 			continue;
@@ -221,13 +209,14 @@ static json_t *cpus_json(struct console *c)
 		at = console_partition_of(c, n.current_owner);
 		runner_id = apmp_identity_id(apmp_load_acquire(&c->env.lines[n.id].runner));
 		runner = runner_id < APMP_MAX_PARTITIONS ? &c->partition[runner_id] : NULL;
-		json_array_append_new(
-		    list,
-		    json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i,s:s?}", "id", (json_int_t)n.id, "owner",
-			      owner ? owner->name : NULL, "current_owner", at ? at->name : NULL,
-			      "state", cpu_state(c, &n, at), "primary",
-			      (n.flags & NODE_PRIMARY) != 0, "host_cpu", (int)c->host_cpu[n.id],
-			      "runner", runner ? runner->name : NULL));
+		one = json_pack("{s:I,s:s?,s:s?,s:s,s:b,s:i,s:s?}", "id", (json_int_t)n.id, "owner",
+				owner ? owner->name : NULL, "current_owner", at ? at->name : NULL,
+				"state", cpu_state(c, &n, at), "primary",
+				(n.flags & NODE_PRIMARY) != 0, "host_cpu", (int)c->host_cpu[n.id],
+				"runner", runner ? runner->name : NULL);
+		if (at || owner)
+			console_cpu_rules(c, at ? at->id : owner->id, (uint32_t)n.id, one);
+		json_array_append_new(list, one);
 	}
 	return list;
 }

@@ -99,9 +99,6 @@ void app_pause(struct instance *in, struct app *app, bool pause);
 /* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there. */
 __attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
 
-/* Rings the bell: the thread of programs looks at what others have changed; never waits. */
-void instance_apps_ring(struct instance *in);
-
 /* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring
  * once more. */
 void app_members_look(struct instance *in);

@@ -5,6 +5,8 @@
  *           The next console sends a reply with seq 0: what has no answer yet is sent again, and
  *           answered once from the console's record if it had been carried out.  So a reply to
  *           an older seq may come, and is passed over.
+ *           A thread that is caught in a callback when the instance fails never returns to it: it
+ *           lets go of the lock, and its answer, too, is passed over by who converses then.
  */
 #include "instance/channel.h"
 
@@ -23,13 +25,8 @@
 
 void channel_init(struct channel *channel, int sock)
 {
-	pthread_mutexattr_t attr;
-
 	*channel = (struct channel){.sock = sock};
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
-	pthread_mutex_init(&channel->lock, &attr);
-	pthread_mutexattr_destroy(&attr);
+	pthread_mutex_init(&channel->lock, NULL);
 }
 
 static int send_request(struct channel *channel, const struct apmp_call_request *request, int flags)
@@ -108,13 +105,13 @@ static int converse(struct channel *channel, struct apmp_call *call, uint64_t de
 
 int channel_call(struct channel *channel, struct apmp_call *call)
 {
-	/* Of a signal handler whose thread was in a callback, which will not be finished. */
-	int err = -pthread_mutex_lock(&channel->lock);
+	int err;
 
-	if (err)
-		return err;
+	pthread_mutex_lock(&channel->lock);
+	apmp_store_relaxed(&channel->holder, gettid());
 	call->request.seq = apmp_fetch_add(&channel->seq, 1) + 1;
 	err = converse(channel, call, APMP_NEVER);
+	apmp_store_relaxed(&channel->holder, 0);
 	pthread_mutex_unlock(&channel->lock);
 	return err;
 }
@@ -126,11 +123,18 @@ int channel_call_until(struct channel *channel, struct apmp_call *call, uint64_t
 	int err = -pthread_mutex_clocklock(&channel->lock, CLOCK_MONOTONIC, &until);
 
 	call->request.seq = apmp_fetch_add(&channel->seq, 1) + 1;
-	if (err && err != -EDEADLK) {
-		err = send_request(channel, &call->request, MSG_DONTWAIT);
-		return err ? err : -ETIMEDOUT;
-	}
-	return converse(channel, call, deadline_ns);
+	if (!err)
+		return converse(channel, call, deadline_ns);
+	err = send_request(channel, &call->request, MSG_DONTWAIT);
+	return err ? err : -ETIMEDOUT;
+}
+
+void channel_abandon(struct channel *channel)
+{
+	if (apmp_load_relaxed(&channel->holder) != gettid())
+		return; /* another thread's, which goes on, or nobody's */
+	apmp_store_relaxed(&channel->holder, 0);
+	pthread_mutex_unlock(&channel->lock);
 }
 
 int channel_tell(struct channel *channel, const struct apmp_call_request *request)

@@ -81,8 +81,9 @@ static uint32_t go(struct instance *in, uint32_t cpu_idx)
 
 static void stay(struct instance *in, uint32_t cpu_idx)
 {
-	/* Not ours: somebody else runs there, which may be why we are here. */
-	(void)!apmp_pal_halt(&in->env, in->hwrpb, cpu_idx);
+	/* Not by HALT, for which it may have had other orders.  Refused: somebody else runs there,
+	 * which may be why we are here. */
+	(void)!apmp_intr_give(&in->env, cpu_idx);
 	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
 	APMP_POINT_ARG(&in->env, fail_stays, cpu_idx);
 	crash_say_cpu(in, cpu_idx, " stays", APMP_NO_PARTITION);

@@ -211,6 +211,7 @@ __attribute__((noreturn)) static void lead(struct instance *in, const ucontext_t
 {
 	struct apmp_env *env = &in->env;
 
+	channel_abandon(&in->channel);
 	APMP_POINT(env, crash_2602);
 	APMP_POINT(env, crash_2604);
 	order_all(in);
@@ -265,6 +266,8 @@ void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t 
 		crash_save_context(in, self.thread, 0, uc); /* not its task's, which did nothing */
 	if (self.is_cpu && self.thread == in->primary)
 		lead(in, uc);
+	if (!may_return)
+		channel_abandon(&in->channel);
 	crash_catch(crash_tid(in->primary));
 	if (self.is_cpu)
 		crash_cpu_goes(in, self.thread, uc);

@@ -142,7 +142,6 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 			how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE), &words,
 			m->life(m, to_id));
 	apmp_cpu_startreq(m, to_id, cpu_idx);
-	apmp_intr_all(env, APMP_INTR_TREE);
 	return 0;
 }
 
@@ -408,7 +407,8 @@ void apmp_cpu_end_life(struct apmp_cpu_mover *m, uint32_t id, bool failed,
 	struct apmp_tree_node cpu;
 
 	*ret_gone = (struct apmp_cpu_bits){{0}};
-	if (apmp_tree_partition(&m->tw->tree, id, &dead))
+	if (apmp_tree_partition(&m->tw->tree, id, &dead) ||
+	    !(dead.node.flags & NODE_INITIALIZED)) /* a dead console has ended it already */
 		return;
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk_type(&m->tw->tree, &walk, GCT_CPU, &cpu) > 0)

@@ -59,7 +59,8 @@ APMP_CHECK int apmp_cpu_may_migrate(struct apmp_cpu_mover *m, uint32_t from_id, 
 				    uint32_t to_id);
 
 /* MIGRATE_CPU: departs, arrives, STARTREQ; how: APMP_MIGRATE_*.  within(ctx) is called inside the
- * update of the arrival; it may be NULL.  The host CPUs of the sender are the caller's to shrink.
+ * update of the arrival; it may be NULL.  What others don't wait for is the caller's: the sender's
+ * host CPUs, which are fewer now, and the interrupts to all, soon.
  * The errors of apmp_cpu_may_migrate, or what the host said: the CPU is where it was. */
 APMP_CHECK int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_idx,
 				uint32_t to_id, uint32_t how, void (*within)(void *ctx), void *ctx);
@@ -91,7 +92,8 @@ void apmp_cpu_settle(struct apmp_cpu_mover *m, uint32_t cpu_idx);
 
 /* Whether a CPU of a partition that fails would go to one of its failover targets now. */
 bool apmp_cpu_fails_over(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx);
-/* A fenced life's CPUs, inside the update that ends it: none is available to it.  failed: those
+/* A fenced life's CPUs, inside the update that ends it (the caller takes NODE_INITIALIZED from its
+ * node behind this, which says that it was done): none is available to it.  failed: those
  * with failover targets go to the first of them that they may go to, as loans; when there is none,
  * nobody uses them.  The others stay with the partition [0320]; one that was lent to it returns to
  * its owner, or waits for his boot.  *ret_gone: the CPUs that went to failover targets.

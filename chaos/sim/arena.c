@@ -362,12 +362,38 @@ static const struct field {
 		   FIELD(apmp_db_node, name),
 		   {0, 0, NULL}};
 
+static const struct field slot_fields[] = {FIELD(hwrpb_slot, flags),
+					   FIELD(hwrpb_slot, state),
+					   FIELD(hwrpb_slot, context),
+					   FIELD(hwrpb_slot, reason_for_halt),
+					   FIELD(hwrpb_slot, halt_requested),
+					   FIELD(hwrpb_slot, txrdy),
+					   FIELD(hwrpb_slot, rxrdy),
+					   FIELD(hwrpb_slot, tx),
+					   FIELD(hwrpb_slot, rx),
+					   FIELD(hwrpb_slot, refused),
+					   {0, 0, NULL}};
+
 static const char *field_name(const struct field *fields, uint64_t off)
 {
 	for (; fields->name; fields++)
 		if (off >= fields->off && off < fields->off + fields->size)
 			return fields->name;
 	return "fill";
+}
+
+static void hwrpb_name(uint64_t off, char *buffer, size_t size)
+{
+	uint64_t id = off / HWRPB_SIZE, slot = off % HWRPB_SIZE - offsetof(struct hwrpb, slot);
+
+	if (off % HWRPB_SIZE >= offsetof(struct hwrpb, slot) &&
+	    off % HWRPB_SIZE < offsetof(struct hwrpb, saved))
+		snprintf(buffer, size, "hwrpb[%llu].slot[%llu].%s", (unsigned long long)id,
+			 (unsigned long long)(slot / sizeof(struct hwrpb_slot)),
+			 field_name(slot_fields, slot % sizeof(struct hwrpb_slot)));
+	else
+		snprintf(buffer, size, "hwrpb[%llu]+%#llx", (unsigned long long)id,
+			 (unsigned long long)(off % HWRPB_SIZE));
 }
 
 const char *sim_key_name(uint64_t key, char *buffer, size_t size)
@@ -378,6 +404,8 @@ const char *sim_key_name(uint64_t key, char *buffer, size_t size)
 		snprintf(buffer, size, "private+%#x", (unsigned)key);
 	} else if (key < SIM_LINES_PA) {
 		snprintf(buffer, size, "tree+%#llx", (unsigned long long)key);
+	} else if (key >= SIM_HWRPB_PA(0) && key < SIM_HWRPB_PA(SIM_MAX_INSTANCES)) {
+		hwrpb_name(key - SIM_HWRPB_PA(0), buffer, size);
 	} else if (key < SIM_SHARED_PA) {
 		range = key - SIM_LINES_PA;
 		snprintf(buffer, size, "line[%llu]+%llu", (unsigned long long)range / 64,

@@ -10,6 +10,7 @@
  * QUIET     Without faults, within a bounded time: members are exactly who lives, the lock is free,
  *           state operational, everybody validated, nothing asked is unanswered; each member that
  *           was lost by this set has been reported.
+ * LIMITS    Who stood still between a look and the judgement that follows may judge late.
  * NOT HERE  Progress of single steps: scenario.c bounds the time to quiet.
  */
 #include <errno.h>
@@ -324,6 +325,12 @@ static bool silent(const struct sim_instance *in)
 	       in->last_silence_end_ns + JUDGEMENT_TICKS * sim.plan.timing.tick_ns > sim.now_ns;
 }
 
+/* Whether it stood still just now: between its look and its judgement, perhaps. */
+static bool stood_still(const struct sim_instance *in)
+{
+	return in->stalled_until_ns + JUDGEMENT_TICKS * sim.plan.timing.tick_ns > sim.now_ns;
+}
+
 void sim_check_beat(struct sim_instance *in)
 {
 	if (sim.now_ns - in->last_beat_ns >= SILENCE_MIN(sim.plan.timing.stop_ns))
@@ -350,7 +357,7 @@ static void check_judgement(struct sim_instance *by, struct apmp_db *db, uint64_
 		return;
 	sim_say("%s judges %s dead, silent for %.1f ms", name_of(by), name_of(in),
 		(double)(sim.now_ns - in->last_beat_ns) / SIM_MS);
-	if (in->life == SIM_ALIVE && !silent(in))
+	if (in->life == SIM_ALIVE && !silent(in) && !stood_still(by))
 		sim_finding("%s judges %s dead, who beat %.1f ms ago", name_of(by), name_of(in),
 			    (double)(sim.now_ns - in->last_beat_ns) / SIM_MS);
 	in->judged = value;

@@ -50,12 +50,14 @@ static struct whose whose(uint32_t cpu_idx)
 {
 	struct sim_participant *self = begin_unseen();
 	struct apmp_tree_node n = {0};
+	struct apmp_tree tree;
 	struct whose w;
 
-	if (apmp_tree_cpu(&sim.writer.tree, cpu_idx, &n))
+	if (apmp_tree_init(&tree, sim_physical + SIM_TREE_PA, sim.tree_size) ||
+	    apmp_tree_cpu(&tree, cpu_idx, &n))
 		sim_finding("CPU %u is gone from the tree", cpu_idx);
-	w.owner = apmp_tree_owner_id(&sim.writer.tree, n.owner);
-	w.current = apmp_tree_owner_id(&sim.writer.tree, n.current_owner);
+	w.owner = apmp_tree_owner_id(&tree, n.owner);
+	w.current = apmp_tree_owner_id(&tree, n.current_owner);
 	end_unseen(self);
 	return w;
 }
@@ -269,10 +271,17 @@ static const char *unsettled(uint32_t k)
 
 const char *sim_cpus_unsettled(void)
 {
+	static char text[128];
 	const char *why = NULL;
 
-	for (uint32_t k = 0; k < sim.plan.cpus && !why; k++)
+	for (uint32_t k = 0; k < sim.plan.cpus && !why; k++) {
 		why = unsettled(k);
+		if (!why)
+			continue;
+		snprintf(text, sizeof(text), "%s: CPU %u, at partition %d", why, sim_cpu_idx(k),
+			 (int)whose(sim_cpu_idx(k)).current);
+		why = text;
+	}
 	for (uint32_t id = 0; id < sim.plan.instances && sim.plan.cpus && !why; id++)
 		if (sim.instance[id].life == SIM_ALIVE &&
 		    sim_hwrpb(id)->request.seq != sim_hwrpb(id)->request.done)

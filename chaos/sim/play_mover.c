@@ -159,14 +159,18 @@ static int configure(const struct apmp_call_request *r, int32_t by, bool recorde
 int sim_move_serve(const struct apmp_call_request *r)
 {
 	uint32_t id = apmp_identity_id(r->identity);
+	int err;
 
 	if (r->seq == apmp_load_relaxed(&sim.words->record[id]))
 		return 0;
 	recorded = r;
 	if (r->op == APMP_CALL_DEASSIGN)
 		return configure(r, handle_of(id), true);
-	return apmp_cpu_migrate(&mover, id, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
-				(uint32_t)r->arg[2], record, NULL);
+	err = apmp_cpu_migrate(&mover, id, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
+			       (uint32_t)r->arg[2], record, NULL);
+	if (!err)
+		apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
+	return err;
 }
 
 void sim_move_settle(void)

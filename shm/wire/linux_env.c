@@ -1,12 +1,10 @@
-/* linux_env.c - clock, futex, points and panics on Linux. */
+/* linux_env.c - clock, futex and points on Linux. */
 #include "shm/wire/linux_env.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,9 +13,6 @@
 #include "shm/shared.h"
 
 #define NS 1000000000u
-
-static struct apmp_recorder *panic_recorder; /* a panic gets no argument */
-static void (*panic_end)(const char *text);
 
 uint64_t apmp_linux_now(struct apmp_env *env)
 {
@@ -84,29 +79,4 @@ void apmp_linux_pass(struct apmp_recorder *rec, enum apmp_point point, uint32_t 
 	}
 	for (;;) /* the signal ends this thread before kill returns, or very soon */
 		kill(getpid(), SIGKILL);
-}
-
-void apmp_linux_panic_into(struct apmp_recorder *rec)
-{
-	panic_recorder = rec;
-}
-
-void apmp_linux_panic_by(void (*end)(const char *text))
-{
-	panic_end = end;
-}
-
-void apmp_panic(const char *file, int line, const char *what)
-{
-	char text[APMP_PANIC_SIZE] = {0};
-
-	snprintf(text, sizeof(text), "%s:%d: %s", file, line, what);
-	fprintf(stderr, "%s: assertion failed: %s\n", program_invocation_short_name, text);
-	if (panic_recorder) {
-		apmp_copy_in(panic_recorder->panic, text, sizeof(text));
-		apmp_store_release(&panic_recorder->panicked, 1);
-	}
-	if (panic_end)
-		panic_end(text);
-	abort();
 }

@@ -272,21 +272,21 @@ class Run:
             worker.join()
 
 
-def sound(clean, mutants):
-    """Whether each check passes on the clean tree: one that fails there would catch everything."""
+def unsound(clean, mutants):
+    """The checks that fail on the clean tree, which would catch everything; None: no build."""
     checks = sorted({mutant.check for mutant in mutants})
     status, output = clean.make([f"-j{os.cpu_count() or 1}",
                                  *sorted({t for check in checks for t in targets(check)})])
     if status != 0:
         print(output)
-        return False
-    good = True
+        return None
+    bad = set()
     for check in checks:
         status, output = clean.check(check)
         if status != 0:
-            print(f"{check} fails without a mutant:\n{output}")
-            good = False
-    return good
+            print(f"{check} fails without a mutant:\n" + "\n".join(output.splitlines()[-8:]))
+            bad.add(check)
+    return bad
 
 
 def write_report(mutants, results):
@@ -344,8 +344,11 @@ def main():
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         clean = clean_tree(scratch / "clean")
-        if not sound(clean, chosen):
+        bad = unsound(clean, chosen)
+        if bad is None:
             return 1
+        failed += sum(mutant.check in bad for mutant in chosen)
+        chosen = [mutant for mutant in chosen if mutant.check not in bad]
         run = Run(chosen, clean)
         run.all(max(1, min(OPTIONS.jobs, len(chosen))))
     finally:

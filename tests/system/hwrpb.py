@@ -12,6 +12,7 @@ from pathlib import Path
 GOLDEN = Path(__file__).resolve().parent.parent / "golden/layouts.json"
 STRUCTURES = json.loads(GOLDEN.read_text())["structures"]
 HWRPB_FD, WORD, HALF = 4, "<Q", "<I"
+AWAY, HALTED = 1, 6  # of enum hwrpb_cpu_state
 REASONS = {1: "instruction", 2: "assertion", 3: "signal", 4: "runner", 5: "removed"}
 
 
@@ -50,6 +51,12 @@ class Hwrpb:
                 "t_ns": self._word(WORD, "hwrpb_crash", base, "t_ns"),
                 "image": self._word(WORD, "hwrpb_crash", base, "image"),
                 "text": said.split(b"\0")[0].decode()}
+
+    def state(self, cpu):
+        """What the instance did with a CPU last: enum hwrpb_cpu_state."""
+        size = STRUCTURES["hwrpb_slot"]["size"]
+        return self._word(HALF, "hwrpb_slot", field("hwrpb", "slot")["offset"] + size * cpu,
+                          "state")
 
     def context(self, cpu):
         """The context that was saved for a CPU, or None."""

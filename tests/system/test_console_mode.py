@@ -124,6 +124,24 @@ def test_migrates_from_console_mode(lab, call):
     assert lab.cpu(2)["state"] == "active"
 
 
+def test_it_waits_to_be_started(lab, call):
+    """What is not in the autostart set stays in console mode when it comes, on a thread of its own,
+    and obeys there. shows: CPU-12"""
+    call("CpuAutostart", partition="gamma", cpus=[])
+    try:
+        assert call("CpuMigrate", cpu=2, to="gamma")["active"] is False
+        cpu = lab.cpu(2)
+        assert (cpu["current_owner"], cpu["state"]) == ("gamma", "console")
+        assert sets(lab, "gamma") == ([0, 2], [0])
+        call("CpuMigrate", cpu=2, to="beta")
+        assert lab.cpu(2)["state"] == "active"
+        call("CpuMigrate", cpu=2, to="gamma")
+        call("CpuStart", cpu=2)
+        assert lab.cpu(2)["state"] == "active"
+    finally:
+        call("CpuAutostart", partition="gamma")
+
+
 def test_halt_migration(lab, call):
     """Figs. 30A, 30B. shows: CPU-06"""
     since = time.monotonic_ns()

@@ -60,8 +60,13 @@ def test_what_detached_programs_print(shared, attach):
     pid = int(shared.apmp("run", "--detach", "gamma", "--", "sh", "-c",
                           "echo first; echo wrong >&2; read -r no_input; echo end;"
                           "exec sleep 1000"))
+    if os.geteuid() == 0:  # also by name, for who has a uid of its own
+        shared.apmp("run", "--detach", "--confined", "gamma", "--", "sh", "-c",
+                    "echo confined >/dev/stdout")
     terminals = [attach("gamma"), attach("gamma")]
     for terminal in terminals:
+        if os.geteuid() == 0:
+            terminal.read_until(b"confined\r\n")
         assert b"first\r\nwrong\r\nend\r\n" in terminal.read_until(b"end\r\n")
     shared.kill(pid)
 

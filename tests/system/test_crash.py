@@ -10,13 +10,14 @@ import time
 import pytest
 
 import apmp
-from hwrpb import Hwrpb, store_runner
+from hwrpb import AWAY, HALTED, Hwrpb, store_runner
 from operator_calls import Operator
 
 MACHINE = """\
 machine: {name}
 hardware:
-  - {sbb: 0, cpus: 9, memory: 192M, iops: [{buses: [{}, {}, {}]}]}
+  - {sbb: 0, cpus: 8, memory: 192M, iops: [{buses: [{}, {}, {}]}]}
+  - {sbb: 1, cpus: 1, memory: 16M, iops: [{buses: [{}]}]}
 communities:
   - {name: lab, shared: 32M}
 partitions:
@@ -24,19 +25,20 @@ partitions:
      failover: {1: beta, 2: gamma}}
   - {name: beta, community: lab, cpus: [5, 6], memory: 24M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [7], memory: 24M, buses: ["0.0.2"], boot: yes}
+  - {name: solo, cpus: [8], memory: 8M, buses: ["1.0.0"], boot: yes}
 timing: {stop: 500ms}
 """
 
 ALL = {"alpha", "beta", "gamma"}
 ALPHA, BETA, GAMMA = 0, 1, 2
 HOME = {0: "alpha", 1: "alpha", 2: "alpha", 3: "alpha", 4: "alpha", 5: "beta", 6: "beta",
-        7: "gamma", 8: None}
+        7: "gamma", 8: "solo"}
 # CPU: its targets in alpha's HWRPB, and where it is when alpha has failed.
 TARGETS = {1: ([BETA], "beta"), 2: ([GAMMA, BETA], "gamma"), 3: ([ALPHA], "alpha"),
            4: ([], "alpha")}
-# Where each party's faults can strike in a crash; crash_2610 and crash_2614 are not the instance's.
-CRASH = [point for point in apmp.points("crash_") if point not in ("crash_2610", "crash_2614")]
-FAIL = apmp.points("fail_")
+# Where a crash can be struck; crash_2610 and crash_2614 are not the instance's.
+STEPS = [point for point in apmp.points("crash_") + apmp.points("fail_")
+         if point not in ("crash_2610", "crash_2614")]
 
 
 def where(status):
@@ -61,7 +63,7 @@ def put_back(machine):
         if machine.partition(name)["instance"]["state"] != "member":
             machine.boots_and_joins(name)
     for cpu, home in HOME.items():
-        if home and machine.cpu(cpu)["current_owner"] != home:
+        if machine.cpu(cpu)["current_owner"] != home:
             machine.apmp("cpu", "migrate", cpu, "--to", home)
     assert where(machine.at_rest(ALL)) == HOME
 
@@ -114,6 +116,7 @@ def test_by_instruction(lab):
                                                               "crash by instruction")
     assert since < gasp["t_ns"] < time.monotonic_ns()
     went_to_targets(lab)
+    assert [lab.hwrpb.state(cpu) for cpu in range(1, 5)] == [AWAY, AWAY, HALTED, HALTED]
     assert suspected_in_the_crash(lab) == []
     for cpu in (1, 2):  # a loan: it is still alpha's
         assert lab.cpu(cpu)["owner"] == "alpha"
@@ -173,6 +176,27 @@ def test_own_faults(lab, fault, at, thread, said):
     went_to_targets(lab)
 
 
+def test_fault_of_what_serves_programs(lab):
+    """Their locks, by the thread that takes them."""
+    lab.apmp("chaos", "inject", "segv", "alpha", "--at", "named_acquired")
+    lab.try_apmp("run", "alpha", "--", apmp.BIN / "apmp-lock", "journal", "--", "true")
+    gasp = ended(lab)
+    assert gasp["text"] == "SIGSEGV at 0x40 in what serves programs"
+    assert gasp["thread"] == 0x10003
+    went_to_targets(lab)
+
+
+def test_one_that_is_alone(lab):
+    """Of no community: its CPUs can go nowhere."""
+    hwrpb = Hwrpb(lab, "solo")
+    hwrpb.set_failover(8, BETA)
+    lab.apmp("partition", "crash", "solo")
+    lab.events.wait_for("instance.crashed", partition="solo", after=lab.mark)
+    assert hwrpb.crash()["text"] == "crash by instruction"
+    assert where(lab.status())[8] == "solo"
+    lab.apmp("partition", "boot", "solo")
+
+
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"])
 def test_signals_from_outside(lab, name):
     """What strikes the clock from outside does not stop its heartbeat."""
@@ -206,8 +230,8 @@ def test_faults_at_once(lab, fault):
 
 
 def test_cpu_that_somebody_else_runs(lab):
-    """The CPU whose execution word is not ours does not go by itself. The console sends it after the
-    fence, and what stood in the word is not the death of who gets it."""
+    """The CPU whose execution word is not ours does not go by itself. The console sends it after
+    the fence, and what stood in the word is not the death of who gets it."""
     since = time.monotonic_ns()
     store_runner(lab, "alpha", 1, 0xbad)
     lab.try_apmp("cpu", "migrate", 1, "--to", "beta")
@@ -282,12 +306,14 @@ def test_fault_of_a_task(lab, tmp_path_factory, how, said):
     saved = [lab.hwrpb.context(cpu)["task"] for cpu in range(5)]
     assert saved[gasp["thread"]] == 1
     assert sorted(saved) == [1, 2, 3, 4, 5]
+    all_saved = lab.passed("crash_2606", "alpha")[-1]["t_ns"]
+    assert all(entry["t_ns"] < all_saved for entry in lab.passed("fail_2700", "alpha"))
     are_at_targets(lab)
 
 
 # ---- while something else goes wrong ----
 
-@pytest.mark.parametrize("at", CRASH + FAIL)
+@pytest.mark.parametrize("at", STEPS)
 def test_killed_in_a_crash(lab, at):
     """A silent death in any step: each CPU ends with one owner. shows: FAIL-05"""
     lab.arm("alpha", at)
@@ -298,9 +324,9 @@ def test_killed_in_a_crash(lab, at):
     are_at_targets(lab)
 
 
-@pytest.mark.parametrize("fault", ["segv", "assert"])
-@pytest.mark.parametrize("at", CRASH + FAIL)
-def test_crash_in_a_crash(lab, at, fault):
+@pytest.mark.parametrize("fault, at", [("segv", at) for at in STEPS]
+                         + [("assert", "crash_2604"), ("assert", "fail_2702")])
+def test_crash_in_a_crash(lab, fault, at):
     """A fault of the primary in its crash is its end; one of a CPU is waited for no more. The first
     last gasp stays."""
     lab.apmp("chaos", "inject", fault, "alpha", "--at", at)

@@ -173,7 +173,7 @@ def test_memory_that_others_have_taken_meanwhile(memory, make_machine):
     """Boot and run are refused with numbers, nothing has changed; they work when it is free."""
     machine = make_machine(SMALL)
     command(machine, "up", machine.file, under=memory.inside)
-    before = machine.status()
+    before = machine.at_rest({"alpha", "beta"})
     with hog(memory, 4 * MIB):
         said = machine.refused("partition", "boot", "gamma")
         assert re.search(r'not enough memory \(cgroup v1 memory .*\) for partition "gamma"',

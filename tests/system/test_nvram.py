@@ -19,6 +19,7 @@ from standin import OBJECTS, PAGE, Watched, close_all
 
 POINTS = ["nvram_write", "nvram_sync", "nvram_rename", "nvram_folder"]
 BOX_RECORDER = 0xfffe
+KILL = 1  # of APMP_FAULTS (shm/layout_recorder.h)
 SIZE_MAX = 4 << 20
 
 
@@ -92,7 +93,7 @@ def arm(objects, point, count=1):
     with mmap.mmap(event.fds[0], event.size) as memory:
         word = ctypes.c_uint32.from_buffer(memory, offsets["arm"] + 4 * number)
         armed = ctypes.c_uint32.from_buffer(memory, offsets["armed"])
-        word.value, armed.value = count, armed.value + 1
+        word.value, armed.value = KILL << 30 | count, armed.value + 1
         del word, armed
 
 

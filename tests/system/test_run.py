@@ -1,8 +1,12 @@
 """Programs in a partition: `apmp run`."""
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
+import termios
 import threading
 from pathlib import Path
 
@@ -147,6 +151,41 @@ def test_a_caller_that_ends_ends_it(shared, sign):
     os.close(fd)
     process.communicate(timeout=apmp.WATCHDOG)
     assert process.returncode == -sign
+
+
+def said_until(master, text):
+    said = b""
+    while text not in said:
+        assert select.select([master], [], [], apmp.WATCHDOG)[0], said
+        said += os.read(master, 4096)
+    return said
+
+
+@pytest.mark.parametrize("how", ["^C", "closed"])
+def test_on_a_terminal(shared, how):
+    """It reads what is typed; ^C and the end of the terminal end it. shows: CPU-15"""
+    def own_terminal():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    master, slave = pty.openpty()
+    process = shared.start("run", "alpha", "--", "sh", "-c",
+                           'echo "pid $$."; read -r line; echo "<$line>"; exec sleep 1000',
+                           stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal)
+    os.close(slave)
+    fd = os.pidfd_open(int(re.search(rb"pid (\d+)\.", said_until(master, b".\r\n"))[1]))
+    os.write(master, b"a word\n")
+    said_until(master, b"<a word>")
+    if how == "^C":
+        os.write(master, b"\x03")
+    else:
+        os.close(master)
+    assert apmp.ended(fd), "its terminal wants no more of it and the program runs"
+    assert process.wait(apmp.WATCHDOG) == -(signal.SIGINT if how == "^C" else signal.SIGHUP)
+    os.close(fd)
+    if how == "^C":
+        os.close(master)
 
 
 def test_what_can_not_be_started(shared):

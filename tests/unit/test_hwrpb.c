@@ -89,6 +89,46 @@ START_TEST(flags_of_no_cpu)
 }
 END_TEST
 
+static bool in(const struct apmp_cpu_bits *set, uint32_t cpu_idx)
+{
+	return apmp_cpu_bits_test(set, cpu_idx);
+}
+
+static void check_sets(uint32_t cpu_idx, bool potential, bool configure, bool active)
+{
+	apmp_hwrpb_refresh_sets(h);
+	ck_assert_int_eq(in(&h->potential, cpu_idx), potential);
+	ck_assert_int_eq(in(&h->configure, cpu_idx), configure);
+	ck_assert_int_eq(in(&h->active, cpu_idx), active);
+}
+
+/* Each CPU is in a set by its type and revision, whose it is, and whether it takes part in SMP;
+ * each set is a subset of the one before, whatever a slot says.  shows: CPU-12, CPU-13 */
+START_TEST(sets_follow_from_the_slots)
+{
+	struct hwrpb_slot *slot = &h->slot[1];
+
+	for (uint32_t state = 0; state <= HWRPB_CPU_HALTED; state++) {
+		apmp_store_relaxed(&slot->state, state);
+		check_sets(1, true, true, state == HWRPB_CPU_ACTIVE);
+	}
+	apmp_store_relaxed(&slot->state, HWRPB_CPU_ACTIVE);
+	apmp_fetch_and(&slot->flags, ~(uint64_t)HWRPB_PA);
+	check_sets(1, true, false, false);
+	apmp_fetch_or(&slot->flags, HWRPB_PA);
+	apmp_store_relaxed(&slot->type, 2);
+	check_sets(1, false, false, false);
+	apmp_store_relaxed(&slot->type, 0);
+	apmp_store_relaxed(&slot->revision, 1);
+	check_sets(1, false, false, false);
+	apmp_store_relaxed(&h->slot[0].revision, 1); /* the primary's is what counts */
+	check_sets(1, true, true, true);
+	check_sets(3, false, false, false);
+	apmp_fetch_and(&slot->flags, ~(uint64_t)HWRPB_PP);
+	check_sets(1, false, false, false);
+}
+END_TEST
+
 START_TEST(flags_change_in_an_update)
 {
 	apmp_update_begin(&w.up);
@@ -257,6 +297,7 @@ int main(void)
 	tcase_add_test(tc, prepared_for_a_life);
 	tcase_add_loop_test(tc, check_refuses, 0, 8);
 	tcase_add_test(tc, flags_of_no_cpu);
+	tcase_add_test(tc, sets_follow_from_the_slots);
 	tcase_add_test(tc, flags_change_in_an_update);
 	tcase_add_test(tc, tables_of_the_console);
 	tcase_add_test(tc, startreq_and_start);

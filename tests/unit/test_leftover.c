@@ -51,11 +51,14 @@ static void tear_down(void)
 		fprintf(stderr, "left behind: %s\n", top);
 }
 
+#define GROUPS 2
+
 struct box {
 	struct apmp_process self, guard, program, orphan;
 	char rundir[PATH_MAX];
-	char group[PATH_MAX]; /* "" for affinity */
-	int wire;	      /* to the box: closed, it powers off in order */
+	char groups[GROUPS][PATH_MAX]; /* one for each hierarchy, the rest "" */
+	int group_count;
+	int wire; /* to the box: closed, it powers off in order */
 };
 
 /* Starts a program with this mark that waits for its end, and writes its pid. */
@@ -141,7 +144,7 @@ static struct box box_start(void)
 	struct apmp_folder rundir;
 	int report[2], ready[2], wire[2];
 	struct box box = {0};
-	char *paths = box.group, **list, c;
+	char **list, c;
 	pid_t pid;
 
 	ck_assert_int_eq(pipe2(report, O_CLOEXEC), 0);
@@ -173,11 +176,14 @@ static struct box box_start(void)
 	wait_for_mark(box.orphan.pid);
 	snprintf(box.rundir, sizeof(box.rundir), "%s/apmp/%s", top, machine);
 	ck_assert_int_eq(apmp_rundir_open(machine, &rundir, why, sizeof(why), NULL), -EBUSY);
-	if (apmp_cpuset_path_list(machine, &list) == 1) {
-		snprintf(paths, sizeof(box.group), "%s", list[0]);
-		free(list[0]);
-		free(list);
+	box.group_count = apmp_cpuset_path_list(machine, &list);
+	ck_assert_int_ge(box.group_count, 0);
+	ck_assert_int_le(box.group_count, GROUPS);
+	for (int i = 0; i < box.group_count; i++) {
+		snprintf(box.groups[i], sizeof(box.groups[i]), "%s", list[i]);
+		free(list[i]);
 	}
+	free(list);
 	return box;
 }
 
@@ -202,8 +208,8 @@ static void assert_nothing_left(const struct box *box)
 	ck_assert(!lives(&box->program));
 	ck_assert(!lives(&box->orphan));
 	ck_assert_int_lt(access(box->rundir, F_OK), 0);
-	if (box->group[0])
-		ck_assert_int_lt(access(box->group, F_OK), 0);
+	for (int i = 0; i < box->group_count; i++)
+		ck_assert_int_lt(access(box->groups[i], F_OK), 0);
 }
 
 static void box_kill(const struct box *box)
@@ -282,8 +288,8 @@ START_TEST(next_one_cleans)
 	ck_assert_uint_ge(json_array_size(said), 1);
 	json_array_clear(said);
 	ck_assert(lives(&box.program));
-	/* two processes, the run directory, and the group, where there is one */
-	ck_assert_int_ge(apmp_leftover_clean(machine, said), box.group[0] ? 4 : 3);
+	/* two processes, the run directory, and the groups */
+	ck_assert_int_ge(apmp_leftover_clean(machine, said), 3 + box.group_count);
 	snprintf(wanted, sizeof(wanted), "killed process %d (sleep)", box.program.pid);
 	json_array_foreach(said, i, sentence) about_program +=
 	    strstr(json_string_value(sentence), wanted) != NULL;

@@ -71,11 +71,12 @@ static const char trio_json[] =
     "'iops': [{'id': 0, 'buses': [{'id': '1.0.0', 'disks': []}]}]}],"
     "'communities': [{'name': 'lab', 'shared': 33554432}],"
     "'partitions': [{'name': 'alpha', 'community': 'lab', 'cpus': [0, 1, 2], 'memory': 25165824,"
-    "'buses': ['0.0.0'], 'boot': true, 'failover': {'1': 'beta', '2': 'beta'}},"
+    "'buses': ['0.0.0'], 'boot': true, 'failover': {'1': 'beta', '2': 'beta'},"
+    "'autostart': 'all'},"
     "{'name': 'beta', 'community': 'lab', 'cpus': [3, 4], 'memory': 25165824,"
-    "'buses': ['0.0.1'], 'boot': true, 'failover': {}},"
+    "'buses': ['0.0.1'], 'boot': true, 'failover': {}, 'autostart': 'all'},"
     "{'name': 'gamma', 'community': 'lab', 'cpus': [5], 'memory': 25165824,"
-    "'buses': ['1.0.0'], 'boot': true, 'failover': {}}],"
+    "'buses': ['1.0.0'], 'boot': true, 'failover': {}, 'autostart': 'all'}],"
     "'timing': {'tick_ns': 2000000, 'suspect': 3, 'stop_ns': 50000000},"
     "'fence': 'kill', 'notice_exit': true, "
     "'dump': {'limit': 67108864, 'keep': 3}}";
@@ -138,12 +139,15 @@ START_TEST(test_json_input)
 	    "{\"machine\": \"m\", \"hardware\": [{\"sbb\": 0, \"memory\": 67108864,"
 	    "\"cpus\": [{\"id\": 9, \"type\": 2, \"revision\": 5, \"primary\": false}]},"
 	    "{\"sbb\": 1, \"cpus\": 1}],"
-	    "\"partitions\": [{\"name\": \"p\", \"community\": null,"
-	    "\"failover\": {\"*\": \"q\", \"9\": \"q\"}}, {\"name\": \"q\"}],"
+	    "\"communities\": [{\"name\": \"c\", \"shared\": 2097152}],"
+	    "\"partitions\": [{\"name\": \"p\", \"community\": \"c\", \"autostart\": [10, 9],"
+	    "\"failover\": {\"*\": [\"q\", \"p\"], \"9\": \"q\", \"10\": []}},"
+	    "{\"name\": \"q\", \"community\": \"c\"},"
+	    "{\"name\": \"r\", \"community\": null, \"autostart\": \"none\"}],"
 	    "\"timing\": {\"tick\": \"500us\", \"stop\": \"1s\"},"
-	    "\"fence\": \"bugcheck\", \"notice_exit\": false}";
+	    "\"fence\": \"bugcheck\", \"notice_exit\": false, \"dump\": false}";
 	struct machine *machine = read_good(text);
-	json_t *json = apmp_machine_to_json(machine), *rules;
+	json_t *json = apmp_machine_to_json(machine), *rules, *cpus;
 
 	ck_assert_uint_eq(machine->sbbs[0].cpus[0].id, 9);
 	ck_assert_uint_eq(machine->sbbs[0].cpus[0].type, 2);
@@ -156,11 +160,18 @@ START_TEST(test_json_input)
 	ck_assert(!machine->notice_exit);
 	ck_assert_uint_eq(machine->partitions[0].failovers[0].cpu, APMP_MACHINE_FAILOVER_ALL);
 	ck_assert(json_is_false(json_object_get(json, "notice_exit")));
+	ck_assert(json_is_null(json_object_get(json, "dump")));
 	ck_assert_str_eq(json_string_value(json_object_get(json, "fence")), "bugcheck");
 	rules = json_object_get(at_path(json, "partitions", 0), "failover");
-	ck_assert_str_eq(json_string_value(json_object_get(rules, "*")), "q");
+	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(rules, "*"), 1)), "p");
+	ck_assert_uint_eq(json_array_size(json_object_get(rules, "*")), 2);
 	ck_assert_str_eq(json_string_value(json_object_get(rules, "9")), "q");
-	ck_assert(json_is_null(json_object_get(at_path(json, "partitions", 0), "community")));
+	ck_assert_uint_eq(json_array_size(json_object_get(rules, "10")), 0);
+	cpus = json_object_get(at_path(json, "partitions", 0), "autostart");
+	ck_assert_int_eq(json_integer_value(json_array_get(cpus, 0)), 10);
+	ck_assert_uint_eq(json_array_size(cpus), 2);
+	ck_assert(json_is_array(json_object_get(at_path(json, "partitions", 2), "autostart")));
+	ck_assert(json_is_null(json_object_get(at_path(json, "partitions", 2), "community")));
 	json_decref(json);
 	apmp_machine_free(machine);
 }
@@ -257,10 +268,20 @@ static const struct bad {
     {SMALL "partitions: [{name: a, buses: [0.0.4294967296]}]\n", 4, 32, "SBB.IOP.BUS"},
     {SMALL "partitions: [{name: a, buses: [0.1.0]}]\n", 4, 32, "found '0.1.0'"},
     {SMALL "partitions: [{name: a, community: c}]\n", 4, 35, "found 'c'"},
-    {SMALL "partitions: [{name: a, failover: {0: a}}]\n", 4, 38, "'a' itself"},
+    {SMALL "partitions: [{name: a, failover: {0: [a, b]}}]\n", 4, 42, "found 'b'"},
+    {SMALL "partitions: [{name: a, failover: {0: [a, A]}}]\n", 4, 42, "found 'A'"},
+    {SMALL "partitions: [{name: a, failover: {0: [a, a, a, a, a, a, a, a, a]}}]\n", 4, 63,
+     "at most 8 targets"},
+    {SMALL "partitions: [{name: a, failover: {0: b}}, {name: b}]\n", 4, 38,
+     "expected partition 'a' in a community"},
+    {SMALL "communities: [{name: c, shared: 2M}]\n"
+	   "partitions: [{name: a, community: c, failover: {0: b}}, {name: b}]\n",
+     5, 52, "a partition of community 'c'"},
+    {SMALL "partitions: [{name: a, autostart: [2]}]\n", 4, 36, "2 CPUs, found '2'"},
+    {SMALL "partitions: [{name: a, autostart: some}]\n", 4, 35, "all, none or a list"},
+    {SMALL "partitions: [{name: a, autostart: 0}]\n", 4, 35, "all, none or a list"},
     {SMALL "partitions: [{name: a, failover: {0: b}}]\n", 4, 38, "found 'b'"},
-    {SMALL "partitions: [{name: a, failover: {0: b, 0: b}}, {name: b}]\n", 4, 41,
-     "one target for a CPU"},
+    {SMALL "partitions: [{name: a, failover: {0: a, 0: a}}]\n", 4, 41, "one rule for a CPU"},
     {SMALL "partitions: [{name: a, failover: {256: b}}, {name: b}]\n", 4, 35, "found '256'"},
     {SMALL "partitions: [{name: a, failover: {\"*\": ~}}]\n", 4, 40, "a name"},
     {SMALL "partitions: [{name: a, failover: [b]}]\n", 4, 34, "a mapping of CPUs"},
@@ -279,6 +300,11 @@ static const struct bad {
     {SMALL "timing: {stop: 5ms}\n", 4, 16, "3 times 2ms is 6ms"},
     {SMALL "fence: Kill\n", 4, 8, "kill or bugcheck"},
     {SMALL "notice_exit: 1\n", 4, 14, "yes or no"},
+    {SMALL "dump: maybe\n", 4, 7, "yes, no, or {limit: SIZE, keep: NUMBER}"},
+    {SMALL "dump: [1]\n", 4, 7, "yes, no, or {limit: SIZE, keep: NUMBER}"},
+    {SMALL "dump: {limit: 64K}\n", 4, 15, "from 1M to"},
+    {SMALL "dump: {keep: 0}\n", 4, 14, "from 1 to 100"},
+    {SMALL "dump: {keep: 3, of: alpha}\n", 4, 17, "found 'of'"},
     /* what follows from a mistake isn't another one */
     {SMALL "timing: {tick: 20ms, stop: x}\n", 4, 28, "found 'x'"},
     {SMALL "communities: [7]\npartitions: [{name: a, community: c}]\n", 4, 15, "found '7'"},

@@ -590,7 +590,7 @@ START_TEST(not_ours)
 }
 END_TEST
 
-/* The primary starts it between its state and its STARTREQ; it is told of the refusal all the same. */
+/* The primary starts it between its state and its STARTREQ; it is told of the refusal, too. */
 static void on_point_start(struct party *p, enum apmp_point point, uint64_t arg)
 {
 	(void)arg;

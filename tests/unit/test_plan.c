@@ -120,6 +120,72 @@ START_TEST(a_cpu_migrates)
 }
 END_TEST
 
+/* What is to hold when a partition fails, and for CPUs that come, changes without a halt. */
+static const struct {
+	const char *want, *now, *commands[4];
+} tables[] = {
+    {"'failover': {}, 'autostart': 'all'", "'failover': {}, 'autostart': [0, 1, 2, 3]", {0}},
+    {"'failover': {'1': 'b', '*': 'b'}", "'failover': {'*': ['b']}", {0}},
+    {"'failover': {'1': 'b'}", "'failover': {}", {"apmp cpu failover a 1 b"}},
+    {"'failover': {}", "'failover': {'1': ['b']}", {"apmp cpu failover a 1 none"}},
+    {"'failover': {'*': ['b', 'c'], '0': 'c', '2': 'c', '3': 'a'}",
+     "'failover': {}",
+     {"apmp cpu failover a all b,c", "apmp cpu failover a 0 2 c", "apmp cpu failover a 3 stay"}},
+    {"'failover': {'*': 'b', '2': []}",
+     "'failover': {'*': ['c']}",
+     {"apmp cpu failover a all b", "apmp cpu failover a 2 none"}},
+    /* d is deleted, and leaves the rules with that. */
+    {"'failover': {'*': 'b'}", "'failover': {'*': ['d', 'b']}", {"apmp partition delete d"}},
+    {"'autostart': [1]", "'autostart': [0, 1, 2, 3]", {"apmp cpu autostart a 1"}},
+    {"'autostart': []", "'autostart': [0]", {"apmp cpu autostart a none"}},
+    {"'autostart': 'all'", "'autostart': [0]", {"apmp cpu autostart a all"}},
+    {"'autostart': [2, 0]", "'autostart': [0, 2]", {0}},
+    {"'boot': false", "'failover': {'*': ['b']}, 'autostart': [1]", {0}},
+};
+
+static json_t *tables_machine(const char *partition, const char *more)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "{'machine': 'm', 'communities': [{'name': 'l'}], 'hardware': [{'sbb': 0, 'cpus': "
+		 "[{'id': 0}, {'id': 1}, {'id': 2}, {'id': 3}]}], 'partitions': [{'name': 'a', "
+		 "'community': 'l', %s}, {'name': 'b', 'community': 'l'}, {'name': 'c', "
+		 "'community': 'l'}%s]}",
+		 partition, more);
+	for (char *at = text; *at; at++)
+		*at = *at == '\'' ? '"' : *at;
+	return json_loads(text, 0, NULL);
+}
+
+/* shows: FAIL-02, CPU-12 */
+START_TEST(tables_change)
+{
+	bool deletes = strstr(tables[_i].now, "'d'") != NULL;
+	json_t *file = tables_machine(tables[_i].want, "");
+	json_t *machine = tables_machine(
+	    tables[_i].now, deletes ? ", {'name': 'd', 'community': 'l', 'failover': {}}" : "");
+	size_t count = 0;
+
+	ck_assert(file && machine);
+	plan = plan_diff(file, machine);
+	json_decref(file);
+	json_decref(machine);
+	while (count < 4 && tables[_i].commands[count])
+		count++;
+	for (size_t i = 0; i < json_array_size(steps_of(plan)); i++) {
+		const json_t *step = json_array_get(steps_of(plan), i);
+
+		ck_assert_uint_lt(i, count);
+		ck_assert_str_eq(json_string_value(json_object_get(step, "command")),
+				 tables[_i].commands[i]);
+	}
+	ck_assert_uint_eq(json_array_size(steps_of(plan)), count);
+	expect_list("halts", "[]");
+	expect_list("power_cycle", "[]");
+}
+END_TEST
+
 START_TEST(a_primary_does_not_migrate)
 {
 	want.cpu[0].owner = 1;
@@ -565,6 +631,7 @@ int main(void)
 	tcase_add_checked_fixture(single, setup, teardown);
 	tcase_add_test(single, nothing_to_do);
 	tcase_add_test(single, a_cpu_migrates);
+	tcase_add_loop_test(single, tables_change, 0, (int)(sizeof(tables) / sizeof(tables[0])));
 	tcase_add_test(single, a_primary_does_not_migrate);
 	tcase_add_test(single, a_cpu_of_another_type_does_not_migrate);
 	tcase_add_test(single, a_cpu_goes_where_nothing_runs);

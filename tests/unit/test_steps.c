@@ -513,8 +513,44 @@ START_TEST(figure_28_with_a_boot)
 }
 END_TEST
 
+/* Step 2614, the console's: whoever looks sees that the primary is in console mode.  shows: FAIL-01
+ */
+START_TEST(figure_26b)
+{
+	struct apmp_cpu_bits gone;
+
+	ck_assert(!(apmp_hwrpb_flags(alpha->hwrpb, 0) & HWRPB_CONSOLE));
+	apmp_update_begin(&w.up);
+	apmp_cpu_end_life(&m, ALPHA, true, &gone);
+	apmp_update_commit(&w.up);
+	ck_assert(apmp_hwrpb_flags(alpha->hwrpb, 0) & HWRPB_CONSOLE);
+	ck_assert(!available(alpha));
+}
+END_TEST
+
+/* A refusal that the primary had no time to look at, for it ordered something else, is not taken
+ * for what the CPU says when it comes back. */
+START_TEST(refused_then_gone_then_back)
+{
+	int refused;
+
+	ck_assert_int_eq(halt_migrate(GAMMA), 0);
+	alpha->on_wait = on_wait_migrate;
+	ck_assert_int_eq(console_code(alpha), -ETIMEDOUT);
+	ck_assert_uint_eq(state(alpha), HWRPB_CPU_AWAY);
+	comes();
+	beta->on_point = w.console.on_point = NULL; /* they look for the way from ALPHA to BETA */
+	apmp_store_relaxed(&slot(beta)->state, HWRPB_CPU_QUIESCED);
+	ck_assert_int_eq(
+	    apmp_pal_migrate(&beta->env, &beta->tree, beta->hwrpb, BETA, CPU, ALPHA, 0), 0);
+	ck_assert_int_eq(apmp_hwrpb_take_startreq(alpha->hwrpb, CPU, &refused), APMP_STARTREQ_COME);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, figure_26b);
+	tcase_add_test(tc, refused_then_gone_then_back);
 	tcase_add_test(tc, figure_28);
 	tcase_add_test(tc, figure_28_with_a_boot);
 	tcase_add_test(tc, figures_22_and_23);
