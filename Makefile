@@ -8,6 +8,7 @@
 #   make unit race system examples simulator  one stage of the tests
 #   make exhaust    every pair of deaths and every two switches in the simulator, in an hour; less
 #                   with STRIDE=10
+#   make mutants    the sources without one step of a flowchart each, and the tests that notice
 #   make model      spin on all models, the largest too, in ten to twenty minutes
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=
 #   make deps       install missing packages  make format  apply .clang-format

@@ -36,6 +36,12 @@ SIMULATIONS = [
     *(f"--exhaust-kills {operation} --instances 3 --seed 1..2 --workers 2"
       for operation in ("create", "join", "leave", "tick", "fence", "recover", "acquire",
                         "release")),
+    # A CPU that moves: its source, its receiver and the console die.
+    *(f"--exhaust-kills {operation} --instances 3 --seed {seeds} --workers 2"
+      for operation, seeds in (("migrate", "1"), ("halt", "1..2"), ("rx", "1"), ("deassign", "1"),
+                               ("failover", "1"))),
+    *(f"--exhaust-kills {operation} --pairs --stride 100 --instances 3 --seed 1 --workers 2"
+      for operation in ("migrate", "halt", "rx", "deassign", "failover")),
     # A sample of those with a second death or switch; `make exhaust` runs all.
     *(f"--exhaust-kills {operation} --pairs --stride {stride} --instances 3 --seed 1 --workers 2"
       for operation, stride in (("create", 4000), ("join", 4), ("leave", 4), ("tick", 1),
@@ -293,6 +299,29 @@ def stage_simulator(context, profile):
     return total
 
 
+def stage_mutants(context, profile):
+    """One check for each mutant, of those whose test is quick: make mutants has all."""
+    total = context.make(profile, "all")
+    if total:
+        return total
+    outcome = run(context, "mutants",
+                  [str(TOP / "tests/mutants/mutants.py"), "--make", context.options.make, "--cc",
+                   context.options.cc, "--build", str(context.build), "-k", "unit test_",
+                   "--stride", "4"], STAGE_LIMIT)
+    result = Result()
+    counted = COUNT_LINE.findall(outcome.output)
+    if counted:
+        result.passed = int(counted[-1][0])
+    for line in re.findall(r"^  FAIL  (.*)$", outcome.output, re.M):
+        result.fail(f"mutant {line}")
+    if not outcome.ok and not result.failed:
+        result.fail(f"mutants.py: {outcome.said()}")
+    show("mutants of the flowcharts' steps, every fourth", result, outcome.seconds)
+    if result.failed:
+        show_tail(outcome)
+    return result
+
+
 def stage_model(context, _profile):
     """One check for each case that spin decides (tests/model/models.py)."""
     outcome = run(context, "model", [str(TOP / "tests/model/models.py")], STAGE_LIMIT)
@@ -433,6 +462,7 @@ def plan(options, before):
     profile = options.profile
     single = {"lint": stage_lint, "unit": stage_programs("unit"), "race": stage_programs("race"),
               "simulator": stage_simulator, "examples": stage_examples, "model": stage_model,
+              "mutants": stage_mutants,
               "system": stage_system, "spec": stage_spec}
     if options.stage:
         return [(options.stage, single[options.stage], profile)]
@@ -445,6 +475,7 @@ def plan(options, before):
         ("race", single["race"], "release"),
         ("race, tsan", single["race"], "tsan"),
         ("simulator", stage_simulator, "release"),
+        ("mutants", stage_mutants, "release"),
         ("model", stage_model, "release"),
         ("examples", stage_examples, "release"),
         ("system", stage_system, "release"),

@@ -44,7 +44,7 @@ $(CAMPAIGNS): | $(DEPS_STAMP)
 
 # Named in tests, passed in the last test run, and what is in neither.
 spec:
-	@$(PYTHON) tests/spec.py --points $(BUILD)/points
+	@$(PYTHON) tests/spec.py --points $(BUILD)/points --mutants $(BUILD)/mutants.json
 
 # Ratios to a peer measured in the same run; always of the release build.
 bench: | $(DEPS_STAMP)

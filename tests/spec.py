@@ -7,7 +7,8 @@ colon, in a comment or docstring:
     /* shows: TREE-07, DB-05 */            # shows: CPU-03
 
 A step is shown when the last test run passed through its point: test runs leave *.json below
-BUILD/points, each {"point name": count}. What is not shown is no failure (exit 0); an id that
+BUILD/points, each {"point name": count}. A mutant of a step is caught when the last run of `make
+mutants` that had it left that in BUILD/mutants.json. What is not shown is no failure (exit 0); an id that
 doesn't exist is one with --check.
 """
 import argparse
@@ -69,6 +70,28 @@ def passed_points(folder):
     return passed
 
 
+def caught_mutants(path):
+    """{point name: [what caught a mutant without it, or None, ...]} of the last `make mutants`."""
+    found = {}
+    try:
+        mutants = json.loads(Path(path).read_text())
+    except (OSError, ValueError):
+        return found
+    for mutant in mutants.values():
+        found.setdefault(mutant["step"], []).append(mutant["by"] if mutant["caught"] else None)
+    return found
+
+
+def report_mutants(figures, passed, mutants):
+    """Each step that has one: whether it is shown, and who notices when it is left out."""
+    print("Flowchart steps with mutants:")
+    for name in figures:
+        if name in mutants:
+            by = ", ".join(sorted(f"caught by {by}" if by else "SURVIVED"
+                                  for by in set(mutants[name])))
+            print(f"  {name:16}  {'shown' if passed.get(name, 0) else 'not shown'}, {by}")
+
+
 def report(wanted, figures, named, passed):
     shown = [name for name in wanted if name in named]
     stepped = [name for name in figures if passed.get(name, 0) > 0]
@@ -86,8 +109,9 @@ def report(wanted, figures, named, passed):
           f"{len(stepped)} of {len(figures)} flowchart steps passed")
 
 
-def as_json(wanted, figures, named, passed):
+def as_json(wanted, figures, named, passed, mutants):
     return {
+        "mutants": mutants,
         "requirements": [{"id": name, "text": text, "shown_by": named.get(name, [])}
                          for name, text in wanted.items()],
         "steps": [{"point": name, "figure": figure, "count": passed.get(name, 0)}
@@ -98,15 +122,18 @@ def as_json(wanted, figures, named, passed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--points", default=TOP / "build/points", help="left by the test runs")
+    parser.add_argument("--mutants", default=TOP / "build/mutants.json", help="left by them")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--check", action="store_true", help="exit 1 on ids that do not exist")
     options = parser.parse_args()
 
     wanted, figures = requirements(), steps()
     named, passed = named_ids(), passed_points(options.points)
+    mutants = caught_mutants(options.mutants)
     if options.json:
-        print(json.dumps(as_json(wanted, figures, named, passed), indent=1))
+        print(json.dumps(as_json(wanted, figures, named, passed, mutants), indent=1))
     else:
+        report_mutants(figures, passed, mutants)
         report(wanted, figures, named, passed)
     unknown = sorted(set(named) - set(wanted))
     for name in unknown:

@@ -77,7 +77,8 @@ static void check_owner(uint32_t cpu_idx)
 	for (uint32_t id = 0; id < sim.plan.instances; id++) {
 		/* A boot that was taken back leaves what it had stored into an HWRPB that no life
 		 * has. */
-		if (is_available(cpu_idx, id) && w.current != id && is_living(id))
+		if (is_available(cpu_idx, id) && w.current != id &&
+		    (is_living(id) || !sim.instance[id].filled))
 			sim_finding("CPU %u is available in the HWRPB of p%u, and its current "
 				    "owner is partition %d",
 				    cpu_idx, id, (int)w.current);

@@ -1,6 +1,6 @@
 /*
- * play_mover.c - the console's part of CPUs that move: requests to instances, MIGRATE_CPU, the slots
- * of a life that begins, the CPUs of one that has ended.
+ * play_mover.c - the console's part of CPUs that move: requests to instances, MIGRATE_CPU, the
+ * slots of a life that begins, the CPUs of one that has ended.
  *
  * CRASHES   The console may be killed at any access.  What was asked is asked again; a callback
  *           that was carried out is known by its record, which is written in the same update.
@@ -227,6 +227,7 @@ void sim_move_boot(uint32_t id)
 	if (!sim.plan.cpus)
 		return;
 	prepare(id);
+	sim.instance[id].filled = true;
 	apmp_store_relaxed(&sim.words->record[id], 0);
 	apmp_tree_initialize_owner(&sim.writer, handle_of(id));
 	for (uint32_t cpu = 0; cpu < sim_cpu_count(); cpu++)
@@ -247,6 +248,7 @@ void sim_move_fenced(struct sim_instance *in)
 	sim.fencing = in->id;
 	apmp_update_begin(&sim.update);
 	apmp_cpu_end_life(&mover, in->id, !in->halts, &gone);
+	in->filled = false;
 	apmp_update_commit_quietly(&sim.update);
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		apmp_cpu_arrivals(&mover, id);

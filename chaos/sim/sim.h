@@ -10,7 +10,9 @@
  *           scheduler.c who runs next, what time it is, who waits
  *           fault.c     who dies or stops, what is written over, where
  *           sim_console.c, sim_instance.c, sim_locks.c  the participants
- *           invariant.c, sim_locks.c  what must hold at each store, and when all is quiet
+ *           play_mover.c, play_cpu.c  their part in CPUs that move; instrumented like shm/
+ *           invariant.c, invariant_cpu.c, sim_locks.c  what must hold at each store, and when all
+ *                       is quiet
  *           scenario.c  one run from power on to quiet
  *           sim_image.c a run in the midst of it, kept
  *           exhaust.c   runs for each access of an operation, and for each two
@@ -19,9 +21,11 @@
  *           apmp_sim.c, sums.c  command line, sums over all runs and processes
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
  *           sim.hash proves it.  Addresses are other ones each time, and must not matter.
- * LIMITS    Loads are not reordered, stores only by --memory weak.  CPU migration and HWRPBs in
- *           update*.c alone; one thread that locks in each instance, no applications.  At most
- *           SIM_MAX_INSTANCES partitions, each of one CPU.  Every page of memory is good.
+ * LIMITS    Loads are not reordered, stores only by --memory weak.  One thread that locks in each
+ *           instance, no applications and tasks, no announced crash (Figs. 26, 27).  At most
+ *           SIM_MAX_INSTANCES partitions and SIM_CPUS CPUs beside their primaries, all compatible.
+ *           Wakes of those are never lost, for they don't look again at each tick.  Every page of
+ *           memory is good.
  */
 #ifndef APMP_CHAOS_SIM_SIM_H
 #define APMP_CHAOS_SIM_SIM_H
@@ -177,6 +181,7 @@ struct sim_instance {
 	bool boot_wanted;	   /* the operator has asked the console to boot it */
 	bool leaving;		   /* in apmp_member_leave */
 	bool halts;		   /* its life ends in order: its CPUs stay */
+	bool filled;		   /* a boot, perhaps one that was taken back, has filled its slots */
 	uint64_t ended;		   /* the life whose process ended last */
 	uint64_t exit_noticed;	   /* the box has told the console that this life's process ended */
 	uint64_t notice_at_ns;	   /* when the box will notice, APMP_NEVER: it doesn't */

@@ -38,7 +38,8 @@ static int env_wait(struct apmp_env *env, const _Atomic uint32_t *word, uint32_t
 	return sim_wait(sim_arena_key(word), deadline_ns);
 }
 
-/* CPUs that move don't look again at each tick, nor does who polls RXRDY: the host loses no wake. */
+/* CPUs that move don't look again at each tick, nor does who polls RXRDY: the host loses no
+ * wake. */
 static bool may_be_lost(uint64_t key)
 {
 	return sim.plan.lossy &&

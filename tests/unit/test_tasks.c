@@ -62,6 +62,12 @@ void instance_beacon(struct instance *instance, uint32_t idx)
 	(void)instance;
 }
 
+__attribute__((noreturn)) void instance_crash_wait(struct instance *instance)
+{
+	(void)instance;
+	abort(); /* nothing fails here */
+}
+
 void instance_apps_ring(struct instance *instance)
 {
 	const uint64_t one = 1;
@@ -527,6 +533,7 @@ START_TEST(test_made_to_end)
 	await_end();
 	stop_clock();
 	ck_assert_int_eq(job->value, TASK_VALUE_ENDED);
+	ck_assert_uint_eq(job->grace, TASK_GRACE); /* and not before */
 	close(ends[0]);
 	close(ends[1]);
 }
