@@ -507,8 +507,9 @@ static int write_for_ever(struct apmp_task *task, void *arg)
 	return 0;
 }
 
-#if defined(__SANITIZE_THREAD__) /* it keeps signals back while write(2) waits */
-#define MADE_TO_END 1
+/* The thread sanitizer keeps signals back until a call, and while write(2) waits. */
+#if defined(__SANITIZE_THREAD__)
+#define MADE_TO_END 0
 #else
 #define MADE_TO_END 2
 #endif
