@@ -91,7 +91,7 @@ static void *watch_main(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "beacons"); /* for top -H and gdb */
 	/* Refused: then it is as late as any thread. */
-	(void)!apmp_urgent_self(APMP_INSTANCE_FIFO_PRIORITY + 1);
+	(void)!apmp_urgent_fifo(APMP_INSTANCE_FIFO_PRIORITY + 1);
 	while (!apmp_load_acquire(&beacons->stop) &&
 	       (!error || error == -EFAULT || error == -ENOMEM)) {
 		unsigned count;
@@ -301,8 +301,7 @@ int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call)
 	/* One that is being killed is to give way. */
 	if (partition->pid && !partition->ending && !partition->kill.active &&
 	    beacon.state == APMP_BEACON_LIT)
-		error = apmp_urgent_thread(partition->pid, (pid_t)beacon.thread,
-					   APMP_CPU_FIFO_PRIORITY);
+		error = apmp_urgent_thread(partition->pid, (pid_t)beacon.thread);
 	return error ? apmp__call_fail(call, error, "CPU %" PRIu64 " has no thread, or: %s",
 				       call->request->arg[0], strerror(-error))
 		     : 0;

@@ -221,8 +221,7 @@ static int start_process(struct apmp_box *box, int link_fd, char *ret_text)
 					  .env = env,
 					  .fds = fds,
 					  .fd_count = sizeof(fds) / sizeof(fds[0]),
-					  .fifo_priority = APMP_BOX_FIFO_PRIORITY,
-					  .fifo_trusted = true};
+					  .urgent = true};
 	error = apmp__child_start(box, &order, ret_text, &box->console.pid);
 	free(env);
 	return error;

@@ -1,6 +1,5 @@
 /* Requests of the console: each is checked as a message, done, answered. */
 #include "apmpd/box_internal.h"
-#include "apmpd/urgent.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -47,12 +46,9 @@ static int op_make(struct apmp_box *box, struct apmp_call *call)
 	const char *kind = apmp_object_kind_name(request->kind);
 	struct apmp_shortage shortage = {0};
 	const struct apmp_object *object;
-	int error;
+	int error = apmp_objects_make(&box->objects, request->kind, request->id, request->size,
+				      &object, &shortage);
 
-	(void)!apmp_urgent_self(0); /* page after page is cleared: others need the host too */
-	error = apmp_objects_make(&box->objects, request->kind, request->id, request->size, &object,
-				  &shortage);
-	(void)!apmp_urgent_self(APMP_BOX_FIFO_PRIORITY);
 	call->answer.kind = request->kind;
 	if (error == -ENOMEM)
 		return no_memory(call, &shortage);

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,13 +91,15 @@ static void default_signals(void)
 }
 
 /* Refused where the box may not have it either; then a heartbeat is as good as the host is. */
-static void take_fifo(const struct apmp_spawn *what)
+static void take_class(const struct apmp_spawn *what)
 {
 	struct rlimit most = {FIFO_MAX_US, FIFO_MAX_US};
 
-	if (what->fifo_priority && apmp_urgent_self(what->fifo_priority) == 0 &&
-	    !what->fifo_trusted && setrlimit(RLIMIT_RTTIME, &most) < 0)
-		(void)!apmp_urgent_self(0);
+	if (what->urgent)
+		(void)!apmp_urgent_self();
+	if (what->fifo_priority && apmp_urgent_fifo(what->fifo_priority) == 0 &&
+	    setrlimit(RLIMIT_RTTIME, &most) < 0)
+		sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
 }
 
 /* The kernel's choice, when memory is short, is then a program and not what runs the machine. */
@@ -147,7 +150,7 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 		refuse(status_fd, APMP_SPAWN_FDS_STEP);
 	if (what->expendable)
 		be_expendable();
-	take_fifo(what);
+	take_class(what);
 	error = what->uid ? apmp_partition_uid_become(what->uid, what->reach) : 0;
 	if (error) {
 		errno = -error;

@@ -28,7 +28,7 @@ struct apmp_spawn {
 	bool reach;		     /* with uid: program is found and executed as by the box */
 	bool expendable;	     /* the first to go where the host has no memory left */
 	int fifo_priority; /* SCHED_FIFO for its first thread, if it can be had; 0: not wanted */
-	bool fifo_trusted; /* it may run in that class without sleeping */
+	bool urgent;	   /* its first thread, as apmp_urgent_self */
 };
 
 struct apmp_spawned {

@@ -22,12 +22,10 @@
 #define APMP_INSTANCE_HWRPB_FD	 4 /* instance: the memory of its HWRPB */
 #define APMP_INSTANCE_APPS_FD	 5 /* instance: listening socket for its programs (app.h) */
 
-/* Priorities in SCHED_FIFO, where the box may have that: above every normal thread, below anything
- * that an administrator made urgent (apmpd/urgent.h).  The first thread of an instance is meant for
- * the heartbeat; an instance is ended when a thread of that class has not slept for a second. */
+/* The first thread of an instance, and no other, is in SCHED_FIFO with this priority, where the box
+ * may have that: above every normal thread, below anything that an administrator made urgent.  It
+ * is meant for the heartbeat; it is ended when it has not slept for a second. */
 #define APMP_INSTANCE_FIFO_PRIORITY 10
-#define APMP_CPU_FIFO_PRIORITY	    5 /* its CPUs */
-#define APMP_BOX_FIFO_PRIORITY	    5 /* as its CPUs: none is to take turns with another */
 
 /* kind of RUN. */
 #define APMP_BOX_RUN_CONFINED 1u

@@ -471,15 +471,30 @@ def classes(pid):
 
 
 def test_the_heartbeat_has_the_class_that_the_host_gives(make_isolated):
-    """The first thread, and its CPUs by the box: with another uid it could not be had later.
-    shows: DB-08"""
+    """The first thread alone: with another uid it could not be had later. shows: DB-08"""
     machine = make_isolated(apmp.TRIO)
     machine.up()
     best = next(check["state"] for check in json.loads(subprocess.run(
         [apmp.BIN / "apmpd", "doctor", "--json"], env=machine.env, capture_output=True, text=True,
         check=False).stdout)["checks"] if check["what"] == "scheduling") == "ok"
     for partition in machine.status()["partitions"]:
-        assert classes(partition["instance"]["pid"]) == (best, best)
+        assert classes(partition["instance"]["pid"]) == (best, False)
+
+
+@needs_root
+def test_cpus_do_not_wait_for_programs(make_isolated):
+    """By a nice value, which the box gives them and programs don't have. shows: CPU-15"""
+    machine = make_isolated(apmp.TRIO)
+    machine.up()
+    threads = {}
+    for partition in machine.status()["partitions"]:
+        pid = partition["instance"]["pid"]
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            name = Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip()
+            threads.setdefault(name.split()[0], set()).add(os.getpriority(os.PRIO_PROCESS, int(tid)))
+    assert threads["cpu"] == {-10} and threads["programs"] == {0}
+    nice = machine.apmp("run", "beta", "--", "python3", "-c", "import os; print(os.nice(0))")
+    assert int(nice) == 0
 
 
 @needs_root
