@@ -8,7 +8,8 @@
  * says more: of each CPU and bus "owner" and "user" (the current owner; both null: nobody), of a
  * CPU also "is_primary"; "memory" of an SBB is a list of its descriptors, each with pa, size and
  * "pieces" (pa, size, owner, user, shared, base); a partition has "running", "incarnation", and
- * "resume": an apply that was cut off has halted it; its "autostart" is a list. What a document does not say is not compared.
+ * "resume": an apply that was cut off has halted it; its
+ * "autostart" is a list. What a document does not say is not compared.
  */
 
 #include <stdbool.h>

@@ -18,7 +18,7 @@ void console_tables_read(struct console *c, uint32_t id, const json_t *partition
 /* New references. */
 json_t *console_failover_json(struct console *c, uint32_t id);
 json_t *console_autostart_json(struct console *c, uint32_t id);
-/* Status: of a partition "failover", and "autostart" as a list of the CPUs in the machine; of a CPU,
+/* Status: of a partition "failover", and "autostart" as a list of CPUs in the machine; of a CPU,
  * as a partition has it, its targets and whether it starts by itself. */
 void console_add_tables(struct console *c, uint32_t id, json_t *partition);
 void console_cpu_rules(struct console *c, uint32_t id, uint32_t cpu_idx, json_t *cpu);

@@ -10,7 +10,7 @@
  * since it is fenced.  Told by console_failover_tell, behind all that must be quick. */
 void console_failover_begin(struct partition *p);
 void console_failover_tell(struct partition *p);
-/* It is fenced, and nothing is left at it that would go; also the CPUs of others' failovers that had
+/* It is fenced, and nothing is left at it that would go; also CPUs of others' failovers that had
  * come to it are counted no more. */
 void console_failover_fenced(struct partition *p);
 /* A CPU works, or waits in console mode, in this partition. */
