@@ -182,6 +182,19 @@ START_TEST(who_never_reads_is_owed_little)
 }
 END_TEST
 
+/* All that is to be told, as the socket has room for it. */
+static void collect(struct apmp_app_event event[8], uint32_t *count)
+{
+	int err;
+
+	do {
+		err = app_events_tell(&in, &app);
+		while (*count < 8 && recv(program, &event[*count], sizeof(event[0]), 0) > 0)
+			(*count)++;
+	} while (err == -EAGAIN);
+	ck_assert_int_eq(err, 0);
+}
+
 /* What a stream is told of CPUs, and how members ended.  shows: FAIL-04 */
 START_TEST(cpus_and_failures)
 {
@@ -195,14 +208,12 @@ START_TEST(cpus_and_failures)
 	instance_apps_members(&in, came, 1);
 	app_members_look(&in);
 	app_events_begin(&in, &app, true);
-	ck_assert_int_eq(app_events_tell(&in, &app), 0);
+	collect(event, &count);
 	active.word[0] = 0x6; /* CPU 0 has gone, CPU 1 has come */
 	instance_apps_cpus(&in, &active);
 	instance_apps_members(&in, died, 1);
 	app_members_look(&in);
-	ck_assert_int_eq(app_events_tell(&in, &app), 0);
-	while (count < 8 && recv(program, &event[count], sizeof(event[0]), 0) > 0)
-		count++;
+	collect(event, &count);
 	ck_assert_uint_eq(count, 7);
 	ck_assert_uint_eq(event[0].kind, APMP_APP_MEMBER_ADDED);
 	for (uint32_t i = 1; i < 3; i++) {
