@@ -2,18 +2,18 @@
  * app_tasks.c - programs of tasks: each is started by a connection, and lives as long.
  *
  * WHAT      START brings three descriptors.  The program and its arguments are memfds whose content
- *           nobody can change any more, so to load them waits for nobody and finds what was checked;
- *           each is a file of its own, so a program that runs twice shares no variable with itself.
- *           Output is a pipe, as a write to it can always be interrupted: one to a file that hangs
- *           could not, and with it its CPU.
- * STATES    of a job (task.h): free -> used (loaded, its first task put in the queue) -> ending (its
- *           connection has ended or asked for it, or its first task has ended) -> done (by the last
- *           of its tasks, which rings the bell) -> free (unloaded; its connection, if there is one
- *           still, is told).
- * CRASHES   A program that ends without a word: the kernel ends its connection, which asks its tasks
- *           to end, and makes them after a while, as far as task_thread.c says that it can.
- * LIMITS    What a program does while it is loaded (constructors) is done by the thread of programs:
- *           one that does not return from there keeps all programs waiting.
+ *           nobody can change any more, so to load them waits for nobody and finds what was
+ *           checked; each is a file of its own, so a program that runs twice shares nothing with
+ *           itself.  Output is a pipe, as a write to it can always be interrupted: one to a file
+ *           that hangs could not, and with it its CPU.
+ * STATES    of a job (task.h): free -> used (loaded, its first task put in the queue) -> ending
+ *           (its connection has ended or asked for it, or its first task has ended) -> done (by the
+ *           last of its tasks, which rings the bell) -> free (unloaded; its connection, if there is
+ *           one still, is told).
+ * CRASHES   A program that ends without a word: the kernel ends its connection, which asks its
+ *           tasks to end, and makes them after a while, as far as task_thread.c says that it can.
+ * LIMITS    What a program does while it is loaded (constructors) is done by the thread of
+ *           programs: one that does not return from there keeps all programs waiting.
  */
 #include <errno.h>
 #include <fcntl.h>

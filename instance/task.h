@@ -147,8 +147,8 @@ void task_interrupt(const struct task *task);
 
 /* ---- task_load.c ---- */
 
-/* Loads a program from a descriptor, which may be closed afterwards.  -ENOEXEC: it is none; and why,
- * in at most size bytes. */
+/* Loads a program from a descriptor, which may be closed afterwards.  -ENOEXEC: it is none; and
+ * why, in at most size bytes. */
 __attribute__((warn_unused_result)) int task_load(struct task_job *job, int fd, char *ret_why,
 						  size_t size);
 void task_unload(struct task_job *job);

@@ -1,30 +1,31 @@
 /*
  * task_thread.c - the thread of a task: how it begins, is put aside, asks for services and ends.
  *
- * WHAT      A thread in the instance with a stack in private memory.  It runs the program only while
- *           it has the baton of a CPU (tasks.c).  Who wants the CPU back sets `due` and sends a
- *           signal, whose handler lets go of the baton and waits for the next one: so a task can be
- *           put aside between any two instructions, also in the middle of the C library or of a
+ * WHAT      A thread in the instance with a stack in private memory.  It runs the program only
+ *           while it has the baton of a CPU (tasks.c).  Who wants the CPU back sets `due` and sends
+ *           a signal, whose handler lets go of the baton and waits for the next one: so a task can
+ *           be put aside between any two instructions, also in the middle of the C library or of a
  *           system call, which goes on afterwards.  SIGURG, as no program needs it, debuggers pass
  *           over it, and one that is pending already is as good as two.
  * STATES    of a thread: inside (ours: waits for the baton, or serves its program; not to be put
  *           aside, for it may have the scheduler's lock) -> outside (the program's code, or the C
  *           library's on its behalf) -> inside (service, handler, end).
  * LOCKS     A task that is put aside keeps what it had: malloc's locks, those of stdio, its own.
- *           That stops no CPU, as a CPU's thread takes none of them on the way to or from a task, and
- *           so the task will run again and let go.  What may have to wait for that: the thread of
- *           programs, which loads, and the primary when it gets a new CPU a thread.  The clock, and
- *           threads on their way out, never do.
+ *           That stops no CPU, as a CPU's thread takes none of them on the way to or from a task,
+ *           and so the task will run again and let go.  What may have to wait for that: the thread
+ *           of programs, which loads, and the primary when it gets a new CPU a thread.  The clock,
+ *           and threads on their way out, never do.
  * ORDERING  `inside` is set and read by the thread and its own signal handler: the compiler alone
  *           could reorder them.  `due` is read behind the store of `inside`, so that a signal is
  *           either seen by its handler or by who comes out.
  * CRASHES   A fault of a task is one of the instance.
- * LIMITS    A task that is asked to end and has not after TASK_GRACE ticks is made to: at the end of
- *           a quantum, if it is in its own instructions or in apmp_task_write, never in the middle
- *           of a library, which may have locks that others need.  So one that waits in a library for
- *           ever ends with its instance; what one that a library calls back had locked there, as
- *           dl_iterate_phdr does, stays locked.  What it has allocated is not freed.  Thread-local
- *           variables of libraries live as long as the thread, which serves task after task.
+ * LIMITS    A task that is asked to end and has not after TASK_GRACE ticks is made to: at the end
+ *           of a quantum, if it is in its own instructions or in apmp_task_write, never in the
+ *           middle of a library, which may have locks that others need.  So one that waits in a
+ *           library for ever ends with its instance; what one that a library calls back had locked
+ *           there, as dl_iterate_phdr does, stays locked.  What it has allocated is not freed.
+ *           Thread-local variables of libraries live as long as the thread, which serves task after
+ *           task.
  */
 #include <errno.h>
 #include <pthread.h>

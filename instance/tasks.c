@@ -15,8 +15,8 @@
  * LOCKS     lock: the above.  Nobody waits while he has it, no task is put aside, and the clock,
  *           which waits for nobody, does without.
  * ORDERING  What a task is to run is written before its baton (release), acquired by its thread;
- *           `due` before the signal.  A CPU that is quiesced is closed first: a task that sees `due`
- *           sees that.
+ *           `due` before the signal.  A CPU that is quiesced is closed first: a task that sees
+ *           `due` sees that.
  * CRASHES   All this is private and ends with the instance.
  * LIMITS    TASKS_MAX tasks.  The quantum is counted only while some task is ready: a task that has
  *           run alone for long still has a whole one when another comes.

@@ -1,9 +1,9 @@
 /*
  * apmp-task - runs a program of tasks in the instance of this partition, and lists those that run.
  *
- * WHAT      The instance gets a sealed copy of the program and of its arguments, and the writing end
- *           of a pipe; what comes out of that is printed here.  We wait for the end of all of the
- *           program's tasks, and end with the value of the first.
+ * WHAT      The instance gets a sealed copy of the program and of its arguments, and the writing
+ *           end of a pipe; what comes out of that is printed here.  We wait for the end of all of
+ *           the program's tasks, and end with the value of the first.
  * CRASHES   Whatever ends us ends our connection, and so the tasks.  SIGINT and its like ask them
  *           to end; a second one ends us at once.
  */
