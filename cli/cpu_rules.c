@@ -94,9 +94,9 @@ int cli_cpu_failover(struct cli *cli, const struct cli_args *args)
 	    json_pack("{s:s, s:o, s:o*}", "partition", partition, "targets", targets, "cpus", cpus),
 	    asked,
 	    strcmp(last, "none") == 0 || strcmp(last, "stay") == 0
-		? cli_text("when \"%s\" fails, %s of it stay with it", partition, which)
-		: cli_text("when \"%s\" fails, %s of it go to the first of %s that runs", partition,
-			   which, to));
+		? cli_text("%s of \"%s\": when it fails, nowhere else", which, partition)
+		: cli_text("%s of \"%s\": when it fails, to the first of %s that runs", which,
+			   partition, to));
 	free(asked);
 	free(which);
 	free(to);
@@ -115,11 +115,13 @@ int cli_cpu_autostart(struct cli *cli, const struct cli_args *args)
 		return code;
 	which = cpus_text(cpus);
 	asked = cli_text("the autostart set of \"%s\"", partition);
-	code =
-	    change(cli, "CpuAutostart",
-		   json_pack("{s:s, s:o*}", "partition", partition, "cpus", cpus), asked,
-		   none ? cli_text("CPUs that come to \"%s\" wait for `apmp cpu start`", partition)
-			: cli_text("in \"%s\" %s begin to work when they come", partition, which));
+	code = change(
+	    cli, "CpuAutostart", json_pack("{s:s, s:o*}", "partition", partition, "cpus", cpus),
+	    asked,
+	    none ? cli_text(
+		       "autostart set of \"%s\": none; CPUs that come wait for `apmp cpu start`",
+		       partition)
+		 : cli_text("autostart set of \"%s\": %s", partition, which));
 	free(asked);
 	free(which);
 	return code;

@@ -11,7 +11,7 @@
  *           of its tasks, which rings the bell) -> free (unloaded; its connection, if there is one
  *           still, is told).
  * CRASHES   A program that ends without a word: the kernel ends its connection, which asks its tasks
- *           to end, and after a quantum makes them, as far as task_thread.c says that it can.
+ *           to end, and makes them after a while, as far as task_thread.c says that it can.
  * LIMITS    What a program does while it is loaded (constructors) is done by the thread of programs:
  *           one that does not return from there keeps all programs waiting.
  */

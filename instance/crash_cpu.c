@@ -9,8 +9,9 @@
  *           this thread, on its way out.
  * CRASHES   fail_2700 to fail_stays: the partition dies with its CPU; the console reads the same
  *           table.  fail_goes: the CPU is its target's.
- * LIMITS    A task that can't be stopped in time keeps its CPU here: the console moves it after the
- *           fence, when nothing of us runs any more.
+ * LIMITS    A task is stopped when the host next gives it a CPU, for that handler: on a host that
+ *           is busy with other things, milliseconds.  One that can't be stopped in time keeps its
+ *           CPU here: the console moves it after the fence, when nothing of us runs.
  */
 #include <errno.h>
 #include <unistd.h>

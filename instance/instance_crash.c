@@ -119,6 +119,17 @@ static bool is_busy(const struct instance *in, uint32_t cpu_idx)
 	}
 }
 
+/* Step 2602: all tasks at once, before the threads of their CPUs are woken: where many share a host
+ * CPU, each of these would wait for the tasks of the others. */
+static void stop_tasks(struct instance *in)
+{
+	struct instance_task_on on;
+
+	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
+		if (instance_tasks_on(in, i, &on))
+			crash_catch(on.tid);
+}
+
 /* Step 2604.  A CPU that is just coming or going is interrupted and looks when it is there. */
 static void order_all(struct instance *in)
 {
@@ -212,6 +223,7 @@ __attribute__((noreturn)) static void lead(struct instance *in, const ucontext_t
 	struct apmp_env *env = &in->env;
 
 	channel_abandon(&in->channel);
+	stop_tasks(in);
 	APMP_POINT(env, crash_2602);
 	APMP_POINT(env, crash_2604);
 	order_all(in);

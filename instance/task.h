@@ -25,6 +25,9 @@ struct instance;
 /* The value of a task that was made to end: as of what SIGTERM has ended. */
 #define TASK_VALUE_ENDED 143
 
+/* Ticks that a task has to end by itself when it was asked to: a second, of 2 ms each. */
+#define TASK_GRACE 500u
+
 /* Ticks that a task has its CPU while others wait: long beside the microseconds of a switch, short
  * beside what a person notices. */
 #define TASK_QUANTUM 5u
@@ -51,6 +54,7 @@ struct task_job {
 	uint32_t alive;		  /* W: under the lock; tasks */
 	int value;		  /* W: its first task */
 	_Atomic uint32_t ending;  /* W: under the lock.  R: all; asked to end */
+	_Atomic uint32_t grace;	  /* W: clock; ticks since then, up to TASK_GRACE */
 	_Atomic uint32_t done;	  /* W: the last of its tasks.  R: thread of programs */
 };
 

@@ -19,12 +19,12 @@
  *           could reorder them.  `due` is read behind the store of `inside`, so that a signal is
  *           either seen by its handler or by who comes out.
  * CRASHES   A fault of a task is one of the instance.
- * LIMITS    A task that is asked to end and does not is made to: at the end of a quantum, if it is
- *           in its own instructions or in apmp_task_write, never in the middle of a library, which may have locks
- *           that others need.  So one that waits in a library for ever ends with its instance; as does
- *           one that a library calls back with a lock held, such as dl_iterate_phdr's.  What it
- *           has allocated is not freed.  Thread-local variables of libraries live as long as the
- *           thread, which serves task after task.
+ * LIMITS    A task that is asked to end and has not after TASK_GRACE ticks is made to: at the end of
+ *           a quantum, if it is in its own instructions or in apmp_task_write, never in the middle
+ *           of a library, which may have locks that others need.  So one that waits in a library for
+ *           ever ends with its instance; what one that a library calls back had locked there, as
+ *           dl_iterate_phdr does, stays locked.  What it has allocated is not freed.  Thread-local
+ *           variables of libraries live as long as the thread, which serves task after task.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -90,7 +90,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	if (task && !apmp_load_relaxed(&task->inside) && apmp_load_acquire(&task->due)) {
 		enter(task);
 		task_yield(task);
-		if (apmp_load_relaxed(&task->job->ending) && may_be_ended(task, context))
+		if (apmp_load_relaxed(&task->job->grace) == TASK_GRACE &&
+		    may_be_ended(task, context))
 			siglongjmp(task->base, 1);
 		leave(task);
 	}

@@ -482,24 +482,40 @@ uint32_t instance_tasks_depth(const struct instance *in)
 	return apmp_load_relaxed(&in->tasks.depth);
 }
 
+static void count_grace(struct tasks *ts)
+{
+	for (uint32_t i = 0; i < TASKS_MAX; i++) {
+		struct task_job *job = &ts->job[i];
+
+		if (apmp_load_relaxed(&job->ending) && apmp_load_relaxed(&job->grace) < TASK_GRACE)
+			apmp_fetch_add(&job->grace, 1);
+	}
+}
+
+/* Whose quantum is over sees to it by itself.  It may have let go by now: then it is interrupted
+ * for nothing. */
+static void count_quantum(struct task *task)
+{
+	if (apmp_fetch_add(&task->ticks, 1) + 1 < TASK_QUANTUM)
+		return;
+	apmp_store_release(&task->due, 1);
+	task_interrupt(task);
+}
+
 void instance_tasks_tick(struct instance *in)
 {
 	struct tasks *ts = &in->tasks;
-	bool wanted = apmp_load_relaxed(&ts->ready);
+	bool ending = apmp_load_relaxed(&ts->ending);
 	uint32_t count = apmp_load_relaxed(&in->hwrpb->cpu_count);
 
-	if (!wanted && !apmp_load_relaxed(&ts->ending))
+	if (!ending && !apmp_load_relaxed(&ts->ready))
 		return;
+	if (ending)
+		count_grace(ts);
 	for (uint32_t i = 0; i < count && i < APMP_MAX_CPUS; i++) {
 		uint32_t running = apmp_load_acquire(&ts->cpu[i].running);
-		struct task *task = running ? &ts->task[running - 1] : NULL;
 
-		if (!task)
-			continue;
-		/* It may have let go by now: then it is interrupted for nothing. */
-		if (apmp_fetch_add(&task->ticks, 1) + 1 < TASK_QUANTUM)
-			continue;
-		apmp_store_release(&task->due, 1);
-		task_interrupt(task);
+		if (running)
+			count_quantum(&ts->task[running - 1]);
 	}
 }

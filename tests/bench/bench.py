@@ -357,13 +357,18 @@ def capacity(context):
     bench_capacity.capacity(context, world)
 
 
-def failover(context):
-    """A partition that fails: its service, and its CPUs."""
-    bench_failover.failover(context, world)
+def failover_gap(context):
+    """A partition that fails, and the client of its service."""
+    bench_failover.gaps(context, world)
+
+
+def failover_cpus(context):
+    """A partition that fails, and its CPUs."""
+    bench_failover.cpus(context, world)
 
 
 MEASURES = (migrate, migrate_unchanged, kill_and_boot, removed, up, heartbeat, callback,
-            lock_and_point, named_lock, capacity, failover)
+            lock_and_point, named_lock, capacity, failover_gap, failover_cpus)
 
 
 class Context:

@@ -13,6 +13,7 @@ import time
 COUNT = int(os.environ.get("APMP_BENCH_FAILOVERS", "100"))
 ROUND = 10
 CPUS = 8  # that fail over
+WATCHDOG = 30
 SORTS = ("announced", "silent")
 GAP_MOST_MS = {"announced": 20, "silent": 60}  # 99th percentile
 CPUS_MOST_MS = {"announced": 5, "silent": 10}  # median
@@ -27,6 +28,7 @@ partitions:
   - {name: backup, community: lab, cpus: [4], memory: 16M, buses: ["0.0.1"], boot: yes,
      failover: {"*": main}}
   - {name: client, community: lab, cpus: [5], memory: 16M, buses: ["0.0.2"], boot: yes}
+timing: {stop: 2s}
 """
 MANY_CPUS = f"""\
 machine: {{name}}
@@ -37,17 +39,35 @@ partitions:
      boot: yes, failover: {{"*": backup}}}}
   - {{name: backup, community: lab, cpus: [{CPUS + 1}], memory: 16M, buses: ["0.0.1"], boot: yes,
      failover: {{"*": main}}}}
+timing: {{stop: 2s}}
 """
 GAP = re.compile(r"request \d+ was answered by another, ([\d.]+) ms")
 OTHER = {"main": "backup", "backup": "main"}
 
 
+@contextlib.contextmanager
+def watchdog(what):
+    """A wait that never ends becomes an error."""
+    def hung(_signal, _frame):
+        raise RuntimeError(f"waited {WATCHDOG} s for {what}")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(WATCHDOG)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def line_of(process, wanted):
     """The next line that has this in it."""
-    for line in process.stdout:
-        if wanted in line:
-            return line
-    raise RuntimeError(f"{' '.join(map(str, process.args))} ended without \"{wanted}\"")
+    command = " ".join(map(str, process.args))
+    with watchdog(f'"{wanted}" of {command}'):
+        for line in process.stdout:
+            if wanted in line:
+                return line
+    raise RuntimeError(f'{command} ended without "{wanted}"')
 
 
 def gap_ns(client):
@@ -208,7 +228,3 @@ def move_cpus(link, events, name, sort):
     boot(link, name)
     return done["t_ns"] - begin
 
-
-def failover(context, world):
-    gaps(context, world)
-    cpus(context, world)

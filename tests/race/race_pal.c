@@ -15,7 +15,7 @@
 #include "tests/unit/suite.h"
 #include "tests/unit/threads.h"
 
-#define ROUNDS 4000u
+#define ROUNDS 1000u
 
 enum { PRIMARY, CPU, SENDER, THREADS };
 

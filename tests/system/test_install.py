@@ -48,6 +48,7 @@ def test_all_that_a_user_needs_is_there(root):
                  "share/man/man1/apmp.1", "share/man/man5/apmp-machine.5",
                  "share/man/man8/apmpd.8", "share/apmp/machine.schema.json", "bin/apmp-events",
                  "bin/apmp-lock", "share/man/man1/apmp-lock.1", "share/man/man3/apmp.3",
+                 "bin/apmp-task", "share/man/man1/apmp-task.1", "include/apmp-task.h",
                  "include/apmp.h", "lib/libapmp.a", "lib/pkgconfig/libapmp.pc",
                  "share/apmp/org.apmp.machine.varlink", "share/apmp/examples/01-trio/machine.yaml"):
         assert f"opt/apmp/{name}" in there, name

@@ -18,7 +18,8 @@ TASKS = apmp.BIN / "tasks"
 HOME = {"alpha": [0, 1, 2], "beta": [3, 4], "gamma": [5]}
 PRIMES = "78498 primes below 1000000\n"
 
-ASKED = (128 + signal.SIGTERM, -signal.SIGTERM)  # its status, or that of apmp run, whose caller asked
+# The status of one that was asked to end: its own, or that of apmp run, which is asked too.
+ASKED = (128 + signal.SIGTERM, -signal.SIGTERM)
 
 TASK = struct.Struct("=IIQQIIiI32s")
 ENDED = 4
@@ -273,12 +274,13 @@ def test_the_second_signal_ends_at_once(shared, build):
             poll(NULL, 0, 2000); /* in a library: it is left alone */
             return 0;
         }""")
-    process = shared.start(*command("gamma", program))
+    process = shared.start("run", "gamma", "--", "sh", "-c", f"echo $$; exec apmp-task {program}")
+    pid = int(process.stdout.readline())
     assert process.stdout.readline() == "here\n"
-    process.send_signal(signal.SIGTERM)
+    os.kill(pid, signal.SIGTERM)
     assert process.stdout.readline() == "asked\n"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(apmp.WATCHDOG) in (-signal.SIGINT, 128 + signal.SIGINT)
+    os.kill(pid, signal.SIGINT)
+    assert process.wait(apmp.WATCHDOG) == 128 + signal.SIGINT
     none_left(shared, "gamma")
 
 
@@ -322,13 +324,13 @@ def test_cpus_leave_and_come_under_load(home):
 
 def test_results_are_right_while_cpus_come_and_go(home):
     """At random, from all sides. shows: CPU-15"""
-    jobs = {name: home.start(*command(name, TASKS / "primes.so", 8000000, 4)) for name in HOME}
+    jobs = {name: home.start(*command(name, TASKS / "primes.so", 2000000, 4)) for name in HOME}
     chance = random.Random(15)
     while any(job.poll() is None for job in jobs.values()):
         cpu = chance.choice([1, 2, 4])
         home.try_apmp("cpu", "migrate", cpu, "--to", chance.choice(list(HOME)))
     for job in jobs.values():
-        assert (job.stdout.read(), job.wait()) == ("539777 primes below 8000000\n", 0)
+        assert (job.stdout.read(), job.wait()) == ("148933 primes below 2000000\n", 0)
 
 
 def test_stop_and_start(home):
@@ -348,8 +350,6 @@ def test_bound(home):
     assert (task["cpu"], task["bound"]) == (2, 2)
     mark = home.events.mark()
     for words in (["migrate", 2, "--to", "beta"], ["stop", 2], ["deassign", 2]):
-        said = home.try_apmp("cpu", *words, as_json=True)
-        assert said.code == 1
         assert f"task {task['number']} of partition \"alpha\" is bound to CPU 2" in (
             home.refused("cpu", *words))
     home.events.wait_for("cpu.refused", partition="alpha", cpu=2, after=mark)

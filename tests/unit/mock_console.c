@@ -84,6 +84,7 @@ static void on_status(struct varlink_call *call, const json_t *parameters, void 
 		" \"instance\": {\"state\": \"off\"}, \"primary\": 3, \"cpus\": [],"
 		" \"host_cpus\": \"\", \"memory\": 1000}],"
 		"\"cpus\": [{\"id\": 0, \"owner\": \"alpha\", \"current_owner\": \"beta\","
+		"\"autostart\": true, \"failover\": [\"beta\", \"gamma\"],"
 		" \"state\": \"active\", \"primary\": true, \"host_cpu\": 1},"
 		"{\"id\": 4, \"owner\": null, \"current_owner\": null, \"state\": \"unassigned\","
 		" \"primary\": false}],"
@@ -249,6 +250,24 @@ static void on_migrate(struct varlink_call *call, const json_t *parameters, void
 	if (json_is_true(json_object_get(parameters, "dry_run")))
 		json_object_set_new(answer, "steps", json_pack("[s, s]", "quiesce", "hand over"));
 	varlink_call_reply(call, answer);
+}
+
+static void on_start(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)ctx;
+	if (json_integer_value(json_object_get(parameters, "cpu")) == 0)
+		varlink_call_error(call, "PrimaryCpu",
+				   json_pack("{s:i, s:s}", "cpu", 0, "partition", "alpha"));
+	else
+		varlink_call_reply(call, json_pack("{s:s, s:I}", "partition", "alpha", "elapsed_ns",
+						   (json_int_t)1250000));
+}
+
+static void on_rules(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)ctx;
+	if (!refuse_unknown(call, text(parameters, "partition")))
+		varlink_call_reply(call, NULL);
 }
 
 /* ---- the configuration ---- */
@@ -538,6 +557,10 @@ static const struct {
     {"PartitionHalt", on_halt},
     {"PartitionCrash", on_crash},
     {"CpuMigrate", on_migrate},
+    {"CpuStart", on_start},
+    {"CpuStop", on_start},
+    {"CpuFailover", on_rules},
+    {"CpuAutostart", on_rules},
     {"Run", on_run},
     {"ConsolePort", on_console_port},
     {"Inject", on_inject},

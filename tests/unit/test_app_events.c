@@ -182,6 +182,57 @@ START_TEST(who_never_reads_is_owed_little)
 }
 END_TEST
 
+/* All that is to be told, as the socket has room for it. */
+static void collect(struct apmp_app_event event[8], uint32_t *count)
+{
+	int err;
+
+	do {
+		err = app_events_tell(&in, &app);
+		while (*count < 8 && recv(program, &event[*count], sizeof(event[0]), 0) > 0)
+			(*count)++;
+	} while (err == -EAGAIN);
+	ck_assert_int_eq(err, 0);
+}
+
+/* What a stream is told of CPUs, and how members ended.  shows: FAIL-04 */
+START_TEST(cpus_and_failures)
+{
+	struct apmp_cpu_bits active = {{0x5}};
+	const struct apmp_member_change died[] = {{apmp_identity(BETA, 9), false, true}};
+	const struct apmp_member_change came[] = {{apmp_identity(BETA, 9), true, false}};
+	struct apmp_app_event event[8];
+	uint32_t count = 0;
+
+	instance_apps_cpus(&in, &active);
+	instance_apps_members(&in, came, 1);
+	app_members_look(&in);
+	app_events_begin(&in, &app, true);
+	collect(event, &count);
+	active.word[0] = 0x6; /* CPU 0 has gone, CPU 1 has come */
+	instance_apps_cpus(&in, &active);
+	instance_apps_members(&in, died, 1);
+	app_members_look(&in);
+	collect(event, &count);
+	ck_assert_uint_eq(count, 7);
+	ck_assert_uint_eq(event[0].kind, APMP_APP_MEMBER_ADDED);
+	for (uint32_t i = 1; i < 3; i++) {
+		ck_assert_uint_eq(event[i].kind, APMP_APP_CPU_ADDED);
+		ck_assert_uint_eq(event[i].cpu, 2 * (i - 1));
+		ck_assert(event[i].flags & APMP_APP_EVENT_STATE);
+	}
+	ck_assert_uint_eq(event[3].kind, APMP_APP_STATE_TOLD);
+	ck_assert_uint_eq(event[4].kind, APMP_APP_MEMBER_REMOVED);
+	ck_assert(event[4].flags & APMP_APP_EVENT_FAILED);
+	ck_assert_uint_eq(event[5].kind, APMP_APP_CPU_REMOVED);
+	ck_assert_uint_eq(event[5].cpu, 0);
+	ck_assert_uint_eq(event[6].kind, APMP_APP_CPU_ADDED);
+	ck_assert_uint_eq(event[6].cpu, 1);
+	for (uint32_t i = 0; i < 7; i++)
+		ck_assert_uint_eq(event[i].seq, i < 3 ? i + 1 : i);
+}
+END_TEST
+
 /* The primary writes while it is looked at: nothing half written is seen, the bell is rung. */
 START_TEST(half_written_is_passed_over)
 {
@@ -211,5 +262,6 @@ int main(void)
 	tcase_add_loop_test(tcase, it_adds_up_whenever_it_reads, 0, 200);
 	tcase_add_test(tcase, who_never_reads_is_owed_little);
 	tcase_add_test(tcase, half_written_is_passed_over);
+	tcase_add_test(tcase, cpus_and_failures);
 	return suite_run(suite);
 }

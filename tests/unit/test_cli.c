@@ -87,7 +87,8 @@ START_TEST(help_is_everywhere)
 	}
 	json_decref(all);
 	ck_assert_int_eq(apmp("apmp help cpu migrate"), CLI_DONE);
-	expect(out, "usage: apmp cpu migrate CPU... --to PARTITION [--loan] [--dry-run]");
+	expect(out,
+	       "usage: apmp cpu migrate CPU... --to PARTITION [--loan] [--by pal|halt|deassign]");
 	ck_assert_int_eq(apmp("apmp up --help"), CLI_DONE);
 	expect(out, "./machine.yaml");
 	ck_assert_int_eq(apmp("apmp partition reset --help"), CLI_DONE);
@@ -122,7 +123,7 @@ START_TEST(families)
 			 "--help`\n");
 	ck_assert_int_eq(apmp("apmp cpu --help --json"), CLI_DONE);
 	verbs = json_out();
-	ck_assert_int_eq(json_array_size(verbs), 4);
+	ck_assert_int_eq(json_array_size(verbs), 9);
 	json_decref(verbs);
 	ck_assert_int_eq(apmp("apmp chaos --help"), CLI_DONE);
 	expect(out, "  apmp chaos quiet");
@@ -263,9 +264,72 @@ START_TEST(status_and_cpus)
 	ck_assert_str_eq(cli_string(status, "machine"), "mock");
 	json_decref(status);
 	ck_assert_int_eq(apmp("apmp cpu list"), CLI_DONE);
-	expect(out, "CPU  OWNER  CURRENT-OWNER  STATE       PRIMARY  HOST-CPU\n"
-		    "  0  alpha  beta           active      primary         1\n"
-		    "  4  -      -              unassigned  -               -\n");
+	expect(out,
+	       "CPU  OWNER  CURRENT-OWNER  STATE       PRIMARY  HOST-CPU  AUTOSTART  FAILOVER\n"
+	       "  0  alpha  beta           active      primary         1  yes        beta gamma\n"
+	       "  4  -      -              unassigned  -               -  -          -\n");
+}
+END_TEST
+
+/* A whole line of what was printed. */
+static void expect_line(const char *command, const char *line)
+{
+	ck_assert_int_eq(apmp(command), CLI_DONE);
+	ck_assert_str_eq(out, line);
+}
+
+static void expect_sent(const char *command, const char *wanted)
+{
+	json_t *document, *want = json_loads(wanted, 0, NULL);
+
+	ck_assert_int_eq(apmp(command), CLI_DONE);
+	document = json_out();
+	ck_assert_ptr_nonnull(want);
+	ck_assert_msg(json_equal(document, want), "%s: %s", command, out);
+	json_decref(document);
+	json_decref(want);
+}
+
+/* shows: FAIL-02, CPU-12 */
+START_TEST(rules_of_cpus)
+{
+	expect_line("apmp cpu failover alpha 1 2 beta,gamma",
+		    "CPUs 1-2 of \"alpha\": when it fails, to the first of beta gamma that runs\n");
+	expect_line("apmp cpu failover alpha all stay",
+		    "all CPUs of \"alpha\": when it fails, nowhere else\n");
+	expect_line("apmp cpu autostart alpha 3", "autostart set of \"alpha\": CPU 3\n");
+	expect_line("apmp cpu autostart alpha none",
+		    "autostart set of \"alpha\": none; CPUs that come wait for `apmp cpu start`\n");
+	expect_sent(
+	    "apmp --json cpu failover alpha 1 2 beta,stay",
+	    "{\"partition\": \"alpha\", \"cpus\": [1, 2], \"targets\": [\"beta\", \"alpha\"]}");
+	expect_sent("apmp --json cpu failover alpha all none",
+		    "{\"partition\": \"alpha\", \"targets\": []}");
+	expect_sent("apmp --json cpu autostart alpha none",
+		    "{\"partition\": \"alpha\", \"cpus\": []}");
+	expect_sent("apmp --json cpu autostart alpha all", "{\"partition\": \"alpha\"}");
+	ck_assert_int_eq(apmp("apmp cpu failover alpha all 1 beta"), CLI_USAGE);
+	ck_assert_int_eq(apmp("apmp cpu failover alpha beta"), CLI_USAGE);
+	ck_assert_int_eq(apmp("apmp cpu autostart alpha none 1"), CLI_USAGE);
+	ck_assert_int_eq(apmp("apmp cpu failover no-such 1 beta"), CLI_REFUSED);
+	expect(err, "there is no partition \"no-such\"");
+}
+END_TEST
+
+START_TEST(start_and_stop)
+{
+	expect_line("apmp cpu stop 1 2",
+		    "CPU 1 waits in console mode in \"alpha\", 1.25 ms later\n"
+		    "CPU 2 waits in console mode in \"alpha\", 1.25 ms later\n");
+	expect_line("apmp cpu start 1", "CPU 1 works in \"alpha\", 1.25 ms later\n");
+	expect_sent(
+	    "apmp --json cpu start 1",
+	    "{\"done\": [{\"cpu\": 1, \"partition\": \"alpha\", \"elapsed_ns\": 1250000}]}");
+	ck_assert_int_eq(apmp("apmp cpu stop 0 1"), CLI_REFUSED);
+	expect(err, "CPU 0 is the primary");
+	expect(err, "not tried after that: 1");
+	ck_assert_int_eq(apmp("apmp cpu migrate 2 --to beta --by mail"), CLI_USAGE);
+	expect(err, "--by is pal, halt or deassign, not \"mail\"");
 }
 END_TEST
 
@@ -632,6 +696,8 @@ int main(void)
 	tcase_add_test(mocked, a_console_that_does_not_answer);
 	tcase_add_test(mocked, a_directory_of_others_is_not_trusted);
 	tcase_add_test(mocked, status_and_cpus);
+	tcase_add_test(mocked, rules_of_cpus);
+	tcase_add_test(mocked, start_and_stop);
 	tcase_add_test(mocked, tree);
 	tcase_add_test(mocked, events_and_trace);
 	tcase_add_test(mocked, partitions);

@@ -41,7 +41,7 @@ START_TEST(verbs)
 	expect_words("hardware _", "list add remove");
 	expect_words("hardware add _", "cpu bus memory");
 	expect_words("--json hardware remove m", "memory");
-	expect_words("chaos _", "list points inject kills joins quiet sim");
+	expect_words("chaos _", "list points inject kills joins migrations quiet sim");
 	expect_words("chaos q", "quiet");
 	expect_words("help cpu m", "migrate");
 	expect_words("nonsense _", "");
@@ -53,7 +53,8 @@ END_TEST
 START_TEST(options)
 {
 	expect_words("--", "--name --json --help --version");
-	expect_words("cpu migrate --", "--to --loan --dry-run --wait --name --json --help");
+	expect_words("cpu migrate 2 --by _", "pal halt deassign");
+	expect_words("cpu migrate --", "--to --loan --by --dry-run --wait --name --json --help");
 	expect_words("cpu migrate 2 --l", "--loan");
 	expect_words("partition set beta --boot _", "yes no");
 	expect_words("partition set beta --boot=n", "--boot=no");
@@ -72,6 +73,10 @@ START_TEST(live_names)
 	expect_words("partition boot _", "alpha beta");
 	expect_words("partition boot b", "beta");
 	expect_words("partition boot beta _", "");
+	expect_words("cpu failover _", "alpha beta");
+	expect_words("cpu failover alpha _", "all 0 4");
+	expect_words("cpu failover alpha 0 _", "all 4 stay none beta");
+	expect_words("cpu autostart beta 4 _", "all none 0");
 	expect_words("cpu migrate 4 --to al", "alpha");
 	expect_words("cpu migrate 4 --to=al", "--to=alpha");
 	expect_words("cpu migrate _", "0 4");

@@ -512,6 +512,7 @@ struct party *world_boot(struct world *w, uint32_t id)
 	incarnation = apmp_tree_partition_boot(&w->tw, id, names[id]);
 	p->env.self = apmp_identity(id, incarnation);
 	prepare_hwrpb(w, id, self.node.handle, p->env.self);
+	apmp_copy_out(&p->cpu_sets[3], &p->hwrpb->autostart, sizeof(p->cpu_sets[3]));
 	apmp_update_commit(&w->up);
 	if (id <= STRANGER)
 		ck_assert_int_eq(apmp_member_init(&p->member, &p->env, &p->tree, WORLD_HWRPB_PA(id),
