@@ -176,16 +176,16 @@ struct sim_instance {
 	uint32_t id;
 	enum sim_life life;
 	uint64_t identity;
-	bool start;		   /* booted, its participants are to begin */
-	bool leave_wanted;	   /* its primary leaves at its next interrupt */
-	bool boot_wanted;	   /* the operator has asked the console to boot it */
-	bool leaving;		   /* in apmp_member_leave */
-	bool halts;		   /* its life ends in order: its CPUs stay */
-	bool filled;		   /* a boot, perhaps one that was taken back, has filled its slots */
-	uint64_t ended;		   /* the life whose process ended last */
-	uint64_t exit_noticed;	   /* the box has told the console that this life's process ended */
-	uint64_t notice_at_ns;	   /* when the box will notice, APMP_NEVER: it doesn't */
-	uint64_t boot_at_ns;	   /* when the operator will ask; APMP_NEVER */
+	bool start;	       /* booted, its participants are to begin */
+	bool leave_wanted;     /* its primary leaves at its next interrupt */
+	bool boot_wanted;      /* the operator has asked the console to boot it */
+	bool leaving;	       /* in apmp_member_leave */
+	bool halts;	       /* its life ends in order: its CPUs stay */
+	bool filled;	       /* a boot, perhaps one that was taken back, has filled its slots */
+	uint64_t ended;	       /* the life whose process ended last */
+	uint64_t exit_noticed; /* the box has told the console that this life's process ended */
+	uint64_t notice_at_ns; /* when the box will notice, APMP_NEVER: it doesn't */
+	uint64_t boot_at_ns;   /* when the operator will ask; APMP_NEVER */
 	uint64_t stalled_until_ns; /* stands still */
 	uint64_t last_beat_ns, last_silence_end_ns;
 	uint64_t judged, told; /* lives that others have taken for dead, and that can know it */
