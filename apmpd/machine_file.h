@@ -233,10 +233,10 @@ void apmp_machine_free(struct machine *machine);
  *
  * What the console may rely on (the checks were made): names are unique; CPU ids are 0 to 255 and
  * unique over all SBBs; every CPU, bus, community and target that is named exists, a target in
- * the same community; a CPU or a bus is in at most one partition; all sizes of memory are multiples of 2 MiB; private plus shared
- * memory is at most the memory of all SBBs; a partition with "boot": true has at least one CPU that
- * may be primary, one bus and 4 MiB. Its primary is the first CPU of "cpus" whose "primary" is
- * true: a suggestion, the choice is the console's.
+ * the same community; a CPU or a bus is in at most one partition; all sizes of memory are multiples
+ * of 2 MiB; private plus shared memory is at most the memory of all SBBs; a partition with "boot":
+ * true has at least one CPU that may be primary, one bus and 4 MiB. Its primary is the first CPU of
+ * "cpus" whose "primary" is true: a suggestion, the choice is the console's.
  *
  * A new reference, or null when there is no memory.
  */

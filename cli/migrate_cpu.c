@@ -1,6 +1,6 @@
 /*
- * `apmp cpu migrate`, `cpu start`, `cpu stop`: CPUs go from the partitions that have them to another
- * one, begin to work, and stop, while the partitions run.
+ * `apmp cpu migrate`, `cpu start`, `cpu stop`: CPUs go from the partitions that have them to
+ * another one, begin to work, and stop, while the partitions run.
  */
 #include <stdio.h>
 #include <stdlib.h>

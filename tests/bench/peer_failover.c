@@ -4,7 +4,8 @@
  *     peer_failover DIRECTORY
  *
  * Who has the lock of a file serves; the other waits for it in flock(2), which the kernel lets go
- * with its holder.  What was done is in a page that both have mapped.  failover-client is its client.
+ * with its holder.  What was done is in a page that both have mapped.  failover-client is its
+ * client.
  */
 #include <err.h>
 #include <fcntl.h>

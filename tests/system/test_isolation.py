@@ -490,8 +490,9 @@ def test_cpus_do_not_wait_for_programs(make_isolated):
     for partition in machine.status()["partitions"]:
         pid = partition["instance"]["pid"]
         for tid in os.listdir(f"/proc/{pid}/task"):
-            name = Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip()
-            threads.setdefault(name.split()[0], set()).add(os.getpriority(os.PRIO_PROCESS, int(tid)))
+            name = Path(f"/proc/{pid}/task/{tid}/comm").read_text().split()[0]
+            nice = os.getpriority(os.PRIO_PROCESS, int(tid))
+            threads.setdefault(name, set()).add(nice)
     assert threads["cpu"] == {-10} and threads["programs"] == {0}
     nice = machine.apmp("run", "beta", "--", "python3", "-c", "import os; print(os.nice(0))")
     assert int(nice) == 0

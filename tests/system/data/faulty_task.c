@@ -1,9 +1,10 @@
-/* faulty_task.c - a task for test_crash.py: its children keep all CPUs busy; then it stores to where
- * there is no memory ("store"), calls itself until its stack is used up ("deep"), or aborts. */
+/* faulty_task.c - a task for test_crash.py: its children keep all CPUs busy; then it stores to
+ * where there is no memory ("store"), calls itself until its stack is used up ("deep"), or aborts.
+ * */
 #include <stdlib.h>
 #include <string.h>
 
-#include "apmp-task.h"
+#include "instance/task/apmp-task.h"
 
 static volatile uint64_t count;
 
