@@ -9,8 +9,7 @@ colon, in a comment or docstring:
 A step is shown when the last test run passed through its point: test runs leave *.json below
 BUILD/points, each {"point name": count}. A mutant of a step is caught when the last run of `make
 mutants` that had it left that in BUILD/mutants.json. What is not shown is no failure (exit 0); an
-id that
-doesn't exist is one with --check.
+id that doesn't exist is one with --check.
 """
 import argparse
 import json
