@@ -296,7 +296,7 @@ def test_fault_of_a_task(lab, tmp_path_factory, how, said):
     """It is one of its instance; what is saved for a CPU is its task's context, if it has one. A
     task whose stack is used up has another one to fail on. shows: CPU-15, FAIL-01"""
     program = tmp_path_factory.mktemp("task") / "faulty.so"
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{apmp.TOP / 'instance/task'}", "-o",
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{apmp.TOP}", "-o",
                     program, apmp.TOP / "tests/system/data/faulty_task.c"], check=True)
     task = lab.start("run", "alpha", "--", apmp.BIN / "apmp-task", program, how)
     gasp = ended(lab)
