@@ -77,7 +77,7 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 	apmp_copy_in(slot->tx, word, sizeof(word));
 	apmp_fetch_add(&slot->arrivals, 1);
 	/* Acquired by apmp_hwrpb_take_startreq; a swap, so that a CPU which left console code
-	 * before it, and found nothing in TX, has done so for the primary too (apmp__pal_gone). */
+	 * before it, and found nothing in TX, has done so for the primary too (pal.c). */
 	(void)apmp_swap(&slot->txrdy, 1);
 	APMP_POINT_ARG(env, con_2302, cpu_idx);
 	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_TXRDY);
