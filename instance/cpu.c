@@ -233,6 +233,15 @@ static int interrupt(struct instance *in, uint32_t cpu_idx, enum cpu_order order
 	return 0;
 }
 
+/* Available, but by an update that may be taken back: STARTREQ follows it. */
+static bool is_coming(const struct instance *in, uint32_t cpu_idx)
+{
+	struct apmp_cpu_bits cpus;
+
+	return apmp_hwrpb_available(&in->tree, in->hwrpb, &cpus) ||
+	       !apmp_cpu_bits_test(&cpus, cpu_idx);
+}
+
 int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
 		       uint32_t how)
 {
@@ -246,6 +255,8 @@ int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order ord
 	if (state == (order == CPU_ORDER_START ? HWRPB_CPU_ACTIVE : HWRPB_CPU_HALTED) &&
 	    (order == CPU_ORDER_START || order == CPU_ORDER_STOP))
 		return -EALREADY;
+	if (order == CPU_ORDER_START && state != HWRPB_CPU_HALTED && is_coming(in, cpu_idx))
+		return -EAGAIN;
 	if (order == CPU_ORDER_START)
 		return instance_cpu_arrive(in, cpu_idx, true);
 	if (state == HWRPB_CPU_HALTED)

@@ -242,6 +242,18 @@ START_TEST(back_before_anybody_looked)
 }
 END_TEST
 
+/* Its console may not live to end the update by which it comes: then another one still runs there.
+ * shows: CPU-01 */
+START_TEST(not_started_before_it_is_ours)
+{
+	apmp_update_begin(&w.up);
+	apmp_hwrpb_set_flags(&w.up, in.hwrpb, ALPHA, 3, 0, HWRPB_PA);
+	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0), -EAGAIN);
+	apmp_update_abort(&w.up);
+	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0), -EPERM);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("CPUs that leave");
@@ -250,5 +262,6 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, refused, 0, 2);
 	tcase_add_loop_test(tc, back_before_anybody_looked, 0, 2);
+	tcase_add_test(tc, not_started_before_it_is_ours);
 	return suite_run(suite);
 }

@@ -322,19 +322,31 @@ static void check_one_owner(void)
 		ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, cpu_node(1).owner), ALPHA);
 }
 
+/* Whether a receiver that boots just now starts the CPU, as one of those that it begins with. */
+static bool starts_at_boot(struct party *p)
+{
+	struct apmp_cpu_bits cpus;
+
+	return !apmp_hwrpb_available(&p->tree, p->hwrpb, &cpus) && apmp_cpu_bits_test(&cpus, 1);
+}
+
 /* shows: CPU-01, CPU-02, TREE-22 */
 START_TEST(console_dies_on_the_way)
 {
 	uint32_t nth = (uint32_t)(_i / CONSOLE_POINTS) + 1;
+	bool starts;
 
 	party_arm(&w.console, console_points[_i % CONSOLE_POINTS], nth);
 	if (party_run(&w.console, console_part) != PARTY_DIED) {
 		ck_assert_uint_gt(nth, 1); /* passed less often than that */
 		return;
 	}
+	starts = starts_at_boot(beta);
 	world_restart_console(&w);
 	ck_assert_int_ge(apmp_update_repair(&w.up), 0);
 	check_one_owner();
+	ck_assert(!starts || available(beta, 1)); /* else two run on it */
+	ck_assert_int_eq(starts_at_boot(beta), available(beta, 1));
 }
 END_TEST
 
