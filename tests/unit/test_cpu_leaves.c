@@ -1,6 +1,6 @@
 /*
- * test_cpu_leaves.c - a CPU that an instance gives away, as its primary follows it: refused, or gone
- * and back before anybody has looked.
+ * test_cpu_leaves.c - a CPU that an instance gives away, as its primary follows it: refused, or
+ * gone and back before anybody has looked.
  *
  * CPU 1 of ALPHA is the real thread of instance/cpu.c; the test is the primary.
  */
@@ -222,8 +222,8 @@ static void serve_wish(void)
 	apmp_wish_end(&beta->member, &wish);
 }
 
-/* Who gave it has not looked meanwhile.  The claim must not stand for ever: the one would never give
- * again, nor the other ever wish.  shows: CPU-12 */
+/* Who gave it has not looked meanwhile.  The claim must not stand for ever: the one would never
+ * give again, nor the other ever wish.  shows: CPU-12 */
 START_TEST(back_before_anybody_looked)
 {
 	struct apmp_call back = {.request = {.op = APMP_CALL_MIGRATE_CPU, .arg = {CPU, ALPHA, 0}}};

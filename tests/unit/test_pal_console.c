@@ -420,34 +420,6 @@ START_TEST(deassign_in_console_mode)
 }
 END_TEST
 
-static int (*console_call)(struct apmp_env *env, struct apmp_call *call);
-
-static int fail_behind_the_change(struct apmp_env *env, struct apmp_call *call)
-{
-	int err = console_call(env, call);
-
-	call->reply.error = -ENOSPC;
-	return err;
-}
-
-/* NVRAM can't be written, and the CPU is nobody's all the same: it is not to stay HALTED here, where
- * the STARTREQ of its next arrival would be dropped.  shows: CPU-08 */
-START_TEST(deassign_not_durable)
-{
-	int refused;
-
-	stop();
-	console_call = alpha->env.call;
-	alpha->env.call = fail_behind_the_change;
-	send(&deassign_it);
-	console();
-	check_nobodys();
-	apmp_fetch_or(&slot->flags, HWRPB_PA);
-	apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
-	ck_assert_int_eq(take(&refused), APMP_STARTREQ_COME);
-}
-END_TEST
-
 /* A lent CPU is not its user's to deassign. */
 START_TEST(deassign_refused)
 {
@@ -894,7 +866,6 @@ static void tests_of_halt(TCase *tc)
 	tcase_add_loop_test(tc, migrate_in_console_mode_refused, 0, 5);
 	tcase_add_test(tc, deassign_active);
 	tcase_add_test(tc, deassign_in_console_mode);
-	tcase_add_test(tc, deassign_not_durable);
 	tcase_add_loop_test(tc, deassign_refused, 0, 2);
 	tcase_add_loop_test(tc, instance_dies, 0, POINTS * WAYS);
 	tcase_add_loop_test(tc, console_dies, 0, CONSOLE_DEATHS * 6);
