@@ -99,9 +99,12 @@ def test_a_cpu_that_is_given_away_while_it_runs(machine):
     identity = 1 << 16 | 1  # alpha's first life
     mark = machine.events.mark()
     with channel_of(machine.pid("alpha")) as channel:
-        channel.send(struct.pack("<QQIIQQQ", 2**40, identity, MIGRATE_CPU, 1, 1, 1, 0)
-                     .ljust(size("apmp_call_request"), b"\0"))
+        for seq, cpu in enumerate((2**63, 6, 1), 2**40):
+            channel.send(struct.pack("<QQIIQQQ", seq, identity, MIGRATE_CPU, 1, cpu, 1, 0)
+                         .ljust(size("apmp_call_request"), b"\0"))
     machine.events.wait_for("cpu.quiesced", cpu=1, after=mark)
+    said = machine.events.find("cpu.quiesced", after=mark)
+    assert [event["cpu"] for event in said] == [1], "there are no others"
     assert machine.cpu(1)["current_owner"] == "alpha"
     machine.apmp("cpu", "migrate", "2", "--to", "beta")
     check_cpus(machine.status())
