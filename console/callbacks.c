@@ -131,7 +131,8 @@ static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 		err = console_migrate(p, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 				      (uint32_t)r->arg[2], record_change, &change);
 	console_callback_reply(p, r->seq, err);
-	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE)) /* behind what others wait for */
+	/* Behind what others wait for. */
+	if (!(r->arg[2] & APMP_MIGRATE_CONSOLE) && r->arg[0] < p->console->cpu_count)
 		console_event(p->console, "cpu.quiesced", p, "{s:I}", "cpu", (json_int_t)r->arg[0]);
 	if (fails)
 		console_failover_tell(p);

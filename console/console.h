@@ -45,6 +45,7 @@ enum fence_reason {
 /* CPUs that go to their failover targets (failover.c). */
 struct failover {
 	bool active, told; /* told: its beginning */
+	uint64_t life;	   /* identity that fails */
 	uint64_t begin_ns;
 	struct apmp_cpu_bits planned, waiting, came;
 };

@@ -5,7 +5,8 @@
  *           failover.started with the CPUs that have somewhere to go, failover.done when each of
  *           them works, or waits in console mode, somewhere else.
  * STATES    none -> begun (`waiting`: CPUs that have not come yet) -> done.  A CPU that in the end
- *           goes nowhere is waited for until its partition is fenced.
+ *           goes nowhere is waited for until its partition is fenced; one that gets no further,
+ *           until who has it ends, or its partition fails again.
  * CRASHES   The next console takes up what state->source says: CPUs of a fenced life that are
  *           still to come.  It does not know when that began, or what had come.
  */
@@ -70,9 +71,12 @@ void console_failover_begin(struct partition *p)
 	struct apmp_tree_walk walk;
 	struct apmp_tree_node n;
 
-	if (f->active)
+	if (f->active && f->life == console_identity(p))
 		return;
-	*f = (struct failover){.active = true, .begin_ns = c->env.now(&c->env)};
+	if (f->active) /* of a life before, and what it waits for has not worked since */
+		finish(p);
+	*f = (struct failover){
+	    .active = true, .life = console_identity(p), .begin_ns = c->env.now(&c->env)};
 	apmp_tree_walk_init(&walk, 0);
 	while (apmp_tree_walk_type(&c->tw.tree, &walk, GCT_CPU, &n) > 0)
 		if (n.current_owner == p->handle && n.id < c->cpu_count &&
@@ -93,8 +97,8 @@ void console_failover_tell(struct partition *p)
 		      numbers(p->console, &f->planned));
 }
 
-/* What no longer comes: it stays at the dead, or is nobody's. */
-static void drop(struct partition *p, const struct partition *dead)
+/* What no longer comes: it is back, at one that is dead, or nobody's. */
+static void drop(struct partition *p)
 {
 	struct failover *f = &p->failover;
 
@@ -102,7 +106,7 @@ static void drop(struct partition *p, const struct partition *dead)
 		const struct partition *at =
 		    apmp_cpu_bits_test(&f->waiting, cpu) ? user_of(p->console, cpu) : NULL;
 
-		if (!at || at == dead || at == p)
+		if (!at || at == p || !console_identity(at))
 			apmp_cpu_bits_clear(&f->waiting, cpu);
 	}
 	if (is_empty(&f->waiting))
@@ -114,9 +118,9 @@ void console_failover_fenced(struct partition *dead)
 	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		struct partition *p = &dead->console->partition[id];
 
-		/* Of one that still runs, CPUs may be on their way. */
-		if (p->exists && p->failover.active && (p == dead || !console_identity(p)))
-			drop(p, dead);
+		/* Of a life that is not over, CPUs may be on their way. */
+		if (p->exists && p->failover.active && p->failover.life != console_identity(p))
+			drop(p);
 	}
 }
 
@@ -149,7 +153,8 @@ void console_failover_resume(struct console *c)
 			continue;
 		f = &c->partition[id].failover;
 		if (!f->active)
-			*f = (struct failover){.active = true, .begin_ns = c->env.now(&c->env)};
+			*f = (struct failover){
+			    .active = true, .life = from, .begin_ns = c->env.now(&c->env)};
 		f->told = true; /* or nobody will hear of it */
 		apmp_cpu_bits_set(&f->planned, cpu);
 		apmp_cpu_bits_set(&f->waiting, cpu);

@@ -5,7 +5,8 @@
  * STATES    no thread -> console code (away, or ours and halted: shm/pal_console.c) -> active (runs
  *           tasks, waits for interrupts) -> quiesced -> PAL MIGRATE or HALT -> console code.
  *           Active again when its task is bound to it, or when PAL MIGRATE was refused.
- * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it.
+ * WRITERS   order and its arguments: the primary before the interrupt; the CPU clears it when it
+ *           has left, or when it stays and has said why.
  *           start_again: the primary, with an order to an active CPU that it may refuse when it is
  *           halted already; what is ordered of the halted one meanwhile leaves it as it is.
  * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
@@ -80,8 +81,9 @@ static void stay(struct cpu *cpu, int err)
 	struct instance *in = cpu->instance;
 
 	instance_cpu_refused(in, cpu->idx, err);
-	/* Acquired by the primary: the CPU is active again. */
-	apmp_store_release(&cpu->refusal, err);
+	apmp_store_relaxed(&cpu->refusal, err);
+	/* Acquired by the primary: the CPU is active again, and why. */
+	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 	apmp_intr_send(&in->env, in->primary, APMP_INTR_WORK);
 }
 
@@ -90,12 +92,10 @@ static bool follow(struct cpu *cpu, enum cpu_order order)
 {
 	struct instance *in = cpu->instance;
 	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu->idx];
-	uint32_t to_id = cpu->to_id, how = cpu->how;
 	int err = instance_tasks_quiesce(in, cpu->idx);
 
 	if (err) {
 		apmp_store_release(&slot->rxrdy, 0); /* DEASSIGN may be in RX */
-		apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 		stay(cpu, err);
 		return false;
 	}
@@ -103,13 +103,13 @@ static bool follow(struct cpu *cpu, enum cpu_order order)
 	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
 	if (order != CPU_ORDER_MIGRATE) /* else MIGRATE_CPU says so */
 		in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
-	/* Acquired by the primary: who sees it sees that the CPU is quiesced. */
-	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
-	err = leave(cpu, order, to_id, how);
+	err = leave(cpu, order, cpu->to_id, cpu->how);
 	if (err == -EIO)
 		instance_bugcheck(in, cpu->idx);
 	if (err)
 		stay(cpu, err);
+	else /* acquired by the primary: who sees it sees that the CPU has left */
+		apmp_store_release(&cpu->order, CPU_ORDER_NONE);
 	return !err;
 }
 
@@ -233,6 +233,15 @@ static int interrupt(struct instance *in, uint32_t cpu_idx, enum cpu_order order
 	return 0;
 }
 
+/* Available, but by an update that may be taken back: STARTREQ follows it. */
+static bool is_coming(const struct instance *in, uint32_t cpu_idx)
+{
+	struct apmp_cpu_bits cpus;
+
+	return apmp_hwrpb_available(&in->tree, in->hwrpb, &cpus) ||
+	       !apmp_cpu_bits_test(&cpus, cpu_idx);
+}
+
 int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
 		       uint32_t how)
 {
@@ -246,6 +255,8 @@ int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order ord
 	if (state == (order == CPU_ORDER_START ? HWRPB_CPU_ACTIVE : HWRPB_CPU_HALTED) &&
 	    (order == CPU_ORDER_START || order == CPU_ORDER_STOP))
 		return -EALREADY;
+	if (order == CPU_ORDER_START && state != HWRPB_CPU_HALTED && is_coming(in, cpu_idx))
+		return -EAGAIN;
 	if (order == CPU_ORDER_START)
 		return instance_cpu_arrive(in, cpu_idx, true);
 	if (state == HWRPB_CPU_HALTED)

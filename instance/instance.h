@@ -38,12 +38,12 @@ struct cpu {
 	uint32_t idx;
 	bool has_thread;	 /* W: primary */
 	pthread_t thread;	 /* W: primary */
-	_Atomic uint32_t order;	 /* W: primary sets, CPU clears; enum cpu_order */
+	_Atomic uint32_t order;	 /* W: primary sets, CPU clears at its end; enum cpu_order */
 	uint32_t to_id;		 /* W: primary before order */
 	uint32_t how;		 /* W: primary before order; APMP_MIGRATE_* */
 	bool start_again;	 /* W: primary; when it is refused, and halted */
 	bool to_tell;		 /* W: primary; it has come, and that was not said yet */
-	_Atomic int32_t refusal; /* W: primary 0 before order; CPU: why it did not go, -errno */
+	_Atomic int32_t refusal; /* W: primary 0 before order; CPU, then order: -errno, it stays */
 };
 
 struct instance {

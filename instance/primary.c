@@ -144,11 +144,18 @@ static void answer_request(struct instance *in)
 		instance_crash(in, HWRPB_CRASH_INSTRUCTION, "crash by instruction");
 }
 
-/* CPUs that were ours at boot are started at once: they need no STARTREQ. */
+/* CPUs that were ours at boot are started at once: they need no STARTREQ.  One that is coming by an
+ * update that its console does not live to end is not ours, and would be run by two. */
 static void start_secondaries(struct instance *in)
 {
+	struct apmp_cpu_bits cpus;
+
+	/* The end of an update interrupts, or what follows it; that of a dead console the next. */
+	while (apmp_hwrpb_available(&in->tree, in->hwrpb, &cpus))
+		(void)apmp_intr_wait(&in->env, in->primary,
+				     in->env.now(&in->env) + in->timing.tick_ns);
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
-		if (i != in->primary && apmp_hwrpb_flags(in->hwrpb, i) & HWRPB_PA &&
+		if (i != in->primary && apmp_cpu_bits_test(&cpus, i) &&
 		    apmp_hwrpb_compatible(in->hwrpb, i))
 			(void)!instance_cpu_arrive(in, i, true); /* what it lacks was told */
 }

@@ -43,6 +43,15 @@ static bool is_at_work(const struct instance *in, uint32_t cpu_idx)
 	       apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE;
 }
 
+/* Ours, and its order is carried out or refused: it stayed, or has been away and is back. */
+static bool is_back(const struct instance *in, uint32_t cpu_idx)
+{
+	uint32_t order = apmp_load_acquire(&in->cpu[cpu_idx].order);
+	uint32_t state = apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state);
+
+	return order == CPU_ORDER_NONE && (state == HWRPB_CPU_ACTIVE || state == HWRPB_CPU_HALTED);
+}
+
 /* One at work that can run where these can, is not the primary, and has no task bound to it: the
  * last one, as the first ones stay longest.  -ENODEV. */
 static int movable_cpu(struct instance *in, const struct apmp_cpu_bits *potential,
@@ -88,13 +97,9 @@ static int give_cpu(void *ctx, uint32_t cpu_idx, uint32_t to_id)
 	return order_away(ctx, cpu_idx, to_id, 0);
 }
 
-/* It was refused, or has gone and come back: somebody else has moved it meanwhile. */
 static bool stays(void *ctx, uint32_t cpu_idx)
 {
-	struct instance *in = ctx;
-
-	return apmp_load_acquire(&in->cpu[cpu_idx].refusal) != 0 || is_at_work(in, cpu_idx) ||
-	       apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_HALTED;
+	return is_back(ctx, cpu_idx);
 }
 
 /* ---- what programs ask ---- */
@@ -147,16 +152,17 @@ static int begin_give(struct instance *in, struct app_ask *ask)
 /* It has gone, and may be back; or it was refused; else it is on its way. */
 static void follow_give(struct instance *in, struct app_ask *ask)
 {
-	int err = apmp_load_acquire(&in->cpu[ask->cpu_idx].refusal);
 	uint32_t at = APMP_NO_PARTITION;
 	struct apmp_tree_node cpu;
 
 	if (apmp_tree_cpu(&in->tree, ask->cpu_idx, &cpu) == 0)
 		at = apmp_tree_owner_id(&in->tree, cpu.current_owner);
-	if (err)
-		done(in, ask, err);
-	else if (at == in->id ? is_at_work(in, ask->cpu_idx) : at != APMP_NO_PARTITION)
+	if (at == in->id) {
+		if (is_back(in, ask->cpu_idx))
+			done(in, ask, apmp_load_relaxed(&in->cpu[ask->cpu_idx].refusal));
+	} else if (at != APMP_NO_PARTITION) {
 		done(in, ask, 0);
+	}
 }
 
 static void begin_ask(struct instance *in, struct app_ask *ask)

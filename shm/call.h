@@ -11,8 +11,9 @@
  *   -EAGAIN  SET_APMPDB_INFO: the field holds something else by now
  *   -ESTALE  this identity is fenced, or is being fenced
  *   -EINPROGRESS  REMOVE_INSTANCE: the fence is pending, or a debugger holds it; ask again
- *   MIGRATE_CPU besides: -EBUSY it is the primary; -EALREADY it is there; -EXDEV another community;
- *   -EHOSTDOWN nothing runs there; -ENOEXEC the CPU is not compatible there; what the host said
+ *   MIGRATE_CPU besides: -EBUSY it is the primary, or somebody executes on it; -EALREADY it is
+ *   there; -EXDEV another community; -EHOSTDOWN nothing runs there; -ENOEXEC the CPU is not
+ *   compatible there; what the host said
  * What changes the configuration (CREATE_COMMUNITY and all below it) has a reason besides, by
  * number (shm/reasons.def), and is durable when it is answered with 0 [0065].  In them a node is
  * named by its handle; owner is the handle of a partition or community.

@@ -121,6 +121,9 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 	from = m->life(m, from_id);
 	if (!from || !find_cpu(m, cpu_idx, &cpu))
 		return -EHOSTDOWN;
+	/* Acquires what it did before it gave that up.  Else its receiver would find it taken. */
+	if (apmp_load_acquire(&env->lines[cpu_idx].runner))
+		return -EBUSY;
 	words = words_of(m, cpu_idx);
 	apmp_cpu_depart(m->tw, &cpu, m->hwrpb(m, from_id), from_id, &words, from);
 	if (how & APMP_MIGRATE_HALT)

@@ -27,6 +27,24 @@ uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx)
 	return apmp_load_acquire(&h->slot[cpu_idx].flags);
 }
 
+int apmp_hwrpb_available(const struct apmp_tree *tree, const struct hwrpb *h,
+			 struct apmp_cpu_bits *ret_cpus)
+{
+	struct apmp_cpu_bits cpus = {{0}};
+	uint64_t before, after;
+	int err = apmp_tree_level(tree, &before);
+
+	for (uint32_t i = 0; i < APMP_MAX_CPUS; i++)
+		if (apmp_hwrpb_flags(h, i) & HWRPB_PA)
+			apmp_cpu_bits_set(&cpus, i);
+	if (!err)
+		err = apmp_tree_level(tree, &after);
+	if (err || before != after)
+		return -EAGAIN;
+	*ret_cpus = cpus;
+	return 0;
+}
+
 bool apmp_hwrpb_compatible(const struct hwrpb *h, uint32_t cpu_idx)
 {
 	const struct hwrpb_slot *slot = &h->slot[cpu_idx];

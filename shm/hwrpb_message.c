@@ -12,6 +12,8 @@
  *           finds the CPU QUIESCED stays in TX; the CPU that settles looks at txrdy after it has
  *           moved the state (pal.c).  Both accesses of txrdy are read-modify-writes, so one of the
  *           two sees the other's, and no STARTREQ is forgotten.
+ *           One of a CPU that has left is dropped: by the console when it takes the available bit,
+ *           or by the primary, who had it in hand then.
  * CRASHES   rx_3102: RX is written and not ready.  rx_3104, halt_3024 to halt_3028, reassign_3202:
  *           all die, for they are one process.
  */
@@ -31,11 +33,18 @@ static bool holds(const char buffer[HWRPB_MSG_SIZE], const char *word)
 	return memcmp(copy, word, strlen(word) + 1) == 0; /* our words are shorter than a buffer */
 }
 
-/* Whether the CPU has moved on meanwhile, so that its message is to be taken after all. */
+static bool is_ours(const struct hwrpb_slot *slot)
+{
+	return apmp_load_acquire(&slot->flags) & HWRPB_PA;
+}
+
+/* Whether the CPU has moved on meanwhile, so that its message is to be looked at after all. */
 static bool put_back(struct hwrpb_slot *slot)
 {
 	(void)apmp_swap(&slot->txrdy, 1);
-	return apmp_load_acquire(&slot->state) != HWRPB_CPU_QUIESCED;
+	/* Of two swaps one is first: apmp_hwrpb_set_flags drops this, or we see that the CPU left.
+	 */
+	return !is_ours(slot) || apmp_load_acquire(&slot->state) != HWRPB_CPU_QUIESCED;
 }
 
 enum apmp_startreq apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx, int *ret_refused)
@@ -50,6 +59,9 @@ enum apmp_startreq apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx, i
 		if (!apmp_swap(&slot->txrdy, 0) || !holds(slot->tx, HWRPB_MSG_STARTREQ))
 			return APMP_STARTREQ_NONE;
 		state = apmp_load_acquire(&slot->state);
+		/* It has left: this is of the time that ended, or it would be available. */
+		if (state == HWRPB_CPU_QUIESCED && !is_ours(slot))
+			return APMP_STARTREQ_NONE;
 	} while (state == HWRPB_CPU_QUIESCED && put_back(slot));
 	if (state == HWRPB_CPU_QUIESCED)
 		return APMP_STARTREQ_NONE;
@@ -60,7 +72,7 @@ enum apmp_startreq apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx, i
 	}
 	if (state != 0 && state != HWRPB_CPU_AWAY)
 		return APMP_STARTREQ_NONE;
-	return apmp_load_acquire(&slot->flags) & HWRPB_PA ? APMP_STARTREQ_COME : APMP_STARTREQ_NONE;
+	return is_ours(slot) ? APMP_STARTREQ_COME : APMP_STARTREQ_NONE;
 }
 
 void apmp_hwrpb_say_refused(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx, int err)

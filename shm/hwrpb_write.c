@@ -49,11 +49,12 @@ void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t part
 {
 	_Atomic uint64_t *flags = &h->slot[cpu_idx].flags;
 
-	/* A STARTREQ of the time that ends: it must not meet the CPU's next arrival half made. */
-	if (clear & HWRPB_PA)
-		apmp_store_relaxed(&h->slot[cpu_idx].txrdy, 0);
 	apmp_update_store64(up, APMP_OBJECT_HWRPB(partition_id), flags,
 			    (apmp_load_relaxed(flags) & ~clear) | set);
+	/* A STARTREQ of the time that ends: it must not meet the CPU's next arrival half made.
+	 * Behind the flag, by a swap: the primary may be putting it back (hwrpb_message.c). */
+	if (clear & HWRPB_PA)
+		(void)apmp_swap(&h->slot[cpu_idx].txrdy, 0);
 }
 
 void apmp_hwrpb_set_tables(struct hwrpb *h, const struct apmp_console_partition *kept)
@@ -77,7 +78,7 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 	apmp_copy_in(slot->tx, word, sizeof(word));
 	apmp_fetch_add(&slot->arrivals, 1);
 	/* Acquired by apmp_hwrpb_take_startreq; a swap, so that a CPU which left console code
-	 * before it, and found nothing in TX, has done so for the primary too (apmp__pal_gone). */
+	 * before it, and found nothing in TX, has done so for the primary too (pal.c). */
 	(void)apmp_swap(&slot->txrdy, 1);
 	APMP_POINT_ARG(env, con_2302, cpu_idx);
 	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_TXRDY);

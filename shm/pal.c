@@ -48,7 +48,8 @@ int apmp__pal_save(const struct apmp__pal *p)
 	return apmp_intr_give(p->env, p->cpu_idx) ? -EIO : 0;
 }
 
-void apmp__pal_gone(const struct apmp__pal *p)
+/* The console has taken it: the slot says so. */
+static void gone(const struct apmp__pal *p)
 {
 	/* What was refused before, and nobody has asked about yet, is no answer to the STARTREQ
 	 * with which it comes back. */
@@ -57,6 +58,18 @@ void apmp__pal_gone(const struct apmp__pal *p)
 	/* It may be back already: who looked while it was QUIESCED has left STARTREQ in TX. */
 	if (apmp_fetch_or(&p->slot->txrdy, 0))
 		apmp_intr_send(p->env, apmp_load_relaxed(&p->h->primary), APMP_INTR_TXRDY);
+}
+
+int apmp__pal_ask(const struct apmp__pal *p, struct apmp_call *call)
+{
+	int err = p->env->call(p->env, call);
+
+	if (!err)
+		err = call->reply.error;
+	if (err && apmp_hwrpb_flags(p->h, p->cpu_idx) & HWRPB_PA)
+		return err;
+	gone(p);
+	return 0;
 }
 
 int apmp__pal_leave(const struct apmp__pal *p, uint32_t to_id, uint32_t how)
@@ -71,12 +84,7 @@ int apmp__pal_leave(const struct apmp__pal *p, uint32_t to_id, uint32_t how)
 	APMP_POINT_ARG(p->env, pal_2204, p->cpu_idx);
 	APMP_POINT_ARG(p->env, migrate_906, p->cpu_idx);
 	/* Steps 2206 to 2216 are the console's: only it writes tree and available bits. */
-	err = p->env->call(p->env, &call);
-	if (!err)
-		err = call.reply.error;
-	if (!err)
-		apmp__pal_gone(p);
-	return err;
+	return apmp__pal_ask(p, &call);
 }
 
 /* Step 2205: as if nothing had been. */

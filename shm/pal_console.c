@@ -72,13 +72,8 @@ static int deassign(const struct apmp__pal *p)
 		return err;
 	call.request.arg[0] = (uint64_t)cpu.handle;
 	call.request.arg[1] = 1; /* it is in use no more */
-	err = p->env->call(p->env, &call);
-	if (!err)
-		err = call.reply.error;
-	if (err)
-		return err;
-	apmp__pal_gone(p);
-	return GONE;
+	err = apmp__pal_ask(p, &call);
+	return err ? err : GONE;
 }
 
 /* Does what the codes say. */

@@ -20,7 +20,8 @@ APMP_CHECK int apmp__pal_save(const struct apmp__pal *p);
 /* Steps 2204 to 2216, the latter the console's, of a CPU that is quiesced and runs nothing.  0: it
  * is gone.  Errors as of apmp_pal_migrate but -EIO. */
 APMP_CHECK int apmp__pal_leave(const struct apmp__pal *p, uint32_t to_id, uint32_t how);
-/* The console has taken it: the slot says so. */
-void apmp__pal_gone(const struct apmp__pal *p);
+/* A callback by which a CPU that is quiesced leaves.  0: it has left, whatever was answered:
+ * storage may have failed behind a change that was made, or the answer may be lost. */
+APMP_CHECK int apmp__pal_ask(const struct apmp__pal *p, struct apmp_call *call);
 
 #endif

@@ -209,6 +209,7 @@ void sim_cpus_work(struct sim_instance *in)
 
 void sim_cpus_begin(struct sim_instance *in)
 {
+	struct apmp_cpu_bits cpus;
 	uint64_t other;
 
 	if (in->hwrpb)
@@ -220,7 +221,10 @@ void sim_cpus_begin(struct sim_instance *in)
 		sim_finding("%s finds its primary's execution word taken by %#llx",
 			    in->member->name, (unsigned long long)other);
 	apmp_store_release(&in->hwrpb->slot[in->id].state, HWRPB_CPU_ACTIVE);
+	while (apmp_hwrpb_available(&in->tree, in->hwrpb, &cpus))
+		(void)apmp_intr_wait(&in->env, in->id,
+				     in->env.now(&in->env) + sim.plan.timing.tick_ns);
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
-		if (apmp_hwrpb_flags(in->hwrpb, sim_cpu_idx(k)) & HWRPB_PA)
+		if (apmp_cpu_bits_test(&cpus, sim_cpu_idx(k)))
 			(void)!arrive(in, k, true);
 }

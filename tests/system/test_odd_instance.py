@@ -15,6 +15,7 @@ from apmp import check_cpus
 LAYOUTS = json.loads((Path(__file__).parent.parent / "golden/layouts.json").read_text())
 PIDFD_GETFD = 438  # x86-64 and every later architecture
 CHANNEL_FD = 3
+MIGRATE_CPU = 4
 
 
 def offset(structure, field):
@@ -87,4 +88,23 @@ def test_a_stray_store_into_the_mailbox(machine):
     machine.try_apmp("cpu", "migrate", "2", "--to", "gamma")
     machine.apmp("partition", "reset", "gamma")
     machine.events.wait_for("member.joined", partition="gamma", incarnation=2)
+    check_cpus(machine.status())
+
+
+def test_a_cpu_that_is_given_away_while_it_runs(machine):
+    """Its receiver would find the execution word taken, and end: a bystander.
+
+    shows: CPU-01
+    """
+    identity = 1 << 16 | 1  # alpha's first life
+    mark = machine.events.mark()
+    with channel_of(machine.pid("alpha")) as channel:
+        for seq, cpu in enumerate((2**63, 6, 1), 2**40):
+            channel.send(struct.pack("<QQIIQQQ", seq, identity, MIGRATE_CPU, 1, cpu, 1, 0)
+                         .ljust(size("apmp_call_request"), b"\0"))
+    machine.events.wait_for("cpu.quiesced", cpu=1, after=mark)
+    said = machine.events.find("cpu.quiesced", after=mark)
+    assert [event["cpu"] for event in said] == [1], "there are no others"
+    assert machine.cpu(1)["current_owner"] == "alpha"
+    machine.apmp("cpu", "migrate", "2", "--to", "beta")
     check_cpus(machine.status())

@@ -215,6 +215,24 @@ START_TEST(startreq_at_odd_times)
 }
 END_TEST
 
+/* The CPU has left while the primary had its STARTREQ in hand: it is not put back, where the next
+ * arrival would find it, half made, before the console has given the CPU away for good. */
+START_TEST(startreq_of_before)
+{
+	arrive();
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
+	apmp_fetch_and(&h->slot[3].flags, ~(uint64_t)HWRPB_PA);
+	ck_assert(!has_come(3));
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
+	apmp_update_begin(&w.up);
+	apmp_hwrpb_set_flags(&w.up, h, ALPHA, 3, 0, HWRPB_PA);
+	ck_assert(!has_come(3));
+	apmp_update_commit(&w.up);
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
+	ck_assert(has_come(3));
+}
+END_TEST
+
 static const char *const other_words[] = {"", "START", "STARTREQUEST", "startreq",
 					  "STARTREQ.NOENDNOENDNOEND"};
 
@@ -302,6 +320,7 @@ int main(void)
 	tcase_add_test(tc, tables_of_the_console);
 	tcase_add_test(tc, startreq_and_start);
 	tcase_add_test(tc, startreq_at_odd_times);
+	tcase_add_test(tc, startreq_of_before);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
 	tcase_add_test(tc, one_request_at_a_time);
 	tcase_add_test(tc, an_end_need_not_wait);

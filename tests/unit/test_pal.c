@@ -288,6 +288,34 @@ START_TEST(park_until_the_deadline)
 }
 END_TEST
 
+static void on_call_take_it(struct party *p, struct apmp_call *call)
+{
+	(void)call;
+	apmp_fetch_and(&p->hwrpb->slot[1].flags, ~(uint64_t)HWRPB_PA);
+}
+
+/* The console has made the change, but NVRAM can't be written, or its answer is lost: the CPU is
+ * gone, and does not stay HALTED, where the STARTREQ of its next arrival would be dropped.
+ * shows: CPU-08 */
+START_TEST(gone_whatever_was_answered)
+{
+	static const struct apmp_hwrpb_command command[] = {
+	    {.word = APMP_COMMAND_DEASSIGN}, {.word = APMP_COMMAND_MIGRATE, .to_id = BETA}};
+	struct hwrpb_slot *slot = &alpha->hwrpb->slot[1];
+
+	apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
+	ck_assert_int_eq(apmp_pal_halt(&alpha->env, alpha->hwrpb, 1), 0);
+	alpha->on_call = on_call_take_it;
+	alpha->call_error = -ENOSPC;
+	ck_assert_int_eq(apmp_hwrpb_send(&alpha->env, alpha->hwrpb, 1, &command[_i]), 0);
+	ck_assert_int_eq(console(alpha, 0), -ETIMEDOUT);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot->state), HWRPB_CPU_AWAY);
+	apmp_fetch_or(&slot->flags, HWRPB_PA);
+	apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
+	ck_assert(has_come(alpha, 1));
+}
+END_TEST
+
 /* Points of the console's part.  In any state that the next console finds, at most one partition
  * has the CPU, by the tree and by the HWRPBs; and it is in transit, or somebody's. */
 static const enum apmp_point console_points[] = {
@@ -322,19 +350,31 @@ static void check_one_owner(void)
 		ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, cpu_node(1).owner), ALPHA);
 }
 
+/* Whether a receiver that boots just now starts the CPU, as one of those that it begins with. */
+static bool starts_at_boot(struct party *p)
+{
+	struct apmp_cpu_bits cpus;
+
+	return !apmp_hwrpb_available(&p->tree, p->hwrpb, &cpus) && apmp_cpu_bits_test(&cpus, 1);
+}
+
 /* shows: CPU-01, CPU-02, TREE-22 */
 START_TEST(console_dies_on_the_way)
 {
 	uint32_t nth = (uint32_t)(_i / CONSOLE_POINTS) + 1;
+	bool starts;
 
 	party_arm(&w.console, console_points[_i % CONSOLE_POINTS], nth);
 	if (party_run(&w.console, console_part) != PARTY_DIED) {
 		ck_assert_uint_gt(nth, 1); /* passed less often than that */
 		return;
 	}
+	starts = starts_at_boot(beta);
 	world_restart_console(&w);
 	ck_assert_int_ge(apmp_update_repair(&w.up), 0);
 	check_one_owner();
+	ck_assert(!starts || available(beta, 1)); /* else two run on it */
+	ck_assert_int_eq(starts_at_boot(beta), available(beta, 1));
 }
 END_TEST
 
@@ -349,6 +389,7 @@ static void tests_of_migration(TCase *tc)
 	tcase_add_loop_test(tc, refused_goes_on_here, 0, 5);
 	tcase_add_test(tc, callback_fails);
 	tcase_add_test(tc, console_refuses);
+	tcase_add_loop_test(tc, gone_whatever_was_answered, 0, 2);
 	tcase_add_test(tc, somebody_else_runs_on_it);
 	tcase_add_test(tc, taken_meanwhile);
 	tcase_add_test(tc, park_until_the_deadline);
