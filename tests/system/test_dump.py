@@ -145,6 +145,17 @@ def test_an_orderly_end_leaves_none(machine):
     assert "dumped" not in machine.partition("alpha")["instance"]
 
 
+def test_a_copy_over_itself(machine, tmp_path):
+    """Is refused, by whatever name, and the dump is what it was."""
+    machine.kill_partition("beta")
+    path = Path(dumped(machine, "beta")["path"])
+    before, link = path.read_bytes(), tmp_path / "link"
+    link.symlink_to(path)
+    for name in (path, link):
+        assert "that is the dump itself" in machine.refused("dump", "beta", name)
+    assert path.read_bytes() == before
+
+
 def test_a_boot_waits_until_its_memory_is_copied(machine):
     """A reset boots at once: what is dumped is the life before, all of it."""
     with private_memory(machine) as memory:
