@@ -367,6 +367,29 @@ def test_requests_that_make_no_sense(box):
     assert wire.wait("DUMPED", id=1, error=0).arg[0] == 99
 
 
+def niceness(pid):
+    """Of the thread that writes a dump; None: there is none."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(") ")
+            if name == "dump":
+                return int(rest.split()[16])
+    return None
+
+
+def test_who_is_waited_for_hurries(box):
+    """Asked for again before its thread is there, and before its turn."""
+    wire, seen = box.up(), []
+    piece = make_ram(wire, 1 << 30, random.randbytes(48 << 20), 48 << 20)
+    for number in (1, 2, 2):
+        ask_dump(wire, description(piece), incarnation=number)
+    assert wire.wait("DUMPED", id=1, error=0).arg[0] == 1
+    while "beta-2.core" not in dumps_of(box):
+        seen.append(niceness(box.box_pid()))
+    assert wire.wait("DUMPED", id=1, error=0).arg[0] == 2
+    assert set(seen) - {None} == {0}
+
+
 def test_several_at_once(box):
     """One after the other, and each is told; power off waits for all."""
     wire = box.up()
