@@ -1,5 +1,6 @@
 """Tasks: an instance's own processes, which go on whatever its CPUs do."""
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import termios
 import textwrap
 
 import pytest
@@ -55,6 +57,12 @@ def stop(process, sig=signal.SIGTERM):
     process.send_signal(sig)
     process.communicate(timeout=apmp.WATCHDOG)
     return process.returncode
+
+
+def in_pipe(pipe):
+    size = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return int.from_bytes(size, "little")
 
 
 @pytest.fixture(scope="session")
@@ -297,6 +305,26 @@ def test_the_second_signal_ends_at_once(shared, build):
     none_left(shared, "gamma")
 
 
+def test_signals_while_nobody_reads(shared, build):
+    """What it prints to is full, and stays so: it ends all the same."""
+    program = build("talker", """
+        int apmp_task_main(struct apmp_task *task, int argc, char **argv)
+        {
+            (void)argc, (void)argv;
+            while (!apmp_task_should_end(task))
+                apmp_task_print(task, "%0500d\\n", 0);
+            return 0;
+        }""")
+    process = shared.start("run", "gamma", "--", "sh", "-c",
+                           f"echo $$ >&2; exec apmp-task {program}")
+    pid, full = int(process.stderr.readline()), 65536 - 4096
+    shared.until(lambda size: size > full, lambda: in_pipe(process.stdout))
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGINT)
+    assert process.wait(apmp.WATCHDOG) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    none_left(shared, "gamma")
+
+
 def test_children_end_with_the_first(shared, build):
     program = build("first", """
         static int deaf(struct apmp_task *task, void *arg)
@@ -482,7 +510,6 @@ def memfd(data, seal=True):
     os.write(fd, data)
     if seal:
         fcntl_add_seals, seals = 1033, 0x1 | 0x2 | 0x4 | 0x8
-        import fcntl
         fcntl.fcntl(fd, fcntl_add_seals, seals)
     return fd
 
