@@ -2,7 +2,7 @@
  * migrations.c - a campaign: CPUs migrate from all sides at once while instances crash and boot.
  *
  * WHAT      Several operators, each a thread with a connection of its own, ask for random CPUs to
- *           go to random partitions in every way there is, also where that must be refused: the
+ *           go to random partitions, for good or as a loan, also where that must be refused: the
  *           primary, CPUs and partitions that don't exist, partitions that don't run, CPUs that
  *           another operator has just asked for.  Beside them instances are killed, crash and halt,
  *           and boot again.
@@ -41,7 +41,7 @@ struct caller {
 	struct machine machine; /* only its client is used */
 	struct sim_random random;
 	pthread_t thread;
-	uint64_t migrated, other, refused, ends;
+	uint64_t refused, ends;
 };
 
 struct campaign {
@@ -83,12 +83,6 @@ static const char *const refusals[] = {
     "PrimaryCpu", "Busy",      "NotRunning",	  "NotOwner", "PartitionDied",
     "Refused",	  "NoSuchCpu", "NoSuchPartition", NULL};
 
-struct asked {
-	const char *method;
-	json_t *parameters;
-	bool migrates;
-};
-
 static const char *any_partition(struct caller *caller)
 {
 	struct campaign *c = caller->campaign;
@@ -96,7 +90,8 @@ static const char *any_partition(struct caller *caller)
 	return c->partition[sim_random_below(&caller->random, c->partition_count)];
 }
 
-static struct asked choose(struct caller *caller)
+/* A CPU, where it is to go, and for how long. */
+static json_t *choose(struct caller *caller)
 {
 	uint64_t chance = sim_random_below(&caller->random, 100);
 	int cpu = (int)sim_random_below(&caller->random, caller->campaign->cpu_count);
@@ -106,37 +101,28 @@ static struct asked choose(struct caller *caller)
 		cpu = (int)caller->campaign->cpu_count + (int)chance;
 	else if (chance < 4)
 		to = "nowhere";
-	return (struct asked){.method = "CpuMigrate",
-			      .parameters =
-				  json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan",
-					    (int)(sim_random_below(&caller->random, 3) == 0)),
-			      .migrates = true};
+	return json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan",
+			 (int)(sim_random_below(&caller->random, 3) == 0));
 }
 
 static void *operator_main(void *arg)
 {
+	static const char method[] = "CpuMigrate";
 	struct caller *caller = arg;
 	struct campaign *c = caller->campaign;
 	char error[64];
 
 	while (!atomic_load(&c->stop)) {
-		struct asked asked = choose(caller);
-		json_t *answer =
-		    machine_call(&caller->machine, asked.method, asked.parameters, error);
+		json_t *answer = machine_call(&caller->machine, method, choose(caller), error);
 
 		if (!answer && !is_one_of(error, refusals))
-			violated(c, asked.method, error);
-		else if (!answer)
-			caller->refused++;
-		else if (asked.migrates)
-			caller->migrated++;
-		else
-			caller->other++;
-		json_decref(answer);
+			violated(c, method, error);
+		caller->refused += !answer;
 		pthread_mutex_lock(&c->lock);
-		c->migrated += answer && asked.migrates;
+		c->migrated += answer != NULL;
 		pthread_cond_broadcast(&c->progress);
 		pthread_mutex_unlock(&c->lock);
+		json_decref(answer);
 	}
 	return NULL;
 }
@@ -294,27 +280,24 @@ static void print(const struct campaign *c, uint64_t seed, bool json)
 {
 	const char *violation = c->machine.violation[0] ? c->machine.violation : "no violation";
 	uint64_t samples = atomic_load(&c->samples.taken);
-	uint64_t seen = atomic_load(&c->samples.in_transit), refused = 0, other = 0;
+	uint64_t seen = atomic_load(&c->samples.in_transit), refused = 0;
 	json_t *all;
 
-	for (uint32_t i = 0; i < OPERATORS; i++) {
+	for (uint32_t i = 0; i < OPERATORS; i++)
 		refused += c->caller[i].refused;
-		other += c->caller[i].other;
-	}
 	if (!json) {
-		printf("%llu migrations, %llu refused, %llu other commands, %llu instances ended "
+		printf("%llu migrations, %llu refused, %llu instances ended "
 		       "and booted meanwhile; %llu samples from outside, which saw %llu CPUs in "
 		       "transit; %s\n",
 		       (unsigned long long)c->migrated, (unsigned long long)refused,
-		       (unsigned long long)other, (unsigned long long)c->caller[OPERATORS].ends,
-		       (unsigned long long)samples, (unsigned long long)seen, violation);
+		       (unsigned long long)c->caller[OPERATORS].ends, (unsigned long long)samples,
+		       (unsigned long long)seen, violation);
 		return;
 	}
-	all = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "seed", (json_int_t)seed, "migrations",
-			(json_int_t)c->migrated, "refused", (json_int_t)refused, "other",
-			(json_int_t)other, "ended", (json_int_t)c->caller[OPERATORS].ends,
-			"samples", (json_int_t)samples, "in_transit", (json_int_t)seen, "violation",
-			c->machine.violation);
+	all = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "seed", (json_int_t)seed, "migrations",
+			(json_int_t)c->migrated, "refused", (json_int_t)refused, "ended",
+			(json_int_t)c->caller[OPERATORS].ends, "samples", (json_int_t)samples,
+			"in_transit", (json_int_t)seen, "violation", c->machine.violation);
 	json_dumpf(all, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(all);
