@@ -50,8 +50,8 @@ static void say_why(char *ret_why, size_t size, const char *path)
 	snprintf(ret_why, size, "%s", why ? why : "it can't be loaded");
 }
 
-/* Whether the file has all that is to be mapped of it: the loader does not look, and whoever touches
- * what is behind its end gets a SIGBUS.  Of what is no ELF file at all the loader says so. */
+/* Whether the file has all that is to be mapped of it: the loader does not look, and whoever
+ * touches what is behind its end gets a SIGBUS.  Of what is no ELF file at all the loader says so. */
 static bool is_whole(int fd)
 {
 	ElfW(Ehdr) head;
@@ -73,9 +73,9 @@ static bool is_whole(int fd)
 	return true;
 }
 
-/* The loader takes a file whose path it knows for the one that it has loaded by that, and numbers of
- * descriptors come back: a path that no other load had.  "/." leads nowhere, and so the digits of
- * our number are "/" and "/.". */
+/* The loader takes a file whose path it knows for the one that it has loaded by that, and numbers
+ * of descriptors come back: a path that no other load had.  "/." leads nowhere, and so the digits
+ * of our number are "/" and "/.". */
 static void path_of(int fd, char ret_path[PATH_SIZE])
 {
 	static uint32_t loads; /* W: thread of programs */

@@ -323,7 +323,7 @@ START_TEST(share_v2)
 }
 END_TEST
 
-/* Of v1 what is written into a group that has an old quota, or that refused something: all of it. */
+/* Of v1 what is written into a group that has an old quota, or that refused something: all. */
 START_TEST(share_v1_of_no_known_quota)
 {
 	static const char *const files[] = {"cpu.shares", "cpu.cfs_period_us", "cpu.cfs_quota_us"};
