@@ -51,7 +51,7 @@ static void say_why(char *ret_why, size_t size, const char *path)
 }
 
 /* Whether the file has all that is to be mapped of it: the loader does not look, and whoever
- * touches what is behind its end gets a SIGBUS.  Of what is no ELF file at all the loader says so. */
+ * touches what is behind its end gets a SIGBUS.  Of what is no ELF file the loader says so. */
 static bool is_whole(int fd)
 {
 	ElfW(Ehdr) head;
