@@ -204,7 +204,8 @@ bool apmp__dump_takes(struct apmp_box *box, uint32_t kind, uint64_t id)
 {
 	for (struct apmp_dump_job *job = box->dumps.first; job; job = job->next)
 		for (uint32_t i = 0; i < job->dump.count && !job->answered; i++) {
-			if (kind != APMP_BOX_RAM || job->ram[i] != id)
+			/* What was dropped already is not what has the number now. */
+			if (kind != APMP_BOX_RAM || job->ram[i] != id || job->dropped[i])
 				continue;
 			apmp_objects_release(&box->objects, kind, id);
 			job->dropped[i] = true;

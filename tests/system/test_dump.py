@@ -328,6 +328,22 @@ def test_memory_that_is_dropped_meanwhile(box):
     close_all(answer.fds)
 
 
+def test_memory_that_follows_is_dropped_as_ever(box):
+    """In the place of what is still being copied: whoever kept a descriptor has nothing of it."""
+    wire = box.up()
+    data = random.Random(7).randbytes(24 << 20)
+    piece = make_ram(wire, 1 << 30, data, len(data))
+    asked = ask_dump(wire, description(piece))
+    wire.send("DROP", 1 << 30, "RAM")
+    kept = wire.must("MAKE", 1 << 30, "RAM", size=len(data)).fds
+    os.pwrite(kept[0], b"x" * PAGE, 0)
+    assert wire.ask("DROP", 1 << 30, "RAM").error == 0
+    assert os.pread(kept[0], PAGE, 0) == bytes(PAGE)
+    assert wire.wait("DONE", seq=asked).error == 0
+    assert data in Path(wire.wait("DUMPED", id=1, error=0).text).read_bytes()
+    close_all(kept)
+
+
 def test_one_dump_of_each_life(box):
     """Asked again it is answered, and not written again."""
     wire = box.up()
