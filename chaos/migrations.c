@@ -2,7 +2,8 @@
  * migrations.c - a campaign: CPUs migrate from all sides at once while instances crash and boot.
  *
  * WHAT      Several operators, each a thread with a connection of its own, ask for random CPUs to
- *           go to random partitions, for good or as a loan, also where that must be refused: the
+ *           go to random partitions by PAL and by HALT, from console mode and by the pool, stop and
+ *           start them, and have partitions ask each other; also where that must be refused: the
  *           primary, CPUs and partitions that don't exist, partitions that don't run, CPUs that
  *           another operator has just asked for.  Beside them instances are killed, crash and halt,
  *           and boot again.
@@ -41,7 +42,7 @@ struct caller {
 	struct machine machine; /* only its client is used */
 	struct sim_random random;
 	pthread_t thread;
-	uint64_t refused, ends;
+	uint64_t migrated, other, refused, ends;
 };
 
 struct campaign {
@@ -79,9 +80,15 @@ static bool is_one_of(const char *error, const char *const *names)
 
 /* ---- operators ---- */
 
-static const char *const refusals[] = {
-    "PrimaryCpu", "Busy",      "NotRunning",	  "NotOwner", "PartitionDied",
-    "Refused",	  "NoSuchCpu", "NoSuchPartition", NULL};
+static const char *const refusals[] = {"PrimaryCpu",	"Busy",	   "NotRunning", "NotOwner",
+				       "PartitionDied", "Refused", "NoSuchCpu",	 "NoSuchPartition",
+				       "Owned",		NULL};
+
+struct asked {
+	const char *method;
+	json_t *parameters;
+	bool migrates;
+};
 
 static const char *any_partition(struct caller *caller)
 {
@@ -90,8 +97,22 @@ static const char *any_partition(struct caller *caller)
 	return c->partition[sim_random_below(&caller->random, c->partition_count)];
 }
 
-/* A CPU, where it is to go, and for how long. */
-static json_t *choose(struct caller *caller)
+static struct asked migrate(struct caller *caller, int cpu)
+{
+	static const char *const ways[] = {"pal", "pal", "pal", "halt", "halt", "deassign"};
+	const char *by = ways[sim_random_below(&caller->random, sizeof(ways) / sizeof(ways[0]))];
+	const char *to = any_partition(caller);
+	int loan = by[0] != 'd' && sim_random_below(&caller->random, 3) == 0;
+
+	if (sim_random_below(&caller->random, 50) == 0)
+		to = "nowhere";
+	return (struct asked){.method = "CpuMigrate",
+			      .parameters = json_pack("{s:i,s:s,s:b,s:s}", "cpu", cpu, "to", to,
+						      "loan", loan, "by", by),
+			      .migrates = true};
+}
+
+static struct asked choose(struct caller *caller)
 {
 	uint64_t chance = sim_random_below(&caller->random, 100);
 	int cpu = (int)sim_random_below(&caller->random, caller->campaign->cpu_count);
@@ -99,30 +120,42 @@ static json_t *choose(struct caller *caller)
 
 	if (chance < 2)
 		cpu = (int)caller->campaign->cpu_count + (int)chance;
-	else if (chance < 4)
-		to = "nowhere";
-	return json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan",
-			 (int)(sim_random_below(&caller->random, 3) == 0));
+	if (chance < 75)
+		return migrate(caller, cpu);
+	if (chance < 90)
+		return (struct asked){.method = chance < 80 ? "CpuStop" : "CpuStart",
+				      .parameters = json_pack("{s:i}", "cpu", cpu)};
+	if (chance < 96)
+		return (struct asked){.method = "CpuAssign",
+				      .parameters = json_pack("{s:i,s:s}", "cpu", cpu, "to", to)};
+	return (struct asked){.method = "CpuWish",
+			      .parameters = json_pack("{s:i,s:s}", "count", 1, "to", to)};
 }
 
 static void *operator_main(void *arg)
 {
-	static const char method[] = "CpuMigrate";
 	struct caller *caller = arg;
 	struct campaign *c = caller->campaign;
 	char error[64];
 
 	while (!atomic_load(&c->stop)) {
-		json_t *answer = machine_call(&caller->machine, method, choose(caller), error);
+		struct asked asked = choose(caller);
+		json_t *answer =
+		    machine_call(&caller->machine, asked.method, asked.parameters, error);
 
 		if (!answer && !is_one_of(error, refusals))
-			violated(c, method, error);
-		caller->refused += !answer;
+			violated(c, asked.method, error);
+		else if (!answer)
+			caller->refused++;
+		else if (asked.migrates)
+			caller->migrated++;
+		else
+			caller->other++;
+		json_decref(answer);
 		pthread_mutex_lock(&c->lock);
-		c->migrated += answer != NULL;
+		c->migrated += answer && asked.migrates;
 		pthread_cond_broadcast(&c->progress);
 		pthread_mutex_unlock(&c->lock);
-		json_decref(answer);
 	}
 	return NULL;
 }
@@ -205,6 +238,26 @@ static bool at_rest(struct campaign *c)
 	return good || violated(c, "the machine does not come to rest", what);
 }
 
+/* A CPU that was to be assigned to one who has just ended is nobody's, as it would stay. */
+static void assign_nobodys(struct campaign *c)
+{
+	json_t *status = machine_look(&c->machine);
+	const json_t *cpu;
+	char error[64];
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "cpus"), i, cpu)
+	{
+		json_int_t id = json_integer_value(json_object_get(cpu, "id"));
+
+		if (json_is_null(json_object_get(cpu, "owner")))
+			json_decref(machine_call(
+			    &c->machine, "CpuAssign",
+			    json_pack("{s:I,s:s}", "cpu", id, "to", c->partition[0]), error));
+	}
+	json_decref(status);
+}
+
 /* Not all: that is a violation, which stops them. */
 static void begin(struct campaign *c, uint64_t seed)
 {
@@ -246,6 +299,8 @@ static bool run(struct campaign *c, uint64_t seed)
 	samples_end(&c->samples);
 	if (atomic_load(&c->samples.violated))
 		violated(c, "seen from outside", c->samples.what);
+	if (!c->machine.violation[0])
+		assign_nobodys(c);
 	return !c->machine.violation[0] && at_rest(c) && check_machine(&c->machine);
 }
 
@@ -280,24 +335,27 @@ static void print(const struct campaign *c, uint64_t seed, bool json)
 {
 	const char *violation = c->machine.violation[0] ? c->machine.violation : "no violation";
 	uint64_t samples = atomic_load(&c->samples.taken);
-	uint64_t seen = atomic_load(&c->samples.in_transit), refused = 0;
+	uint64_t seen = atomic_load(&c->samples.in_transit), refused = 0, other = 0;
 	json_t *all;
 
-	for (uint32_t i = 0; i < OPERATORS; i++)
+	for (uint32_t i = 0; i < OPERATORS; i++) {
 		refused += c->caller[i].refused;
+		other += c->caller[i].other;
+	}
 	if (!json) {
-		printf("%llu migrations, %llu refused, %llu instances ended "
+		printf("%llu migrations, %llu refused, %llu other commands, %llu instances ended "
 		       "and booted meanwhile; %llu samples from outside, which saw %llu CPUs in "
 		       "transit; %s\n",
 		       (unsigned long long)c->migrated, (unsigned long long)refused,
-		       (unsigned long long)c->caller[OPERATORS].ends, (unsigned long long)samples,
-		       (unsigned long long)seen, violation);
+		       (unsigned long long)other, (unsigned long long)c->caller[OPERATORS].ends,
+		       (unsigned long long)samples, (unsigned long long)seen, violation);
 		return;
 	}
-	all = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "seed", (json_int_t)seed, "migrations",
-			(json_int_t)c->migrated, "refused", (json_int_t)refused, "ended",
-			(json_int_t)c->caller[OPERATORS].ends, "samples", (json_int_t)samples,
-			"in_transit", (json_int_t)seen, "violation", c->machine.violation);
+	all = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "seed", (json_int_t)seed, "migrations",
+			(json_int_t)c->migrated, "refused", (json_int_t)refused, "other",
+			(json_int_t)other, "ended", (json_int_t)c->caller[OPERATORS].ends,
+			"samples", (json_int_t)samples, "in_transit", (json_int_t)seen, "violation",
+			c->machine.violation);
 	json_dumpf(all, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(all);

@@ -462,10 +462,10 @@ static int show(struct cli *cli, const struct cli_args *args, struct post_mortem
 
 int cli_analyze(struct cli *cli, const struct cli_args *args)
 {
-	struct post_mortem *pm;
+	struct post_mortem *pm = NULL;
 	int r = post_mortem_open(cli, args->args[0], cli_option(args, "damaged") != NULL, &pm);
 
-	if (r != CLI_DONE)
+	if (r != CLI_DONE || !pm)
 		return r;
 	r = show(cli, args, pm);
 	post_mortem_close(pm);

@@ -9,12 +9,12 @@
 #include "shm/wire/core.h"
 
 struct post_mortem {
-	struct core core;
 	struct view view; /* of what is no private memory */
-	uint32_t id;	  /* of the partition */
 	uint64_t identity;
 	const struct hwrpb *hwrpb;	      /* NULL: the core has none */
 	const struct apmp_recorder *recorder; /* NULL: the core has none */
+	struct core core;
+	uint32_t id; /* of the partition */
 };
 
 /* Reads a core and checks its sums; damaged: goes on with one whose memory was changed. 0, or an

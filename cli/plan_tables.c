@@ -38,7 +38,7 @@ static json_t *targets_of(struct plan *plan, const struct plan_partition *p, con
 	if (json_is_string(names))
 		json_array_append(list, (json_t *)(uintptr_t)names);
 	json_array_foreach(names, i, one) json_array_append(list, (json_t *)(uintptr_t)one);
-	for (i = json_array_size(list); now && i-- > 0;)
+	for (i = json_array_size(list); p && now && i-- > 0;)
 		if (!is_left(plan, p->name, json_string_value(json_array_get(list, i))))
 			json_array_remove(list, i);
 	return list;

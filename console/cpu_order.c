@@ -63,17 +63,17 @@ static bool is_at_its_end(struct console *c, uint32_t cpu_idx, const struct cpu_
 		(state == HWRPB_CPU_HALTED && o->op != HWRPB_REQUEST_START));
 }
 
-static void arrived(struct partition *p, uint32_t cpu_idx)
+/* Where it came from; APMP_NO_PARTITION: it was here, or that was told. */
+static uint32_t arrived(struct partition *p, uint32_t cpu_idx)
 {
 	struct console *c = p->console;
 	uint32_t from = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
 
-	if (from < APMP_MAX_PARTITIONS && c->partition[from].exists)
-		console_set_cpuset(&c->partition[from]); /* not before: it would be in the way */
 	if (!c->order[cpu_idx].active && from < APMP_MAX_PARTITIONS)
 		/* Its console has died, or nobody of the operator's asked for it. */
 		console_event(c, "cpu.migrated", p, "{s:i,s:s}", "cpu", (int)cpu_idx, "from",
 			      c->partition[from].name);
+	return from;
 }
 
 static void failed(struct console *c, uint32_t cpu_idx, int err)
@@ -93,6 +93,7 @@ void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_i
 	struct console *c = p->console;
 	struct cpu_order *o = &c->order[cpu_idx];
 	bool active = report == APMP_REPORT_CPU_ACTIVE;
+	uint32_t from;
 
 	if (report == APMP_REPORT_CPU_REFUSED) {
 		if (o->active && (p->id == o->from || p->id == o->to))
@@ -100,12 +101,15 @@ void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_i
 		return;
 	}
 	console_event(c, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
-	arrived(p, cpu_idx);
+	from = arrived(p, cpu_idx);
 	console_failover_came(p, cpu_idx);
 	if (o->active && p->id == (o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from) &&
 	    o->op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START) &&
 	    o->op != HWRPB_REQUEST_DEASSIGN)
 		done(c, cpu_idx, o, active);
+	/* Now that nobody waits for it: the sender's host CPUs are fewer. */
+	if (from < APMP_MAX_PARTITIONS && c->partition[from].exists)
+		console_set_cpuset(&c->partition[from]);
 }
 
 /* It is nobody's: it is given to who was named, and goes there at once. */
@@ -289,6 +293,7 @@ void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_id
 	*o = *wanted;
 	o->hwrpb = from->hwrpb;
 	o->begin_ns = c->env.now(&c->env);
+	console_wish_look(from); /* the answer stands where the next one will */
 	if (apmp_hwrpb_request(&c->env, from->hwrpb, o->op, arg, &o->seq)) {
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 		return;

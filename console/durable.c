@@ -124,6 +124,9 @@ void console_save_again(struct console *c)
 	apmp_fetch_add(&c->state->permanent_level, 1);
 	if (!c->save_timer.data && uv_timer_init(&c->loop, &c->save_timer) == 0)
 		c->save_timer.data = c;
+	/* Not put off by those that follow: a stream of them would never be written. */
+	if (c->save_timer.data && uv_is_active((uv_handle_t *)&c->save_timer))
+		return;
 	if (!c->save_timer.data || uv_timer_start(&c->save_timer, on_save_time, SAVE_MS, 0))
 		console_save(c);
 }

@@ -12,7 +12,7 @@ void console_failover_begin(struct partition *p);
 void console_failover_tell(struct partition *p);
 /* It is fenced, and nothing is left at it that would go; also CPUs of others' failovers that had
  * come to it are counted no more. */
-void console_failover_fenced(struct partition *p);
+void console_failover_fenced(struct partition *dead);
 /* A CPU works, or waits in console mode, in this partition. */
 void console_failover_came(struct partition *at, uint32_t cpu_idx);
 /* A console that takes over goes on with what words it finds. */

@@ -45,6 +45,8 @@ void instance_apps_members(struct instance *in, const struct apmp_member_change 
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t id = apmp_identity_id(changes[i].identity);
 
+		if (id == APMP_NO_PARTITION)
+			continue;
 		apmp_store_relaxed(&m->present[id], changes[i].added ? changes[i].identity : 0);
 		if (!changes[i].added)
 			failed &= ~(UINT64_C(1) << id);

@@ -42,6 +42,7 @@ struct cpu {
 	uint32_t to_id;		 /* W: primary before order */
 	uint32_t how;		 /* W: primary before order; APMP_MIGRATE_* */
 	bool start_again;	 /* W: primary; when it is refused, and halted */
+	bool to_tell;		 /* W: primary; it has come, and that was not said yet */
 	_Atomic int32_t refusal; /* W: primary 0 before order; CPU: why it did not go, -errno */
 };
 

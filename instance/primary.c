@@ -31,8 +31,22 @@ static void arrive(struct instance *in, uint32_t cpu_idx)
 	struct apmp_cpu_bits autostart;
 
 	apmp_copy_out(&autostart, &in->hwrpb->autostart, sizeof(autostart));
-	if (instance_cpu_arrive(in, cpu_idx, apmp_cpu_bits_test(&autostart, cpu_idx)) == 0)
-		instance_say(in, "CPU %u has come", cpu_idx);
+	in->cpu[cpu_idx].to_tell =
+	    instance_cpu_arrive(in, cpu_idx, apmp_cpu_bits_test(&autostart, cpu_idx)) == 0;
+}
+
+/* Behind its own report, which others wait for. */
+static void tell_arrivals(struct instance *in)
+{
+	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
+		uint32_t state = apmp_load_acquire(&in->hwrpb->slot[i].state);
+
+		if (!in->cpu[i].to_tell || (state != HWRPB_CPU_ACTIVE && state != HWRPB_CPU_HALTED))
+			continue;
+		in->cpu[i].to_tell = false;
+		instance_say(in, "CPU %u has come%s", i,
+			     state == HWRPB_CPU_HALTED ? ", and waits in console mode" : "");
+	}
 }
 
 /* CPUs whose STARTREQ has come [0293, 0330]. */
@@ -195,6 +209,7 @@ void instance_primary(struct instance *in)
 		take_startreqs(in);	 /* first what another CPU waits for */
 		instance_trade_look(in); /* before what has come may be sent away */
 		answer_request(in);
+		tell_arrivals(in);
 		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
 		instance_trade(in);

@@ -153,6 +153,6 @@ __attribute__((warn_unused_result)) int task_load(struct task_job *job, int fd, 
 						  size_t size);
 void task_unload(struct task_job *job);
 /* What the first task of a loaded program runs; arg: the job. */
-int task_main(struct apmp_task *task, void *job);
+int task_main(struct apmp_task *task, void *arg);
 
 #endif

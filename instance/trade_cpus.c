@@ -88,11 +88,13 @@ static int give_cpu(void *ctx, uint32_t cpu_idx, uint32_t to_id)
 	return order_away(ctx, cpu_idx, to_id, 0);
 }
 
+/* It was refused, or has gone and come back: somebody else has moved it meanwhile. */
 static bool stays(void *ctx, uint32_t cpu_idx)
 {
 	struct instance *in = ctx;
 
-	return apmp_load_acquire(&in->cpu[cpu_idx].refusal) != 0;
+	return apmp_load_acquire(&in->cpu[cpu_idx].refusal) != 0 || is_at_work(in, cpu_idx) ||
+	       apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_HALTED;
 }
 
 /* ---- what programs ask ---- */

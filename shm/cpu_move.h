@@ -77,8 +77,8 @@ void apmp_cpu_initialized(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_id
  * from [0108, 0312], and goes to its new owner if that runs [0105, 0311, 0335].  *ret_to: who got
  * it, or APMP_NO_PARTITION.  What the host said: the update is to be aborted.
  * Behind the commit follows apmp_cpu_followed, also with APMP_NO_PARTITION. */
-APMP_CHECK int apmp_cpu_follow(struct apmp_cpu_mover *m, int32_t cpu, uint32_t *ret_to);
-void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t cpu, uint32_t to_id);
+APMP_CHECK int apmp_cpu_follow(struct apmp_cpu_mover *m, int32_t handle, uint32_t *ret_to);
+void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t handle, uint32_t to_id);
 
 /* The STARTREQ that a partition's life is owed for this CPU, if it is (`arrival`). */
 void apmp_cpu_startreq(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx);

@@ -184,6 +184,8 @@ static void say_no(struct apmp_member *m, struct apmp_db_cpu_sets *slot, uint32_
 	_Atomic uint64_t *no = &slot->no[m->id / 32];
 	uint64_t seen = apmp_load_relaxed(no);
 
+	if (id >= APMP_MAX_PARTITIONS)
+		return;
 	/* Under another number another wish stands there by now. */
 	while (seen >> 32 == TAG(number) && !apmp_cas(no, &seen, seen | UINT64_C(1) << m->id % 32))
 		;

@@ -181,7 +181,7 @@ int apmp_hwrpb_send(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx,
 bool apmp_hwrpb_receive(struct hwrpb *h, uint32_t cpu_idx, struct apmp_hwrpb_command *ret_command)
 {
 	struct hwrpb_slot *slot = &h->slot[cpu_idx];
-	_Alignas(8) char text[HWRPB_MSG_SIZE];
+	_Alignas(8) char text[HWRPB_MSG_SIZE] = {0};
 
 	/* Acquires what the primary stored in RX. */
 	if (!apmp_load_acquire(&slot->rxrdy))

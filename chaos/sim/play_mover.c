@@ -202,9 +202,8 @@ static void prepare(uint32_t id)
 	sim.current = NULL;
 	apmp_hwrpb_prepare(sim.console_hwrpb[id], &spec);
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
-		if (sim.plan.op || sim_chance(4))
-			apmp_fetch_or(&sim.console_hwrpb[id]->autostart.word[0],
-				      UINT64_C(1) << sim_cpu_idx(k));
+		if (!sim.plan.op && !sim_chance(4))
+			apmp_cpu_bits_clear(&sim.console_hwrpb[id]->autostart, sim_cpu_idx(k));
 	sim.current = self;
 }
 

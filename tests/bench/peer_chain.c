@@ -3,7 +3,8 @@
  * threads on the same host CPUs, where nothing is done but the same writes of cpusets, and the
  * CPU that arrives is pinned.
  *
- * WHAT      hops[] is the chain of Figs. 9 and 22A to 23 as the machine goes through it.  This
+ * WHAT      hops[] is the chain of Figs. 9 and 22A to 23 as the machine goes through it, and behind
+ *           its end the shrinking of the sender's cpuset, which the machine does then as well.  This
  *           process is the console and its standard input the operator: one byte is a command, the
  *           answer is a line with the ns between the two as the console sees them, and the number
  *           of hops.  The box and the two partitions are processes below it; a partition has two
@@ -54,14 +55,15 @@ static const struct hop {
     {CONSOLE, SOCKET, NOTHING, "906: CPU to console, callback MIGRATE_CPU"},
     {BOX, SOCKET, GROW, "908: console to box, the receiver's cpuset grows"},
     {CONSOLE, SOCKET, NOTHING, "908: box to console, done"},
-    {BOX, SOCKET, SHRINK, "908: console to box, the sender's cpuset shrinks"},
-    {CONSOLE, SOCKET, NOTHING, "908: box to console, done"},
     {TO_PRIMARY, FUTEX, NOTHING, "2302: console to primary, STARTREQ"},
     {TO_CPU, FUTEX, ARRIVE, "2306: primary to the CPU, START"},
-    {CONSOLE, SOCKET, NOTHING, "910: CPU to console, active"},
+    {CONSOLE, SOCKET, NOTHING, "910: CPU to console, active: the end of a migration"},
+    {BOX, SOCKET, SHRINK, "console to box, the sender's cpuset shrinks"},
+    {CONSOLE, SOCKET, NOTHING, "box to console, done"},
 };
 
-#define HOPS (sizeof(hops) / sizeof(hops[0]))
+#define HOPS	   (sizeof(hops) / sizeof(hops[0]))
+#define ACTIVE_HOP (HOPS - 3) /* what follows, nobody waits for */
 
 enum party { ALPHA, GAMMA, PARTIES };
 
@@ -157,6 +159,8 @@ static void stand_on(int host_cpu)
 		err(1, "host CPU %d", host_cpu);
 }
 
+static void answer(uint32_t round);
+
 /* All of a role's hops in one round: takes each, and makes the one that follows it. */
 static void play(enum role role, uint32_t round)
 {
@@ -174,6 +178,8 @@ static void play(enum role role, uint32_t round)
 			write_cpuset(from, false);
 		else if (hops[h].work == ARRIVE)
 			stand_on(this_thread->host_cpu);
+		if (h == ACTIVE_HOP)
+			answer(round);
 		if (next < HOPS)
 			give(next, round);
 	}
@@ -299,20 +305,26 @@ static void on_child_end(int signal_number)
 	_exit(1); /* it has said why */
 }
 
+static uint64_t begin_ns; /* of the console's round */
+
+static void answer(uint32_t round)
+{
+	char text[32];
+	int n =
+	    snprintf(text, sizeof(text), "%" PRIu64 " %u\n", now_ns() - begin_ns, hop_count(round));
+
+	if (write(STDOUT_FILENO, text, (size_t)n) != n)
+		_exit(1);
+}
+
 static void console_main(void)
 {
-	char command, answer[32];
+	char command;
 
 	for (uint32_t round = 1; read(STDIN_FILENO, &command, 1) == 1; round++) {
-		uint64_t begin = now_ns();
-		int n;
-
+		begin_ns = now_ns();
 		give(next_hop(0, round), round);
 		play(CONSOLE, round);
-		n = snprintf(answer, sizeof(answer), "%" PRIu64 " %u\n", now_ns() - begin,
-			     hop_count(round));
-		if (write(STDOUT_FILENO, answer, (size_t)n) != n)
-			return;
 	}
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import lint
 
 PACKAGES = ("libuv", "jansson", "hwloc", "libfyaml", "check")
-FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-I.", "-pthread",
+FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-I.", "-Iinstance/app", "-Iinstance/task", "-pthread",
          *lint.output("pkg-config", "--cflags", *PACKAGES).stdout.split()]
 FACTS = "tests/lint/analyzer_facts.h"
 STAMPS = lint.BUILD / "tidy"

@@ -237,7 +237,8 @@ START_TEST(no_file_makes_it_crash)
 	static const char *const words[] = {
 	    "",	      "cpus",	   "db",	 "locks", "tasks", "trace", "memory 0x8000 100",
 	    "--json", "db --json", "cpus --json"};
-	unsigned seed = getenv("APMP_SEED") ? (unsigned)atoi(getenv("APMP_SEED")) : 7;
+	const char *wanted = getenv("APMP_SEED");
+	unsigned seed = wanted ? (unsigned)atoi(wanted) : 7;
 	unsigned read = 0;
 	uint64_t head_size;
 	const char *why;

@@ -154,7 +154,7 @@ START_TEST(caught_in_a_callback)
 	pthread_t holder, other;
 
 	sem_init(&caught, 0, 0);
-	signal(SIGUSR2, on_signal);
+	sigaction(SIGUSR2, &(struct sigaction){.sa_handler = on_signal}, NULL);
 	ck_assert_int_eq(pthread_create(&holder, NULL, caller, &theirs), 0);
 	pthread_detach(holder);
 	first = asked();

@@ -187,7 +187,7 @@ END_TEST
 START_TEST(nothing_of_an_event_is_lost)
 {
 	expect_event("{\"kind\": \"member.left\", \"partition\": \"beta\", \"new\": [1, 2]}",
-		     "beta left the sharing set new=[1,2]");
+		     "beta left the sharing set new=1-2");
 	expect_event("{\"seq\": 1, \"kind\": \"of.tomorrow\", \"partition\": \"beta\", \"n\": 5}",
 		     " partition=beta n=5");
 }
