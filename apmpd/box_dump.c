@@ -9,7 +9,8 @@
  * LOCKS    None: while a dump is being written the thread reads it, and writes only result, error
  *          and what is atomic.
  * ORDERING copied and written are released by the thread and acquired by the loop, which the thread
- *          wakes after each.
+ *          wakes after each.  hurried and tid: each is written by one and then the other is read,
+ *          in one order for all, so that one of the two sees both.
  * TIMES    The thread gives way to everybody, until somebody waits for it.
  * CRASHES  See write_dump.c.  A console that ended meanwhile is not answered; the next one asks
  *          again for the same life and is answered with those before it, or at once.
@@ -46,7 +47,8 @@ struct apmp_dump_job {
 	uint64_t begin_ns;
 	bool answered;
 	_Atomic bool copied, written;
-	_Atomic pid_t tid;
+	_Atomic bool hurried;		/* W: loop, before it reads tid */
+	_Atomic pid_t tid;		/* W: thread, before it reads hurried again */
 	struct apmp_dump_result result; /* W: thread, before written.  R: loop after it */
 	int error;
 };
@@ -75,19 +77,24 @@ static void *write_main(void *arg)
 	struct apmp_dump_job *job = arg;
 
 	(void)pthread_setname_np(pthread_self(), "dump"); /* for top -H and gdb */
-	(void)setpriority(PRIO_PROCESS, 0, geteuid() == 0 ? 19 : 5);
-	atomic_store_explicit(&job->tid, gettid(), memory_order_relaxed);
+	if (!atomic_load(&job->hurried))
+		(void)setpriority(PRIO_PROCESS, 0, geteuid() == 0 ? 19 : 5);
+	atomic_store(&job->tid, gettid());
+	if (atomic_load(&job->hurried)) /* meanwhile, of one that had no number yet */
+		(void)setpriority(PRIO_PROCESS, 0, 0);
 	job->error = apmp_dump_write(&job->dump, &job->result);
 	atomic_store_explicit(&job->written, true, memory_order_release);
 	uv_async_send(&job->box->dumps.wake_loop);
 	return NULL;
 }
 
-/* Somebody waits for it. */
+/* Somebody waits for what it reads. */
 static void hurry(struct apmp_dump_job *job)
 {
-	pid_t tid = atomic_load_explicit(&job->tid, memory_order_relaxed);
+	pid_t tid;
 
+	atomic_store(&job->hurried, true);
+	tid = atomic_load(&job->tid);
 	if (tid)
 		(void)setpriority(PRIO_PROCESS, (id_t)tid, 0); /* refused: it takes longer */
 }
@@ -197,7 +204,8 @@ bool apmp__dump_takes(struct apmp_box *box, uint32_t kind, uint64_t id)
 {
 	for (struct apmp_dump_job *job = box->dumps.first; job; job = job->next)
 		for (uint32_t i = 0; i < job->dump.count && !job->answered; i++) {
-			if (kind != APMP_BOX_RAM || job->ram[i] != id)
+			/* What was dropped already is not what has the number now. */
+			if (kind != APMP_BOX_RAM || job->ram[i] != id || job->dropped[i])
 				continue;
 			apmp_objects_release(&box->objects, kind, id);
 			job->dropped[i] = true;
@@ -301,7 +309,7 @@ static struct apmp_dump_job *find(struct apmp_box *box, uint64_t id, uint64_t in
 	return NULL;
 }
 
-static int join(struct apmp_dump_job *job, struct apmp_call *call)
+static int join(struct apmp_box *box, struct apmp_dump_job *job, struct apmp_call *call)
 {
 	if (job->answered)
 		return 0;
@@ -309,6 +317,8 @@ static int join(struct apmp_dump_job *job, struct apmp_call *call)
 		return apmp__call_fail(call, -EBUSY, "%u requests wait for this dump already",
 				       APMP__DUMP_ASKED);
 	job->asked[job->asked_count++] = call->asked;
+	for (struct apmp_dump_job *before = box->dumps.first; before != job; before = before->next)
+		hurry(before); /* it waits for those, too */
 	hurry(job);
 	return APMP__BOX_LATER;
 }
@@ -320,7 +330,7 @@ int apmp__box_dump(struct apmp_box *box, struct apmp_call *call)
 	int error;
 
 	if (job)
-		return join(job, call);
+		return join(box, job, call);
 	if (box->dumps.last[request->id] == request->arg[0])
 		return 0;
 	if (!box->machine->dump.on || call->fd_count != 1 || !apmp_name_valid(request->text))

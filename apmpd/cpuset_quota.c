@@ -131,15 +131,16 @@ static int write_number(const struct apmp__cpuset_partition *p, const char *file
 static int v1_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
 {
 	const bool grows = share->period_us > p->share.period_us;
+	const bool unlimited = !p->share.quota_us && p->share.period_us; /* and known */
 	int error = 0;
 
 	if (share->weight != p->share.weight)
 		error = write_number(p, "cpu.shares", share->weight);
 	if (!error && grows)
 		error = write_number(p, "cpu.cfs_period_us", share->period_us);
-	if (!error && !share->quota_us && p->share.quota_us)
+	if (!error && !share->quota_us && !unlimited)
 		error = apmp__cgroup_write(p->quota_fd, "cpu.cfs_quota_us", "-1");
-	else if (!error && share->quota_us != p->share.quota_us)
+	else if (!error && share->quota_us && share->quota_us != p->share.quota_us)
 		error = write_number(p, "cpu.cfs_quota_us", share->quota_us);
 	if (!error && share->period_us < p->share.period_us)
 		error = write_number(p, "cpu.cfs_period_us", share->period_us);

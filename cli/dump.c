@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/analyze.h"
@@ -171,16 +172,33 @@ static int copy_pages(const struct core *core, int to)
 	return ftruncate(to, (off_t)core->file_size) < 0 || fsync(to) < 0 ? -errno : 0;
 }
 
+/* Empties what is written over.  -EEXIST: that would be the dump itself. */
+static int empty(const struct core *core, int to)
+{
+	struct stat from, st;
+
+	if (fstat(core->fd, &from) < 0 || fstat(to, &st) < 0)
+		return -errno;
+	if (from.st_dev == st.st_dev && from.st_ino == st.st_ino)
+		return -EEXIST;
+	return ftruncate(to, 0) < 0 ? -errno : 0;
+}
+
 /* To where there may be nothing, or a file that is written over. */
 static int copy_to(struct cli *cli, const struct core *core, const char *path)
 {
-	int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-	int err = to < 0 ? -errno : copy_pages(core, to);
+	int to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+	int err = to < 0 ? -errno : empty(core, to);
+
+	if (!err)
+		err = copy_pages(core, to);
 
 	if (to >= 0)
 		close(to);
-	return err ? cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoCopy",
-				json_pack("{s:s,s:s}", "file", path, "reason", strerror(-err)))
+	return err ? cli_refuse(
+			 cli, CLI_REFUSED, "org.apmp.cli.NoCopy",
+			 json_pack("{s:s,s:s}", "file", path, "reason",
+				   err == -EEXIST ? "that is the dump itself" : strerror(-err)))
 		   : CLI_DONE;
 }
 

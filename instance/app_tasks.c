@@ -22,12 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "instance/instance.h"
 #include "shm/shared.h"
+#include "shm/wire/datagram.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -36,8 +36,8 @@ enum { FD_PROGRAM, FD_ARGUMENTS, FD_OUTPUT };
 
 struct start {
 	struct apmp_app_request request;
-	int fd[APMP_APP_TASK_FDS];
-	uint32_t count;
+	int fd[APMP_DATAGRAM_FDS]; /* more than that are refused */
+	unsigned count;
 };
 
 /* Answers, and with an error says why. */
@@ -237,27 +237,13 @@ static int serve_list(struct instance *in, struct app *app)
 /* One message with what comes along.  -EAGAIN: none is there; -EPIPE: it has ended. */
 static int receive(const struct app *app, struct start *ret_start)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(APMP_APP_TASK_FDS * sizeof(int))];
-	} control;
-	struct iovec iov = {.iov_base = &ret_start->request, .iov_len = sizeof(ret_start->request)};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = sizeof(control.space)};
-	ssize_t n = recvmsg(app->sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	struct apmp_app_request *request = &ret_start->request;
+	int n = apmp_datagram_receive(app->sock, request, sizeof(*request), ret_start->fd,
+				      &ret_start->count);
 
-	ret_start->count = 0;
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-		ret_start->count = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(ret_start->fd, CMSG_DATA(c), ret_start->count * sizeof(int));
-	}
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? -EAGAIN : -EPIPE;
-	if (n != (ssize_t)sizeof(ret_start->request) || msg.msg_flags & MSG_TRUNC ||
-	    ret_start->request.text[sizeof(ret_start->request.text) - 1] != '\0')
+		return n == -EAGAIN ? -EAGAIN : -EPIPE;
+	if (n != (int)sizeof(*request) || request->text[sizeof(request->text) - 1] != '\0')
 		return -EPIPE;
 	return 0;
 }
@@ -281,12 +267,12 @@ static int serve(struct instance *in, struct app *app, struct start *start)
 
 int app_tasks_serve(struct instance *in, struct app *app)
 {
-	struct start start;
+	struct start start = {.count = 0};
 	int err = receive(app, &start);
 
 	if (!err)
 		err = serve(in, app, &start);
-	for (uint32_t i = 0; i < start.count; i++)
+	for (unsigned i = 0; i < start.count; i++)
 		if (start.fd[i] >= 0)
 			close(start.fd[i]);
 	return err == -EAGAIN ? 0 : err;

@@ -4,8 +4,12 @@
 #include <link.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "instance/instance.h"
+
+#define PATH_SIZE 96 /* "/proc/self/fd", 32 digits of up to two characters, and a descriptor's */
 
 /* Which instructions are the program's own. */
 static int find_text(struct dl_phdr_info *info, size_t size, void *ctx)
@@ -46,12 +50,52 @@ static void say_why(char *ret_why, size_t size, const char *path)
 	snprintf(ret_why, size, "%s", why ? why : "it can't be loaded");
 }
 
+/* Whether the file has all that is to be mapped of it: the loader does not look, and whoever
+ * touches what is behind its end gets a SIGBUS.  Of what is no ELF file the loader says so. */
+static bool is_whole(int fd)
+{
+	ElfW(Ehdr) head;
+	ElfW(Phdr) segment;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
+		return true;
+	for (uint32_t i = 0; i < head.e_phnum; i++) {
+		if (pread(fd, &segment, sizeof(segment),
+			  (off_t)(head.e_phoff + i * sizeof(segment))) != (ssize_t)sizeof(segment))
+			return false;
+		if (segment.p_type == PT_LOAD &&
+		    (segment.p_offset > (uint64_t)st.st_size ||
+		     segment.p_filesz > (uint64_t)st.st_size - segment.p_offset))
+			return false;
+	}
+	return true;
+}
+
+/* The loader takes a file whose path it knows for the one that it has loaded by that, and numbers
+ * of descriptors come back: a path that no other load had.  "/." leads nowhere, and so the digits
+ * of our number are "/" and "/.". */
+static void path_of(int fd, char ret_path[PATH_SIZE])
+{
+	static uint32_t loads; /* W: thread of programs */
+	char *at = stpcpy(ret_path, "/proc/self/fd");
+
+	for (uint32_t rest = ++loads; rest; rest >>= 1)
+		at = stpcpy(at, rest & 1 ? "/." : "/");
+	snprintf(at, (size_t)(ret_path + PATH_SIZE - at), "/%d", fd);
+}
+
 int task_load(struct task_job *job, int fd, char *ret_why, size_t size)
 {
-	char path[32];
+	char path[PATH_SIZE];
 	const uint32_t *version;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (!is_whole(fd)) {
+		snprintf(ret_why, size, "it ends before its segments do");
+		return -ENOEXEC;
+	}
+	path_of(fd, path);
 	job->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!job->library) {
 		say_why(ret_why, size, path);

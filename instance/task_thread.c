@@ -25,7 +25,8 @@
  *           library for ever ends with its instance; what one that a library calls back had locked
  *           there, as dl_iterate_phdr does, stays locked.  What it has allocated is not freed.
  *           Thread-local variables of libraries live as long as the thread, which serves task after
- *           task.
+ *           task.  A task that blocks SIGURG keeps its CPU, which then can't leave, until it ends
+ *           or lets the signal in again.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -229,7 +230,9 @@ static const struct apmp_task_services services = {
 static void *thread_main(void *arg)
 {
 	struct task *task = arg;
+	sigset_t none;
 
+	sigemptyset(&none);
 	enter(task);
 	this_task = task;
 	instance_thread_is(APMP_THREAD_APPS);
@@ -239,6 +242,9 @@ static void *thread_main(void *arg)
 	task->in->env.wake(&task->in->env, &task->tid, 1);
 	task_await(task);
 	for (;;) {
+		/* The one before, or who has begun it, may have blocked some: those by which it is
+		 * put aside and caught, too. */
+		(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 		task->in_write = false;
 		task->value = TASK_VALUE_ENDED;
 		if (!sigsetjmp(task->base, 1)) {

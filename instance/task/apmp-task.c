@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -222,45 +223,12 @@ static int send_start(int sock, const struct wish *wish, const int fd[APMP_APP_T
 
 /* ---- while it runs ---- */
 
-/* All of it, whatever kind of file it goes to.  False: nobody wants it. */
-static bool print(const char *text, size_t size)
-{
-	while (size) {
-		ssize_t n = write(STDOUT_FILENO, text, size);
-		struct pollfd fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
-
-		if (n < 0 && errno == EAGAIN)
-			(void)poll(&fd, 1, -1);
-		else if (n < 0 && errno != EINTR)
-			return false;
-		if (n > 0)
-			text += n, size -= (size_t)n;
-	}
-	return true;
-}
-
 static void ask_to_end(const struct run *run)
 {
 	const struct apmp_app_request request = {.version = APMP_APP_VERSION, .op = APMP_APP_END};
 
 	/* Where it fails the instance has ended, and we hear of that. */
 	(void)!send(run->sock, &request, sizeof(request), MSG_NOSIGNAL);
-}
-
-/* False: the output has ended. */
-static bool hear_output(struct run *run)
-{
-	static char block[1 << 16];
-	ssize_t n = read(run->output, block, sizeof(block));
-
-	if (n < 0 && errno == EINTR)
-		return true;
-	if (n <= 0)
-		return false;
-	if (print(block, (size_t)n))
-		return true;
-	ask_to_end(run);
-	return false;
 }
 
 static void hear_signal(struct run *run)
@@ -273,6 +241,45 @@ static void hear_signal(struct run *run)
 		_exit(EXIT_SIGNAL + (int)info.ssi_signo);
 	run->signalled = (int)info.ssi_signo;
 	ask_to_end(run);
+}
+
+/* All of it, whatever kind of file it goes to; hears signals while that is full.  False: nobody
+ * wants it. */
+static bool print(struct run *run, const char *text, size_t size)
+{
+	while (size) {
+		struct pollfd fds[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
+				       {.fd = run->signals, .events = POLLIN}};
+		ssize_t n = 0;
+
+		if (poll(fds, 2, -1) < 0)
+			continue; /* EINTR */
+		if (fds[1].revents)
+			hear_signal(run);
+		if (fds[0].revents) /* a pipe that is not full takes so many without waiting */
+			n = write(STDOUT_FILENO, text, size < PIPE_BUF ? size : PIPE_BUF);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return false;
+		if (n > 0)
+			text += n, size -= (size_t)n;
+	}
+	return true;
+}
+
+/* False: the output has ended. */
+static bool hear_output(struct run *run)
+{
+	static char block[1 << 16];
+	ssize_t n = read(run->output, block, sizeof(block));
+
+	if (n < 0 && errno == EINTR)
+		return true;
+	if (n <= 0)
+		return false;
+	if (print(run, block, (size_t)n))
+		return true;
+	ask_to_end(run);
+	return false;
 }
 
 /* The end of its tasks.  False: that of the instance. */

@@ -13,6 +13,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden/layouts.json"
 STRUCTURES = json.loads(GOLDEN.read_text())["structures"]
 HWRPB_FD, WORD, HALF = 4, "<Q", "<I"
 AWAY, HALTED = 1, 6  # of enum hwrpb_cpu_state
+AVAILABLE = 0x2  # HWRPB_PA
 REASONS = {1: "instruction", 2: "assertion", 3: "signal", 4: "runner", 5: "removed"}
 
 
@@ -36,6 +37,13 @@ class Hwrpb:
         word = sum(target + 1 << 8 * place for place, target in enumerate(targets))
         at = field("hwrpb", "failover")["offset"] + 8 * cpu
         struct.pack_into(WORD, self.memory, at, word)
+
+    def make_available(self, cpu):
+        """As if the console had given the CPU to this partition."""
+        at = field("hwrpb", "slot")["offset"] + STRUCTURES["hwrpb_slot"]["size"] * cpu
+        flags = self._word(WORD, "hwrpb_slot", at, "flags")
+        struct.pack_into(WORD, self.memory, at + field("hwrpb_slot", "flags")["offset"],
+                         flags | AVAILABLE)
 
     def crash(self):
         """The last gasp, or None."""

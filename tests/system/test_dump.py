@@ -145,6 +145,17 @@ def test_an_orderly_end_leaves_none(machine):
     assert "dumped" not in machine.partition("alpha")["instance"]
 
 
+def test_a_copy_over_itself(machine, tmp_path):
+    """Is refused, by whatever name, and the dump is what it was."""
+    machine.kill_partition("beta")
+    path = Path(dumped(machine, "beta")["path"])
+    before, link = path.read_bytes(), tmp_path / "link"
+    link.symlink_to(path)
+    for name in (path, link):
+        assert "that is the dump itself" in machine.refused("dump", "beta", name)
+    assert path.read_bytes() == before
+
+
 def test_a_boot_waits_until_its_memory_is_copied(machine):
     """A reset boots at once: what is dumped is the life before, all of it."""
     with private_memory(machine) as memory:
@@ -317,6 +328,22 @@ def test_memory_that_is_dropped_meanwhile(box):
     close_all(answer.fds)
 
 
+def test_memory_that_follows_is_dropped_as_ever(box):
+    """In the place of what is still being copied: whoever kept a descriptor has nothing of it."""
+    wire = box.up()
+    data = random.Random(7).randbytes(24 << 20)
+    piece = make_ram(wire, 1 << 30, data, len(data))
+    asked = ask_dump(wire, description(piece))
+    wire.send("DROP", 1 << 30, "RAM")
+    kept = wire.must("MAKE", 1 << 30, "RAM", size=len(data)).fds
+    os.pwrite(kept[0], b"x" * PAGE, 0)
+    assert wire.ask("DROP", 1 << 30, "RAM").error == 0
+    assert os.pread(kept[0], PAGE, 0) == bytes(PAGE)
+    assert wire.wait("DONE", seq=asked).error == 0
+    assert data in Path(wire.wait("DUMPED", id=1, error=0).text).read_bytes()
+    close_all(kept)
+
+
 def test_one_dump_of_each_life(box):
     """Asked again it is answered, and not written again."""
     wire = box.up()
@@ -354,6 +381,29 @@ def test_requests_that_make_no_sense(box):
     assert "new" not in dumps_of(box)
     assert wire.wait("DONE", seq=ask_dump(wire, description(piece), incarnation=99)).error == 0
     assert wire.wait("DUMPED", id=1, error=0).arg[0] == 99
+
+
+def niceness(pid):
+    """Of the thread that writes a dump; None: there is none."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(") ")
+            if name == "dump":
+                return int(rest.split()[16])
+    return None
+
+
+def test_who_is_waited_for_hurries(box):
+    """Asked for again before its thread is there, and before its turn."""
+    wire, seen = box.up(), []
+    piece = make_ram(wire, 1 << 30, random.randbytes(48 << 20), 48 << 20)
+    for number in (1, 2, 2):
+        ask_dump(wire, description(piece), incarnation=number)
+    assert wire.wait("DUMPED", id=1, error=0).arg[0] == 1
+    while "beta-2.core" not in dumps_of(box):
+        seen.append(niceness(box.box_pid()))
+    assert wire.wait("DUMPED", id=1, error=0).arg[0] == 2
+    assert set(seen) - {None} == {0}
 
 
 def test_several_at_once(box):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import apmp
+from hwrpb import Hwrpb
 
 MIGRATIONS = int(os.environ.get("APMP_MIGRATIONS", "1000"))
 HANG_GUARD = 120 + MIGRATIONS // 20  # seconds
@@ -39,3 +40,17 @@ def test_a_cpu_has_one_owner_whoever_asks_and_whoever_dies(machine):
     print(f"{out}{time.monotonic() - begin:.1f} s, {os.getloadavg()[0]:.1f} others at work")
     assert campaign.returncode == apmp.DONE, err
     machine.at_rest({f"p{i}" for i in range(PARTITIONS)})
+
+
+@pytest.mark.machine_file(machine_file())
+def test_a_second_owner_is_seen_from_outside(machine):
+    """One that is planted while CPUs migrate: the campaign ends with it. shows: CPU-02"""
+    other = Hwrpb(machine, "p1")
+    campaign = machine.start("chaos", "migrations", "--count", str(10**9), "--seed", "7")
+
+    def planted():
+        other.make_available(0)  # p0's primary
+        return campaign.poll()
+
+    assert machine.until(lambda code: code is not None, planted) == 1
+    assert "violation: seen from outside: CPU 0 is " in campaign.stderr.read()

@@ -1,4 +1,6 @@
 """Tasks: an instance's own processes, which go on whatever its CPUs do."""
+import contextlib
+import fcntl
 import json
 import os
 import random
@@ -6,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import termios
 import textwrap
 
 import pytest
@@ -54,6 +57,12 @@ def stop(process, sig=signal.SIGTERM):
     process.send_signal(sig)
     process.communicate(timeout=apmp.WATCHDOG)
     return process.returncode
+
+
+def in_pipe(pipe):
+    size = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return int.from_bytes(size, "little")
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +185,18 @@ def test_what_is_no_program(shared, build):
     assert not listed(shared, "alpha")
 
 
+@pytest.mark.parametrize("part", range(1, 5))
+def test_a_program_that_is_not_whole(shared, tmp_path, part):
+    """Cut off in a segment; the instance, which maps it, goes on."""
+    pid = shared.pid("alpha")
+    data = (TASKS / "primes.so").read_bytes()
+    program = tmp_path / "part.so"
+    program.write_bytes(data[:len(data) * part // 8])
+    said = run(shared, "alpha", program)
+    assert (said.code, shared.pid("alpha")) == (126, pid), str(said)
+    assert said.err.startswith("apmp-task: part.so is no program of tasks: "), said.err
+
+
 def test_usage(shared):
     for words, sentence in (
             ("", "there is no program to be run"),
@@ -281,6 +302,26 @@ def test_the_second_signal_ends_at_once(shared, build):
     assert process.stdout.readline() == "asked\n"
     os.kill(pid, signal.SIGINT)
     assert process.wait(apmp.WATCHDOG) == 128 + signal.SIGINT
+    none_left(shared, "gamma")
+
+
+def test_signals_while_nobody_reads(shared, build):
+    """What it prints to is full, and stays so: it ends all the same."""
+    program = build("talker", """
+        int apmp_task_main(struct apmp_task *task, int argc, char **argv)
+        {
+            (void)argc, (void)argv;
+            while (!apmp_task_should_end(task))
+                apmp_task_print(task, "%0500d\\n", 0);
+            return 0;
+        }""")
+    process = shared.start("run", "gamma", "--", "sh", "-c",
+                           f"echo $$ >&2; exec apmp-task {program}")
+    pid, full = int(process.stderr.readline()), 65536 - 4096
+    shared.until(lambda size: size > full, lambda: in_pipe(process.stdout))
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGINT)
+    assert process.wait(apmp.WATCHDOG) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     none_left(shared, "gamma")
 
 
@@ -469,7 +510,6 @@ def memfd(data, seal=True):
     os.write(fd, data)
     if seal:
         fcntl_add_seals, seals = 1033, 0x1 | 0x2 | 0x4 | 0x8
-        import fcntl
         fcntl.fcntl(fd, fcntl_add_seals, seals)
     return fd
 
@@ -500,7 +540,6 @@ def test_what_comes_with_start(shared):
         connection.close()
     connection = inside.Connection(place, 8)
     assert start(connection, good, cpu=2**32 - 1).error < 0
-    assert start(connection, [*good, writing], 1) is None or True
     connection.close()
     # And after all of that one that makes sense; a second START does not.
     connection = inside.Connection(place, 8)
@@ -512,6 +551,65 @@ def test_what_comes_with_start(shared):
     connection.close()
     for fd in (program, arguments, unsealed, reading, writing, null):
         os.close(fd)
+
+
+def open_files(pid):
+    """What each descriptor leads to; without those that are closed meanwhile."""
+    files = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            files[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return files
+
+
+@pytest.mark.parametrize("size", [0, 1, inside.REQUEST.size])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 60])
+def test_descriptors_that_come_unasked(shared, size, count):
+    """None of them stays open, and none of the instance's own is closed."""
+    place, pid = inside.address_of(shared, "alpha"), shared.pid("alpha")
+    reading, writing = os.pipe()
+    before = open_files(pid)
+    bell = max(int(fd) for fd, link in before.items() if "eventfd" in link)
+    own = {fd: link for fd, link in before.items() if int(fd) <= bell}
+    connection = inside.Connection(place, 8)
+    message = inside.REQUEST.pack(inside.VERSION, 9, 1, 0, 0, b"test")[:size]
+    socket.send_fds(connection.socket, [message], [writing] * count)
+    answer = connection.receive()
+    assert answer is None or (size == inside.REQUEST.size and answer.error < 0)
+    connection.close()
+    shared.until(lambda files: own.items() <= files.items() <= before.items(),
+                 lambda: open_files(pid))
+    os.close(writing)
+    os.close(reading)
+
+
+def test_two_programs_at_once(shared, build):
+    """Both connections are there before the first program comes: its descriptors have been closed,
+    and their numbers are free again, when the second one comes."""
+    programs = [build(f"says{i}", f"""
+        int apmp_task_main(struct apmp_task *task, int argc, char **argv)
+        {{
+            (void)argc, (void)argv;
+            apmp_task_print(task, "{i}");
+            while (!apmp_task_should_end(task))
+                apmp_task_yield(task);
+            return 0;
+        }}""") for i in range(2)]
+    place = inside.address_of(shared, "alpha")
+    connections = [inside.Connection(place, 8) for _ in programs]
+    arguments, said = memfd(b"test\0"), []
+    for connection, program in zip(connections, programs):
+        reading, writing = os.pipe()
+        copy = memfd(program.read_bytes())
+        assert start(connection, [copy, arguments, writing]).error == 0
+        said.append(os.read(reading, 10))
+        for fd in (reading, writing, copy):
+            os.close(fd)
+    os.close(arguments)
+    for connection in connections:
+        connection.close()
+    none_left(shared, "alpha")
+    assert said == [b"0", b"1"]
 
 
 @pytest.mark.parametrize("op", [1, 2, 3, 7, 8, 12, 16, 99])

@@ -323,6 +323,43 @@ START_TEST(share_v2)
 }
 END_TEST
 
+/* Of v1 what is written into a group that has an old quota, or that refused something: all. */
+START_TEST(share_v1_of_no_known_quota)
+{
+	static const char *const files[] = {"cpu.shares", "cpu.cfs_period_us", "cpu.cfs_quota_us"};
+	struct apmp_cpuset set = {.ops = &apmp__cpuset_cgroup_v1};
+	struct apmp__cpuset_partition p = {.name = "p", .quota_fd = -1};
+	char folder[] = "/tmp/apmp-unit-XXXXXX";
+	int fd;
+
+	p.host_cpus = only(0);
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	set.quota_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(mkdirat(set.quota_fd, "P-p", 0700), 0);
+	fd = openat(set.quota_fd, "P-p", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		close(openat(fd, files[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	ck_assert_int_eq(apmp__quota_begin(&set, &p), 0);
+	assert_written(fd, "cpu.cfs_quota_us", "-1");
+	p.capacity = 500;
+	ck_assert_int_eq(apmp__quota_write(&set, &p), 0);
+	assert_written(fd, "cpu.cfs_quota_us", "5000");
+	p.capacity = 0;
+	ck_assert_int_eq(unlinkat(fd, "cpu.shares", 0), 0);
+	ck_assert_int_eq(apmp__quota_write(&set, &p), -ENOENT);
+	close(openat(fd, "cpu.shares", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	ck_assert_int_eq(apmp__quota_write(&set, &p), 0);
+	assert_written(fd, "cpu.cfs_quota_us", "-1");
+	apmp__quota_forget(&p);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		unlinkat(fd, files[i], 0);
+	close(fd);
+	ck_assert_int_eq(unlinkat(set.quota_fd, "P-p", AT_REMOVEDIR), 0);
+	close(set.quota_fd);
+	ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
 static void close_doors(const int doors[APMP_CPUSET_DOORS])
 {
 	for (int i = 0; i < APMP_CPUSET_DOORS; i++)
@@ -688,6 +725,7 @@ int main(void)
 	tcase_add_test(tests, kernel_refuses_empty_set);
 	tcase_add_test(tests, share);
 	tcase_add_test(tests, share_v2);
+	tcase_add_test(tests, share_v1_of_no_known_quota);
 	tcase_add_loop_test(tests, refusals, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, follows, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, goes_in_by_itself, 1, APMP_CPUSET_KIND_END);

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -270,6 +271,25 @@ static int set_flag(struct apmp_task *task, void *arg)
 	return 0;
 }
 
+static int block_signals(struct apmp_task *task, void *arg)
+{
+	sigset_t all;
+
+	(void)task;
+	(void)arg;
+	sigfillset(&all);
+	return pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+static int spawn_blocked(struct apmp_task *task, void *arg)
+{
+	int err = block_signals(task, arg);
+
+	if (!err)
+		err = apmp_task_spawn(task, count_until_flag, arg);
+	return err ? err : apmp_task_join(task);
+}
+
 /* As many steps as all do; whatever happens to it meanwhile. */
 #define STEPS 20000u
 
@@ -330,6 +350,31 @@ START_TEST(test_none_runs_without_a_cpu)
 	apmp_store_release(&flag, 1);
 	await_end();
 	ck_assert_int_eq(job->value, DONE_VALUE);
+}
+END_TEST
+
+/* A thread serves task after task: what one does to its signals is not the next one's, nor that of
+ * whom it has spawned. */
+START_TEST(test_signals_that_another_blocked)
+{
+	come(0);
+	begin(block_signals, 0);
+	await_end();
+	ck_assert_int_eq(job->value, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		*job = (struct task_job){.used = true, .output = -1, .name = "test"};
+		apmp_store_release(&flag, 0);
+		begin(i ? spawn_blocked : count_until_flag, 0);
+		await_count(0, 1);
+		ck_assert_int_eq(leave(0), 0);
+		come(1);
+		await_count(0, 1000);
+		apmp_store_release(&flag, 1);
+		await_end();
+		ck_assert_int_eq(leave(1), 0);
+		come(0);
+	}
+	ck_assert(in.tasks.task[1].has_thread && !in.tasks.task[2].has_thread);
 }
 END_TEST
 
@@ -688,6 +733,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_all_are_run);
 	tcase_add_test(tc, test_none_runs_without_a_cpu);
+	tcase_add_test(tc, test_signals_that_another_blocked);
 	tcase_add_test(tc, test_preemption);
 	tcase_add_test(tc, test_the_clock_waits_for_nobody);
 	tcase_add_test(tc, test_bound);
