@@ -81,8 +81,8 @@ def peer_chain(context, stack, machine, link, host_cpus):
     context.note(f"migrate: a chain of {len(ways)} hops ({ways.count('futex')} futex, "
                  f"{ways.count('socket')} socket), of which {hops[0]} there and {hops[1]} back "
                  f"carry something: the host CPUs of alpha are {alpha_with} with the CPU and "
-                 f"{alpha_without} without, of gamma {gamma_with} and {gamma_without}. The last two "
-                 f"come when the CPU is active, and in no time. "
+                 f"{alpha_without} without, of gamma {gamma_with} and {gamma_without}. The last "
+                 f"two come when the CPU is active, and in no time. "
                  f"The operator's two hops come on top.")
     return chain
 

@@ -4,11 +4,11 @@
  * CPU that arrives is pinned.
  *
  * WHAT      hops[] is the chain of Figs. 9 and 22A to 23 as the machine goes through it, and behind
- *           its end the shrinking of the sender's cpuset, which the machine does then as well.  This
- *           process is the console and its standard input the operator: one byte is a command, the
- *           answer is a line with the ns between the two as the console sees them, and the number
- *           of hops.  The box and the two partitions are processes below it; a partition has two
- *           threads, its primary and the CPU that goes there and back.
+ *           its end the shrinking of the sender's cpuset, which the machine does then as well. 
+ *           This process is the console and its standard input the operator: one byte is a command,
+ *           the answer is a line with the ns between the two as the console sees them, and the
+ *           number of hops.  The box and the two partitions are processes below it; a partition has
+ *           two threads, its primary and the CPU that goes there and back.
  * STATES    Round n is the nth migration, in odd rounds from alpha to gamma, in even ones back.
  *           A futex word holds the last round in which its hop was made.
  * CRASHES   Everybody below ends with this process (PDEATHSIG), and this one with its input, or
