@@ -4,7 +4,7 @@
  * CPU that arrives is pinned.
  *
  * WHAT      hops[] is the chain of Figs. 9 and 22A to 23 as the machine goes through it, and behind
- *           its end the shrinking of the sender's cpuset, which the machine does then as well. 
+ *           its end the shrinking of the sender's cpuset, which the machine does then as well.
  *           This process is the console and its standard input the operator: one byte is a command,
  *           the answer is a line with the ns between the two as the console sees them, and the
  *           number of hops.  The box and the two partitions are processes below it; a partition has
