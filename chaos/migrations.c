@@ -2,7 +2,8 @@
  * migrations.c - a campaign: CPUs migrate from all sides at once while instances crash and boot.
  *
  * WHAT      Several operators, each a thread with a connection of its own, ask for random CPUs to
- *           go to random partitions in every way there is, also where that must be refused: the
+ *           go to random partitions by PAL and by HALT, from console mode and by the pool, stop and
+ *           start them, and have partitions ask each other; also where that must be refused: the
  *           primary, CPUs and partitions that don't exist, partitions that don't run, CPUs that
  *           another operator has just asked for.  Beside them instances are killed, crash and halt,
  *           and boot again.
@@ -79,9 +80,9 @@ static bool is_one_of(const char *error, const char *const *names)
 
 /* ---- operators ---- */
 
-static const char *const refusals[] = {
-    "PrimaryCpu", "Busy",      "NotRunning",	  "NotOwner", "PartitionDied",
-    "Refused",	  "NoSuchCpu", "NoSuchPartition", NULL};
+static const char *const refusals[] = {"PrimaryCpu",	"Busy",	   "NotRunning", "NotOwner",
+				       "PartitionDied", "Refused", "NoSuchCpu",	 "NoSuchPartition",
+				       "Owned",		NULL};
 
 struct asked {
 	const char *method;
@@ -96,6 +97,21 @@ static const char *any_partition(struct caller *caller)
 	return c->partition[sim_random_below(&caller->random, c->partition_count)];
 }
 
+static struct asked migrate(struct caller *caller, int cpu)
+{
+	static const char *const ways[] = {"pal", "pal", "pal", "halt", "halt", "deassign"};
+	const char *by = ways[sim_random_below(&caller->random, sizeof(ways) / sizeof(ways[0]))];
+	const char *to = any_partition(caller);
+	int loan = by[0] != 'd' && sim_random_below(&caller->random, 3) == 0;
+
+	if (sim_random_below(&caller->random, 50) == 0)
+		to = "nowhere";
+	return (struct asked){.method = "CpuMigrate",
+			      .parameters = json_pack("{s:i,s:s,s:b,s:s}", "cpu", cpu, "to", to,
+						      "loan", loan, "by", by),
+			      .migrates = true};
+}
+
 static struct asked choose(struct caller *caller)
 {
 	uint64_t chance = sim_random_below(&caller->random, 100);
@@ -104,13 +120,16 @@ static struct asked choose(struct caller *caller)
 
 	if (chance < 2)
 		cpu = (int)caller->campaign->cpu_count + (int)chance;
-	else if (chance < 4)
-		to = "nowhere";
-	return (struct asked){.method = "CpuMigrate",
-			      .parameters =
-				  json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan",
-					    (int)(sim_random_below(&caller->random, 3) == 0)),
-			      .migrates = true};
+	if (chance < 75)
+		return migrate(caller, cpu);
+	if (chance < 90)
+		return (struct asked){.method = chance < 80 ? "CpuStop" : "CpuStart",
+				      .parameters = json_pack("{s:i}", "cpu", cpu)};
+	if (chance < 96)
+		return (struct asked){.method = "CpuAssign",
+				      .parameters = json_pack("{s:i,s:s}", "cpu", cpu, "to", to)};
+	return (struct asked){.method = "CpuWish",
+			      .parameters = json_pack("{s:i,s:s}", "count", 1, "to", to)};
 }
 
 static void *operator_main(void *arg)
@@ -219,6 +238,26 @@ static bool at_rest(struct campaign *c)
 	return good || violated(c, "the machine does not come to rest", what);
 }
 
+/* A CPU that was to be assigned to one who has just ended is nobody's, as it would stay. */
+static void assign_nobodys(struct campaign *c)
+{
+	json_t *status = machine_look(&c->machine);
+	const json_t *cpu;
+	char error[64];
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "cpus"), i, cpu)
+	{
+		json_int_t id = json_integer_value(json_object_get(cpu, "id"));
+
+		if (json_is_null(json_object_get(cpu, "owner")))
+			json_decref(machine_call(
+			    &c->machine, "CpuAssign",
+			    json_pack("{s:I,s:s}", "cpu", id, "to", c->partition[0]), error));
+	}
+	json_decref(status);
+}
+
 /* Not all: that is a violation, which stops them. */
 static void begin(struct campaign *c, uint64_t seed)
 {
@@ -260,6 +299,8 @@ static bool run(struct campaign *c, uint64_t seed)
 	samples_end(&c->samples);
 	if (atomic_load(&c->samples.violated))
 		violated(c, "seen from outside", c->samples.what);
+	if (!c->machine.violation[0])
+		assign_nobodys(c);
 	return !c->machine.violation[0] && at_rest(c) && check_machine(&c->machine);
 }
 

@@ -293,6 +293,7 @@ void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_id
 	*o = *wanted;
 	o->hwrpb = from->hwrpb;
 	o->begin_ns = c->env.now(&c->env);
+	console_wish_look(from); /* the answer stands where the next one will */
 	if (apmp_hwrpb_request(&c->env, from->hwrpb, o->op, arg, &o->seq)) {
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 		return;
