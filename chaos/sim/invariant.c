@@ -240,7 +240,7 @@ void sim_check_write(uint64_t key, uint32_t size, enum sim_op op, uint64_t value
 	if (key < SIM_PHYSICAL && is_host_pointer(size, value))
 		sim_finding("a host pointer is stored in %s",
 			    sim_key_name(key, name, sizeof(name)));
-	if (key == JOURNAL_OPEN && value)
+	if (key == JOURNAL_OPEN && value && sim.tree_before) /* of updates alone: see there */
 		check_update_begins();
 	sim_check_cpu_write(key, op, value);
 	if (!range)

@@ -66,7 +66,7 @@ int apmp_app_events_next(struct apmp_app_events *events, int timeout_ms,
 	if (event.version != APMP_APP_VERSION || event.partition >= APMP_MAX_PARTITIONS)
 		return -EPROTO;
 	name = events->names[event.partition];
-	if (event.kind != APMP_APP_MEMBER_REMOVED)
+	if (event.kind == APMP_APP_MEMBER_ADDED)
 		memcpy(name, event.name, APMP_APP_NAME_SIZE - 1);
 	*ret_news = (struct apmp_app_news){
 	    .seq = event.seq,
