@@ -149,8 +149,8 @@ START_TEST(tables_of_the_console)
 	apmp_hwrpb_set_tables(h, kept);
 	for (uint32_t cpu = 0; cpu < APMP_MAX_CPUS; cpu++) {
 		ck_assert_uint_eq(apmp_load_relaxed(&h->failover[cpu]), cpu == 3 ? 0x0302 : 0);
-		ck_assert_int_eq(apmp_cpu_bits_test(&h->autostart, cpu),
-				 cpu < WORLD_CPUS && cpu != 3);
+		/* Also those that come into the box later. */
+		ck_assert_int_eq(apmp_cpu_bits_test(&h->autostart, cpu), cpu != 3);
 	}
 }
 END_TEST
