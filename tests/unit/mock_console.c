@@ -84,7 +84,7 @@ static void on_status(struct varlink_call *call, const json_t *parameters, void 
 		" \"instance\": {\"state\": \"off\"}, \"primary\": 3, \"cpus\": [],"
 		" \"host_cpus\": \"\", \"memory\": 1000}],"
 		"\"cpus\": [{\"id\": 0, \"owner\": \"alpha\", \"current_owner\": \"beta\","
-		"\"autostart\": true, \"failover\": [\"beta\", \"gamma\"],"
+		"\"autostart\": true, \"failover\": [\"gamma\", \"beta\"],"
 		" \"state\": \"active\", \"primary\": true, \"host_cpu\": 1},"
 		"{\"id\": 4, \"owner\": null, \"current_owner\": null, \"state\": \"unassigned\","
 		" \"primary\": false}],"
