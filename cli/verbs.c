@@ -188,7 +188,7 @@ const struct cli_command cli_commands[] = {
 	{"dump", "[PARTITION] [FILE]", "the newest dump of a partition; with FILE a copy of it",
 	 "apmp dump alpha alpha.core", 0, 2, 0,
 	 {{"list", NULL, "all that are kept, also while the machine is off"}}, cli_dump},
-	{"analyze", "FILE [cpus|db|locks|tasks|trace|memory] [ADDRESS] [BYTES]",
+	{"analyze", "FILE [cpus|db|locks|tasks|trace|memory ADDRESS [BYTES]]",
 	 "why a partition failed, from its dump alone",
 	 "apmp analyze alpha.core cpus", 1, 4, 0,
 	 {{"damaged", NULL, "read it also when its memory was changed"}}, cli_analyze},
