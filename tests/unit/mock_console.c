@@ -82,7 +82,7 @@ static void on_status(struct varlink_call *call, const json_t *parameters, void 
 		"{\"id\": 1, \"name\": \"beta\", \"community\": \"lab\", \"state\": "
 		"\"initialized\","
 		" \"instance\": {\"state\": \"off\"}, \"primary\": 3, \"cpus\": [],"
-		" \"host_cpus\": \"\", \"memory\": 1000}],"
+		" \"host_cpus\": \"\", \"capacity\": 0.333, \"memory\": 1000}],"
 		"\"cpus\": [{\"id\": 0, \"owner\": \"alpha\", \"current_owner\": \"beta\","
 		"\"autostart\": true, \"failover\": [\"gamma\", \"beta\"],"
 		" \"state\": \"active\", \"primary\": true, \"host_cpu\": 1},"

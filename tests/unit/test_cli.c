@@ -262,6 +262,7 @@ START_TEST(status_and_cpus)
 	ck_assert_int_eq(apmp("apmp status --json"), CLI_DONE);
 	status = json_out();
 	ck_assert_str_eq(cli_string(status, "machine"), "mock");
+	expect(out, "\"capacity\":0.333,");
 	json_decref(status);
 	ck_assert_int_eq(apmp("apmp cpu list"), CLI_DONE);
 	expect(out,
