@@ -35,7 +35,7 @@ static char *stopped_text(const json_t *answer)
 	if (*text) {
 		char *numbers = cli_numbers_text(waiting);
 		bool one = json_array_size(waiting) == 1;
-		char *more = cli_text("; %s %s %s stopped there, `apmp cpu start%s` starts %s",
+		char *more = cli_text("; %s %s %s stopped there, `apmp cpu start %s` starts %s",
 				      one ? "CPU" : "CPUs", numbers, one ? "is" : "are", text,
 				      one ? "it" : "them");
 

@@ -424,6 +424,11 @@ START_TEST(cpus)
 {
 	ck_assert_int_eq(apmp("apmp cpu migrate 2 3 --to beta"), CLI_DONE);
 	expect(out, "CPU 2 went from \"alpha\" to \"beta\" in 1.25 ms\nCPU 3 went");
+	ck_assert_int_eq(apmp("apmp --json cpu migrate --to beta 2 --dry-run"), CLI_DONE);
+	expect(out, "\"dry_run\":true");
+	expect(out, "\"would\":[{");
+	ck_assert_ptr_null(strstr(out, "elapsed_ns"));
+	ck_assert_ptr_null(strstr(out, "\"done\""));
 	ck_assert_int_eq(apmp("apmp cpu migrate --to beta 2 --dry-run"), CLI_DONE);
 	expect(out, "  2. hand over\n");
 	ck_assert_int_eq(apmp("apmp cpu migrate 0 2 --to beta"), CLI_REFUSED);
