@@ -152,6 +152,7 @@ def test_an_orderly_end_leaves_none(machine):
     dumped(machine, "beta")
     assert dumps_of(machine) == ["beta-1.core"]
     assert 'no dump of partition "alpha"' in machine.refused("dump", "alpha")
+    assert 'there is no partition "nobody"' in machine.refused("dump", "nobody")
     assert "dumped" not in machine.partition("alpha")["instance"]
 
 
