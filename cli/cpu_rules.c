@@ -9,7 +9,7 @@
 /* The words from `first` to before `end` as numbers of CPUs; "all": NULL.  0 or CLI_USAGE. */
 static int read_cpus(const struct cli_args *args, int first, int end, json_t **ret)
 {
-	json_int_t cpu;
+	json_int_t cpu = 0;
 
 	*ret = NULL;
 	if (end == first + 1 && strcmp(args->args[first], "all") == 0)

@@ -113,8 +113,8 @@ def test_without_a_target_that_lives_nobody_uses_them_until_their_owner_boots(ma
 def test_those_that_are_to_stay_stay(machine):
     machine.apmp("cpu", "failover", "alpha", 1, "stay")
     machine.apmp("cpu", "failover", "alpha", 2, "none")
-    columns = {words[0]: words[-1] for words in map(str.split, machine.apmp("cpu", "list").split("\n"))
-               if words}
+    lines = machine.apmp("cpu", "list").splitlines()
+    columns = {words[0]: words[-1] for words in map(str.split, lines)}
     assert (columns["1"], columns["2"], columns["3"]) == ("stays", "-", "gamma")
     fail(machine, "kill")
     settled(machine, gamma=[3])
