@@ -261,6 +261,7 @@ static void print_crash(const json_t *summary)
 	const json_t *crash = json_object_get(summary, "crash");
 	const char *panic = json_string_value(json_object_get(summary, "panic"));
 	const char *died_at = json_string_value(json_object_get(summary, "died_at"));
+	const char *at = json_string_value(json_object_get(crash, "address"));
 
 	if (died_at)
 		line("injected", cli_text("its end at %s", died_at));
@@ -273,9 +274,9 @@ static void print_crash(const json_t *summary)
 	line("crash", cli_text("%s, in thread %s: %s", cli_string(crash, "reason"),
 			       cli_string(crash, "thread"), cli_string(crash, "text")));
 	if (json_object_get(crash, "signal"))
-		line("", cli_text("signal %lld, at address %s",
+		line("", cli_text("signal %lld%s%s",
 				  (long long)json_integer_value(json_object_get(crash, "signal")),
-				  cli_string(crash, "address")));
+				  at ? ", at address " : "", at ? at : ""));
 }
 
 static void print_left_out(const json_t *left_out)
@@ -444,7 +445,12 @@ static int show(struct cli *cli, const struct cli_args *args, struct post_mortem
 		return show_memory(cli, args, pm);
 	while (what && part < PART_COUNT && strcmp(parts[part].name, what) != 0)
 		part++;
-	if (part == PART_COUNT || args->count > 2)
+	if (part < PART_COUNT && args->count > 2)
+		return cli_usage(args,
+				 "nothing stands behind \"%s\": only memory wants ADDRESS "
+				 "[BYTES]",
+				 what);
+	if (part == PART_COUNT)
 		return cli_usage(args, "behind FILE stands one of cpus, db, locks, tasks, trace, "
 				       "and memory ADDRESS [BYTES]");
 	json = what ? parts[part].json(pm) : summary_json(pm);

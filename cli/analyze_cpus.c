@@ -52,7 +52,9 @@ json_t *analyze_crash(const struct post_mortem *pm)
 			 "program_at", hex_json(crash.image));
 	if (crash.reason == HWRPB_CRASH_SIGNAL) {
 		json_object_set_new(json, "signal", json_integer(crash.signal));
-		json_object_set_new(json, "address", hex_json(crash.address));
+		/* A signal that somebody has sent has none. */
+		if (crash.address || strstr(crash.text, " at 0x0"))
+			json_object_set_new(json, "address", hex_json(crash.address));
 	}
 	free(thread);
 	return json;

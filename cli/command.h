@@ -28,7 +28,9 @@ struct cli {
 	bool color;
 	bool quiet;	    /* refusals are not printed */
 	bool sentence_said; /* only their document is printed: standard error has the sentence */
-	json_t *done;	    /* by a command that does several things: stands in its one document */
+	/* By a command that does several things: done, and of a dry run would be; they stand in its
+	 * one document. */
+	json_t *done, *would;
 };
 
 struct cli_option {

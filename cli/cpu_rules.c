@@ -9,14 +9,18 @@
 /* The words from `first` to before `end` as numbers of CPUs; "all": NULL.  0 or CLI_USAGE. */
 static int read_cpus(const struct cli_args *args, int first, int end, json_t **ret)
 {
-	json_int_t cpu;
+	json_int_t cpu = 0;
 
 	*ret = NULL;
 	if (end == first + 1 && strcmp(args->args[first], "all") == 0)
 		return CLI_DONE;
 	*ret = json_array();
 	for (int i = first; i < end; i++) {
-		int code = cli_number(args, "CPU", args->args[i], &cpu);
+		const char *word = args->args[i];
+		bool alone = strcmp(word, "all") == 0 || strcmp(word, "none") == 0;
+		int code =
+		    alone ? cli_usage(args, "\"%s\" stands alone, without numbers of CPUs", word)
+			  : cli_number(args, "CPU", word, &cpu);
 
 		if (code != CLI_DONE) {
 			json_decref(*ret);
@@ -27,23 +31,70 @@ static int read_cpus(const struct cli_args *args, int first, int end, json_t **r
 	return CLI_DONE;
 }
 
-/* "beta,gamma" as names; "stay": the partition itself; "none": nobody. */
-static json_t *read_targets(const char *partition, const char *text)
+/* Why this name can't stand behind those of the list; NULL: it can.  The caller frees it. */
+static char *misplaced(const json_t *list, const char *partition, const char *name)
 {
-	json_t *list = json_array();
+	size_t count = json_array_size(list);
 
-	if (strcmp(text, "none") == 0)
-		return list;
-	while (*text) {
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(json_string_value(json_array_get(list, i)), name) == 0)
+			return strcmp(name, partition) == 0
+				   ? cli_text("that CPUs stay is said twice")
+				   : cli_text("\"%s\" is named twice", name);
+	if (!*name)
+		return cli_text("there is a target without a name");
+	if (strcmp(name, "none") == 0)
+		return cli_text("\"none\" stands alone");
+	if (count && strcmp(json_string_value(json_array_get(list, count - 1)), partition) == 0)
+		return cli_text("CPUs that stay go nowhere else: nothing stands behind that");
+	return NULL;
+}
+
+/* "beta,gamma" as names; "stay": the partition itself; "none": nobody.  0 or CLI_USAGE. */
+static int read_targets(const struct cli_args *args, const char *partition, const char *text,
+			json_t **ret)
+{
+	bool more = strcmp(text, "none") != 0;
+	char *wrong = NULL;
+
+	*ret = json_array();
+	while (more && !wrong) {
 		size_t length = strcspn(text, ",");
 		char *name = cli_text("%.*s", (int)length, text);
+		const char *meant = strcmp(name, "stay") == 0 ? partition : name;
 
-		json_array_append_new(list,
-				      json_string(strcmp(name, "stay") == 0 ? partition : name));
+		wrong = misplaced(*ret, partition, meant);
+		json_array_append_new(*ret, json_string(meant));
 		free(name);
-		text += length + (text[length] == ',');
+		more = text[length] == ',';
+		text += length + more;
 	}
-	return list;
+	if (!wrong)
+		return CLI_DONE;
+	(void)cli_usage(args, "the targets make no sense: %s", wrong);
+	free(wrong);
+	json_decref(*ret);
+	return CLI_USAGE;
+}
+
+/* "to beta, or gamma if that does not run"; the caller frees it. */
+static char *targets_text(const json_t *targets, const char *partition, bool one)
+{
+	size_t count = json_array_size(targets);
+	char *text = cli_text("%s", count ? "" : "nowhere else");
+
+	for (size_t i = 0; i < count; i++) {
+		const char *name = json_string_value(json_array_get(targets, i));
+		bool stays = strcmp(name, partition) == 0;
+		char *more = i == 0 ? stays ? cli_text(one ? "it stays" : "each stays")
+					    : cli_text("to %s", name)
+				    : cli_text("%s, or %s if %s", text, stays ? "stays" : name,
+					       i == 1 ? "that does not run" : "none of these runs");
+
+		free(text);
+		text = more;
+	}
+	return text;
 }
 
 /* One change; parameters and line are stolen. */
@@ -85,18 +136,18 @@ int cli_cpu_failover(struct cli *cli, const struct cli_args *args)
 
 	if (code != CLI_DONE)
 		return code;
-	targets = read_targets(partition, last);
+	code = read_targets(args, partition, last, &targets);
+	if (code != CLI_DONE) {
+		json_decref(cpus);
+		return code;
+	}
 	which = cpus_text(cpus);
-	to = cli_names_text(targets);
+	to = targets_text(targets, partition, json_array_size(cpus) == 1);
 	asked = cli_text("failover of %s of \"%s\"", which, partition);
 	code = change(
 	    cli, "CpuFailover",
 	    json_pack("{s:s, s:o, s:o*}", "partition", partition, "targets", targets, "cpus", cpus),
-	    asked,
-	    strcmp(last, "none") == 0 || strcmp(last, "stay") == 0
-		? cli_text("%s of \"%s\": when it fails, nowhere else", which, partition)
-		: cli_text("%s of \"%s\": when it fails, to the first of %s that runs", which,
-			   partition, to));
+	    asked, cli_text("%s of \"%s\": when it fails, %s", which, partition, to));
 	free(asked);
 	free(which);
 	free(to);

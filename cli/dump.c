@@ -214,6 +214,23 @@ static int copy(struct cli *cli, const json_t *file, const char *path)
 	return r;
 }
 
+/* Whether the machine is on and has no such partition. */
+static bool is_unknown(const struct dumps *dumps, const char *partition)
+{
+	struct varlink_reply reply = {0};
+	const json_t *list;
+	bool found;
+
+	if (cli_ask(&dumps->machine, "Status", ASK_SECONDS, &reply) < 0)
+		return false;
+	list = json_object_get(json_object_get(reply.parameters, "status"), "partitions");
+	found = !json_is_array(list);
+	for (size_t i = 0; !found && i < json_array_size(list); i++)
+		found = strcmp(cli_string(json_array_get(list, i), "name"), partition) == 0;
+	varlink_reply_fini(&reply);
+	return !found;
+}
+
 static int show(struct cli *cli, const struct dumps *dumps, const char *partition,
 		const char *copied_to)
 {
@@ -223,6 +240,9 @@ static int show(struct cli *cli, const struct dumps *dumps, const char *partitio
 
 	while (i < dumps->count && strcmp(dumps->files[i].partition, partition) != 0)
 		i++;
+	if (i == dumps->count && is_unknown(dumps, partition))
+		return cli_refuse(cli, CLI_REFUSED, VARLINK_MACHINE ".NoSuchPartition",
+				  json_pack("{s:s}", "partition", partition));
 	if (i == dumps->count)
 		return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
 				  json_pack("{s:s,s:s,s:s}", "partition", partition, "path",

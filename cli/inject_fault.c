@@ -18,8 +18,10 @@ const struct cli_fault cli_faults[CLI_FAULTS] = {
      "the partition's process stands still (SIGSTOP), as if it hung; a console that does so "
      "is found and restarted"},
     {"cont", "a partition that was stopped goes on (SIGCONT): late, and it must notice"},
-    {"segv", "the partition's instance stores to where there is no memory: it fails, and knows it"},
-    {"assert", "an assertion of the partition's instance does not hold: it fails, and knows it"},
+    {"segv", "the partition's instance, or the console, stores to where there is no memory: it "
+	     "fails, and knows it; without --at it is the signal alone, from outside"},
+    {"assert", "an assertion of the partition's instance, or of the console, does not hold: it "
+	       "fails, and knows it; without --at it is the signal alone, from outside"},
     {"page-bad", "a page of a community's shared memory fails: it is marked, and all are told"},
     {"garbage", "a page of a community's database is written over, and nobody is told"},
 };

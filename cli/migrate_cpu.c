@@ -24,6 +24,14 @@ static char *steps_line(char *begin, const json_t *answer)
 	return begin;
 }
 
+/* Of a dry run nothing is done, and took no time: what would be is under its own key. */
+static json_t *dry_entry(json_t *answer)
+{
+	json_object_set_new(answer, "dry_run", json_true());
+	json_object_del(answer, "elapsed_ns");
+	return answer;
+}
+
 static char *time_text(const json_t *answer)
 {
 	return cli_duration_text(json_integer_value(json_object_get(answer, "elapsed_ns")));
@@ -71,12 +79,13 @@ static int migrate(struct cli_calls *calls, const char *word)
 	if (code != CLI_DONE)
 		return code;
 	json_object_set_new(answer, "cpu", json_integer(cpu));
-	cli_did(calls, answer,
-		cli_option(args, "dry-run")
-		    ? steps_line(cli_text("CPU %s would go from \"%s\" to \"%s\":", word,
-					  cli_string(answer, "from"), cli_string(answer, "to")),
-				 answer)
-		    : moved_line(args, word, answer));
+	if (cli_option(args, "dry-run"))
+		cli_would(calls, dry_entry(answer),
+			  steps_line(cli_text("CPU %s would go from \"%s\" to \"%s\":", word,
+					      cli_string(answer, "from"), cli_string(answer, "to")),
+				     answer));
+	else
+		cli_did(calls, answer, moved_line(args, word, answer));
 	return CLI_DONE;
 }
 
@@ -121,7 +130,10 @@ static int order(struct cli_calls *calls, const char *word, const char *method, 
 		   : cli_text("CPU %s %s in \"%s\", %s later", word, does,
 			      cli_string(answer, "partition"), time);
 	free(time);
-	cli_did(calls, answer, line);
+	if (dry)
+		cli_would(calls, dry_entry(answer), line);
+	else
+		cli_did(calls, answer, line);
 	return CLI_DONE;
 }
 

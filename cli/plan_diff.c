@@ -241,13 +241,14 @@ static void halt(struct plan *plan, const char *name, const char *because)
 {
 	plan_step(plan, "PartitionHalt", json_pack("{s:s}", "name", name), "partition halt %s",
 		  name);
-	json_object_set_new(plan_last_step(plan), "because", json_string(because));
+	plan_because(plan, "%s", because);
 }
 
-static void boot(struct plan *plan, const char *name)
+static void boot(struct plan *plan, const char *name, const char *because)
 {
 	plan_step(plan, "PartitionBoot", json_pack("{s:s, s:b}", "name", name, "wait", 1),
 		  "partition boot %s", name);
+	plan_because(plan, "%s", because);
 }
 
 static void settle(struct plan *plan)
@@ -261,12 +262,23 @@ static void settle(struct plan *plan)
 			continue;
 		if (plan->now->partitions[i].running)
 			halt(plan, name, still_uses);
-		boot(plan, name);
+		boot(plan, name, still_uses);
 		if (!plan->now->partitions[i].running)
 			halt(plan, name, still_uses);
 		/* What was lent to it has gone home by now. */
 		json_object_set_new(plan_last_step(plan), "again", json_true());
 	}
+}
+
+/* Whose a CPU or a bus of the box is in the file: why the last step takes it, or gives it. */
+static void because_owner(struct plan *plan, bool there, const char *owner)
+{
+	if (!there)
+		plan_because(plan, "the file does not have it");
+	else if (owner)
+		plan_because(plan, "in the file it is %s's", owner);
+	else
+		plan_because(plan, "in the file it is nobody's");
 }
 
 static void migrate(struct plan *plan, int id, const char *to)
@@ -278,10 +290,14 @@ static void migrate(struct plan *plan, int id, const char *to)
 static void migrations(struct plan *plan)
 {
 	for (int id = 0; id < PLAN_CPUS; id++) {
-		if (plan->cpu_ways[id] & PLAN_HOME)
+		if (plan->cpu_ways[id] & PLAN_HOME) {
 			migrate(plan, id, plan->now->cpus[id].owner);
-		if (plan->cpu_ways[id] & PLAN_MIGRATE)
+			plan_because(plan, "it is on loan, and its owner changes");
+		}
+		if (plan->cpu_ways[id] & PLAN_MIGRATE) {
 			migrate(plan, id, plan->want->cpus[id].owner);
+			because_owner(plan, true, plan->want->cpus[id].owner);
+		}
 	}
 }
 
@@ -294,16 +310,37 @@ static void halts(struct plan *plan)
 
 static void releases(struct plan *plan)
 {
-	for (int id = 0; id < PLAN_CPUS; id++)
-		if (plan->cpu_ways[id] & PLAN_RELEASE)
-			plan_step(plan, "CpuDeassign", json_pack("{s:i}", "cpu", id),
-				  "cpu deassign %d", id);
-	for (size_t i = 0; i < plan->now->bus_count; i++)
-		if (plan->bus_ways[i] & PLAN_RELEASE)
-			plan_step(plan, "BusDeassign",
-				  json_pack("{s:s}", "bus", plan->now->buses[i].id),
-				  "bus deassign %s", plan->now->buses[i].id);
+	for (int id = 0; id < PLAN_CPUS; id++) {
+		const struct plan_cpu *want = &plan->want->cpus[id];
+
+		if (!(plan->cpu_ways[id] & PLAN_RELEASE))
+			continue;
+		plan_step(plan, "CpuDeassign", json_pack("{s:i}", "cpu", id), "cpu deassign %d",
+			  id);
+		if (plan_cpu_replaced(plan, id))
+			plan_because(plan, "the file has another CPU %d", id);
+		else
+			because_owner(plan, want->there, want->owner);
+	}
+	for (size_t i = 0; i < plan->now->bus_count; i++) {
+		const char *id = plan->now->buses[i].id;
+		const struct plan_bus *want = plan_find_bus(plan->want, id);
+
+		if (!(plan->bus_ways[i] & PLAN_RELEASE))
+			continue;
+		plan_step(plan, "BusDeassign", json_pack("{s:s}", "bus", id), "bus deassign %s",
+			  id);
+		because_owner(plan, want, want ? want->owner : NULL);
+	}
 	plan_memory_release(plan);
+}
+
+static void because_community(struct plan *plan, const struct plan_partition *want)
+{
+	if (want->community)
+		plan_because(plan, "in the file it is in community %s", want->community);
+	else
+		plan_because(plan, "in the file it is in no community");
 }
 
 static void leave_community(struct plan *plan, const struct plan_partition *partition)
@@ -319,18 +356,23 @@ static void deletions(struct plan *plan)
 	for (size_t i = 0; i < plan->now->partition_count; i++) {
 		const struct plan_partition *now = &plan->now->partitions[i];
 
-		if (!plan->fates[i].want)
+		if (!plan->fates[i].want) {
 			plan_step(plan, "PartitionDelete", json_pack("{s:s}", "name", now->name),
 				  "partition delete %s", now->name);
-		else if (plan->fates[i].moves && now->community)
+			plan_because(plan, "the file does not have it");
+		} else if (plan->fates[i].moves && now->community) {
 			leave_community(plan, now);
+			because_community(plan, plan->fates[i].want);
+		}
 	}
 	for (size_t i = 0; i < plan->now->community_count; i++) {
 		const char *name = plan->now->communities[i].name;
 
-		if (!plan_find_community(plan->want, name))
-			plan_step(plan, "CommunityDelete", json_pack("{s:s}", "name", name),
-				  "community delete %s", name);
+		if (plan_find_community(plan->want, name))
+			continue;
+		plan_step(plan, "CommunityDelete", json_pack("{s:s}", "name", name),
+			  "community delete %s", name);
+		plan_because(plan, "the file does not have it");
 	}
 }
 
@@ -345,6 +387,7 @@ static void create_partition(struct plan *plan, const struct plan_partition *wan
 		  json_pack("{s:s, s:s*, s:b}", "name", want->name, "community", want->community,
 			    "boot", want->boot),
 		  "partition create %s%s%s", want->name, community, want->boot ? " --boot" : "");
+	plan_because(plan, "the machine does not have it");
 	free(community);
 }
 
@@ -353,46 +396,57 @@ static void creations(struct plan *plan)
 	for (size_t i = 0; i < plan->want->community_count; i++) {
 		const char *name = plan->want->communities[i].name;
 
-		if (!plan_find_community(plan->now, name))
-			plan_step(plan, "CommunityCreate", json_pack("{s:s}", "name", name),
-				  "community create %s", name);
+		if (plan_find_community(plan->now, name))
+			continue;
+		plan_step(plan, "CommunityCreate", json_pack("{s:s}", "name", name),
+			  "community create %s", name);
+		plan_because(plan, "the machine does not have it");
 	}
 	for (size_t i = 0; i < plan->want->partition_count; i++) {
 		const struct plan_partition *want = &plan->want->partitions[i];
 		const struct plan_fate *fate = plan_fate(plan, want->name);
 
-		if (!fate)
+		if (!fate) {
 			create_partition(plan, want);
-		else if (fate->moves && want->community)
+		} else if (fate->moves && want->community) {
 			plan_step(plan, "CommunityAdd",
 				  json_pack("{s:s, s:s}", "name", want->community, "partition",
 					    want->name),
 				  "community add %s %s", want->community, want->name);
-		if (fate && fate->now->boot_known && fate->now->boot != want->boot)
+			because_community(plan, want);
+		}
+		if (fate && fate->now->boot_known && fate->now->boot != want->boot) {
 			plan_step(plan, "PartitionSet",
 				  json_pack("{s:s, s:b}", "name", want->name, "boot", want->boot),
 				  "partition set %s --boot %s", want->name,
 				  want->boot ? "yes" : "no");
+			plan_because(plan, "in the file it has boot: %s",
+				     want->boot ? "yes" : "no");
+		}
 	}
 }
 
 static void assignments(struct plan *plan)
 {
 	for (int id = 0; id < PLAN_CPUS; id++)
-		if (plan->cpu_ways[id] & PLAN_ASSIGN)
+		if (plan->cpu_ways[id] & PLAN_ASSIGN) {
 			plan_step(
 			    plan, "CpuAssign",
 			    json_pack("{s:i, s:s}", "cpu", id, "to", plan->want->cpus[id].owner),
 			    "cpu assign %d --to %s", id, plan->want->cpus[id].owner);
+			because_owner(plan, true, plan->want->cpus[id].owner);
+		}
 	for (size_t i = 0; i < plan->want->bus_count; i++) {
 		const struct plan_bus *want = &plan->want->buses[i];
 		const struct plan_bus *now = plan_find_bus(plan->now, want->id);
 
 		if (now ? plan->bus_ways[now - plan->now->buses] & PLAN_ASSIGN
-			: want->owner != NULL)
+			: want->owner != NULL) {
 			plan_step(plan, "BusAssign",
 				  json_pack("{s:s, s:s}", "bus", want->id, "to", want->owner),
 				  "bus assign %s --to %s", want->id, want->owner);
+			because_owner(plan, true, want->owner);
+		}
 	}
 	plan_memory_assign(plan);
 }
@@ -428,7 +482,10 @@ static void boots(struct plan *plan)
 			plan_say(plan->notes, "partition %s stays halted: in the file it lacks %s",
 				 want->name, lacking);
 		else
-			boot(plan, want->name);
+			boot(plan, want->name,
+			     !fate		? "in the file it has boot: yes"
+			     : fate->halted_for ? "it was running"
+						: "it was running before an apply halted it");
 	}
 }
 

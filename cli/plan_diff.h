@@ -9,9 +9,9 @@
  * Both documents as in plan_side.h. A new reference:
  *
  *   {"steps": [{"method": "CpuAssign", "parameters": {"cpu": 4, "to": "beta"},
- *               "command": "apmp cpu assign 4 --to beta"}, ...],     in the order to do them
- *    "halts": ["beta"],          running partitions that are halted on the way, for what a step
- *                                "halt" has "because"
+ *               "command": "apmp cpu assign 4 --to beta",
+ *               "because": "in the file it is beta's"}, ...],        in the order to do them
+ *    "halts": ["beta"],          running partitions that are halted on the way
  *    "impossible": ["..."],      why it can't be done to its end, in sentences
  *    "power_cycle": ["..."],     what differs and can't be changed while the machine is on
  *    "notes": ["..."]}           what else is to be known

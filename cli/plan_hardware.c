@@ -88,26 +88,40 @@ void plan_hardware_decide(struct plan *plan)
 
 /* ---- steps ---- */
 
+static void because_memory(struct plan *plan, json_int_t sbb)
+{
+	char *text = cli_size_text((unsigned long long)plan->want->sbb_memory[sbb]);
+
+	plan_because(plan, "in the file SBB %lld has %s", (long long)sbb, text);
+	free(text);
+}
+
 static void remove_one(struct plan *plan, const char *kind, char *id)
 {
 	plan_step(plan, "HardwareRemove", json_pack("{s:s, s:s}", "kind", kind, "id", id),
 		  "hardware remove %s %s", kind, id);
+	plan_because(plan, "the file does not have it");
 	free(id);
 }
 
 void plan_hardware_remove(struct plan *plan)
 {
 	for (int id = 0; id < PLAN_CPUS; id++)
-		if (plan->cpu_ways[id] & PLAN_REMOVE)
+		if (plan->cpu_ways[id] & PLAN_REMOVE) {
 			remove_one(plan, "cpu", cli_text("%d", id));
+			if (plan_cpu_replaced(plan, id))
+				plan_because(plan, "the file has another CPU %d", id);
+		}
 	/* The last one of an I/O processor goes first. */
 	for (size_t i = plan->now->bus_count; i-- > 0;)
 		if (plan->bus_ways[i] & PLAN_REMOVE)
 			remove_one(plan, "bus", cli_text("%s", plan->now->buses[i].id));
 	for (size_t i = 0; i < plan->now->memory_count; i++)
-		if (plan->memory_goes[i])
+		if (plan->memory_goes[i]) {
 			remove_one(plan, "memory",
 				   cli_text("%#llx", (long long)plan->now->memories[i].pa));
+			because_memory(plan, plan->now->memories[i].sbb);
+		}
 }
 
 /* What a CPU has without being told is left out. */
@@ -129,6 +143,7 @@ static void add_cpu(struct plan *plan, int id)
 			    cpu->can_be_primary),
 		  "hardware add cpu --sbb %lld --id %d%s%s%s", (long long)cpu->sbb, id, type,
 		  revision, cpu->can_be_primary ? "" : " --secondary-only");
+	plan_because(plan, "the file has it");
 	free(number);
 	free(type);
 	free(revision);
@@ -153,6 +168,7 @@ static void add_memory(struct plan *plan, json_int_t sbb)
 		plan_step(plan, "HardwareAdd",
 			  json_pack("{s:s, s:I, s:I}", "kind", "memory", "sbb", sbb, "size", size),
 			  "hardware add memory %s --sbb %lld", text, (long long)sbb);
+		because_memory(plan, sbb);
 		plan->memory_came = plan_last_step(plan);
 	}
 	free(text);
@@ -166,12 +182,14 @@ void plan_hardware_add(struct plan *plan)
 	for (size_t i = 0; i < plan->want->bus_count; i++) {
 		const struct plan_bus *bus = &plan->want->buses[i];
 
-		if (!plan_find_bus(plan->now, bus->id))
+		if (!plan_find_bus(plan->now, bus->id)) {
 			plan_step(plan, "HardwareAdd",
 				  json_pack("{s:s, s:I, s:s}", "kind", "bus", "sbb", bus->sbb, "id",
 					    bus->id),
 				  "hardware add bus --sbb %lld --id %s", (long long)bus->sbb,
 				  bus->id);
+			plan_because(plan, "the file has it");
+		}
 	}
 	for (json_int_t sbb = 0; sbb < PLAN_SBBS; sbb++)
 		add_memory(plan, sbb);

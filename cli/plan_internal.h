@@ -49,6 +49,9 @@ void plan_halt(struct plan *plan, const char *name, char *text);
 __attribute__((format(printf, 4, 5))) void plan_step(struct plan *plan, const char *method,
 						     json_t *parameters, const char *format, ...);
 
+/* Why the last step is one: what the file has, or what a step before wants. */
+__attribute__((format(printf, 2, 3))) void plan_because(struct plan *plan, const char *format, ...);
+
 json_t *plan_last_step(const struct plan *plan);
 
 /* One sentence for impossible, power_cycle or notes. */

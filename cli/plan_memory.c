@@ -293,10 +293,23 @@ void plan_memory_end(struct plan *plan)
 
 /* ---- steps: taking ---- */
 
-/* A step of either method; pa 0: the console chooses. */
-static void step(struct plan *plan, bool assign, const char *owner, json_int_t size, json_int_t pa)
+static void because(struct plan *plan, const struct owner *owner)
 {
-	json_t *parameters = json_pack("{s:I, s:s}", "size", size, assign ? "to" : "from", owner);
+	char *size = cli_size_text((unsigned long long)owner->wants);
+
+	if (owner->wants > 0)
+		plan_because(plan, "in the file %s has %s", owner->name, size);
+	else
+		plan_because(plan, "in the file %s has no memory", owner->name);
+	free(size);
+}
+
+/* A step of either method; pa 0: the console chooses. */
+static void step(struct plan *plan, bool assign, const struct owner *owner, json_int_t size,
+		 json_int_t pa)
+{
+	json_t *parameters =
+	    json_pack("{s:I, s:s}", "size", size, assign ? "to" : "from", owner->name);
 	char *text = cli_size_text((unsigned long long)size);
 	char *at = pa ? cli_text(" --at %#llx", (long long)pa) : cli_text("%s", "");
 
@@ -304,7 +317,8 @@ static void step(struct plan *plan, bool assign, const char *owner, json_int_t s
 		json_object_set_new(parameters, "pa", json_integer(pa));
 	plan_step(plan, assign ? "MemoryAssign" : "MemoryDeassign", parameters,
 		  "memory %s %s --%s %s%s", assign ? "assign" : "remove", text,
-		  assign ? "to" : "from", owner, at);
+		  assign ? "to" : "from", owner->name, at);
+	because(plan, owner);
 	free(text);
 	free(at);
 }
@@ -322,12 +336,12 @@ static void release(struct plan *plan, const struct owner *owner)
 		if (bytes == 0 || owner_of(plan, piece) != owner)
 			continue;
 		if (owner->stays && (plan->memory->exact || plan->memory_goes[piece->memory]))
-			step(plan, false, owner->name, bytes, piece->pa + kept);
+			step(plan, false, owner, bytes, piece->pa + kept);
 		else
 			sum += bytes;
 	}
 	if (sum > 0)
-		step(plan, false, owner->name, sum, 0);
+		step(plan, false, owner, sum, 0);
 }
 
 /* What is deleted lets go of its memory by itself. */
@@ -404,7 +418,7 @@ static json_int_t assign_exactly(struct plan *plan, const struct owner *owner, j
 
 		/* What a partition boots from is the first that it is given. */
 		if (room && room->pa && (later == 0 || least == GRANULE)) {
-			step(plan, true, owner->name, take, room->pa);
+			step(plan, true, owner, take, room->pa);
 			room->pa += take;
 		} else {
 			later += take;
@@ -432,7 +446,7 @@ static void assign_later(struct plan *plan, const json_int_t *later)
 
 	for (size_t i = 0; i < work->owner_count; i++) {
 		if (later[i] > 0)
-			step(plan, true, work->owners[i].name, later[i], 0);
+			step(plan, true, &work->owners[i], later[i], 0);
 		again |= work->exact && later[i] > 0;
 	}
 	if (again && plan->memory_came)

@@ -33,6 +33,18 @@ json_t *plan_last_step(const struct plan *plan)
 	return json_array_get(plan->steps, json_array_size(plan->steps) - 1);
 }
 
+void plan_because(struct plan *plan, const char *format, ...)
+{
+	va_list list;
+	char *text;
+
+	va_start(list, format);
+	text = text_of(format, list);
+	va_end(list);
+	json_object_set_new(plan_last_step(plan), "because", json_string(text));
+	free(text);
+}
+
 void plan_say(json_t *list, const char *format, ...)
 {
 	va_list args;

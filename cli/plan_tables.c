@@ -87,6 +87,7 @@ static void set_targets(struct plan *plan, const struct plan_partition *p, json_
 	    plan, "CpuFailover",
 	    json_pack("{s:s, s:o, s:o*}", "partition", p->name, "targets", targets, "cpus", cpus),
 	    "cpu failover %s%s %s", p->name, which, to);
+	plan_because(plan, "the file has this rule of failover");
 	free(to);
 	free(which);
 }
@@ -164,12 +165,14 @@ static void autostart(struct plan *plan, const struct plan_partition *want,
 		same &= !plan->want->cpus[id].there ||
 			starts(want->autostart, id) == starts(now ? now->autostart : NULL, id);
 	which = cpus && !json_array_size(cpus) ? cli_text(" none") : cpus_text(cpus);
-	if (same)
+	if (same) {
 		json_decref(cpus);
-	else
+	} else {
 		plan_step(plan, "CpuAutostart",
 			  json_pack("{s:s, s:o*}", "partition", want->name, "cpus", cpus),
 			  "cpu autostart %s%s", want->name, which);
+		plan_because(plan, "the file has this autostart set");
+	}
 	free(which);
 }
 

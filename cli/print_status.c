@@ -50,6 +50,29 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 	table_print(table, cli);
 }
 
+/* Its targets in their order, "-" without one; the caller frees it. */
+static char *failover(const json_t *cpu)
+{
+	const json_t *names = json_object_get(cpu, "failover"), *name;
+	const char *own = json_string_value(json_object_get(cpu, "current_owner"));
+	json_t *words = json_array();
+	char *text;
+	size_t i;
+
+	if (!own) /* then the rules are its owner's */
+		own = cli_string(cpu, "owner");
+	json_array_foreach(names, i, name)
+	{
+		const char *word = json_string_value(name);
+
+		json_array_append_new(words,
+				      json_string(word && strcmp(word, own) == 0 ? "stays" : word));
+	}
+	text = json_array_size(words) ? cli_names_text(words) : cli_text("-");
+	json_decref(words);
+	return text;
+}
+
 static void print_cpus(const struct cli *cli, const json_t *cpus)
 {
 	struct table *table = table_create(">CPU OWNER CURRENT-OWNER STATE PRIMARY >HOST-CPU "
@@ -69,7 +92,7 @@ static void print_cpus(const struct cli *cli, const json_t *cpus)
 			     json_is_true(json_object_get(cpu, "autostart"))	? "yes"
 			     : json_is_false(json_object_get(cpu, "autostart")) ? "no"
 										: "-");
-		table_cell(table, NULL, cli_names_text(json_object_get(cpu, "failover")));
+		table_cell(table, NULL, failover(cpu));
 	}
 	table_print(table, cli);
 }

@@ -190,7 +190,9 @@ int cli_refuse_asked(const struct cli *cli, int code, const char *error, json_t 
 		json_t *object = json_pack("{s:s, s:o}", "error", error, "parameters",
 					   parameters ? parameters : json_object());
 
-		if (cli->done)
+		if (json_array_size(cli->would)) /* a dry run, which does nothing */
+			json_object_set(object, "would", cli->would);
+		else if (cli->done)
 			json_object_set(object, "done", cli->done);
 		cli_print_json(object);
 		json_decref(object);

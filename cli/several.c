@@ -88,14 +88,24 @@ int cli_calls_make(struct cli_calls *calls, const char *method, json_t *paramete
 	return code;
 }
 
-void cli_did(struct cli_calls *calls, json_t *entry, char *line)
+static void did(struct cli_calls *calls, json_t *list, json_t *entry, char *line)
 {
-	json_array_append_new(calls->cli->done, entry);
+	json_array_append_new(list, entry);
 	if (!calls->cli->json) {
 		printf("%s\n", line);
 		fflush(stdout); /* in its order with what is said on standard error */
 	}
 	free(line);
+}
+
+void cli_did(struct cli_calls *calls, json_t *entry, char *line)
+{
+	did(calls, calls->cli->done, entry, line);
+}
+
+void cli_would(struct cli_calls *calls, json_t *entry, char *line)
+{
+	did(calls, calls->cli->would, entry, line);
 }
 
 /* The words from number `from` on were not tried, for the one before was refused. */
@@ -111,7 +121,9 @@ static void say_not_tried(const struct cli_args *args, int from)
 
 static void print_done(const struct cli *cli)
 {
-	json_t *document = json_pack("{s:O}", "done", cli->done);
+	bool dry = json_array_size(cli->would) > 0;
+	json_t *document = dry ? json_pack("{s:b, s:O}", "dry_run", 1, "would", cli->would)
+			       : json_pack("{s:O}", "done", cli->done);
 
 	cli_print_json(document);
 	json_decref(document);
@@ -137,6 +149,7 @@ int cli_each(struct cli *cli, const struct cli_args *args, long long wait_ms,
 	if (code != CLI_DONE)
 		return code;
 	cli->done = json_array();
+	cli->would = json_array();
 	while (code == CLI_DONE && tried < args->count)
 		code = one(&calls, args->args[tried++]);
 	if (code != CLI_DONE)
@@ -144,7 +157,8 @@ int cli_each(struct cli *cli, const struct cli_args *args, long long wait_ms,
 	else if (cli->json)
 		print_done(cli);
 	json_decref(cli->done);
-	cli->done = NULL;
+	json_decref(cli->would);
+	cli->done = cli->would = NULL;
 	varlink_client_close(calls.client);
 	return code;
 }

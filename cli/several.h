@@ -46,4 +46,7 @@ int cli_calls_make(struct cli_calls *calls, const char *method, json_t *paramete
  * stolen. */
 void cli_did(struct cli_calls *calls, json_t *entry, char *line);
 
+/* The same of what would be done: it stands under `would` and not under `done`. */
+void cli_would(struct cli_calls *calls, json_t *entry, char *line);
+
 #endif

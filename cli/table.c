@@ -165,7 +165,8 @@ const char *cli_string(const json_t *object, const char *key)
 
 void cli_print_json(const json_t *value)
 {
-	json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+	/* A third that was rounded to 0.333 is no 0.33300000000000002. */
+	json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
 	putchar('\n');
 	fflush(stdout);
 }

@@ -90,6 +90,7 @@ struct partition {
 		struct varlink_call *call; /* NULL: who asked is gone */
 		bool open;
 		uint32_t seq;
+		struct apmp_cpu_bits had; /* when it was asked */
 	} wish;
 	struct failover failover;
 	uint64_t removed_told; /* identity whose removal was told, so that it is told once */

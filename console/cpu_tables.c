@@ -118,7 +118,7 @@ json_t *console_failover_json(struct console *c, uint32_t id)
 	return object;
 }
 
-static bool starts(struct console *c, uint32_t id, uint32_t cpu_idx)
+bool console_starts_itself(struct console *c, uint32_t id, uint32_t cpu_idx)
 {
 	return !(apmp_load_relaxed(&kept(c, id)->no_autostart[cpu_idx / 64]) >> cpu_idx % 64 & 1);
 }
@@ -129,8 +129,8 @@ json_t *console_autostart_json(struct console *c, uint32_t id)
 	bool all = true;
 
 	for (uint32_t idx = 0; idx < APMP_MAX_CPUS; idx++) {
-		all &= starts(c, id, idx);
-		if (starts(c, id, idx))
+		all &= console_starts_itself(c, id, idx);
+		if (console_starts_itself(c, id, idx))
 			json_array_append_new(list, json_integer(idx));
 	}
 	if (!all)
@@ -144,7 +144,7 @@ void console_add_tables(struct console *c, uint32_t id, json_t *partition)
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < c->cpu_count; i++)
-		if (starts(c, id, i))
+		if (console_starts_itself(c, id, i))
 			json_array_append_new(list, json_integer(i));
 	json_object_set_new(partition, "autostart", list);
 	json_object_set_new(partition, "failover", console_failover_json(c, id));
@@ -154,7 +154,7 @@ void console_cpu_rules(struct console *c, uint32_t id, uint32_t cpu_idx, json_t 
 {
 	uint64_t targets = apmp_load_relaxed(&kept(c, id)->failover[cpu_idx]);
 
-	json_object_set_new(cpu, "autostart", json_boolean(starts(c, id, cpu_idx)));
+	json_object_set_new(cpu, "autostart", json_boolean(console_starts_itself(c, id, cpu_idx)));
 	json_object_set_new(cpu, "failover", targets_json(c, targets));
 }
 

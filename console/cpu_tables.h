@@ -22,6 +22,8 @@ json_t *console_autostart_json(struct console *c, uint32_t id);
  * as a partition has it, its targets and whether it starts by itself. */
 void console_add_tables(struct console *c, uint32_t id, json_t *partition);
 void console_cpu_rules(struct console *c, uint32_t id, uint32_t cpu_idx, json_t *cpu);
+/* Whether a CPU that comes to the partition begins to work by itself. */
+bool console_starts_itself(struct console *c, uint32_t id, uint32_t cpu_idx);
 /* What the tables name that is gone, or has gone to another community, leaves them.  Also done by a
  * console that takes over: it finishes what a dead one had begun. */
 void console_tables_scrub(struct console *c);

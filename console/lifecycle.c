@@ -383,8 +383,11 @@ static void tell_crash(struct partition *p)
 	const char *reason =
 	    apmp_crash_read(p->hwrpb, &crash) ? NULL : apmp_crash_reason_text(crash.reason);
 
+	/* "crash by instruction" tells nobody more than "by instruction". */
+	bool more = reason && crash.text[0] && !strstr(crash.text, reason);
+
 	console_event(p->console, "instance.crashed", p, "{s:s*,s:s*}", "reason", reason, "text",
-		      reason && crash.text[0] ? crash.text : NULL);
+		      more ? crash.text : NULL);
 }
 
 static void tell_end(struct partition *p, enum apmp_partition_state state)

@@ -255,6 +255,18 @@ static int fault_signal(const char *fault)
 	return 0;
 }
 
+/* A box that fails another way than by losing its power has no machine left that could tell. */
+static void box_cannot_have(struct varlink_call *call, const char *fault)
+{
+	char reason[192];
+
+	snprintf(reason, sizeof(reason),
+		 "the box can't have the fault \"%s\", but kill alone: `apmp chaos inject %s` "
+		 "strikes a partition%s",
+		 fault, fault, strcmp(fault, "cont") == 0 ? "" : ", or the console");
+	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
+}
+
 static void on_inject(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
@@ -271,8 +283,10 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		return;
 	if (!p && !box && strcmp(name, "console") != 0)
 		no_such_partition(call, name);
-	else if (!signal || (box && signal != SIGKILL))
+	else if (!signal)
 		varlink_call_error(call, "NoSuchFault", json_pack("{s:s}", "fault", fault));
+	else if (box && signal != SIGKILL)
+		box_cannot_have(call, fault);
 	else if (point && apmp_point_find(point) == APMP_P_NONE)
 		varlink_call_error(call, "NoSuchPoint", json_pack("{s:s}", "point", point));
 	else if (point && never_strikes(call, fault, p, box, point))

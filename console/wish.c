@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/cpu_tables.h"
 #include "console/operator.h"
 #include "shm/cpu_wish.h"
 #include "shm/shared.h"
@@ -24,6 +25,30 @@ static void refused(struct varlink_call *call, const struct partition *p, int er
 	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
 }
 
+static bool has(const struct partition *p, uint32_t cpu_idx)
+{
+	struct apmp_tree_node cpu;
+
+	return !apmp_tree_cpu(&p->console->tw.tree, cpu_idx, &cpu) &&
+	       cpu.current_owner == p->handle;
+}
+
+/* How many came, and which: it has them now, and had not. */
+static json_t *came_json(const struct partition *p, int came)
+{
+	struct console *c = p->console;
+	json_t *cpus = json_array(), *waiting = json_array();
+
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++) {
+		if (!has(p, cpu) || apmp_cpu_bits_test(&p->wish.had, cpu))
+			continue;
+		json_array_append_new(cpus, json_integer(cpu));
+		if (!console_starts_itself(c, p->id, cpu))
+			json_array_append_new(waiting, json_integer(cpu));
+	}
+	return json_pack("{s:i,s:o,s:o}", "came", came, "cpus", cpus, "waiting", waiting);
+}
+
 void console_wish_look(struct partition *p)
 {
 	struct varlink_call *call = p->wish.call;
@@ -36,7 +61,7 @@ void console_wish_look(struct partition *p)
 	p->wish.open = false;
 	p->wish.call = NULL;
 	if (call && result > 0)
-		varlink_call_reply(call, json_pack("{s:i}", "came", result));
+		varlink_call_reply(call, came_json(p, result));
 	else if (call)
 		refused(call, p, result ? result : -EIO);
 }
@@ -86,6 +111,10 @@ static void on_cpu_wish(struct varlink_call *call, const json_t *parameters, voi
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 		return;
 	}
+	p->wish.had = (struct apmp_cpu_bits){0};
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
+		if (has(p, cpu))
+			apmp_cpu_bits_set(&p->wish.had, cpu);
 	p->wish.open = true;
 	p->wish.call = call;
 	varlink_call_on_hangup(call, caller_gone, p);

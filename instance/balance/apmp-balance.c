@@ -28,6 +28,18 @@ struct balancer {
 static const char usage[] = "usage: apmp-balance [--interval TIME] [--looks N] [--margin TASKS] "
 			    "[--count N] [--dry-run]\n";
 
+static const char options_text[] =
+    "\n"
+    "Gives a CPU of its partition to the busiest one of the sharing set, while that is busier.\n"
+    "\n"
+    "options:\n"
+    "  --interval TIME  between two looks, from 1ms to 3600s: 200ms, 2s; a bare number is s (1s)\n"
+    "  --looks N        so many looks in a row must see the same before a CPU goes (3)\n"
+    "  --margin TASKS   by so many tasks per CPU the receiver must be busier (0.5)\n"
+    "  --count N        end after so many looks (as long as the partition runs)\n"
+    "  --dry-run        say what it would do, and do nothing\n"
+    "  --help           this\n";
+
 static int complain(const char *sentence)
 {
 	fprintf(stderr, "apmp-balance: %s\n", sentence);
@@ -118,7 +130,7 @@ static bool read_arguments(struct balancer *b, int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'h') {
-			fputs(usage, stdout);
+			printf("%s%s", usage, options_text);
 			exit(DONE);
 		}
 		if (!read_option(b, option))

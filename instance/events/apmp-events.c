@@ -13,6 +13,16 @@ enum { DONE = 0, REFUSED = 1, USAGE = 2 };
 
 static const char usage[] = "usage: apmp-events [--cpus] [--now] [--json]\n";
 
+static const char options_text[] =
+    "\n"
+    "Prints who is a member of the sharing set, and each change from then on.\n"
+    "\n"
+    "options:\n"
+    "  --cpus  also the CPUs that work in this partition (members alone)\n"
+    "  --now   print what is so now, and end (go on with changes until the partition ends)\n"
+    "  --json  one JSON object per line (words)\n"
+    "  --help  this\n";
+
 static int refuse(int err)
 {
 	fprintf(stderr, "apmp-events: %s\n", apmp_app_explain(err));
@@ -107,7 +117,7 @@ int main(int argc, char **argv)
 	apmp__app_keep_standard();
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'h') {
-			fputs(usage, stdout);
+			printf("%s%s", usage, options_text);
 			return DONE;
 		}
 		if (option == '?')

@@ -47,6 +47,16 @@ struct run {
 static const char usage[] = "usage: apmp-task [--bind CPU] FILE.so [ARGUMENT...]\n"
 			    "       apmp-task --list [--json]\n";
 
+static const char options_text[] =
+    "\n"
+    "Runs FILE.so as a task on the CPUs of the partition that it was started in.\n"
+    "\n"
+    "options:\n"
+    "  --bind CPU  run the task on CPU number CPU alone (on any)\n"
+    "  --list      print the tasks of the partition, and run none\n"
+    "  --json      with --list: one JSON object for each\n"
+    "  --help      this\n";
+
 /* A name in it may be any bytes: it begins no line of its own, and is nothing for a terminal. */
 __attribute__((format(printf, 2, 3))) static int complain(int code, const char *format, ...)
 {
@@ -109,7 +119,7 @@ static bool read_arguments(struct wish *wish, int argc, char **argv)
 	/* "+": what stands behind the file is the program's. */
 	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		if (option == 'h') {
-			fputs(usage, stdout);
+			printf("%s%s", usage, options_text);
 			exit(DONE);
 		}
 		if (option == '?') {

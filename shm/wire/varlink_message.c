@@ -166,7 +166,7 @@ json_t *varlink__message_parse(const struct varlink__message *message)
 
 int varlink__queue_add(struct varlink__queue *queue, json_t *object)
 {
-	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
 	size_t size;
 	int r;
 

@@ -146,6 +146,14 @@ def test_a_fault_is_not_armed_where_it_never_strikes(shared, words, sentence):
     assert shared.events.find("fault.injected", after=mark) == []
 
 
+@pytest.mark.parametrize("fault", ["assert", "segv", "stop", "cont"])
+def test_the_box_has_one_fault(shared, fault):
+    said = shared.refused("chaos", "inject", fault, "box")
+    assert said == (f'the box can\'t have the fault "{fault}", but kill alone: `apmp chaos inject '
+                    f'{fault}` strikes a partition{"" if fault == "cont" else ", or the console"}')
+    assert "no fault \"melt\"" in shared.refused("chaos", "inject", "melt", "box")
+
+
 def test_a_page_is_a_communitys(shared):
     assert shared.refused("chaos", "inject", "garbage", "nope").startswith(
         'there is no community "nope"')

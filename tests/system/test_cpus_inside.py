@@ -2,6 +2,7 @@
 operator's wish, the balancer and the events of CPUs."""
 import errno
 import json
+import re
 import select
 import struct
 
@@ -237,15 +238,36 @@ def test_who_has_work_gives_nothing(shared):
 
 def test_the_operator_wishes(shared):
     """shows: CPU-12"""
-    assert shared.apmp("cpu", "wish", 1, "--to", "gamma") == '1 CPU came to "gamma"\n'
+    assert 'came to "gamma"' in shared.apmp("cpu", "wish", 1, "--to", "gamma")
+    first = set(shared.partition("gamma")["cpus"])
     said = shared.try_apmp("cpu", "wish", 9, "--to", "gamma")
-    assert (said.code, said.out) == (
-        1, '2 of 9 CPUs came to "gamma": nobody can spare another one\n')
+    assert said.code == 1 and said.out.startswith("CPUs ")
+    assert said.err == 'apmp: 2 of 9 CPUs came to "gamma": nobody can spare another one\n'
+    now = set(shared.partition("gamma")["cpus"])
+    assert re.fullmatch(r'CPUs ([-,\d]+) came to "gamma"\n', said.out), said
+    assert len(now - first) == 2
     said = shared.refused("cpu", "wish", 1, "--to", "gamma")
     assert said == 'no member of the sharing set can spare a CPU that can run in "gamma"'
     home(shared)
-    assert shared.apmp("cpu", "wish", 2, "--to", "gamma", json=True)["done"] == [
-        {"came": 2, "to": "gamma"}]
+    before = set(shared.partition("gamma")["cpus"])
+    done, = shared.apmp("cpu", "wish", 2, "--to", "gamma", json=True)["done"]
+    came = sorted(set(shared.partition("gamma")["cpus"]) - before)
+    assert done == {"came": 2, "wanted": 2, "to": "gamma", "cpus": came, "waiting": []}
+    home(shared)
+
+
+def test_a_wish_that_is_partly_fulfilled_says_so_as_json(shared):
+    shared.apmp("cpu", "autostart", "gamma", "none")
+    said = shared.try_apmp("cpu", "wish", 9, "--to", "gamma", as_json=True)
+    document = json.loads(said.out)
+    assert said.code == 1 and "3 of 9 CPUs came" in said.err
+    assert document["error"] == "org.apmp.cli.FewerCpus"
+    assert document["parameters"] == {"came": 3, "wanted": 9, "to": "gamma"}
+    done, = document["done"]
+    assert len(done["cpus"]) == 3 and done["waiting"] == done["cpus"]
+    home(shared)
+    assert "is stopped there, `apmp cpu start " in shared.apmp("cpu", "wish", 1, "--to", "gamma")
+    shared.apmp("cpu", "autostart", "gamma", "all")
     home(shared)
 
 

@@ -118,6 +118,16 @@ def test_what_an_announced_end_leaves(machine, how):
     assert "alpha" in machine.apmp("analyze", event["path"])
 
 
+def test_a_signal_that_was_sent_has_no_address(machine):
+    machine.apmp("chaos", "inject", "segv", "alpha")
+    path = dumped(machine, "alpha", incarnation=1)["path"]
+    crash = analyze(machine, path)["crash"]
+    assert "SIGSEGV sent by process" in crash["text"]
+    assert (crash["signal"], crash.get("address")) == (signal.SIGSEGV, None)
+    said = machine.apmp("analyze", path)
+    assert "signal 11\n" in said and "at address" not in said
+
+
 def test_others_read_it(machine):
     """readelf, the checker, and gdb where there is one."""
     write_marker(machine)
@@ -142,6 +152,7 @@ def test_an_orderly_end_leaves_none(machine):
     dumped(machine, "beta")
     assert dumps_of(machine) == ["beta-1.core"]
     assert 'no dump of partition "alpha"' in machine.refused("dump", "alpha")
+    assert 'there is no partition "nobody"' in machine.refused("dump", "nobody")
     assert "dumped" not in machine.partition("alpha")["instance"]
 
 

@@ -113,6 +113,9 @@ def test_without_a_target_that_lives_nobody_uses_them_until_their_owner_boots(ma
 def test_those_that_are_to_stay_stay(machine):
     machine.apmp("cpu", "failover", "alpha", 1, "stay")
     machine.apmp("cpu", "failover", "alpha", 2, "none")
+    lines = machine.apmp("cpu", "list").splitlines()
+    columns = {words[0]: words[-1] for words in map(str.split, lines)}
+    assert (columns["1"], columns["2"], columns["3"]) == ("stays", "-", "gamma")
     fail(machine, "kill")
     settled(machine, gamma=[3])
     assert [users(machine)[i] for i in (0, 1, 2)] == ["alpha"] * 3
@@ -219,6 +222,7 @@ def test_who_is_deleted_or_leaves_the_community_is_no_target_any_more(machine):
 def test_rules_that_make_no_sense_are_refused(machine, words, said):
     before = machine.status()["partitions"]
     assert said in machine.refused("cpu", *words)
+    assert machine.try_apmp("cpu", "failover", "alpha", "all", "").code == 2
     after = machine.status()["partitions"]
     for one, other in zip(before, after):
         assert (one["failover"], one["autostart"]) == (other["failover"], other["autostart"])

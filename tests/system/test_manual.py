@@ -89,5 +89,33 @@ def test_what_sentences_tell_to_type_is_there(where):
     verb = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
     family = any(name.startswith(f"{where[1]} ") for name in known)
     assert verb or family or words[0] in ("VERB", "%s", "%s%s--help", "--help", "{help}"), where
-    for option in re.findall(r"--([a-z-]+)", " ".join(words)):
+    # What stands behind "--" is another program's.
+    for option in re.findall(r"--([a-z-]+)", " ".join(words).partition(" -- ")[0]):
         assert option in {"help", "json", "name"} | known.get(verb, set()), where
+
+
+@pytest.mark.parametrize("name", ["balance", "events", "task"])
+def test_the_help_of_a_program_has_a_line_for_each_option(name):
+    page = (apmp.TOP / f"instance/{name}/apmp-{name}.1").read_text()
+    options = set(re.findall(r"^\.It Fl -([-a-z]+)", page, re.M)) | {"help"}
+    said = subprocess.run([apmp.BIN / f"apmp-{name}", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    assert len(options) > 3
+    for option in options:
+        assert re.search(rf"^  --{option} .*[a-z]", said, re.M), (option, said)
+
+
+def test_the_example_of_a_task_compiles_without_warnings(tmp_path):
+    page = (apmp.TOP / "instance/task/apmp-task.1").read_text()
+    text, = re.findall(r"^\.Bd -literal[^\n]*\n(#include.*?)^\.Ed", page, re.M | re.S)
+    (tmp_path / "hello.c").write_text(text.replace("\\e", "\\"))
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC",
+                    f"-I{apmp.TOP}/instance/task", "-o", "hello.so", "hello.c"],
+                   cwd=tmp_path, check=True)
+
+
+def test_quotes_in_examples_stay_what_they_are():
+    """groff makes a typographic one of ', which a shell does not know."""
+    for page in PAGES:
+        for text in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", page.read_text(), re.M | re.S):
+            assert "'" not in text, (page.name, text)

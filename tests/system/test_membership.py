@@ -83,7 +83,8 @@ def test_a_crash_announces_itself(shared):
     """shows: PLAT-10"""
     mark = shared.events.mark()
     shared.apmp("partition", "crash", "beta")
-    shared.events.wait_for("instance.crashed", partition="beta", after=mark)
+    event = shared.events.wait_for("instance.crashed", partition="beta", after=mark)
+    assert (event["reason"], event.get("text")) == ("by instruction", None), "said once"
     shared.events.wait_for("member.removed", partition="beta", after=mark)
     assert shared.partition("beta")["instance"]["state"] == "crashed"
     comes_back(shared, "beta")

@@ -105,7 +105,8 @@ def test_a_cpu_of_a_partition_that_runs(machine):
     plan = machine.apmp("plan", file, json=True)
     assert plan["halts"] == []
     assert plan["steps"] == [{"method": "CpuMigrate", "parameters": {"cpu": 2, "to": "beta"},
-                              "command": "apmp cpu migrate 2 --to beta"}]
+                              "command": "apmp cpu migrate 2 --to beta",
+                              "because": "in the file it is beta's"}]
     machine.apmp("apply", file)
     assert machine.cpu(2)["owner"] == "beta"
     assert apmp.instances(machine.status())["alpha"]["incarnation"] == 1

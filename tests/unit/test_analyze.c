@@ -53,7 +53,7 @@ START_TEST(a_summary)
 	expect(out, "alpha of machine world, incarnation 1");
 	expect(out, "killed by signal 11 (Segmentation fault)");
 	expect(out, "signal, in thread cpu 0: it touched what it had not");
-	expect(out, "signal 11, at address 0x40");
+	expect(out, "signal 11, at address 0x40\n");
 	expect(out, "members    alpha beta gamma");
 	expect(out, "held locks ledger");
 	expect(out, "tick_beat");
@@ -79,6 +79,19 @@ START_TEST(the_summary_as_a_document)
 	    json_integer_value(json_object_get(json_object_get(cpu, "context"), "task")), 17);
 	ck_assert_uint_eq(json_array_size(json_object_get(cpu, "last")), 3);
 	json_decref(json);
+}
+END_TEST
+
+START_TEST(words_that_make_no_sense)
+{
+	ck_assert_int_eq(analyze("cpus 0x1000"), CLI_USAGE);
+	expect(err, "nothing stands behind \"cpus\": only memory wants ADDRESS [BYTES]");
+	ck_assert_int_eq(analyze("memory"), CLI_USAGE);
+	expect(err, "memory wants an address");
+	ck_assert_int_eq(analyze("memories"), CLI_USAGE);
+	expect(err, "behind FILE stands one of cpus, db, locks, tasks, trace, and memory ADDRESS");
+	ck_assert_int_eq(apmp("apmp analyze --help"), CLI_DONE);
+	expect(out, "FILE [cpus|db|locks|tasks|trace|memory ADDRESS [BYTES]]");
 }
 END_TEST
 
@@ -281,6 +294,7 @@ int main(void)
 	tcase_add_test(tc, a_summary);
 	tcase_add_test(tc, the_summary_as_a_document);
 	tcase_add_test(tc, each_part);
+	tcase_add_test(tc, words_that_make_no_sense);
 	tcase_add_test(tc, memory);
 	tcase_add_test(tc, what_is_wrong_is_said);
 	tcase_add_test(tc, changed_memory);

@@ -262,11 +262,12 @@ START_TEST(status_and_cpus)
 	ck_assert_int_eq(apmp("apmp status --json"), CLI_DONE);
 	status = json_out();
 	ck_assert_str_eq(cli_string(status, "machine"), "mock");
+	expect(out, "\"capacity\":0.333,");
 	json_decref(status);
 	ck_assert_int_eq(apmp("apmp cpu list"), CLI_DONE);
 	expect(out,
 	       "CPU  OWNER  CURRENT-OWNER  STATE       PRIMARY  HOST-CPU  AUTOSTART  FAILOVER\n"
-	       "  0  alpha  beta           active      primary         1  yes        beta gamma\n"
+	       "  0  alpha  beta           active      primary         1  yes        gamma stays\n"
 	       "  4  -      -              unassigned  -               -  -          -\n");
 }
 END_TEST
@@ -293,9 +294,19 @@ static void expect_sent(const char *command, const char *wanted)
 /* shows: FAIL-02, CPU-12 */
 START_TEST(rules_of_cpus)
 {
-	expect_line("apmp cpu failover alpha 1 2 beta,gamma",
-		    "CPUs 1-2 of \"alpha\": when it fails, to the first of beta gamma that runs\n");
+	expect_line(
+	    "apmp cpu failover alpha 1 2 beta,gamma",
+	    "CPUs 1-2 of \"alpha\": when it fails, to beta, or gamma if that does not run\n");
+	expect_line("apmp cpu failover alpha 1 beta",
+		    "CPU 1 of \"alpha\": when it fails, to beta\n");
 	expect_line("apmp cpu failover alpha all stay",
+		    "all CPUs of \"alpha\": when it fails, each stays\n");
+	expect_line("apmp cpu failover alpha 1 alpha",
+		    "CPU 1 of \"alpha\": when it fails, it stays\n");
+	expect_line(
+	    "apmp cpu failover alpha all beta,stay",
+	    "all CPUs of \"alpha\": when it fails, to beta, or stays if that does not run\n");
+	expect_line("apmp cpu failover alpha all none",
 		    "all CPUs of \"alpha\": when it fails, nowhere else\n");
 	expect_line("apmp cpu autostart alpha 3", "autostart set of \"alpha\": CPU 3\n");
 	expect_line("apmp cpu autostart alpha none",
@@ -309,10 +320,36 @@ START_TEST(rules_of_cpus)
 		    "{\"partition\": \"alpha\", \"cpus\": []}");
 	expect_sent("apmp --json cpu autostart alpha all", "{\"partition\": \"alpha\"}");
 	ck_assert_int_eq(apmp("apmp cpu failover alpha all 1 beta"), CLI_USAGE);
+	expect(err, "\"all\" stands alone");
+	ck_assert_int_eq(apmp("apmp cpu autostart alpha all 1"), CLI_USAGE);
+	expect(err, "\"all\" stands alone");
 	ck_assert_int_eq(apmp("apmp cpu failover alpha beta"), CLI_USAGE);
 	ck_assert_int_eq(apmp("apmp cpu autostart alpha none 1"), CLI_USAGE);
 	ck_assert_int_eq(apmp("apmp cpu failover no-such 1 beta"), CLI_REFUSED);
 	expect(err, "there is no partition \"no-such\"");
+}
+END_TEST
+
+/* shows: FAIL-02 */
+START_TEST(targets_that_make_no_sense)
+{
+	static const struct {
+		const char *targets, *said;
+	} wrong[] = {{",", "a target without a name"},
+		     {"beta,", "a target without a name"},
+		     {"beta,beta", "\"beta\" is named twice"},
+		     {"stay,beta", "CPUs that stay go nowhere else"},
+		     {"alpha,beta", "CPUs that stay go nowhere else"},
+		     {"stay,alpha", "that CPUs stay is said twice"},
+		     {"beta,none", "\"none\" stands alone"}};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char *command = cli_text("apmp cpu failover alpha all %s", wrong[i].targets);
+
+		ck_assert_int_eq(apmp(command), CLI_USAGE);
+		expect(err, wrong[i].said);
+		free(command);
+	}
 }
 END_TEST
 
@@ -387,6 +424,11 @@ START_TEST(cpus)
 {
 	ck_assert_int_eq(apmp("apmp cpu migrate 2 3 --to beta"), CLI_DONE);
 	expect(out, "CPU 2 went from \"alpha\" to \"beta\" in 1.25 ms\nCPU 3 went");
+	ck_assert_int_eq(apmp("apmp --json cpu migrate --to beta 2 --dry-run"), CLI_DONE);
+	expect(out, "\"dry_run\":true");
+	expect(out, "\"would\":[{");
+	ck_assert_ptr_null(strstr(out, "elapsed_ns"));
+	ck_assert_ptr_null(strstr(out, "\"done\""));
 	ck_assert_int_eq(apmp("apmp cpu migrate --to beta 2 --dry-run"), CLI_DONE);
 	expect(out, "  2. hand over\n");
 	ck_assert_int_eq(apmp("apmp cpu migrate 0 2 --to beta"), CLI_REFUSED);
@@ -698,6 +740,7 @@ int main(void)
 	tcase_add_test(mocked, status_and_cpus);
 	tcase_add_test(mocked, rules_of_cpus);
 	tcase_add_test(mocked, start_and_stop);
+	tcase_add_test(mocked, targets_that_make_no_sense);
 	tcase_add_test(mocked, tree);
 	tcase_add_test(mocked, events_and_trace);
 	tcase_add_test(mocked, partitions);

@@ -70,6 +70,15 @@ static const json_t *steps_of(const json_t *a_plan)
 	return json_object_get(a_plan, "steps");
 }
 
+/* Why step number i is one. */
+static const char *because(size_t i)
+{
+	const char *text =
+	    json_string_value(json_object_get(json_array_get(steps_of(plan), i), "because"));
+
+	return text ? text : "";
+}
+
 /* The plan from now to want is these commands; doing it makes it so. */
 static void expect_plan(const char *const *commands)
 {
@@ -84,6 +93,7 @@ static void expect_plan(const char *const *commands)
 
 		ck_assert_msg(commands[i], "one more: %s", command);
 		ck_assert_str_eq(command, commands[i]);
+		ck_assert_msg(*because(i), "%s has no reason", command);
 		refused = model_do(&now, step);
 		ck_assert_msg(!refused, "%s: %s", command, refused);
 	}
@@ -116,7 +126,8 @@ START_TEST(a_cpu_migrates)
 	EXPECT_PLAN("apmp cpu migrate 2 --to beta");
 	expect_list("halts", "[]");
 	expect_list("steps", "[{\"method\":\"CpuMigrate\",\"parameters\":{\"cpu\":2,\"to\":"
-			     "\"beta\"},\"command\":\"apmp cpu migrate 2 --to beta\"}]");
+			     "\"beta\"},\"command\":\"apmp cpu migrate 2 --to beta\","
+			     "\"because\":\"in the file it is beta's\"}]");
 }
 END_TEST
 
@@ -192,9 +203,10 @@ START_TEST(a_primary_does_not_migrate)
 	EXPECT_PLAN("apmp partition halt alpha", "apmp cpu deassign 0",
 		    "apmp cpu assign 0 --to beta", "apmp partition boot alpha");
 	expect_list("halts", "[\"alpha\"]");
-	ck_assert_str_eq(
-	    json_string_value(json_object_get(json_array_get(steps_of(plan), 0), "because")),
-	    "CPU 0 leaves it");
+	ck_assert_str_eq(because(0), "CPU 0 leaves it");
+	ck_assert_str_eq(because(1), "in the file it is beta's");
+	ck_assert_str_eq(because(2), "in the file it is beta's");
+	ck_assert_str_eq(because(3), "it was running");
 }
 END_TEST
 
