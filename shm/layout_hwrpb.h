@@ -122,7 +122,8 @@ static_assert(sizeof(struct hwrpb_request) == APMP_CACHE_LINE, "a line of its ow
 	X(ASSERTION, 2, "assertion")	    /* a bug that our own code has found; text has it */   \
 	X(SIGNAL, 3, "signal")		    /* SIGSEGV and such; signal, address */                \
 	X(RUNNER, 4, "CPU is run by somebody else") /* its execution word is not ours */           \
-	X(REMOVED, 5, "judged dead")		    /* found its bugcheck bit [0143] */
+	X(REMOVED, 5, "judged dead")		    /* found its bugcheck bit [0143] */            \
+	X(EXIT, 6, "exit by a task")		    /* which ended the process; text has it */
 
 enum hwrpb_crash_reason {
 #define X(name, value, text) HWRPB_CRASH_##name = value,
