@@ -482,8 +482,20 @@ def test_a_fault_of_a_task(machine, build):
     mark = machine.events.mark()
     assert run(machine, "beta", program).code != 0
     machine.events.wait_for("instance.fenced", partition="beta", after=mark)
+    path = machine.apmp("dump", "beta", json=True)["path"]
     machine.boots_and_joins("beta")
     assert run(machine, "beta", TASKS / "primes.so", 1000000).out == PRIMES
+    # What it left knows whose it was, and where in it.
+    task, = machine.apmp("analyze", path, "tasks", json=True)
+    assert (task["task"], task["program"]) == (1, "fault.so")
+    cpu = apmp.named([{"name": cpu["id"], **cpu} for cpu in
+                      machine.apmp("analyze", path, "cpus", json=True)], task["cpu"])
+    place = int(cpu["context"]["frames"][0]["in_task"], 16)
+    symbols = subprocess.run(["nm", "-S", program], capture_output=True, text=True, check=True)
+    begin, size = next((int(words[0], 16), int(words[1], 16)) for words in
+                       map(str.split, symbols.stdout.splitlines()) if words[-1] == "apmp_task_main")
+    assert begin <= place < begin + size
+    assert f" fault.so {place:#x}\n" in machine.apmp("analyze", path, "cpus")
 
 
 def fails_by_segv(machine, program):

@@ -89,6 +89,7 @@ START_TEST(each_part)
 	ck_assert_int_eq(analyze("cpus"), 0);
 	expect(out, "CPU 0: active");
 	expect(out, "0x401234           apmp-instance 0x1234");
+	expect(out, "0x402345           sieve.so 0x345");
 	ck_assert_int_eq(analyze("db"), 0);
 	expect(out, "community lab");
 	expect(out, "operational");
@@ -96,6 +97,7 @@ START_TEST(each_part)
 	expect(out, "ledger");
 	ck_assert_int_eq(analyze("tasks"), 0);
 	expect(out, "17");
+	expect(out, "sieve.so");
 	ck_assert_int_eq(analyze("trace --json"), 0);
 	for (const char *at = out; (at = strchr(at, '\n')); at++)
 		lines++;
