@@ -238,8 +238,9 @@ static bool at_rest(struct campaign *c)
 	return good || violated(c, "the machine does not come to rest", what);
 }
 
-/* A CPU that was to be assigned to one who has just ended is nobody's, as it would stay. */
-static void assign_nobodys(struct campaign *c)
+/* Undoes what would stay: a CPU that was to be assigned to one who has just ended is nobody's, and
+ * one that was stopped is in console mode. */
+static void undo(struct campaign *c)
 {
 	json_t *status = machine_look(&c->machine);
 	const json_t *cpu;
@@ -249,11 +250,15 @@ static void assign_nobodys(struct campaign *c)
 	json_array_foreach(json_object_get(status, "cpus"), i, cpu)
 	{
 		json_int_t id = json_integer_value(json_object_get(cpu, "id"));
+		const char *state = json_string_value(json_object_get(cpu, "state"));
 
 		if (json_is_null(json_object_get(cpu, "owner")))
 			json_decref(machine_call(
 			    &c->machine, "CpuAssign",
 			    json_pack("{s:I,s:s}", "cpu", id, "to", c->partition[0]), error));
+		else if (state && strcmp(state, "console") == 0)
+			json_decref(machine_call(&c->machine, "CpuStart",
+						 json_pack("{s:I}", "cpu", id), error));
 	}
 	json_decref(status);
 }
@@ -300,7 +305,7 @@ static bool run(struct campaign *c, uint64_t seed)
 	if (atomic_load(&c->samples.violated))
 		violated(c, "seen from outside", c->samples.what);
 	if (!c->machine.violation[0])
-		assign_nobodys(c);
+		undo(c);
 	return !c->machine.violation[0] && at_rest(c) && check_machine(&c->machine);
 }
 

@@ -132,11 +132,11 @@ static const char *why_none(const struct dumps *dumps)
 static json_t *file_json(const struct dumps *dumps, const struct dump_file *file)
 {
 	int fd = openat(dumps->folder_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int err = fd < 0 ? -errno : 0;
 	struct core *core = malloc(sizeof(*core));
 	char *path = cli_text("%s/%s", dumps->path, file->name), *ended, *when;
 	const char *why = NULL;
 	json_t *json;
-	int err = -errno;
 
 	if (!core)
 		cli_out_of_memory();

@@ -209,8 +209,8 @@ void box_link_post_fds(struct box_link *link, struct apmp_box_request *request, 
 		return;
 	while (i < BOX_LINK_PENDING && link->pending[i].seq)
 		i++;
-	/* Besides programs, which ask first, one KILL for each partition, a second, its
-	 * capacity, and NVRAM. */
+	/* Besides programs, which ask first and get half: for each partition one KILL, a second,
+	 * its capacity and its dump; and NVRAM. */
 	apmp_assert(i < BOX_LINK_PENDING);
 	link->pending[i].seq = request->seq;
 	link->pending[i].done = done;

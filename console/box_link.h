@@ -16,7 +16,7 @@ typedef void box_event_handler(struct box_link *link, const struct apmp_box_even
 			       const int *fds, unsigned fd_count);
 typedef void box_done_handler(void *ctx, const struct apmp_box_event *event);
 
-#define BOX_LINK_PENDING 512u
+#define BOX_LINK_PENDING 1024u
 
 struct box_link {
 	int sock;

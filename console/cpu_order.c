@@ -47,10 +47,21 @@ static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool 
 		    call, json_pack("{s:s,s:I}", "partition", from, "elapsed_ns", elapsed(c, o)));
 }
 
+/* The partition where an order ends. */
+static uint32_t end_of(const struct cpu_order *o)
+{
+	return o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from;
+}
+
+static bool works_in(const struct partition *p, uint32_t cpu_idx)
+{
+	return apmp_load_relaxed(&p->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE;
+}
+
 /* Whether the CPU has come to where its order ends, whatever was told. */
 static bool is_at_its_end(struct console *c, uint32_t cpu_idx, const struct cpu_order *o)
 {
-	uint32_t at = o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from, state;
+	uint32_t at = end_of(o), state;
 	struct apmp_tree_node cpu;
 
 	if (apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
@@ -103,7 +114,7 @@ void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_i
 	console_event(c, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
 	from = arrived(p, cpu_idx);
 	console_failover_came(p, cpu_idx);
-	if (o->active && p->id == (o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from) &&
+	if (o->active && p->id == end_of(o) &&
 	    o->op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START) &&
 	    o->op != HWRPB_REQUEST_DEASSIGN)
 		done(c, cpu_idx, o, active);
@@ -118,8 +129,8 @@ static void assign(struct console *c, uint32_t cpu_idx, struct cpu_order *o)
 	struct apmp_call_request r = {.op = APMP_CALL_ASSIGN};
 	struct partition *to = &c->partition[o->to];
 	struct varlink_call *call = o->call;
-	struct apmp_configured result;
-	struct apmp_tree_node cpu;
+	struct apmp_configured result = {.reason = APMP_REASON_NO_SUCH_NODE};
+	struct apmp_tree_node cpu = {.handle = GCT_NONE};
 	int err = apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu);
 
 	r.arg[0] = (uint64_t)cpu.handle;
@@ -274,7 +285,7 @@ static bool is_free(struct console *c, struct varlink_call *call, uint32_t cpu_i
 		if (o->op == HWRPB_REQUEST_DEASSIGN)
 			console_order_deassigned(c, cpu_idx);
 		else
-			done(c, cpu_idx, o, o->op != HWRPB_REQUEST_STOP);
+			done(c, cpu_idx, o, works_in(&c->partition[end_of(o)], cpu_idx));
 	}
 	if (o->active)
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));

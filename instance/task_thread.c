@@ -5,8 +5,9 @@
  *           while it has the baton of a CPU (tasks.c).  Who wants the CPU back sets `due` and sends
  *           a signal, whose handler lets go of the baton and waits for the next one: so a task can
  *           be put aside between any two instructions, also in the middle of the C library or of a
- *           system call, which goes on afterwards.  SIGURG, as no program needs it, debuggers pass
- *           over it, and one that is pending already is as good as two.
+ *           system call, which goes on afterwards (a wait with a time ends with EINTR).  SIGURG, as
+ *           no program needs it, debuggers pass over it, and one that is pending already is as good
+ *           as two.
  * STATES    of a thread: inside (ours: waits for the baton, or serves its program; not to be put
  *           aside, for it may have the scheduler's lock) -> outside (the program's code, or the C
  *           library's on its behalf) -> inside (service, handler, end).

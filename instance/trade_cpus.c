@@ -43,7 +43,7 @@ static bool is_at_work(const struct instance *in, uint32_t cpu_idx)
 	       apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE;
 }
 
-/* Ours, and its order is carried out or refused: it stayed, or has been away and is back. */
+/* Ours, and its order has ended. */
 static bool is_back(const struct instance *in, uint32_t cpu_idx)
 {
 	uint32_t order = apmp_load_acquire(&in->cpu[cpu_idx].order);

@@ -263,6 +263,8 @@ static void leave(struct apmp_cpu_mover *m, const struct apmp_tree_node *cpu)
 /* It is available there, and owed a STARTREQ. */
 static void give(struct apmp_cpu_mover *m, const struct apmp_tree_node *cpu, uint32_t to_id)
 {
+	/* Nobody may run on it: what stands there is a stray store, and would end the receiver. */
+	apmp_store_relaxed(&env_of(m)->lines[cpu->id].runner, 0);
 	apmp_hwrpb_set_flags(m->tw->up, m->hwrpb(m, to_id), to_id, (uint32_t)cpu->id, 0, HWRPB_PA);
 	apmp_tree_set_current_owner(m->tw, cpu->handle, handle_of(m, to_id));
 	apmp_update_store64(m->tw->up, APMP_OBJECT_STATE, &m->arrival[cpu->id], m->life(m, to_id));

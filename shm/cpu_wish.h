@@ -35,7 +35,7 @@ struct apmp_giver {
 	int (*spare)(void *ctx, const struct apmp_cpu_bits *potential, uint32_t *ret_cpu);
 	/* Orders it to go there.  0, or why it can't. */
 	int (*give)(void *ctx, uint32_t cpu_idx, uint32_t to_id);
-	/* Whether it is here, and not on its way: it was refused, or has been away since. */
+	/* Whether it goes on here: it was refused since, or is back already. */
 	bool (*stays)(void *ctx, uint32_t cpu_idx);
 };
 

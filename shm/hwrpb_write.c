@@ -60,9 +60,8 @@ void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t part
 void apmp_hwrpb_set_tables(struct hwrpb *h, const struct apmp_console_partition *kept)
 {
 	struct apmp_cpu_bits autostart = {{0}};
-	uint32_t count = apmp_load_relaxed(&h->cpu_count);
 
-	for (uint32_t cpu = 0; cpu < count && cpu < APMP_MAX_CPUS; cpu++) {
+	for (uint32_t cpu = 0; cpu < APMP_MAX_CPUS; cpu++) { /* also those that are not here yet */
 		apmp_store_relaxed(&h->failover[cpu], apmp_load_relaxed(&kept->failover[cpu]));
 		if (!(apmp_load_relaxed(&kept->no_autostart[cpu / 64]) >> cpu % 64 & 1))
 			apmp_cpu_bits_set(&autostart, cpu);

@@ -411,13 +411,13 @@ def test_more_programs_than_there_is_room_for(shared):
 def test_an_instance_without_descriptors(make_machine):
     """Who comes waits until it has one again; others are served, and it does not run hot."""
     machine = make_machine()
-    machine.command = ["prlimit", "--nofile=256:256", *machine.command]
+    machine.command = ["prlimit", "--nofile=260:260", *machine.command]
     machine.up()
     place, pid = inside.address_of(machine, "alpha"), machine.pid("alpha")
     witness = Connection(place, "LOCKS")
     number = witness.open("witness")
     strangers = [Connection(place) for _ in range(255)]
-    machine.until(lambda count: count == 256, lambda: inside.descriptors(pid))
+    machine.until(lambda count: count == 260, lambda: inside.descriptors(pid))
     late = Connection(place)
     late.send(request("LOCKS", said=place[1]))
     began, ran = time.monotonic_ns(), inside.run_ns(pid, "programs")

@@ -82,7 +82,7 @@ def test_status_has_every_field_of_the_contract(machine):
         assert partition["primary"] == partition["cpus"][0]
         assert partition["potential"] == [0, 1, 2, 3, 4, 5]
         assert partition["configure"] == partition["active"] == partition["cpus"]
-        assert partition["autostart"] == []
+        assert partition["autostart"] == [0, 1, 2, 3, 4, 5]
         assert partition["memory"] == 24 << 20
     assert [p["cpus"] for p in status["partitions"]] == [[0, 1, 2], [3, 4], [5]]
     assert [cpu["id"] for cpu in status["cpus"]] == [0, 1, 2, 3, 4, 5]

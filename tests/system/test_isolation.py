@@ -205,7 +205,11 @@ def test_the_same_program_as_the_user_of_the_box_reaches_all(isolated):
         assert {k: v for k, v in said[name].items() if k not in without} == {
             k: "done" for k in attacker.PROCESS if k not in without}, name
     assert said["places"] == dict.fromkeys(said["places"], "done") | {"claim": "ECONNREFUSED"}
-    assert said["self"] == dict.fromkeys(attacker.SELF, "done")
+    # A kernel with RT_GROUP_SCHED has no real-time class for a group of programs: no time is its.
+    fifo = said["self"].pop("fifo")
+    assert fifo in (("done", "EPERM") if Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists()
+                    else ("done",))
+    assert said["self"] == dict.fromkeys(set(attacker.SELF) - {"fifo"}, "done")
 
 
 # In the place of an instance.
