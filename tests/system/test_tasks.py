@@ -557,7 +557,7 @@ def test_a_task_that_ends_the_process(machine, build, call, says):
     crash = hwrpb.crash()
     assert crash["reason"] == "exit"
     assert crash["text"] in [f"task 1 (ends.so) called {says} on CPU {cpu}" for cpu in (3, 4)]
-    assert "not lost" in machine.apmp("console", "beta")
+    machine.until(lambda said: "not lost" in said, lambda: machine.apmp("console", "beta"))
     machine.boots_and_joins("beta")
 
 
