@@ -3,7 +3,7 @@
  *
  * WHAT      A CPU is shown when its slot in the HWRPB was ever used in that life, or has a context.
  *           Return addresses are shown with the place in the program that they are, which
- *           addr2line(1) takes: `addr2line -fe apmp-instance 0x...`.
+ *           addr2line(1) takes: `addr2line -fe apmp-instance 0x...`, or of a task its own file.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,15 +60,24 @@ json_t *analyze_crash(const struct post_mortem *pm)
 	return json;
 }
 
-/* An address, and where in the program that is; null: not behind where it begins. */
-static json_t *address_json(uint64_t address, uint64_t image)
+/* An address, and where that is in the instance or in the program of the task; null: not behind
+ * where it begins. */
+static json_t *address_json(uint64_t address, uint64_t image, const struct apmp_context *context)
 {
 	const uint64_t large = UINT64_C(1) << 32; /* no program of ours is */
-	json_t *inside = image && address >= image && address - image < large
-			     ? hex_json(address - image)
-			     : json_null();
+	const bool in_task =
+	    context->program && address >= context->program && address < context->program_end;
+	const bool in_program = !in_task && image && address >= image && address - image < large;
 
-	return json_pack("{s:o,s:o}", "address", hex_json(address), "in_program", inside);
+	return json_pack("{s:o,s:o,s:o}", "address", hex_json(address), "in_program",
+			 in_program ? hex_json(address - image) : json_null(), "in_task",
+			 in_task ? hex_json(address - context->program) : json_null());
+}
+
+/* Of the program; null: it is not known. */
+static json_t *task_name_json(const struct apmp_context *context)
+{
+	return context->task_name[0] ? json_string(context->task_name) : json_null();
 }
 
 static json_t *context_json(const struct post_mortem *pm, uint32_t cpu)
@@ -88,10 +97,12 @@ static json_t *context_json(const struct post_mortem *pm, uint32_t cpu)
 			json_object_set_new(registers, apmp_context_register_name(i),
 					    hex_json(context.reg[i]));
 	if (context.register_count > APMP_CONTEXT_PC)
-		json_array_append_new(frames, address_json(context.reg[APMP_CONTEXT_PC], image));
+		json_array_append_new(frames,
+				      address_json(context.reg[APMP_CONTEXT_PC], image, &context));
 	for (uint32_t i = 0; i < context.frame_count && i < HWRPB_FRAMES; i++)
-		json_array_append_new(frames, address_json(context.frame[i], image));
-	return json_pack("{s:o,s:o,s:o,s:o}", "task", cli_view_number(context.task), "t_ns",
+		json_array_append_new(frames, address_json(context.frame[i], image, &context));
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "task", cli_view_number(context.task),
+			 "task_program", task_name_json(&context), "t_ns",
 			 cli_view_number(context.t_ns), "registers", registers, "frames", frames);
 }
 
@@ -175,9 +186,14 @@ static void print_context(const json_t *context)
 	json_array_foreach(json_object_get(context, "frames"), i, frame)
 	{
 		const char *inside = json_string_value(json_object_get(frame, "in_program"));
+		const char *in_task = json_string_value(json_object_get(frame, "in_task"));
 
-		printf("  #%-3zu %-18s%s%s\n", i, cli_string(frame, "address"),
-		       inside ? " apmp-instance " : "", inside ? inside : "");
+		if (in_task)
+			printf("  #%-3zu %-18s %s %s\n", i, cli_string(frame, "address"),
+			       cli_string(context, "task_program"), in_task);
+		else
+			printf("  #%-3zu %-18s%s%s\n", i, cli_string(frame, "address"),
+			       inside ? " apmp-instance " : "", inside ? inside : "");
 	}
 }
 
@@ -221,19 +237,20 @@ json_t *analyze_tasks(const struct post_mortem *pm)
 
 	for (uint32_t cpu = 0; pm->hwrpb && cpu < APMP_MAX_CPUS; cpu++)
 		if (apmp_context_read(pm->hwrpb, cpu, &context) == 0 && context.task)
-			json_array_append_new(tasks, json_pack("{s:o,s:i}", "task",
-							       cli_view_number(context.task), "cpu",
-							       (int)cpu));
+			json_array_append_new(
+			    tasks, json_pack("{s:o,s:i,s:o}", "task", cli_view_number(context.task),
+					     "cpu", (int)cpu, "program", task_name_json(&context)));
 	return tasks;
 }
 
 void print_analyzed_tasks(struct cli *cli, const json_t *tasks)
 {
-	struct table *table = table_create(">TASK >CPU");
+	struct table *table = table_create(">TASK >CPU PROGRAM");
 
 	for (size_t i = 0; i < json_array_size(tasks); i++) {
 		table_cell(table, NULL, cli_number_text(json_array_get(tasks, i), "task"));
 		table_cell(table, NULL, cli_number_text(json_array_get(tasks, i), "cpu"));
+		table_string(table, NULL, cli_string(json_array_get(tasks, i), "program"));
 	}
 	table_print(table, cli);
 }

@@ -1,8 +1,10 @@
 /*
  * `apmp dump`: the dumps of a machine, also of one that is off.
  *
- * WHAT      They are files of the state directory; a running machine is asked only why there is
- *           none.  A copy is made as the original was: with holes, its sums checked.
+ * WHAT      They are files of the state directory; a running machine is asked why there is none,
+ *           and whether one is just being written: the newest of a partition waits for that.  A
+ *           copy is made as the original was: with holes, its sums checked.
+ * LIMITS    A console that is new does not know of what is being written for the one before.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,15 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/analyze.h"
 #include "cli/find_machine.h"
+#include "cli/several.h"
 #include "cli/table.h"
 #include "shm/name.h"
 #include "shm/wire/state_path.h"
 
-enum { ASK_SECONDS = 5 };
+enum { ASK_SECONDS = 5, SAY_MS = 1000, LOOK_MS = 50 };
 
 struct dumps {
 	struct machine machine;
@@ -44,11 +48,9 @@ static int choose(struct cli *cli, struct machine *ret_machine)
 static int open_dumps(struct cli *cli, struct dumps *ret)
 {
 	char base[PATH_MAX - 2 * CLI_NAME_MAX];
-	int r = choose(cli, &ret->machine), err;
+	int err;
 
 	ret->folder_fd = -1;
-	if (r != CLI_DONE)
-		return r;
 	err = apmp_state_base(base, sizeof(base));
 	if (err)
 		return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
@@ -69,6 +71,45 @@ static void close_dumps(struct dumps *dumps)
 	if (dumps->folder_fd >= 0)
 		close(dumps->folder_fd);
 	free(dumps->files);
+}
+
+/* Whether a machine that runs says that the dump of a partition is being written. */
+static bool is_under_way(const struct machine *machine, const char *name)
+{
+	struct varlink_reply reply;
+	const json_t *partition;
+	bool under_way = false;
+	size_t i;
+
+	if (cli_ask(machine, "Status", ASK_SECONDS, &reply) < 0)
+		return false;
+	json_array_foreach(
+	    json_object_get(json_object_get(reply.parameters, "status"), "partitions"), i,
+	    partition)
+	{
+		if (strcmp(cli_string(partition, "name"), name) == 0)
+			under_way =
+			    json_object_get(json_object_get(partition, "instance"), "dumping");
+	}
+	varlink_reply_fini(&reply);
+	return under_way;
+}
+
+/* However long it takes: who does not want to wait interrupts us. */
+static void await_dump(const struct machine *machine, const char *partition)
+{
+	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
+	const long long say_ms = cli_now_ms() + SAY_MS;
+	bool said = false;
+
+	while (is_under_way(machine, partition)) {
+		if (!said && cli_now_ms() > say_ms) {
+			fprintf(stderr, "apmp: waits for the dump of %s, which is being written\n",
+				partition);
+			said = true;
+		}
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 /* Why there is none, as far as a machine that runs can tell. */
@@ -271,7 +312,12 @@ int cli_dump(struct cli *cli, const struct cli_args *args)
 
 	if (cli_option(args, "list") && args->count > 1)
 		return cli_usage(args, "--list wants no FILE");
-	r = open_dumps(cli, &dumps);
+	dumps.folder_fd = -1;
+	r = choose(cli, &dumps.machine);
+	if (r == CLI_DONE && partition && !cli_option(args, "list"))
+		await_dump(&dumps.machine, partition);
+	if (r == CLI_DONE)
+		r = open_dumps(cli, &dumps);
 	if (r == CLI_DONE && (!partition || cli_option(args, "list")))
 		r = list(cli, &dumps, partition);
 	else if (r == CLI_DONE)

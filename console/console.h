@@ -85,6 +85,7 @@ struct partition {
 	struct console_picture *picture; /* of what the fenced life leaves; NULL */
 	bool dumping;			 /* the box reads its memory */
 	uint64_t dumped;		 /* incarnation whose dump was asked for */
+	uint64_t dump_due;		 /* one whose dump is being written, 0 none */
 	/* CPUs that it asks all members for, by the operator's wish (wish.c). */
 	struct {
 		struct varlink_call *call; /* NULL: who asked is gone */

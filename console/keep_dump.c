@@ -209,6 +209,7 @@ void console_dump_picture(struct partition *p)
 
 static void tell_none(struct partition *p, uint64_t incarnation, const char *why)
 {
+	p->dump_due = 0;
 	console_event(p->console, "instance.not-dumped", p, "{s:I,s:s}", "incarnation",
 		      (json_int_t)incarnation, "reason", why);
 }
@@ -296,6 +297,7 @@ static void ask(struct partition *p, struct console_picture *picture, uint64_t i
 	} else {
 		snprintf(request.text, sizeof(request.text), "%s", p->name);
 		p->dumping = true;
+		p->dump_due = incarnation;
 		box_link_post_fds(&p->console->box, &request, &picture->fd, 1, on_copied, p);
 	}
 	free(text);
@@ -343,6 +345,8 @@ void console_dumped(struct partition *p, const struct apmp_box_event *event)
 		tell_none(p, event->arg[0], event->text);
 		return;
 	}
+	if (p->dump_due == event->arg[0])
+		p->dump_due = 0;
 	apmp_store_relaxed(&p->console->state->partition[p->id].dumped, event->arg[0]);
 	console_event(p->console, "instance.dumped", p, "{s:I,s:s,s:I,s:I,s:o*}", "incarnation",
 		      (json_int_t)event->arg[0], "path", event->text, "bytes",

@@ -5,6 +5,7 @@
  * is not, of the C library or of a task, hides some.  The stack is read through the kernel: one
  * that is damaged, which may be why we are here, ends the list and nothing else.
  */
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -60,8 +61,15 @@ void crash_save_context(struct instance *in, uint32_t cpu_idx, uint64_t task, co
 	struct apmp_context context = {
 	    .thread = cpu_idx, .task = task, .t_ns = in->env.now(&in->env)};
 
+	struct instance_task_on on;
+
 	if (!apmp_context_begin(in->hwrpb, cpu_idx))
 		return;
+	if (task && instance_tasks_on(in, cpu_idx, &on) && on.number == task) {
+		context.program = on.program;
+		context.program_end = on.program_end;
+		memcpy(context.task_name, on.name, sizeof(on.name));
+	}
 	copy_registers(&context, uc);
 	walk_frames(&context, FRAME_POINTER(uc));
 	apmp_context_finish(in->hwrpb, cpu_idx, &context);

@@ -1,13 +1,16 @@
 /*
  * crash_signal.c - how an instance learns that it fails, and what is told of it.
  *
- * WHAT      Panics and the signals of a fault end here, in the thread that has it, and
- *           CRASH_SIGNAL, by which the primary takes control of the others (instance_crash.c).
- *           Handlers run on stacks of their own.
+ * WHAT      Panics, the signals of a fault and a task's exit(3) end here, in the thread that has
+ *           it, and CRASH_SIGNAL, by which the primary takes control of the others
+ *           (instance_crash.c).  Handlers of signals run on stacks of their own.
  * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes
  *           on where it is no CPU's, so that the heartbeat is not lost with the clock's.
+ *           A task that calls _exit(2) or ends its thread is not seen here.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -77,15 +80,17 @@ struct crash_self crash_self(struct instance *in)
 	return self;
 }
 
-static void add_where(struct crash_line *line, const struct crash_self *self)
+static void add_task(struct crash_line *line, const struct crash_self *self)
 {
-	if (self->task) {
-		crash_line_add(line, " in task ");
-		crash_line_add_number(line, self->task);
-		crash_line_add(line, " (");
-		crash_line_add(line, self->task_name);
-		crash_line_add(line, ")");
-	}
+	crash_line_add(line, "task ");
+	crash_line_add_number(line, self->task);
+	crash_line_add(line, " (");
+	crash_line_add(line, self->task_name);
+	crash_line_add(line, ")");
+}
+
+static void add_thread(struct crash_line *line, const struct crash_self *self)
+{
 	if (self->thread < APMP_MAX_CPUS) {
 		crash_line_add(line, " on CPU ");
 		crash_line_add_number(line, self->thread);
@@ -94,6 +99,15 @@ static void add_where(struct crash_line *line, const struct crash_self *self)
 					 ? " in the clock"
 					 : " in what serves programs");
 	}
+}
+
+static void add_where(struct crash_line *line, const struct crash_self *self)
+{
+	if (self->task) {
+		crash_line_add(line, " in ");
+		add_task(line, self);
+	}
+	add_thread(line, self);
 }
 
 static void describe(struct instance *in, struct apmp_crash *crash, const siginfo_t *info,
@@ -138,6 +152,47 @@ static void on_panic(const char *text)
 	instance_crash(the_one, HWRPB_CRASH_ASSERTION, line.text);
 }
 
+/* The instance itself never calls exit(3).  Not in a signal handler, but its callers are as careful
+ * as in one: other tasks may have been put aside with any lock. */
+__attribute__((noreturn)) static void end_by_task(const char *call, int status)
+{
+	struct crash_line line = {.length = 0};
+	struct crash_self self;
+	sigset_t all;
+
+	/* What the task has printed; what another one is just at is lost. */
+	if (ftrylockfile(stdout) == 0) {
+		(void)fflush_unlocked(stdout);
+		funlockfile(stdout);
+	}
+	sigfillset(&all); /* it is not put aside any more, but can be caught */
+	sigdelset(&all, CRASH_SIGNAL);
+	(void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+	self = crash_self(the_one);
+	if (self.task)
+		add_task(&line, &self);
+	else
+		crash_line_add(&line, "a thread that is no task's");
+	crash_line_add(&line, " called ");
+	crash_line_add(&line, call);
+	if (status >= 0)
+		crash_line_add_number(&line, (uint64_t)status);
+	crash_line_add(&line, ")");
+	add_thread(&line, &self);
+	instance_crash(the_one, HWRPB_CRASH_EXIT, line.text);
+}
+
+static void on_exit_called(int status, void *arg)
+{
+	(void)arg;
+	end_by_task("exit(", status & 0xff);
+}
+
+static void on_quick_exit(void)
+{
+	end_by_task("quick_exit(", -1); /* its handlers are not told the status */
+}
+
 static void on_catch(int signal, siginfo_t *info, void *uc)
 {
 	const int interrupted = errno;
@@ -171,5 +226,7 @@ void instance_crash_init(struct instance *in)
 	for (size_t i = 0; i < FATAL; i++)
 		(void)sigaction(fatal[i].signal, &fault, NULL); /* it can't fail */
 	(void)sigaction(CRASH_SIGNAL, &caught, NULL);
+	(void)on_exit(on_exit_called, NULL); /* no memory for it: a silent death as before */
+	(void)at_quick_exit(on_quick_exit);
 	apmp_linux_panic_by(on_panic);
 }

@@ -50,6 +50,7 @@ struct task_job {
 	int argc;						    /* W: as above */
 	char **argv;		  /* W: as above; one allocation with what it points to */
 	int output;		  /* W: as above; a pipe, -1: none */
+	uintptr_t program;	  /* W: as above; where it was loaded */
 	uintptr_t text, text_end; /* W: as above; its own instructions */
 	uint32_t alive;		  /* W: under the lock; tasks */
 	int value;		  /* W: its first task */

@@ -25,6 +25,7 @@ static int find_text(struct dl_phdr_info *info, size_t size, void *ctx)
 		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X) || main < begin ||
 		    main - begin >= segment->p_memsz)
 			continue;
+		job->program = info->dlpi_addr;
 		job->text = begin;
 		job->text_end = begin + segment->p_memsz;
 		return 1;

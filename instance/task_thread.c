@@ -19,7 +19,7 @@
  * ORDERING  `inside` is set and read by the thread and its own signal handler: the compiler alone
  *           could reorder them.  `due` is read behind the store of `inside`, so that a signal is
  *           either seen by its handler or by who comes out.
- * CRASHES   A fault of a task is one of the instance.
+ * CRASHES   A fault of a task is one of the instance, and so is its exit(3) (crash_signal.c).
  * LIMITS    A task that is asked to end and has not after TASK_GRACE ticks is made to: at the end
  *           of a quantum, if it is in its own instructions or in apmp_task_write, never in the
  *           middle of a library, which may have locks that others need.  So one that waits in a
@@ -27,13 +27,12 @@
  *           there, as dl_iterate_phdr does, stays locked.  What it has allocated is not freed.
  *           Thread-local variables of libraries live as long as the thread, which serves task after
  *           task.  A task that blocks SIGURG keeps its CPU, which then can't leave, until it ends
- *           or lets the signal in again.
+ *           or lets the signal in again.  A frame of more than INSTANCE_STACK_GAP leads over that.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -258,11 +257,12 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Its stack, with a page below it that nobody may touch.  -ENOMEM. */
+/* Its stack, far from what is shared.  -ENOMEM. */
 static int take_stack(struct task *task)
 {
 	struct instance *in = task->in;
 	struct tasks *ts = &in->tasks;
+	unsigned char *memory = NULL;
 	uint64_t before;
 
 	if (task->stack)
@@ -270,14 +270,14 @@ static int take_stack(struct task *task)
 	/* The other half is for CPUs that come. */
 	before = apmp_fetch_add(&ts->stacks, TASK_STACK_SIZE);
 	if (before + TASK_STACK_SIZE <= in->stacks_size / 2)
-		task->stack = instance_stack_take(in, TASK_STACK_SIZE);
-	if (!task->stack) {
+		memory = instance_stack_take(in, TASK_STACK_SIZE);
+	if (!memory) {
 		apmp_fetch_add(&ts->stacks, -TASK_STACK_SIZE);
 		return -ENOMEM;
 	}
-	/* Refused: it has one page of stack more. */
-	(void)!mprotect(task->stack, APMP_PAGE_SIZE, PROT_NONE);
-	return 0;
+	/* Without a gap it would not be safe; the memory, which can't be given back, is lost. */
+	task->stack = instance_stack_apart(memory, TASK_STACK_SIZE);
+	return task->stack ? 0 : -ENOMEM;
 }
 
 static int start_thread(struct task *task)

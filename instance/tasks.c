@@ -472,7 +472,9 @@ bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct insta
 		return false;
 	task = &in->tasks.task[running - 1];
 	*ret_on = (struct instance_task_on){.number = task->self.number,
-					    .tid = (int)apmp_load_relaxed(&task->tid)};
+					    .tid = (int)apmp_load_relaxed(&task->tid),
+					    .program = task->job->program,
+					    .program_end = task->job->text_end};
 	memcpy(ret_on->name, task->job->name, sizeof(task->job->name) - 1);
 	return true;
 }

@@ -34,6 +34,7 @@ struct instance_task_on {
 	uint64_t number; /* not 0 */
 	int tid;	 /* the kernel's, of its thread */
 	char name[INSTANCE_TASK_NAME];
+	uint64_t program, program_end; /* addresses: of its program, and behind its instructions */
 };
 
 /* False: none runs there.  Takes no lock. */

@@ -9,6 +9,7 @@
 #include "shm/crash.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "shm/shared.h"
 
@@ -49,6 +50,27 @@ static bool begin(_Atomic uint32_t *state)
 	return apmp_cas(state, &none, BEING_WRITTEN);
 }
 
+/* A text of size bytes, all of which is written. */
+static void text_in(char *to, const char *from, size_t size)
+{
+	_Alignas(uint64_t) char text[HWRPB_CRASH_TEXT] = {0};
+
+	for (size_t i = 0; i < size - 1 && from[i]; i++)
+		text[i] = from[i];
+	apmp_copy_in(to, text, size);
+}
+
+/* It goes to terminals. */
+static void text_out(char *to, const char *from, size_t size)
+{
+	_Alignas(uint64_t) char text[HWRPB_CRASH_TEXT];
+
+	apmp_copy_out(text, from, size);
+	memset(to, 0, size);
+	for (size_t i = 0; i < size - 1 && text[i]; i++)
+		to[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+}
+
 bool apmp_crash_begin(struct hwrpb *h)
 {
 	return begin(&h->crash.state);
@@ -57,17 +79,14 @@ bool apmp_crash_begin(struct hwrpb *h)
 void apmp_crash_finish(struct hwrpb *h, const struct apmp_crash *crash)
 {
 	struct hwrpb_crash *to = &h->crash;
-	_Alignas(uint64_t) char text[HWRPB_CRASH_TEXT] = {0};
 
-	for (uint32_t i = 0; i < sizeof(text) - 1 && crash->text[i]; i++)
-		text[i] = crash->text[i];
 	apmp_store_relaxed(&to->reason, crash->reason);
 	apmp_store_relaxed(&to->thread, crash->thread);
 	apmp_store_relaxed(&to->signal, crash->signal);
 	apmp_store_relaxed(&to->address, crash->address);
 	apmp_store_relaxed(&to->t_ns, crash->t_ns);
 	apmp_store_relaxed(&to->image, crash->image);
-	apmp_copy_in(to->text, text, sizeof(text));
+	text_in(to->text, crash->text, sizeof(to->text));
 	/* Acquired by apmp_crash_read. */
 	apmp_store_release(&to->state, WHOLE);
 }
@@ -90,6 +109,9 @@ void apmp_context_finish(struct hwrpb *h, uint32_t cpu_idx, const struct apmp_co
 		apmp_store_relaxed(&to->reg[i], context->reg[i]);
 	for (uint32_t i = 0; i < context->frame_count; i++)
 		apmp_store_relaxed(&to->frame[i], context->frame[i]);
+	apmp_store_relaxed(&to->program, context->program);
+	apmp_store_relaxed(&to->program_end, context->program_end);
+	text_in(to->task_name, context->task_name, sizeof(to->task_name));
 	/* Acquired by apmp_context_read and apmp_context_saved. */
 	apmp_store_release(&to->state, WHOLE);
 }
@@ -111,7 +133,6 @@ static int readable(const _Atomic uint32_t *state)
 int apmp_crash_read(const struct hwrpb *h, struct apmp_crash *ret_crash)
 {
 	const struct hwrpb_crash *from = &h->crash;
-	_Alignas(uint64_t) char text[HWRPB_CRASH_TEXT];
 	struct apmp_crash crash;
 	int err = readable(&from->state);
 
@@ -125,10 +146,7 @@ int apmp_crash_read(const struct hwrpb *h, struct apmp_crash *ret_crash)
 				    .image = apmp_load_relaxed(&from->image)};
 	if (!apmp_crash_reason_text(crash.reason))
 		return -EBADMSG;
-	apmp_copy_out(text, from->text, sizeof(text));
-	/* It goes to terminals. */
-	for (uint32_t i = 0; i < sizeof(text) - 1 && text[i]; i++)
-		crash.text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+	text_out(crash.text, from->text, sizeof(crash.text));
 	*ret_crash = crash;
 	return 0;
 }
@@ -148,13 +166,16 @@ int apmp_context_read(const struct hwrpb *h, uint32_t cpu_idx, struct apmp_conte
 					.task = apmp_load_relaxed(&from->task),
 					.t_ns = apmp_load_relaxed(&from->t_ns),
 					.register_count = apmp_load_relaxed(&from->register_count),
-					.frame_count = apmp_load_relaxed(&from->frame_count)};
+					.frame_count = apmp_load_relaxed(&from->frame_count),
+					.program = apmp_load_relaxed(&from->program),
+					.program_end = apmp_load_relaxed(&from->program_end)};
 	if (context.register_count > HWRPB_REGISTERS || context.frame_count > HWRPB_FRAMES)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < context.register_count; i++)
 		context.reg[i] = apmp_load_relaxed(&from->reg[i]);
 	for (uint32_t i = 0; i < context.frame_count; i++)
 		context.frame[i] = apmp_load_relaxed(&from->frame[i]);
+	text_out(context.task_name, from->task_name, sizeof(context.task_name));
 	*ret_context = context;
 	return 0;
 }

@@ -22,6 +22,8 @@ struct apmp_context {
 	uint64_t task, t_ns;
 	uint64_t reg[HWRPB_REGISTERS];
 	uint64_t frame[HWRPB_FRAMES];
+	uint64_t program, program_end;
+	char task_name[HWRPB_TASK_NAME]; /* printable, ends with NUL */
 };
 
 /* Step 2600.  The record is the first one's: true, and then apmp_crash_finish must follow. */

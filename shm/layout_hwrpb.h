@@ -122,7 +122,8 @@ static_assert(sizeof(struct hwrpb_request) == APMP_CACHE_LINE, "a line of its ow
 	X(ASSERTION, 2, "assertion")	    /* a bug that our own code has found; text has it */   \
 	X(SIGNAL, 3, "signal")		    /* SIGSEGV and such; signal, address */                \
 	X(RUNNER, 4, "CPU is run by somebody else") /* its execution word is not ours */           \
-	X(REMOVED, 5, "judged dead")		    /* found its bugcheck bit [0143] */
+	X(REMOVED, 5, "judged dead")		    /* found its bugcheck bit [0143] */            \
+	X(EXIT, 6, "exit by a task")		    /* which ended the process; text has it */
 
 enum hwrpb_crash_reason {
 #define X(name, value, text) HWRPB_CRASH_##name = value,
@@ -150,6 +151,7 @@ static_assert(sizeof(struct hwrpb_crash) == 192, "lines");
 
 #define HWRPB_REGISTERS 24u /* of ucontext_t, in its order */
 #define HWRPB_FRAMES	24u
+#define HWRPB_TASK_NAME 48u
 
 /* The processing context of a CPU when its instance failed [0298, 0300]; of a CPU that runs a
  * task, the task's.  W: the partition.  R: both, and who reads the dump. */
@@ -162,7 +164,12 @@ struct hwrpb_context {
 	_Atomic uint32_t frame_count;	       /* W: see above.  R: see above */
 	_Atomic uint64_t reg[HWRPB_REGISTERS]; /* W: see above.  R: see above */
 	_Atomic uint64_t frame[HWRPB_FRAMES];  /* W: see above.  R: see above; return addresses */
-	uint64_t fill[12];		       /* W: nobody.  R: nobody; zero */
+	_Atomic uint64_t program;     /* W: see above.  R: see above; where the task's program was
+				       * loaded, 0: it has none */
+	_Atomic uint64_t program_end; /* W: see above.  R: see above; behind its instructions */
+	char task_name[HWRPB_TASK_NAME]; /* W: see above.  R: see above; of its program, ends with
+					  * NUL */
+	uint64_t fill[4];		 /* W: nobody.  R: nobody; zero */
 };
 
 static_assert(sizeof(struct hwrpb_context) == 512, "lines");

@@ -52,7 +52,7 @@ __attribute__((visibility("default"))) int apmp_task_main(struct apmp_task *task
 
 /* The interface that the program was built with; the instance looks at it. */
 __attribute__((weak, visibility("default"))) extern const uint32_t apmp_task_version;
-__attribute__((weak, visibility("default"))) const uint32_t apmp_task_version = APMP_TASK_VERSION;
+const uint32_t apmp_task_version = APMP_TASK_VERSION;
 
 /* The CPU that runs the task; it may be another one when this has returned. */
 static inline uint32_t apmp_task_cpu(const struct apmp_task *task)

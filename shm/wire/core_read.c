@@ -20,7 +20,10 @@
 #define HEAD_MAX (2u * CORE_TEXT_MAX)
 
 static const char no_core[] = "it is no core of a partition";
-static const char damaged[] = "it was changed, or is not all there";
+static const char changed[] = "its head was changed: where in it something is can't be known";
+static const char cut_head[] = "it was cut: it ends in its own head, and nothing of it can be read";
+static const char cut[] = "it was cut: its head can be read, but the file ends before the memory "
+			  "that this names does";
 
 /* All of it.  -ENODATA: the file ends before; -errno. */
 static int read_all(int fd, void *to, uint64_t size, uint64_t off)
@@ -94,8 +97,7 @@ static bool read_pieces(struct core *core, const unsigned char *head, uint64_t h
 		memcpy(&piece->sum, sums + i * sizeof(piece->sum), sizeof(piece->sum));
 		if (phdr.p_type != PT_LOAD || piece->pa % APMP_PAGE_SIZE || !piece->size ||
 		    piece->size % APMP_PAGE_SIZE || piece->pa > INT64_MAX - piece->size ||
-		    piece->size > INT64_MAX || piece->off != off || piece->off > core->file_size ||
-		    phdr.p_filesz > core->file_size - piece->off ||
+		    piece->size > INT64_MAX - off || piece->off != off ||
 		    (!piece->left_out && phdr.p_filesz != piece->size))
 			return false;
 		for (uint32_t k = 0; k < i; k++)
@@ -105,6 +107,14 @@ static bool read_pieces(struct core *core, const unsigned char *head, uint64_t h
 		off += phdr.p_filesz;
 	}
 	return true;
+}
+
+/* Whether the file has all of its pieces. */
+static bool is_whole(const struct core *core)
+{
+	const struct core_piece *last = &core->piece[core->count - 1];
+
+	return last->off + (last->left_out ? 0 : last->size) <= core->file_size;
 }
 
 /* The notes, and by them the pieces.  0; -EBADMSG; -ENOMEM. */
@@ -121,13 +131,17 @@ static int read_notes(struct core *core, unsigned char *head, uint64_t head_size
 	if (next && next <= (const char *)end)
 		sums = note_at((const unsigned char *)next, (size_t)((const char *)end - next),
 			       CORE_NOTE_SUMS, &sums_size);
-	*ret_why = text ? damaged : no_core;
+	*ret_why = text ? changed : no_core;
 	if (!sums || sums_size != (1 + core->count) * sizeof(sum))
 		return -EBADMSG;
 	memcpy(&sum, sums + core->count * sizeof(sum), sizeof(sum));
 	memset(head + (sums - (const char *)head) + core->count * sizeof(sum), 0, sizeof(sum));
 	if (core_sum(0, head, head_size) != sum || !read_pieces(core, head, head_size, sums))
 		return -EBADMSG;
+	*ret_why = cut;
+	if (!is_whole(core))
+		return -EBADMSG;
+	*ret_why = changed;
 	core->text = json_loadb(text, text_size, 0, NULL);
 	return json_is_object(core->text) ? 0 : -EBADMSG;
 }
@@ -152,7 +166,7 @@ static int read_head(struct core *core, const char **ret_why)
 	if (!head)
 		return -ENOMEM;
 	err = read_all(core->fd, head, size, 0);
-	*ret_why = damaged;
+	*ret_why = err ? cut_head : changed;
 	if (!err) /* read once: what is checked is what is used */
 		err = memcmp(head, &first, sizeof(first))
 			  ? -EBADMSG

@@ -244,7 +244,10 @@ FIELDS(hwrpb_context) = {
 	FIELD(hwrpb_context, frame_count, _Atomic uint32_t),
 	ARRAY(hwrpb_context, reg, _Atomic uint64_t, HWRPB_REGISTERS),
 	ARRAY(hwrpb_context, frame, _Atomic uint64_t, HWRPB_FRAMES),
-	ARRAY(hwrpb_context, fill, uint64_t, 12),
+	FIELD(hwrpb_context, program, _Atomic uint64_t),
+	FIELD(hwrpb_context, program_end, _Atomic uint64_t),
+	ARRAY(hwrpb_context, task_name, char, HWRPB_TASK_NAME),
+	ARRAY(hwrpb_context, fill, uint64_t, 4),
 };
 
 FIELDS(hwrpb) = {

@@ -118,6 +118,23 @@ def test_what_an_announced_end_leaves(machine, how):
     assert "alpha" in machine.apmp("analyze", event["path"])
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_one_that_is_being_written(machine, reset):
+    """`apmp dump P` at once, as in README, waits for it; of a list it is no part yet."""
+    if reset:  # also where there is an older one, which is not meant
+        machine.kill_partition("alpha")
+        dumped(machine, "alpha")
+        machine.boots_and_joins("alpha")
+    with private_memory(machine) as memory:
+        os.pwrite(memory.fileno(), random.randbytes(8 << 20), UNUSED)
+    machine.apmp("partition", "crash", "alpha")
+    before = machine.partition("alpha")["instance"].get("dumping")
+    machine.apmp("dump")
+    shown = machine.apmp("dump", "alpha", json=True)
+    assert shown["incarnation"] == 1 + reset and before in (None, 1 + reset)
+    assert "dumping" not in machine.partition("alpha")["instance"]
+    assert analyze(machine, shown["path"])["announced"]
+
 def test_a_signal_that_was_sent_has_no_address(machine):
     machine.apmp("chaos", "inject", "segv", "alpha")
     path = dumped(machine, "alpha", incarnation=1)["path"]

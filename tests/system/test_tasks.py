@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import struct
@@ -15,6 +16,7 @@ import pytest
 
 import apmp
 import inside
+from hwrpb import Hwrpb
 
 MACHINE = apmp.PATIENT  # tasks that never yield keep a small host busy
 TASKS = apmp.BIN / "tasks"
@@ -195,6 +197,23 @@ def test_a_program_that_is_not_whole(shared, tmp_path, part):
     said = run(shared, "alpha", program)
     assert (said.code, shared.pid("alpha")) == (126, pid), str(said)
     assert said.err.startswith("apmp-task: part.so is no program of tasks: "), said.err
+
+
+@pytest.mark.parametrize("compiler", ["cc", "clang", "g++", "clang++"])
+def test_the_header_compiles(tmp_path, compiler):
+    """Also in C++: the functions are called as they are in C, and the instance finds what it looks
+    for."""
+    if not shutil.which(compiler):
+        pytest.skip(f"there is no {compiler}")
+    cxx = compiler.endswith("++")
+    source, program = tmp_path / ("task.cc" if cxx else "task.c"), tmp_path / "task.so"
+    source.write_text("#include <apmp-task.h>\n"
+                      "int apmp_task_main(struct apmp_task *task, int argc, char **argv)\n"
+                      "{ (void)argc; return apmp_task_print(task, \"%s\", argv[0]); }\n")
+    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-shared",
+                    "-fPIC", "-I", apmp.TOP / "instance/task", "-o", program, source], check=True)
+    names = subprocess.run(["nm", "-D", program], capture_output=True, text=True, check=True)
+    assert {"apmp_task_main", "apmp_task_version"} <= set(names.stdout.split())
 
 
 def test_usage(shared):
@@ -463,13 +482,35 @@ def test_a_fault_of_a_task(machine, build):
     mark = machine.events.mark()
     assert run(machine, "beta", program).code != 0
     machine.events.wait_for("instance.fenced", partition="beta", after=mark)
+    path = machine.apmp("dump", "beta", json=True)["path"]
     machine.boots_and_joins("beta")
     assert run(machine, "beta", TASKS / "primes.so", 1000000).out == PRIMES
+    # What it left knows whose it was, and where in it.
+    task, = machine.apmp("analyze", path, "tasks", json=True)
+    assert (task["task"], task["program"]) == (1, "fault.so")
+    cpu = apmp.named([{"name": cpu["id"], **cpu} for cpu in
+                      machine.apmp("analyze", path, "cpus", json=True)], task["cpu"])
+    place = int(cpu["context"]["frames"][0]["in_task"], 16)
+    symbols = subprocess.run(["nm", "-S", program], capture_output=True, text=True, check=True)
+    begin, size = next((int(words[0], 16), int(words[1], 16)) for words in
+                       map(str.split, symbols.stdout.splitlines()) if words[-1] == "apmp_task_main")
+    assert begin <= place < begin + size
+    assert f" fault.so {place:#x}\n" in machine.apmp("analyze", path, "cpus")
+
+
+def fails_by_segv(machine, program):
+    """It is the end of the instance, and of nothing else: whatever is shared is as it was."""
+    hwrpb, mark = Hwrpb(machine, "beta"), machine.events.mark()
+    assert run(machine, "beta", program).code != 0
+    machine.events.wait_for("instance.crashed", partition="beta", after=mark)
+    assert hwrpb.crash()["text"].startswith("SIGSEGV at 0x")
+    machine.boots_and_joins("beta")
+    assert not [event for event in machine.events.seen if event["kind"] == "set.odd"]
 
 
 def test_a_stack_that_is_too_small(machine, build):
-    """The page below it is nobody's: no other thread's stack is written over."""
-    program = build("deep", """
+    """What is below it is nobody's: no other thread's stack is written over."""
+    fails_by_segv(machine, build("deep", """
         static int deep(volatile char *above)
         {
             volatile char here[4096];
@@ -481,10 +522,42 @@ def test_a_stack_that_is_too_small(machine, build):
             volatile char here = 0;
             (void)task, (void)argc, (void)argv;
             return deep(&here);
-        }""", "-Wno-infinite-recursion", "-O0")
-    mark = machine.events.mark()
+        }""", "-Wno-infinite-recursion", "-O0"))
+
+
+@pytest.mark.parametrize("size", [300 << 10, 1 << 20, 4 << 20])
+def test_a_frame_that_is_larger_than_a_stack(machine, build, size):
+    """It does not lead over what is nobody's, into the stack of a CPU or into shared memory."""
+    fails_by_segv(machine, build("large", """
+        int apmp_task_main(struct apmp_task *task, int argc, char **argv)
+        {
+            volatile char here[SIZE];
+            (void)task, (void)argc, (void)argv;
+            here[0] = 1;
+            return here[0] - 1;
+        }""", "-O0", f"-DSIZE={size}"))
+
+
+@pytest.mark.parametrize("call, says", [("exit(3)", "exit(3)"),
+                                        ("quick_exit(3)", "quick_exit()")])
+def test_a_task_that_ends_the_process(machine, build, call, says):
+    """It is the end of the instance, which says who called for it; what was printed is not lost."""
+    program = build("ends", """
+        #include <stdio.h>
+        #include <stdlib.h>
+        int apmp_task_main(struct apmp_task *task, int argc, char **argv)
+        {
+            (void)task, (void)argc, (void)argv;
+            printf("not lost");
+            CALL;
+        }""", f"-DCALL={call}")
+    hwrpb, mark = Hwrpb(machine, "beta"), machine.events.mark()
     assert run(machine, "beta", program).code != 0
-    machine.events.wait_for("instance.fenced", partition="beta", after=mark)
+    machine.events.wait_for("instance.crashed", partition="beta", after=mark)
+    crash = hwrpb.crash()
+    assert crash["reason"] == "exit"
+    assert crash["text"] in [f"task 1 (ends.so) called {says} on CPU {cpu}" for cpu in (3, 4)]
+    machine.until(lambda said: "not lost" in said, lambda: machine.apmp("console", "beta"))
     machine.boots_and_joins("beta")
 
 

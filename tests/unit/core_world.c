@@ -55,8 +55,13 @@ static void crash(struct core_world *cw)
 				    .address = 0x40,
 				    .image = 0x400000,
 				    .text = "it touched what it had not"};
-	struct apmp_context context = {
-	    .task = 17, .register_count = 23, .frame_count = 2, .frame = {0x401234, 0x402345}};
+	struct apmp_context context = {.task = 17,
+				       .register_count = 23,
+				       .frame_count = 2,
+				       .frame = {0x401234, 0x402345},
+				       .program = 0x402000,
+				       .program_end = 0x403000,
+				       .task_name = "sieve.so"};
 
 	ck_assert(apmp_crash_begin(h));
 	apmp_crash_finish(h, &record);

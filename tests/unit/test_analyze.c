@@ -102,6 +102,7 @@ START_TEST(each_part)
 	ck_assert_int_eq(analyze("cpus"), 0);
 	expect(out, "CPU 0: active");
 	expect(out, "0x401234           apmp-instance 0x1234");
+	expect(out, "0x402345           sieve.so 0x345");
 	ck_assert_int_eq(analyze("db"), 0);
 	expect(out, "community lab");
 	expect(out, "operational");
@@ -109,6 +110,7 @@ START_TEST(each_part)
 	expect(out, "ledger");
 	ck_assert_int_eq(analyze("tasks"), 0);
 	expect(out, "17");
+	expect(out, "sieve.so");
 	ck_assert_int_eq(analyze("trace --json"), 0);
 	for (const char *at = out; (at = strchr(at, '\n')); at++)
 		lines++;
@@ -170,7 +172,27 @@ START_TEST(changed_memory)
 	ck_assert_int_eq(analyze("--damaged"), 0);
 	change(fd, core.piece[0].off - 8 * core.count - 64, 1); /* of the text */
 	ck_assert_int_eq(analyze("--damaged"), 1);
-	expect(err, "it was changed, or is not all there");
+	expect(err, "its head was changed: where in it something is can't be known");
+	core_close(&core);
+	close(fd);
+}
+END_TEST
+
+START_TEST(a_file_that_was_cut)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	const char *why;
+
+	ck_assert_int_eq(core_open(dup(fd), &core, &why), 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)core.file_size - 1), 0);
+	ck_assert_int_eq(analyze("--damaged"), 1);
+	expect(err, "it was cut: its head can be read, but the file ends before the memory");
+	ck_assert_int_eq(ftruncate(fd, (off_t)core.piece[0].off - 1), 0);
+	ck_assert_int_eq(analyze("--damaged"), 1);
+	expect(err, "it was cut: it ends in its own head, and nothing of it can be read");
+	ck_assert_int_eq(ftruncate(fd, 10), 0);
+	ck_assert_int_eq(analyze("--damaged"), 1);
+	expect(err, "it is no core of a partition");
 	core_close(&core);
 	close(fd);
 }
@@ -298,6 +320,7 @@ int main(void)
 	tcase_add_test(tc, memory);
 	tcase_add_test(tc, what_is_wrong_is_said);
 	tcase_add_test(tc, changed_memory);
+	tcase_add_test(tc, a_file_that_was_cut);
 	tc = suite_case(suite, "fuzz");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, no_file_makes_it_crash);

@@ -90,7 +90,10 @@ START_TEST(context_is_saved_once)
 				       .register_count = HWRPB_REGISTERS,
 				       .frame_count = 2,
 				       .reg = {[APMP_CONTEXT_PC] = 0x1234},
-				       .frame = {0x1000, 0x2000}},
+				       .frame = {0x1000, 0x2000},
+				       .program = 0x1800,
+				       .program_end = 0x2800,
+				       .task_name = "a\033b.so"},
 			    read;
 
 	ck_assert(!apmp_context_saved(&h, 2));
@@ -109,6 +112,9 @@ START_TEST(context_is_saved_once)
 	ck_assert_mem_eq(read.reg, context.reg, sizeof(read.reg));
 	ck_assert_uint_eq(read.frame_count, 2);
 	ck_assert_mem_eq(read.frame, context.frame, 2 * sizeof(read.frame[0]));
+	ck_assert_uint_eq(read.program, context.program);
+	ck_assert_uint_eq(read.program_end, context.program_end);
+	ck_assert_str_eq(read.task_name, "a?b.so");
 	ck_assert_int_eq(apmp_context_read(&h, 1, &read), -ENOENT);
 }
 END_TEST

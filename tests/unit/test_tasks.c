@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "instance/instance.h"
@@ -166,7 +167,7 @@ static void setup(void)
 	    .wait = threads_wait, .wake = threads_wake, .lines = line, .line_count = CPUS};
 	in.hwrpb = calloc(1, sizeof(*in.hwrpb));
 	in.stacks = mmap(NULL, STACKS, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert(in.hwrpb && in.stacks != MAP_FAILED);
 	in.stacks_size = STACKS;
 	apmp_store_relaxed(&in.hwrpb->cpu_count, CPUS);
@@ -643,6 +644,27 @@ START_TEST(test_no_place_and_no_room)
 }
 END_TEST
 
+START_TEST(test_what_is_below_a_stack)
+{
+	unsigned char *below, byte;
+
+	come(0);
+	begin(set_flag, 0);
+	await_end();
+	below = in.tasks.task[0].stack - INSTANCE_STACK_GAP;
+	ck_assert_ptr_ne(in.tasks.task[0].stack, in.stacks);
+	for (uint64_t off = 0; off < INSTANCE_STACK_GAP; off += INSTANCE_STACK_GAP / 8) {
+		struct iovec from = {below + off, 1}, to = {&byte, 1};
+
+		ck_assert_int_eq(process_vm_readv(getpid(), &to, 1, &from, 1, 0), -1);
+		ck_assert_int_eq(errno, EFAULT);
+	}
+	/* Its memory is the partition's all the same. */
+	in.tasks.task[0].stack[0] = 7;
+	ck_assert_uint_eq(in.stacks[0], 7);
+}
+END_TEST
+
 START_TEST(test_what_runs_where)
 {
 	struct instance_task_on on;
@@ -743,6 +765,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_made_to_end, 0, MADE_TO_END);
 	tcase_add_test(tc, test_write);
 	tcase_add_loop_test(tc, test_no_place_and_no_room, 0, 2);
+	tcase_add_test(tc, test_what_is_below_a_stack);
 	tcase_add_test(tc, test_what_runs_where);
 	tcase_add_loop_test(tc, test_comings_and_goings, 1, 3);
 	tcase_add_test(tc, test_results_under_migrations);
