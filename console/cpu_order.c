@@ -111,7 +111,10 @@ void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_i
 			failed(c, cpu_idx, err ? -err : -EIO);
 		return;
 	}
-	console_event(c, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
+	if (active)
+		console_event(c, "cpu.started", p, "{s:i}", "cpu", (int)cpu_idx);
+	else
+		console_event(c, "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
 	from = arrived(p, cpu_idx);
 	console_failover_came(p, cpu_idx);
 	if (o->active && p->id == end_of(o) &&

@@ -135,6 +135,7 @@ def test_one_that_is_being_written(machine, reset):
     assert "dumping" not in machine.partition("alpha")["instance"]
     assert analyze(machine, shown["path"])["announced"]
 
+
 def test_a_signal_that_was_sent_has_no_address(machine):
     machine.apmp("chaos", "inject", "segv", "alpha")
     path = dumped(machine, "alpha", incarnation=1)["path"]
