@@ -149,8 +149,14 @@ def test_what_the_port_says(lab):
     """One line says why, and one for each CPU where it goes."""
     lab.apmp("partition", "crash", "alpha")
     ended(lab)
-    said = lab.apmp("console", "alpha").replace("\r", "").splitlines()
-    said = said[len(said) - 1 - said[::-1].index("alpha: bugcheck: crash by instruction"):]
+    first = "alpha: bugcheck: crash by instruction"
+
+    def port():
+        return lab.apmp("console", "alpha").replace("\r", "").splitlines()
+
+    # What the dying wrote is read when the console comes to it.
+    said = lab.until(lambda said: first in said and len(said) >= said.index(first) + 5, port)
+    said = said[len(said) - 1 - said[::-1].index(first):]
     assert sorted(said[1:5]) == ["alpha: CPU 1 goes to beta", "alpha: CPU 2 goes to gamma",
                                  "alpha: CPU 3 stays", "alpha: CPU 4 stays"]
 
