@@ -18,6 +18,10 @@ import apmp  # noqa: E402
 import standin  # noqa: E402
 
 
+# A job in the background of a script ignores it, and so would all that it starts: ^C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Lets the fixtures below know whether the test itself has failed."""
