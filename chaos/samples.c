@@ -137,10 +137,8 @@ static void *samples_main(void *arg)
 	bool good = true;
 
 	while (good && !atomic_load_explicit(&s->stop, memory_order_acquire)) {
-		if (!see(s, &sample)) {
-			s->unstable++;
+		if (!see(s, &sample))
 			continue;
-		}
 		for (uint32_t i = 0; i < s->cpu_count && good; i++)
 			good = !s->cpu[i] || judge(s, &sample, i);
 		atomic_fetch_add_explicit(&s->taken, 1, memory_order_relaxed);

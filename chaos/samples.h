@@ -17,7 +17,6 @@ struct samples {
 	_Atomic bool stop, violated;
 	_Atomic uint64_t taken; /* samples, each of the whole machine at one level of its tree */
 	_Atomic uint64_t in_transit; /* CPUs that they saw on their way */
-	uint64_t unstable;	     /* looks in which an update was under way */
 	char what[200];		     /* the first violation; written before violated */
 };
 

@@ -54,7 +54,8 @@ void apmp_update_store64(struct apmp_update *up, uint32_t object, _Atomic uint64
 void apmp_update_store_handle(struct apmp_update *up, _Atomic int32_t *field, int32_t value);
 /* The update is whole: one store; then current_level follows and every CPU is interrupted. */
 void apmp_update_commit(struct apmp_update *up);
-/* The same without the interrupts, when another update follows at once and brings them. */
+/* The same without the interrupts: another update that follows at once brings them, or the caller
+ * sends them when nobody is kept waiting by that [0117]. */
 void apmp_update_commit_quietly(struct apmp_update *up);
 /* Takes back every store since begin. */
 void apmp_update_abort(struct apmp_update *up);
