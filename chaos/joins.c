@@ -281,21 +281,14 @@ static bool round_of(struct campaign *c)
 
 static bool learn_partitions(struct campaign *c)
 {
-	const json_t *p;
-	char what[200];
-	size_t i;
+	char names[APMP_MAX_PARTITIONS][APMP_NAME_SIZE], what[200];
 
 	c->first = machine_look(&c->machine);
 	if (!c->first)
 		return false;
-	json_array_foreach(json_object_get(c->first, "partitions"), i, p)
-	{
-		if (i == APMP_MAX_PARTITIONS)
-			break;
-		snprintf(c->joiner[i].name, sizeof(c->joiner[i].name), "%s",
-			 json_string_value(json_object_get(p, "name")));
-		c->count = i + 1;
-	}
+	c->count = machine_partitions(c->first, names);
+	for (size_t i = 0; i < c->count; i++)
+		memcpy(c->joiner[i].name, names[i], sizeof(c->joiner[i].name));
 	learn(c, c->first);
 	if (c->count < 2)
 		return machine_violated(&c->machine, "it has one partition",

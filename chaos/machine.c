@@ -215,6 +215,23 @@ bool machine_moves(struct machine *machine, const json_t *status)
 	return true;
 }
 
+uint32_t machine_partitions(const json_t *status,
+			    char ret_names[APMP_MAX_PARTITIONS][APMP_NAME_SIZE])
+{
+	const json_t *p;
+	uint32_t count = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "partitions"), i, p)
+	{
+		if (count == APMP_MAX_PARTITIONS)
+			break;
+		snprintf(ret_names[count++], APMP_NAME_SIZE, "%s",
+			 json_string_value(json_object_get(p, "name")));
+	}
+	return count;
+}
+
 struct varlink_client *machine_begin(struct machine *machine, const char *method,
 				     json_t *parameters)
 {

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "shm/layout_common.h"
 #include "shm/wire/varlink.h"
 
 struct machine {
@@ -47,6 +48,10 @@ void machine_print_error(const char *error, const char *reason);
 int machine_not_begun(const struct machine *machine, const char *wants, bool json);
 /* Whether no partition of this status is debugged or stopped: then it is the violation. */
 bool machine_moves(struct machine *machine, const json_t *status);
+
+/* The names of the partitions of this status; how many, at most APMP_MAX_PARTITIONS. */
+uint32_t machine_partitions(const json_t *status,
+			    char ret_names[APMP_MAX_PARTITIONS][APMP_NAME_SIZE]);
 
 /* Begins a call whose answer comes later, on a connection of its own; NULL: can't. */
 struct varlink_client *machine_begin(struct machine *machine, const char *method,

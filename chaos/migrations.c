@@ -311,21 +311,12 @@ static bool run(struct campaign *c, uint64_t seed)
 
 static bool learn(struct campaign *c)
 {
-	const json_t *item;
 	char what[200];
-	size_t i;
 
 	c->first = machine_look(&c->machine);
 	if (!c->first)
 		return false;
-	json_array_foreach(json_object_get(c->first, "partitions"), i, item)
-	{
-		if (i == APMP_MAX_PARTITIONS)
-			break;
-		snprintf(c->partition[i], sizeof(c->partition[i]), "%s",
-			 json_string_value(json_object_get(item, "name")));
-		c->partition_count = (uint32_t)i + 1;
-	}
+	c->partition_count = machine_partitions(c->first, c->partition);
 	c->cpu_count = (uint32_t)json_array_size(json_object_get(c->first, "cpus"));
 	if (c->partition_count < 2)
 		return machine_violated(&c->machine, "it has one partition",
