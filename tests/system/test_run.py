@@ -65,6 +65,21 @@ def test_environment_directory_and_arguments(shared):
     assert said == "<a b><--json><-x><ü><*>"
 
 
+def test_it_is_looked_up_in_the_path_of_its_caller(shared):
+    """Which need not be that of whoever powered the machine on. shows: CPU-15"""
+    tool = shared.dir / "tools" / "a-tool-of-mine"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho found\n")
+    tool.chmod(0o755)
+    assert "No such file" in shared.refused("run", "alpha", "--", tool.name)
+    path = shared.env["PATH"]
+    shared.env["PATH"] = f"{tool.parent}:{path}"
+    try:
+        assert run(shared, tool.name).out == "found\n"
+    finally:
+        shared.env["PATH"] = path
+
+
 def test_an_empty_argument(shared):
     said = run(shared, "sh", "-c", 'printf "<%s>" "$@"', "sh", "a", "", "b")
     assert (said.code, said.out) == (0, "<a><><b>"), str(said)
