@@ -212,7 +212,18 @@ def test_what_can_not_be_started(shared):
     assert str(text) in shared.refused("run", "alpha", "--", str(text))
     text.chmod(0o755)
     assert "No such file or directory" in shared.refused("run", "alpha", "--", str(text))
+    # A name that is cut in a sentence, in the middle of a character.
+    assert "No such file or directory" in shared.refused("run", "alpha", "--", 70 * "ü")
     assert shell(shared, "exit 3").code == 3
+
+
+def test_what_is_too_long_to_be_asked_for(shared):
+    """It is said before it is sent: no console was to blame."""
+    words = [str(number) * 100_000 for number in range(1, 9)] + ["x" * 100_000] * 3
+    assert shared.refused("run", "alpha", "--", "true", *words) == (
+        'true can\'t be run in partition "alpha": its arguments and its environment, as they are '
+        'sent, are longer than 1048576 bytes')
+    assert run(shared, "true", *words[:9]).code == 0
 
 
 def test_where_it_can_not_run(shared):

@@ -302,6 +302,24 @@ START_TEST(what_is_no_call_ends_its_connection_only)
 }
 END_TEST
 
+START_TEST(a_client_sends_nothing_that_is_too_long)
+{
+	struct varlink_client *client = client_open();
+	struct varlink_reply reply;
+	char *text = malloc(VARLINK_MESSAGE_MAX);
+
+	memset(text, 'x', VARLINK_MESSAGE_MAX);
+	ck_assert_int_eq(varlink_client_send(client, "Status",
+					     json_pack("{s:s%}", "x", text, VARLINK_MESSAGE_MAX), 0,
+					     NULL, 0),
+			 -EMSGSIZE);
+	ck_assert_int_eq(varlink_client_call(client, "Status", NULL, &reply), 0);
+	varlink_reply_fini(&reply);
+	varlink_client_close(client);
+	free(text);
+}
+END_TEST
+
 START_TEST(too_long_a_message_ends_its_connection)
 {
 	char *blanks = malloc(VARLINK_MESSAGE_MAX + 1);
@@ -731,6 +749,7 @@ int main(void)
 	tcase_add_test(order, a_message_may_come_in_pieces);
 	tcase_add_test(order, oneway_calls_have_no_answer);
 	tcase_add_test(order, what_is_no_call_ends_its_connection_only);
+	tcase_add_test(order, a_client_sends_nothing_that_is_too_long);
 	tcase_add_test(order, too_long_a_message_ends_its_connection);
 	tcase_add_test(order, a_stream_ends_and_the_connection_goes_on);
 	tcase_add_test(order, a_slow_subscriber_is_bounded);
