@@ -359,6 +359,8 @@ static void off(void *ctx, int error)
 
 void console_power_off(struct console *c)
 {
+	if (c->going_off)
+		return; /* asked again: it waits for NVRAM already */
 	c->going_off = true;
 	console_event(c, "machine.off", NULL, NULL);
 	console_when_durable(c, off, c);
