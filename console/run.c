@@ -237,7 +237,11 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 	else if (json_array_size(json_object_get(parameters, "argv")) == 0)
 		varlink_call_invalid(call, "argv");
 	else if (box_link_crowded(&c->box))
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "so many programs"));
+		varlink_call_error(
+		    call, "Refused",
+		    json_pack("{s:s}", "reason",
+			      "so many programs are being started that no more can be "
+			      "asked for; try again when some of them run"));
 	else
 		begin(p, call, parameters);
 }
