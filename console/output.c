@@ -104,7 +104,7 @@ void output_close(struct partition *p)
 	uv_close((uv_handle_t *)&o->pause, on_closed);
 }
 
-/* A program may hang the line up (vhangup), if it is root's: its end is dead for all who have it. */
+/* A program of root may hang the line up (vhangup): its end is dead for all who have it. */
 static void drop_dead(struct partition *p)
 {
 	struct termios line;
