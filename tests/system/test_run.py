@@ -259,6 +259,25 @@ def test_many_at_once(shared):
     assert codes == {number: number for number in range(24)}
 
 
+def test_so_many_that_others_would_have_no_room(machine):
+    """The last one is refused, and who asks for other things is answered."""
+    programs, said = [], ""
+    while not said and len(programs) < 200:
+        programs.append(apmp.Program(machine, "alpha", "cat"))
+        try:
+            programs[-1].ask("here")
+        except (AssertionError, BrokenPipeError) as error:
+            said = f"{error} {programs[-1].process.stderr.read()}"
+    assert "as many callers as there is room for wait" in said
+    assert 64 < len(programs) < 128
+    assert programs.pop().process.wait(apmp.WATCHDOG) == apmp.REFUSED
+    machine.apmp("run", "--detach", "alpha", "--", "true")
+    assert apmp.members(machine.status()) == {"alpha", "beta", "gamma"}
+    assert programs.pop().end() == 0
+    assert run(machine, "true").code == 0
+    assert {one.end() for one in programs} == {0}
+
+
 def test_when_the_console_dies(machine):
     """The caller is told; what is run afterwards is not taken for what ran before.
     shows: TREE-22"""
