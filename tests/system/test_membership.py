@@ -357,6 +357,7 @@ def test_a_stopped_member_is_fenced_and_never_writes_again(shared):
     assert apmp.ended(fd, 0), "fenced, and yet its process is there"
     removed = shared.events.wait_for("member.removed", partition="beta", after=mark)
     assert suspected["seq"] < fenced["seq"] < removed["seq"]
+    shared.until(lambda there: not there, lambda: os.path.exists(f"/proc/{pid}"))  # reaped as well
     with pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(fd, signal.SIGCONT)
     os.close(fd)
