@@ -63,8 +63,7 @@ void crash_progress(struct instance *in)
 
 static bool is_stuck(struct instance *in, uint32_t stops)
 {
-	return in->env.now(&in->env) - apmp_load_relaxed(&in->crash.progress_ns) >
-	       stops * in->timing.stop_ns;
+	return apmp_env_since(&in->env, &in->crash.progress_ns) > stops * in->timing.stop_ns;
 }
 
 bool crash_await_progress(struct instance *in, const _Atomic uint32_t *word, uint32_t seen)
