@@ -293,6 +293,9 @@ struct boot_refusal {
  * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
+/* operator.c: answers why it can't boot. */
+void console_boot_refused(struct varlink_call *call, const struct partition *p,
+			  const struct boot_refusal *r);
 void console_fence(struct partition *p, enum fence_reason reason);
 /* The box says of this life that its clock runs no more; that it was reaped; that no process of it
  * runs user code any more. */
