@@ -379,6 +379,28 @@ START_TEST(one_that_comes_after_the_end)
 }
 END_TEST
 
+/* It looks while the CPU is being given to it, by an update that a console which dies takes back. */
+static void looks_too_early(struct party *console, enum apmp_point point, uint64_t arg)
+{
+	(void)arg;
+	if (point != APMP_P_pal_2216)
+		return;
+	console->on_point = NULL;
+	ck_assert_int_eq(run(GAMMA, look), 0);
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 0);
+}
+
+START_TEST(not_before_it_is_for_good)
+{
+	w.console.on_point = looks_too_early;
+	want(GAMMA, 1);
+	settle();
+	ck_assert_ptr_null(w.console.on_point);
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	check_rest();
+}
+END_TEST
+
 /* A no that was on its way when the wish ended is not heard by the next one. */
 static void withdraws(struct party *p, enum apmp_point point, uint64_t arg)
 {
@@ -421,18 +443,55 @@ START_TEST(what_is_no_wish)
 }
 END_TEST
 
+/* A claim of a CPU that there is not. */
+static uint64_t stray_of(uint32_t id)
+{
+	return apmp_identity_incarnation(party_identity(&w.party[id])) << 32 | 0x70000u | (id + 1);
+}
+
 /* Somebody's stray store claims it for one that knows nothing of it, or for nobody at all. */
 START_TEST(stray_claims)
 {
-	const uint64_t stray[] = {(uint64_t)BETA + 1, UINT64_MAX,
-				  apmp_identity_incarnation(party_identity(&w.party[BETA])) << 32 |
-				      0x70000u | (BETA + 1)};
+	const uint64_t stray[] = {(uint64_t)BETA + 1, UINT64_MAX, stray_of(BETA)};
 
 	want(GAMMA, 1);
 	apmp_store_relaxed(&slot_of(GAMMA)->giver, stray[_i]);
 	settle();
 	ck_assert_uint_eq(actor[GAMMA].over, 1);
 	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	check_rest();
+}
+END_TEST
+
+/* Nor does a claim that stood there before keep the wish from beginning: of a member, of who wishes
+ * itself, and of one that lives and is no member. */
+START_TEST(stray_claim_before)
+{
+	const uint32_t names[] = {BETA, GAMMA, STRANGER};
+
+	(void)world_boot(&w, STRANGER);
+	apmp_store_relaxed(&slot_of(GAMMA)->giver, stray_of(names[_i]));
+	wished = 1;
+	if (run(GAMMA, wish) == -EAGAIN) {
+		settle();
+		want(GAMMA, 1);
+	}
+	settle();
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	check_rest();
+}
+END_TEST
+
+/* One that is of a member which has said no already. */
+START_TEST(stray_claim_behind_a_no)
+{
+	for (uint32_t id = ALPHA; id < LAB; id++)
+		actor[id].busy = true;
+	want(GAMMA, 1);
+	ck_assert_int_eq(run(BETA, look), 0);
+	apmp_store_relaxed(&slot_of(GAMMA)->giver, stray_of(BETA));
+	settle();
+	ck_assert_uint_eq(actor[GAMMA].over, 1);
 	check_rest();
 }
 END_TEST
@@ -644,9 +703,12 @@ int main(void)
 	tcase_add_loop_test(tcase, a_refusal_makes_room, 0, 2);
 	tcase_add_test(tcase, a_cpu_that_went_elsewhere);
 	tcase_add_test(tcase, one_that_comes_after_the_end);
+	tcase_add_test(tcase, not_before_it_is_for_good);
 	tcase_add_test(tcase, a_late_no);
 	tcase_add_test(tcase, what_is_no_wish);
 	tcase_add_loop_test(tcase, stray_claims, 0, 3);
+	tcase_add_loop_test(tcase, stray_claim_before, 0, 3);
+	tcase_add_test(tcase, stray_claim_behind_a_no);
 	tcase_add_test(tcase, a_set_that_is_formed_anew_ends_it);
 	tcase_add_loop_test(tcase, the_giver_dies, 0, 16);
 	tcase_add_loop_test(tcase, the_wisher_dies, 0, 3);
