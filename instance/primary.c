@@ -209,10 +209,8 @@ void instance_primary(struct instance *in)
 	refresh_sets(in);
 	if (in->in_community)
 		join(in);
-	tell_changes(in);
+	/* It looks before it waits: start_secondaries may have heard what was meant for this. */
 	for (;;) {
-		/* The clock announces again what was lost. */
-		(void)instance_tasks_wait(in, in->primary);
 		take_startreqs(in);	 /* first what another CPU waits for */
 		instance_trade_look(in); /* before what has come may be sent away */
 		answer_request(in);
@@ -221,5 +219,7 @@ void instance_primary(struct instance *in)
 		tell_changes(in);
 		instance_trade(in);
 		refresh_sets(in);
+		/* The clock announces again what was lost. */
+		(void)instance_tasks_wait(in, in->primary);
 	}
 }
