@@ -32,7 +32,8 @@ struct actor {
 
 static struct world w;
 static struct actor actor[LAB];
-static uint64_t asked, given; /* CPUs, by wishes */
+static uint64_t asked, given;  /* CPUs, by wishes */
+static void (*on_spare)(void); /* once, when ALPHA looks what it can spare */
 
 static void reset(uint32_t id)
 {
@@ -46,6 +47,7 @@ static void setup(void)
 {
 	world_init(&w);
 	asked = given = 0;
+	on_spare = NULL;
 	for (uint32_t id = ALPHA; id < LAB; id++) {
 		struct party *p = world_boot(&w, id);
 
@@ -86,6 +88,8 @@ static int spare(void *ctx, const struct apmp_cpu_bits *potential, uint32_t *ret
 	struct party *p = ctx;
 	struct apmp_tree_node cpu;
 
+	if (p->id == ALPHA && on_spare)
+		on_spare();
 	if (actor[p->id].busy || actor[p->id].pending || cpus_of(p->id) < 2)
 		return -ENODEV;
 	for (uint32_t i = 0; i < WORLD_CPUS; i++)
@@ -240,6 +244,12 @@ START_TEST(who_can_spare_one_gives_it)
 	settle();
 	check_rest();
 	ck_assert_uint_eq(apmp_load_relaxed(&slot_of(GAMMA)->giver), 0);
+	/* The next one counts anew. */
+	want(GAMMA, 1);
+	settle();
+	ck_assert_uint_eq(actor[GAMMA].over, 2);
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	ck_assert_uint_eq(given, 2);
 }
 END_TEST
 
@@ -402,13 +412,9 @@ START_TEST(not_before_it_is_for_good)
 END_TEST
 
 /* A no that was on its way when the wish ended is not heard by the next one. */
-static void withdraws(struct party *p, enum apmp_point point, uint64_t arg)
+static void withdraws(void)
 {
-	(void)p;
-	(void)arg;
-	if (point != APMP_P_wish_no)
-		return;
-	p->on_point = NULL;
+	on_spare = NULL;
 	apmp_wish_end(&w.party[GAMMA].member, &actor[GAMMA].wish);
 	want(GAMMA, 1);
 }
@@ -417,7 +423,7 @@ START_TEST(a_late_no)
 {
 	for (uint32_t id = ALPHA; id < LAB; id++)
 		actor[id].busy = true;
-	w.party[ALPHA].on_point = withdraws;
+	on_spare = withdraws;
 	want(GAMMA, 1);
 	look_all(); /* ALPHA's no is for the first, the others' for the second */
 	ck_assert_int_eq(run(GAMMA, look), 0);
