@@ -389,7 +389,8 @@ START_TEST(one_that_comes_after_the_end)
 }
 END_TEST
 
-/* It looks while the CPU is being given to it, by an update that a console which dies takes back. */
+/* It looks while the CPU is being given to it, by an update that a console which dies takes back.
+ */
 static void looks_too_early(struct party *console, enum apmp_point point, uint64_t arg)
 {
 	(void)arg;
