@@ -9,7 +9,8 @@
  *             the wisher, when the CPU is its own (then it is counted first), or when the giver is
  *             fenced and it is not;
  *             the giver, when the CPU stays, has gone elsewhere, or comes when the wish is over.
- *           A wish is over when it is fulfilled, or nobody has claimed it and all members said no.
+ *           A wish is over when it is fulfilled, or nobody has claimed it and all members said no,
+ *           but those that a debugger holds.
  * WRITERS   wish: its owner.  giver: see above.  no: a member its own bit, only under the number of
  *           the wish that it looked at.
  * ORDERING  wish after no (release, acquired by members).  giver 0 after wish (release), acquired
@@ -99,6 +100,20 @@ static uint64_t refused(struct apmp_db_cpu_sets *slot, uint64_t number)
 	return who;
 }
 
+/* Members that have not said no yet.  Whom a debugger holds is not waited for. */
+static uint64_t silent(struct apmp_member *m, struct apmp_db_cpu_sets *slot, uint64_t number)
+{
+	uint64_t who = others(m, apmp__db(m)) & ~refused(slot, number);
+
+	for (uint64_t left = who; left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+
+		if (apmp_tree_debugged(m->tree, apmp_tree_present(m->tree, id)))
+			who &= ~(UINT64_C(1) << id);
+	}
+	return who;
+}
+
 /* The others that a claim may be of. */
 static uint64_t giver_of(const struct apmp_member *m, struct apmp_db *db, uint64_t claim)
 {
@@ -177,7 +192,7 @@ void apmp_wish_end(struct apmp_member *m, struct apmp_wish *wish)
 bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish)
 {
 	struct apmp_db_cpu_sets *slot = apmp__cpu_slots(m);
-	uint64_t giver, silent, now = m->env->now(m->env);
+	uint64_t giver, waits_for, now = m->env->now(m->env);
 	bool freed;
 
 	if (!slot || NUMBER(apmp_load_relaxed(&slot[m->id].wish)) != wish->number) {
@@ -188,8 +203,8 @@ bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish)
 	giver = apmp_load_acquire(&slot->giver);
 	freed = giver && settle(m, slot, giver, wish);
 	/* Refusals before the claim: who claims says no only after he has let go. */
-	silent = others(m, apmp__db(m)) & ~refused(slot, wish->number);
-	if (!wish->wanted || (!silent && !apmp_load_acquire(&slot->giver))) {
+	waits_for = silent(m, slot, wish->number);
+	if (!wish->wanted || (!waits_for && !apmp_load_acquire(&slot->giver))) {
 		apmp_wish_end(m, wish);
 		return true;
 	}
@@ -197,7 +212,7 @@ bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish)
 	 * stray store that its giver knows nothing of. */
 	if (freed || now - wish->asked_ns >= m->timing.tick_ns) {
 		wish->asked_ns = now;
-		ask(m, apmp__db(m), silent | giver_of(m, apmp__db(m), giver));
+		ask(m, apmp__db(m), waits_for | giver_of(m, apmp__db(m), giver));
 	}
 	return false;
 }

@@ -286,6 +286,30 @@ START_TEST(nobody_can_is_said_when_all_have_looked)
 }
 END_TEST
 
+/* Whom a debugger holds says nothing for as long as that lasts. */
+START_TEST(who_is_debugged_is_not_waited_for)
+{
+	struct party *beta = &w.party[BETA];
+
+	for (uint32_t id = ALPHA; id < LAB; id++)
+		actor[id].busy = true;
+	want(GAMMA, 1);
+	for (uint32_t id = ALPHA; id < LAB; id++)
+		if (id != BETA)
+			ck_assert_int_eq(run(id, look), 0);
+	ck_assert_uint_eq(actor[GAMMA].over, 0);
+	apmp_tree_set_debugged(&w.tw, BETA, apmp_identity_incarnation(party_identity(beta)));
+	ck_assert_int_eq(run(GAMMA, look), 0);
+	ck_assert_uint_eq(actor[GAMMA].over, 1);
+	/* If it goes on it finds that nobody wishes. */
+	apmp_tree_set_debugged(&w.tw, BETA, 0);
+	actor[BETA].busy = false;
+	settle();
+	ck_assert_uint_eq(given, 0);
+	check_rest();
+}
+END_TEST
+
 /* Never a CPU that can't run there [0235]. */
 START_TEST(only_what_is_compatible_comes)
 {
@@ -704,6 +728,7 @@ int main(void)
 	tcase_add_test(tcase, who_can_spare_one_gives_it);
 	tcase_add_test(tcase, as_many_as_there_are);
 	tcase_add_test(tcase, nobody_can_is_said_when_all_have_looked);
+	tcase_add_test(tcase, who_is_debugged_is_not_waited_for);
 	tcase_add_test(tcase, only_what_is_compatible_comes);
 	tcase_add_test(tcase, one_claim_at_a_time);
 	tcase_add_test(tcase, two_at_once);
