@@ -106,7 +106,7 @@ __attribute__((warn_unused_result)) int instance_cpu_order(struct instance *in, 
 							   uint32_t how);
 /* A CPU that has been given to us gets a thread, unless it has one, and joins SMP, or stays in
  * console mode until an order.  -ENOMEM, -EAGAIN of pthread_create: no thread for it, which was
- * told; -EAGAIN: it is on its way. */
+ * told, and it is in console mode; -EAGAIN: it is on its way. */
 __attribute__((warn_unused_result)) int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx,
 							    bool start);
 /* A CPU in console mode could not do as it was told.  Into SMP again, if it came from there. */

@@ -197,7 +197,8 @@ static void send_all_stopped(struct instance *in)
 	for (uint32_t round = 0; again && round < HWRPB_TARGETS; round++) {
 		again = false;
 		for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
-			if (apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
+			if (crash_tid(i) && /* else the console sends it */
+			    apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
 			    apmp_load_acquire(&in->crash.cpu[i].step) <= CRASH_ORDERED)
 				again = send_stopped(in, i) || again;
 		await_all(in, CRASH_SETTLED);

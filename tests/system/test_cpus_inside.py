@@ -4,13 +4,17 @@ import errno
 import json
 import re
 import select
+import signal
 import struct
+from pathlib import Path
 
 import pytest
 
 import apmp
 import inside
+from hwrpb import Hwrpb, QUIESCED
 from inside import Connection, request
+from test_console_hang import console_of
 
 MACHINE = apmp.PATIENT
 ANY = 0
@@ -153,6 +157,33 @@ def test_many_programs_at_once(shared):
     assert sum(answer.error == 0 for answer in answers) == 1
     assert {answer.error for answer in answers} <= {0, -errno.EPERM, -errno.EAGAIN, -errno.EBUSY}
     home(shared)
+
+
+def primary_of(machine, partition):
+    """The thread of its primary."""
+    name = f"cpu {machine.partition(partition)['primary']}\n"
+    threads = Path(f"/proc/{machine.pid(partition)}/task").iterdir()
+    return next(int(thread.name) for thread in threads if (thread / "comm").read_text() == name)
+
+
+def test_one_that_is_nobodys_by_then(make_machine, freezer):
+    """It has gone, and into the pool, before the primary that gave it looks again."""
+    machine = make_machine(MACHINE)
+    machine.up()
+    program, hwrpb = Cpus(machine, "alpha"), Hwrpb(machine, "alpha")
+    primary, mark = primary_of(machine, "alpha"), machine.events.mark()
+    console = console_of(machine)
+    machine.kill(console, signal.SIGSTOP)
+    program.send(request("GIVE", lock=1 + 1, rank=BETA))
+    machine.until(lambda state: state == QUIESCED, lambda: hwrpb.state(1))
+    freezer.freeze_thread(primary)
+    machine.kill(console, signal.SIGCONT)
+    machine.events.wait_for("cpu.started", partition="beta", cpu=1, after=mark)
+    machine.apmp("cpu", "deassign", 1)
+    assert machine.cpu(1)["current_owner"] is None
+    freezer.thaw()
+    answer = program.receive()
+    assert (answer.error, answer.lock) == (0, 1), answer
 
 
 def test_its_place_is_free_when_it_has_gone(shared):
