@@ -137,7 +137,13 @@ static void on_fault(int signal, siginfo_t *info, void *uc)
 	const bool outside = info->si_code <= 0 && info->si_pid != getpid();
 	const int interrupted = errno;
 
-	describe(the_one, &crash, info, outside);
+	if (outside && crash_entered())
+		return; /* it fails already, by itself */
+	if (crash_enter() == 1)
+		describe(the_one, &crash, info, outside);
+	else /* it may be describe() that fails */
+		strncpy(crash.text, "a fault in what is done because of a fault",
+			sizeof(crash.text) - 1);
 	crash_fail(the_one, &crash, uc, outside);
 	errno = interrupted;
 }

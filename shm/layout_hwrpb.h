@@ -133,9 +133,9 @@ enum hwrpb_crash_reason {
 
 #define HWRPB_CRASH_TEXT 128u
 
-/* W: the first thread that crashes.  R: both, and who reads the dump. */
+/* W: all threads that crash, what the first one has to say.  R: both, and who reads the dump. */
 struct hwrpb_crash {
-	_Atomic uint32_t state;	     /* W: last.  R: see above; 0 none, 1 being written, 2 whole */
+	_Atomic uint32_t state;	     /* W: last.  R: see above; 0 none, 2 whole */
 	_Atomic uint32_t reason;     /* W: see above.  R: see above; enum hwrpb_crash_reason */
 	_Atomic uint32_t thread;     /* W: see above.  R: see above; CPU id, or APMP_THREAD_* */
 	_Atomic uint32_t signal;     /* W: see above.  R: see above; of SIGNAL */

@@ -55,6 +55,7 @@ static void crash(struct core_world *cw)
 				    .address = 0x40,
 				    .image = 0x400000,
 				    .text = "it touched what it had not"};
+	const struct apmp_crash *_Atomic first = NULL;
 	struct apmp_context context = {.task = 17,
 				       .register_count = 23,
 				       .frame_count = 2,
@@ -63,8 +64,7 @@ static void crash(struct core_world *cw)
 				       .program_end = 0x403000,
 				       .task_name = "sieve.so"};
 
-	ck_assert(apmp_crash_begin(h));
-	apmp_crash_finish(h, &record);
+	ck_assert(apmp_crash_write(h, &first, &record));
 	for (uint32_t cpu = 0; cpu < 2; cpu++) {
 		h->slot[cpu].state = HWRPB_CPU_ACTIVE;
 		context.thread = cpu;
