@@ -15,12 +15,12 @@
  *          run directory, which the next `up` does.
  */
 #include "apmpd/box_internal.h"
-#include "apmpd/urgent.h"
 
 #include "apmpd/guard.h"
 #include "apmpd/host_memory.h"
 #include "apmpd/power.h"
 #include "shm/assert.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -390,7 +390,13 @@ void apmp__beacons_forget(struct apmp_box *box, uint32_t id);
 /* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
  * False: it has none that would. */
 __attribute__((warn_unused_result)) bool apmp__beacons_await(struct apmp_box *box, uint32_t id);
-int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call);
+
+/* box_load.c */
+
+/* It has a program from now on. */
+void apmp__load_watch(struct apmp_box *box, uint32_t id);
+/* Tells the console what it was told last: it may be another one. */
+void apmp__load_tell(struct apmp_box *box, uint32_t id);
 
 /* box_fenced.c */
 

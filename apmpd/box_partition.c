@@ -138,7 +138,8 @@ static int start_instance(struct apmp_box *box, struct apmp_call *call, const in
 					  .fd_count = INSTANCE_FDS,
 					  .terminal = true,
 					  .reach = true,
-					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY};
+					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY,
+					  .urgent_threads = true};
 	if (box->uids.first)
 		order.spawn.uid = apmp__partition_uid(box, order.partition);
 	apmp__beacons_begin(box, order.partition);

@@ -18,7 +18,7 @@
 #include "apmpd/spawn.h"
 
 #include "apmpd/partition_uid.h"
-#include "apmpd/urgent.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,6 +97,8 @@ static void take_class(const struct apmp_spawn *what)
 
 	if (what->urgent)
 		(void)!apmp_urgent_self();
+	if (what->urgent_threads)
+		(void)!apmp_urgent_allow();
 	if (what->fifo_priority && apmp_urgent_fifo(what->fifo_priority) == 0 &&
 	    setrlimit(RLIMIT_RTTIME, &most) < 0)
 		sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});

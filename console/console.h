@@ -67,7 +67,6 @@ struct partition {
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	uint32_t capacity;	/* that the box was told last, if it was */
 	bool capacity_told, capacity_posted, capacity_refused;
-	struct apmp_cpu_bits urgent; /* CPUs whose threads the box was told of, in this life */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */

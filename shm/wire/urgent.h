@@ -4,11 +4,10 @@
  * (shm/wire/box.h has the priorities).  The CPUs of instances, box and console only react to
  * something, for microseconds at a time, but how often that is, others decide: these are normal
  * threads with a short slice, which Linux 6.12 and later lets run as soon as they wake up, and a
- * better nice value for older ones. */
-#ifndef APMPD_URGENT_H
-#define APMPD_URGENT_H
-
-#include <sys/types.h>
+ * better nice value for older ones.  Each thread sees to that itself: by the number of one, which
+ * may have ended, another's could be meant. */
+#ifndef APMP_SHM_URGENT_H
+#define APMP_SHM_URGENT_H
 
 /* SCHED_FIFO for the calling thread; what it starts is as everything else.  -EPERM. */
 int apmp_urgent_fifo(int priority);
@@ -17,8 +16,7 @@ int apmp_urgent_fifo(int priority);
  * is as good as the host is.  -EPERM. */
 int apmp_urgent_self(void);
 
-/* The same for a thread that says itself that it is one of this process, which is not reaped: it is
- * looked up.  -ESRCH: it is none; -EPERM. */
-__attribute__((warn_unused_result)) int apmp_urgent_thread(pid_t pid, pid_t tid);
+/* From now on the threads of this process may do so, also as another user.  -EPERM. */
+int apmp_urgent_allow(void);
 
 #endif

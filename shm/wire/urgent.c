@@ -1,10 +1,10 @@
 /* Scheduling classes: what must not wait for programs that keep the host CPUs busy. */
-#include "apmpd/urgent.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <stdint.h>
-#include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,7 +30,7 @@ int apmp_urgent_fifo(int priority)
 	return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
 }
 
-static int make_urgent(pid_t tid)
+int apmp_urgent_self(void)
 {
 	struct attributes attr = {.size = sizeof(attr),
 				  .policy = SCHED_OTHER,
@@ -38,18 +38,12 @@ static int make_urgent(pid_t tid)
 				  .nice = NICE,
 				  .runtime = SLICE_NS};
 
-	return syscall(SYS_sched_setattr, tid, &attr, 0) < 0 ? -errno : 0;
+	return syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? -errno : 0;
 }
 
-int apmp_urgent_self(void)
+int apmp_urgent_allow(void)
 {
-	return make_urgent(0);
-}
+	struct rlimit most = {20 - NICE, 20 - NICE}; /* as RLIMIT_NICE has it */
 
-int apmp_urgent_thread(pid_t pid, pid_t tid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, (int)tid);
-	return access(path, F_OK) < 0 ? -ESRCH : make_urgent(tid);
+	return setrlimit(RLIMIT_NICE, &most) < 0 ? -errno : 0;
 }
