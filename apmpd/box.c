@@ -270,8 +270,8 @@ static int init_loop(struct apmp_box *box)
 	    {&box->int_signal, on_signal, SIGINT},
 	    {&box->hup_signal, on_signal, SIGHUP},
 	};
-	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart,
-				      &box->console.watch_timer};
+	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->load_timer,
+				      &box->console.restart, &box->console.watch_timer};
 	int error = 0;
 
 	signal(SIGPIPE, SIG_IGN);

@@ -103,9 +103,11 @@ struct apmp_partition {
 	uint64_t incarnation;
 	char app_variable[APMP_APP_VARIABLE_SIZE]; /* how its programs find the instance */
 	struct apmp_kill kill;
-	bool ending;	       /* its clock runs no more */
-	bool has_exited;       /* an instance did, */
-	struct apmp_exit last; /* the last one like this */
+	bool ending;		  /* its clock runs no more */
+	bool has_load;		  /* there are programs: box_load.c looks at them */
+	uint32_t load, load_told; /* in 1/1024, and in whole threads */
+	bool has_exited;	  /* an instance did, */
+	struct apmp_exit last;	  /* the last one like this */
 };
 
 /* Contents that are to be written, and who asked for that. */
@@ -213,7 +215,7 @@ struct apmp_box {
 
 	uv_loop_t loop;
 	uv_signal_t child_signal, term_signal, int_signal, hup_signal;
-	uv_timer_t kill_timer, power_timer;
+	uv_timer_t kill_timer, power_timer, load_timer;
 	uv_poll_t first_caller; /* of a bare box */
 	struct apmp_beacons beacons;
 

@@ -364,6 +364,16 @@ int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, un
 	return apmp__quota_write(set, p);
 }
 
+int apmp_cpuset_load(struct apmp_cpuset *set, const char *name, struct apmp_cpuset_load *ret_load)
+{
+	struct apmp__cpuset_partition *p;
+	int error = find_or_fail(set, name, &p);
+
+	if (!error && set->ops->kind != APMP_CPUSET_CGROUP_V1)
+		error = -EOPNOTSUPP;
+	return error ? error : apmp__load_read(p, ret_load);
+}
+
 int apmp_cpuset_partition_get(struct apmp_cpuset *set, const char *name, cpu_set_t *ret_cpus)
 {
 	struct apmp__cpuset_partition *p;

@@ -481,7 +481,8 @@ bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct insta
 
 uint32_t instance_tasks_depth(const struct instance *in)
 {
-	return apmp_load_relaxed(&in->tasks.depth);
+	return apmp_load_relaxed(&in->tasks.depth) +
+	       (uint32_t)apmp_load_relaxed(&in->hwrpb->programs);
 }
 
 static void count_grace(struct tasks *ts)

@@ -194,8 +194,10 @@ struct hwrpb {
 	_Atomic uint32_t slot_size;   /* W: console.  R: both; sizeof(struct hwrpb_slot) */
 	_Atomic uint64_t slot_off;    /* W: console.  R: both; from here to the slots */
 	_Atomic uint64_t boot_count;  /* W: console.  R: both; times this partition was booted */
-	uint64_t fill[3];	      /* W: nobody.  R: nobody; zero */
-	struct hwrpb_request request; /* W: see there.  R: see there */
+	_Atomic uint64_t programs; /* W: console, as the box says.  R: both; threads of its programs
+				    * that run or could */
+	uint64_t fill[2];	   /* W: nobody.  R: nobody; zero */
+	struct hwrpb_request request;		  /* W: see there.  R: see there */
 	struct apmp_cpu_bits potential;		  /* W: partition.  R: both [0224] */
 	struct apmp_cpu_bits configure;		  /* W: partition.  R: both [0224] */
 	struct apmp_cpu_bits active;		  /* W: partition.  R: both [0224] */

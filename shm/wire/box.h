@@ -152,6 +152,8 @@ enum apmp_box_op {
  *            held back for that, text how it ended.
  * DUMPED     id, arg0 incarnation, arg1 bytes on the disk, arg2 elapsed ns, size bytes of memory
  *            that would have been too much, text the path; or error, and text why there is none.
+ * LOAD       id, arg0 threads of its programs that run or could, smoothed over half a second; when
+ *            it has changed, and again to each console.
  */
 #define APMP_BOX_EVENTS(X)                                                                         \
 	X(HELLO, 1, "hello")                                                                       \
@@ -167,7 +169,8 @@ enum apmp_box_op {
 	X(LAST, 11, "last")                                                                        \
 	X(ENDING, 12, "ending")                                                                    \
 	X(FENCED, 13, "fenced")                                                                    \
-	X(DUMPED, 14, "dumped")
+	X(DUMPED, 14, "dumped")                                                                    \
+	X(LOAD, 15, "load")
 
 #define APMP_CONSOLE_HUNG_MS 3000u
 
