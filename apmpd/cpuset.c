@@ -348,9 +348,11 @@ int apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const c
 	if (error || CPU_EQUAL(host_cpus, &p->host_cpus))
 		return error;
 	error = set->ops->set(set, p, host_cpus);
-	if (!error)
-		p->host_cpus = *host_cpus;
-	return error;
+	if (error)
+		return error;
+	p->host_cpus = *host_cpus;
+	return apmp__quota_write(set,
+				 p); /* of those that nobody shares the weight is by their count */
 }
 
 int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity)

@@ -124,7 +124,8 @@ apmp_cpuset_partition_create(struct apmp_cpuset *set, const char *name, const cp
  * allowed: the kernel refuses it for groups with tasks in v1 (ENOSPC), and in v2 it would mean
  * "all of the parent's"; so here it is -EINVAL in every back end, and nothing is changed.
  * -ENOENT: no such partition; -EINVAL: empty set; -errno: the kernel refused; the old set then
- * holds (or the union of old and new, if undoing was refused as well). */
+ * holds (or the union of old and new, if undoing was refused as well); or it refused what
+ * apmp_cpuset_partition_capacity would write, and the new set holds. */
 __attribute__((warn_unused_result)) int
 apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus);
 
