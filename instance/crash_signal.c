@@ -6,7 +6,8 @@
  *           (instance_crash.c).  Handlers of signals run on stacks of their own.
  * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes
  *           on where it is no CPU's, so that the heartbeat is not lost with the clock's.
- *           A task that calls _exit(2) or ends its thread is not seen here.
+ *           A task that calls _exit(2) or ends its thread is not seen here.  One whose CPU was
+ *           taken away (tasks.c) fails as a part of what serves programs.
  */
 #include <errno.h>
 #include <stdio.h>

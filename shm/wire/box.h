@@ -27,6 +27,12 @@
  * is meant for the heartbeat; it is ended when it has not slept for a second. */
 #define APMP_INSTANCE_FIFO_PRIORITY 10
 
+/* The stack of a thread of an instance but its tasks', and the addresses below each stack that
+ * nobody may touch: what a program's first thread usually has for a stack, so that a frame that
+ * works there can't lead over this into another mapping.  Addresses alone are plenty. */
+#define APMP_INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
+#define APMP_INSTANCE_STACK_GAP	 (UINT64_C(8) << 20)
+
 /* kind of RUN. */
 #define APMP_BOX_RUN_CONFINED 1u
 
