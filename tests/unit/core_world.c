@@ -168,6 +168,13 @@ const char *core_world_path(const struct core_world *cw, char ret_path[160])
 	return ret_path;
 }
 
+void core_world_dumped(struct core_world *cw, char ret_path[160])
+{
+	core_world_init(cw);
+	ck_assert_msg(core_world_write(cw, 1) == 0, "%s", cw->result.why);
+	core_world_path(cw, ret_path);
+}
+
 void core_world_fini(struct core_world *cw)
 {
 	char command[96];
