@@ -444,7 +444,7 @@ int apmp_box_main(const struct machine *machine, const struct apmp_power_how *ho
 		return 1;
 	}
 	if (make(box) == 0) {
-		(void)!apmp_urgent_self();
+		(void)!apmp_urgent_self(false);
 		uv_run(&box->loop, UV_RUN_DEFAULT);
 	}
 	was_on = box->was_on;

@@ -91,7 +91,7 @@ static void *watch_main(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "beacons"); /* for top -H and gdb */
 	/* Refused: then it is as late as any thread. */
-	(void)!apmp_urgent_fifo(APMP_INSTANCE_FIFO_PRIORITY + 1);
+	(void)!apmp_urgent_fifo(0, APMP_INSTANCE_FIFO_PRIORITY + 1);
 	while (!apmp_load_acquire(&beacons->stop) &&
 	       (!error || error == -EFAULT || error == -ENOMEM)) {
 		unsigned count;

@@ -290,6 +290,7 @@ int apmp__call_short(struct apmp_call *call, int error, const struct apmp_short 
 
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_remove(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call);

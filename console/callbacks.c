@@ -298,8 +298,16 @@ static void boot_done(struct partition *p)
 	console_check_on(p->console);
 }
 
+void console_make_urgent(struct partition *p)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_URGENT, .id = p->id};
+
+	box_link_post(&p->console->box, &request, NULL, NULL); /* refused: it is as it was */
+}
+
 static void on_booted(struct partition *p)
 {
+	console_make_urgent(p);
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	console_event(p->console, "instance.booted", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));

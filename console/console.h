@@ -318,6 +318,8 @@ void console_dumped(struct partition *p, const struct apmp_box_event *event);
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
+/* The first thread of an instance gets its class, when the others are there; again: nothing. */
+void console_make_urgent(struct partition *p);
 __attribute__((warn_unused_result)) int console_channel_open(struct partition *p);
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);

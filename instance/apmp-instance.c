@@ -16,7 +16,6 @@
 #include "instance/instance.h"
 #include "shm/shared.h"
 #include "shm/wire/linux_env.h"
-#include "shm/wire/urgent.h"
 
 #define CHANNEL_FD 3
 #define HWRPB_FD   4
@@ -121,7 +120,6 @@ static void *primary_main(void *arg)
 	snprintf(name, sizeof(name), "cpu %u", in->primary);
 	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
 	instance_thread_is(in->primary);
-	(void)!apmp_urgent_self();
 	in->recorder = map(in, "the flight recorder", apmp_load_relaxed(&in->hwrpb->recorder),
 			   APMP_RECORDER_SIZE);
 	apmp_store_relaxed(&in->recorder->identity, in->env.self);

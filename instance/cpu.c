@@ -20,7 +20,6 @@
 #include "shm/hwrpb_message.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
-#include "shm/wire/urgent.h"
 
 void instance_bugcheck(struct instance *in, uint32_t cpu_idx)
 {
@@ -139,7 +138,6 @@ static void *cpu_main(void *arg)
 
 	instance_thread_is(cpu->idx);
 	instance_beacon(in, cpu->idx);
-	(void)!apmp_urgent_self();
 	snprintf(name, sizeof(name), "cpu %u", cpu->idx);
 	(void)pthread_setname_np(pthread_self(), name); /* for top -H and gdb */
 	for (;;) {

@@ -100,6 +100,8 @@ enum apmp_box_object {
  * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
  *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and
  *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
+ * URGENT    id: the first thread of its instance gets SCHED_FIFO, now that the others are there.
+ *           -ESRCH no instance, or one that ends; -EPERM.
  * DUMP      id, arg0 incarnation, text its name; descriptor: memory with copies, and at size a JSON
  *           object of arg1 bytes that says what a dump of that life is to hold (apmpd/PROTOCOL.md).
  *           Answered when no memory that it names is read any more, or may be used anew; DUMPED
@@ -121,7 +123,8 @@ enum apmp_box_object {
 	X(NVRAM, 12, "nvram")                                                                      \
 	X(PONG, 13, "pong")                                                                        \
 	X(ROOM, 14, "room")                                                                        \
-	X(DUMP, 15, "dump")
+	X(DUMP, 15, "dump")                                                                        \
+	X(URGENT, 16, "urgent")
 
 enum apmp_box_op {
 #define X(name, value, text) APMP_BOX_OP_##name = value,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdint.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,27 +22,30 @@ struct attributes {
 #define SLICE_NS 100000
 #define NICE	 (-10)
 
-int apmp_urgent_fifo(int priority)
+int apmp_urgent_fifo(pid_t pid, int priority)
 {
 	struct sched_param param = {.sched_priority = priority};
 
-	return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
+	return sched_setscheduler(pid, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
 }
 
-int apmp_urgent_self(void)
+static int set(int nice, uint64_t slice_ns, uint64_t flags)
 {
 	struct attributes attr = {.size = sizeof(attr),
 				  .policy = SCHED_OTHER,
-				  .flags = FLAG_RESET_ON_FORK,
-				  .nice = NICE,
-				  .runtime = SLICE_NS};
+				  .flags = flags,
+				  .nice = nice,
+				  .runtime = slice_ns};
 
 	return syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? -errno : 0;
 }
 
-int apmp_urgent_allow(void)
+int apmp_urgent_self(bool hand_on)
 {
-	struct rlimit most = {20 - NICE, 20 - NICE}; /* as RLIMIT_NICE has it */
+	return set(NICE, SLICE_NS, hand_on ? 0 : FLAG_RESET_ON_FORK);
+}
 
-	return setrlimit(RLIMIT_NICE, &most) < 0 ? -errno : 0;
+void apmp_urgent_no_more(void)
+{
+	(void)!set(0, 0, 0); /* to have less is allowed to everybody */
 }

@@ -4,19 +4,23 @@
  * (shm/wire/box.h has the priorities).  The CPUs of instances, box and console only react to
  * something, for microseconds at a time, but how often that is, others decide: these are normal
  * threads with a short slice, which Linux 6.12 and later lets run as soon as they wake up, and a
- * better nice value for older ones.  Each thread sees to that itself: by the number of one, which
- * may have ended, another's could be meant. */
+ * better nice value for older ones.  They are made with that, and what is made beside them gives it
+ * up by itself: the number of a thread may be another's when somebody else sets something for it. */
 #ifndef APMP_SHM_URGENT_H
 #define APMP_SHM_URGENT_H
 
-/* SCHED_FIFO for the calling thread; what it starts is as everything else.  -EPERM. */
-int apmp_urgent_fifo(int priority);
+#include <stdbool.h>
+#include <sys/types.h>
 
-/* The calling thread is to run when it wakes up; what it starts is as everything else.  Refused, it
- * is as good as the host is.  -EPERM. */
-int apmp_urgent_self(void);
+/* SCHED_FIFO for the calling thread (pid 0), or the first thread of a process that is not reaped;
+ * what it starts is as everything else.  -EPERM; -ESRCH. */
+int apmp_urgent_fifo(pid_t pid, int priority);
 
-/* From now on the threads of this process may do so, also as another user.  -EPERM. */
-int apmp_urgent_allow(void);
+/* The calling thread is to run when it wakes up; what it starts is too (hand_on), or is as
+ * everything else.  Refused, it is as good as the host is.  -EPERM. */
+int apmp_urgent_self(bool hand_on);
+
+/* The calling thread is as everything else, and what it starts. */
+void apmp_urgent_no_more(void);
 
 #endif

@@ -414,8 +414,12 @@ def test_cpus_go_where_the_work_is(shared):
 
 
 def busy_in(machine, partition, count):
-    return [machine.start("run", partition, "--", "sh", "-c", "while :; do :; done")
-            for _ in range(count)]
+    """Programs that run as long as there is a file, which this gives; also without their caller."""
+    flag = machine.dir / f"busy-in-{partition}"
+    flag.touch()
+    for _ in range(count):
+        machine.start("run", partition, "--", "sh", "-c", f"while [ -e {flag} ]; do :; done")
+    return flag
 
 
 def test_programs_count_as_work(shared):
@@ -427,8 +431,7 @@ def test_programs_count_as_work(shared):
     shared.until(lambda _: program.loads()["alpha"][2] == 3)
     assert Cpus(shared, "gamma").wish(1).error == 0  # beta's
     assert active(shared, "alpha") == {0, 1, 2} and active(shared, "gamma") == {4, 5}
-    for one in own:
-        one.terminate()
+    own.unlink()
     shared.until(lambda _: program.loads()["alpha"][2] == 0)
     busy = busy_in(shared, "gamma", 6)
     shared.until(lambda _: program.loads()["gamma"][2] == 6)
@@ -437,8 +440,7 @@ def test_programs_count_as_work(shared):
     shared.events.wait_for("console.restarted", after=mark)
     said, _ = balance(shared, "alpha", "--count", 6).communicate(timeout=apmp.WATCHDOG)
     assert said.count("gives CPU") == 2, said
-    for one in busy:
-        one.terminate()
+    busy.unlink()
     shared.until(lambda _: program.loads()["gamma"][2] == 0)
     home(shared)
 
