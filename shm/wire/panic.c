@@ -51,7 +51,8 @@ void apmp_panic(const char *file, int line, const char *what)
 	}
 	if (panic_end)
 		panic_end(text);
-	while (!first)
+	if (first)
+		abort();
+	for (;;) /* the first one aborts */
 		pause();
-	abort();
 }

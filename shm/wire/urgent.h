@@ -4,8 +4,9 @@
  * (shm/wire/box.h has the priorities).  The CPUs of instances, box and console only react to
  * something, for microseconds at a time, but how often that is, others decide: these are normal
  * threads with a short slice, which Linux 6.12 and later lets run as soon as they wake up, and a
- * better nice value for older ones.  They are made with that, and what is made beside them gives it
- * up by itself: the number of a thread may be another's when somebody else sets something for it. */
+ * better nice value for older ones.  They are made with that, and what is made beside them gives
+ * it up by itself: the number of a thread may be another's when somebody else sets something for
+ * it. */
 #ifndef APMP_SHM_URGENT_H
 #define APMP_SHM_URGENT_H
 

@@ -397,7 +397,7 @@ def test_results_are_right_while_cpus_come_and_go(home):
 @pytest.mark.parametrize("deaf", ["sigfillset(&all), pthread_sigmask(SIG_BLOCK, &all, NULL)",
                                   "signal(SIGURG, SIG_IGN)"])
 def test_cpus_leave_who_does_not_listen(home, build, deaf):
-    """A task that keeps the interrupt from itself does not keep a CPU, nor the host CPU under it."""
+    """A task that keeps the interrupt from itself keeps no CPU, nor the host CPU under it."""
     program = build("deaf", f"""
         #include <signal.h>
         static int spin(struct apmp_task *task, void *arg)
