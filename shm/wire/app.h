@@ -123,7 +123,7 @@ struct apmp_app_member_load {
 	uint32_t version;
 	uint32_t partition;
 	uint64_t incarnation;
-	uint64_t depth; /* tasks that run or are ready */
+	uint64_t depth; /* tasks, and threads of programs, that run or could */
 	uint64_t potential[APMP_MAX_CPUS / 64u];
 	uint64_t active[APMP_MAX_CPUS / 64u];
 	char name[APMP_NAME_SIZE];

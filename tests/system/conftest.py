@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))         # apmp.py
 import apmp  # noqa: E402
 import freeze  # noqa: E402
 import standin  # noqa: E402
+from operator_calls import Operator, tree_of  # noqa: E402
 
 
 # A job in the background of a script ignores it, and so would all that it starts: ^C is tested.
@@ -95,6 +96,14 @@ def machine(make_machine, request):
         print(f"kept for a look: {made.save_failure(request.node.name)}")
         raise
     return made
+
+
+@pytest.fixture
+def operator(machine):
+    """Who calls the console of `machine` by itself; its tree is consistent afterwards."""
+    yield Operator(machine)
+    if machine.rundir.exists():
+        tree_of(machine)
 
 
 @pytest.fixture

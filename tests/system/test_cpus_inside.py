@@ -444,6 +444,38 @@ def test_cpus_go_where_the_work_is(shared):
     home(shared)
 
 
+def busy_in(machine, partition, count):
+    """Programs that run as long as there is a file, which this gives; also without their caller."""
+    flag = machine.dir / f"busy-in-{partition}"
+    flag.touch()
+    for _ in range(count):
+        machine.start("run", partition, "--", "sh", "-c", f"while [ -e {flag} ]; do :; done")
+    return flag
+
+
+def test_programs_count_as_work(shared):
+    """As tasks do, for the balancer and for who is asked for a CPU."""
+    if shared.status()["backend"] != "cgroup-v1":
+        pytest.skip("the kernel counts the threads of groups of cgroup v1 alone")
+    program = Cpus(shared, "alpha")
+    own = busy_in(shared, "alpha", 3)
+    shared.until(lambda _: program.loads()["alpha"][2] == 3)
+    assert Cpus(shared, "gamma").wish(1).error == 0  # beta's
+    assert active(shared, "alpha") == {0, 1, 2} and active(shared, "gamma") == {4, 5}
+    own.unlink()
+    shared.until(lambda _: program.loads()["alpha"][2] == 0)
+    busy = busy_in(shared, "gamma", 6)
+    shared.until(lambda _: program.loads()["gamma"][2] == 6)
+    mark = shared.events.mark()
+    shared.apmp("chaos", "inject", "kill", "console")
+    shared.events.wait_for("console.restarted", after=mark)
+    said, _ = balance(shared, "alpha", "--count", 6).communicate(timeout=apmp.WATCHDOG)
+    assert said.count("gives CPU") == 2, said
+    busy.unlink()
+    shared.until(lambda _: program.loads()["gamma"][2] == 0)
+    home(shared)
+
+
 def test_a_dry_run_moves_nothing(shared):
     spin = spin_in(shared, "gamma", 4)
     program = Cpus(shared, "alpha")
