@@ -66,6 +66,15 @@ class Hwrpb:
         return self._word(HALF, "hwrpb_slot", field("hwrpb", "slot")["offset"] + size * cpu,
                           "state")
 
+    def asked(self, cpu):
+        """Number of the operator's last request about a CPU, the number that was answered last, and
+        with what."""
+        base = field("hwrpb", "slot")["offset"] + STRUCTURES["hwrpb_slot"]["size"] * cpu \
+            + field("hwrpb_slot", "request")["offset"]
+        answer = self._word(WORD, "hwrpb_request", base, "answer")
+        return (self._word(HALF, "hwrpb_request", base, "seq"), answer >> 32,
+                (answer & 0xffffffff ^ 2**31) - 2**31)
+
     def context(self, cpu):
         """The context that was saved for a CPU, or None."""
         size = STRUCTURES["hwrpb_context"]["size"]
