@@ -246,11 +246,9 @@ void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const str
 		refuse_text(call, "the partitions are in different communities: only partitions of "
 				  "one community trade CPUs");
 		return;
-	case -ENOMEM: /* of the one that has it then */
-		snprintf(text, sizeof(text),
-			 "partition \"%s\" has no memory for a stack of CPU %u, which it can't "
-			 "start; `apmp partition reset %s` boots it with fewer used",
-			 to->name, cpu_idx, to->name);
+	case -ENOMEM: /* of where it is then */
+		snprintf(text, sizeof(text), "partition \"%s\" has CPU %u and can't start it: %s",
+			 to->name, cpu_idx, strerror(-err));
 		refuse_text(call, text);
 		return;
 	case -EPERM:

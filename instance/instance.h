@@ -99,7 +99,7 @@ void instance_clock_start(struct instance *in);
 
 /* cpu.c: the primary gives a CPU of ours an order.  Into SMP: START; out of it: STOP into console
  * mode, DEASSIGN, MIGRATE with where to and APMP_MIGRATE_*; the last two also out of console mode.
- * request: the number of the operator's, which the CPU answers if it refuses later, or 0.  0: it has
+ * request: number of the operator's, which the CPU answers if it refuses later, or 0.  0: it has
  * the order.  -EBUSY it is the primary; -EPERM not ours; -EAGAIN it is on its way in or out;
  * -EALREADY it is started or stopped; -ETXTBSY a task is bound to it; of START also the errors of
  * instance_cpu_arrive. */

@@ -42,28 +42,25 @@ static int refusal(int64_t result)
 	return result < 0 && result >= -4095 ? (int)result : -EIO;
 }
 
-/* It has come to where it was to go; `is`: what it does there. */
-static int arrived(const struct apmp_tree_node *cpu, bool there, const struct hwrpb_slot *to,
-		   enum apmp_cpu_asked is)
+/* The errno for which the CPU could not be started when it came last; 0. */
+static int not_started(const struct hwrpb_slot *slot)
 {
-	/* Acquires the errno's number with it: they are one word. */
-	uint64_t not_started = apmp_load_acquire(&to->not_started);
+	uint64_t word = apmp_load_acquire(&slot->not_started);
 
-	if (not_started && not_started >> 32 == (uint32_t)arrivals(to))
-		return refusal(-(int64_t)(uint32_t)not_started);
-	if (there)
-		return is;
-	return cpu->current_owner ? APMP_CPU_ELSEWHERE : APMP_CPU_OPEN; /* in transit again */
+	return word && word >> 32 == (uint32_t)arrivals(slot) ? refusal(-(int64_t)(uint32_t)word)
+							      : 0;
 }
 
-/* What a CPU does in a partition, if that has it. */
-static enum apmp_cpu_asked what_it_does(const struct hwrpb_slot *slot)
+/* Whether a request ends with what a CPU does where it was to be; which that is. */
+static enum apmp_cpu_asked end_of(enum hwrpb_request_op op, const struct hwrpb_slot *slot)
 {
 	switch (slot ? apmp_load_acquire(&slot->state) : 0) {
 	case HWRPB_CPU_ACTIVE:
-		return APMP_CPU_WORKS;
+		return op == HWRPB_REQUEST_MIGRATE || op == HWRPB_REQUEST_START ? APMP_CPU_WORKS
+										: APMP_CPU_OPEN;
 	case HWRPB_CPU_HALTED:
-		return APMP_CPU_WAITS;
+		return op == HWRPB_REQUEST_MIGRATE || op == HWRPB_REQUEST_STOP ? APMP_CPU_WAITS
+									       : APMP_CPU_OPEN;
 	default:
 		return APMP_CPU_OPEN;
 	}
@@ -75,20 +72,22 @@ int apmp_cpu_asked(struct apmp_cpu_mover *m, const struct apmp_cpu_request *r)
 	struct hwrpb_slot *to = slot_of(m, r->to_id, r->cpu_idx);
 	struct apmp_tree_node cpu;
 	enum apmp_cpu_asked is;
+	bool there, came;
 	int result;
-	bool there;
 
 	if (!from || apmp_tree_cpu(&m->tw->tree, r->cpu_idx, &cpu))
 		return -EHOSTDOWN;
 	there = apmp_tree_owner_id(&m->tw->tree, cpu.current_owner) == r->to_id;
-	is = what_it_does(to);
-	if (r->op == HWRPB_REQUEST_MIGRATE && to && arrivals(to) != r->arrivals)
-		return arrived(&cpu, there, to, is);
+	is = there ? end_of(r->op, to) : APMP_CPU_OPEN;
+	came = r->op == HWRPB_REQUEST_MIGRATE && to && arrivals(to) != r->arrivals;
+	if (came && not_started(to))
+		return not_started(to);
+	if (is != APMP_CPU_OPEN)
+		return is;
+	if (came) /* it is on its way into SMP; or has gone on, and may be in transit again */
+		return there || !cpu.current_owner ? APMP_CPU_OPEN : APMP_CPU_ELSEWHERE;
 	if (r->op == HWRPB_REQUEST_DEASSIGN && !cpu.owner)
 		return APMP_CPU_ELSEWHERE;
-	if (there && ((r->op == HWRPB_REQUEST_START && is == APMP_CPU_WORKS) ||
-		      (r->op == HWRPB_REQUEST_STOP && is == APMP_CPU_WAITS)))
-		return is;
 	if (apmp_hwrpb_request_answered(&from->request, r->seq, &result) && result)
 		return refusal(result);
 	return APMP_CPU_OPEN;

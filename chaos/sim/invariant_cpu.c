@@ -275,8 +275,6 @@ static const char *unsettled(uint32_t k)
 
 	if (is_asked(cpu_idx))
 		return "a request has no answer";
-	if (is_order_open(k))
-		return "an order has no end, and nobody is at it";
 	if (sim.cpu[k].ask.op)
 		return "the console has not done what the operator wants of a CPU";
 	if (sim.words->transit[cpu_idx])
@@ -287,6 +285,8 @@ static const char *unsettled(uint32_t k)
 			   : NULL;
 	if (sim.instance[w.current].life != SIM_ALIVE)
 		return NULL; /* it boots with it again */
+	if (is_order_open(k))
+		return "an order has no end, and nobody is at it";
 	slot = &sim_hwrpb(w.current)->slot[cpu_idx];
 	if (sim.words->arrival[cpu_idx])
 		return "a CPU is still owed a STARTREQ";

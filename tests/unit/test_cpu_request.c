@@ -148,6 +148,20 @@ START_TEST(migrated)
 }
 END_TEST
 
+/* Who was to get it died before that, and lives again: it has come there for the first time. */
+START_TEST(come_to_another_life)
+{
+	migrate(ALPHA, BETA);
+	migrate(BETA, ALPHA);
+	ck_assert_int_eq(ask(HWRPB_REQUEST_MIGRATE, BETA), 0);
+	begin();
+	apmp_store_relaxed(&betas->arrivals, 0);
+	migrate(ALPHA, BETA);
+	apmp_store_relaxed(&betas->state, HWRPB_CPU_ACTIVE);
+	check_asked(APMP_CPU_WORKS);
+}
+END_TEST
+
 /* It was stopped there when it left: that is of another time. */
 START_TEST(not_yet_come_back)
 {
@@ -166,7 +180,10 @@ START_TEST(come_and_not_started)
 	migrate(ALPHA, BETA);
 	apmp_store_relaxed(&betas->not_started, UINT64_C(1) << 32 | ENOMEM);
 	check_asked(-ENOMEM);
+	apmp_store_relaxed(&betas->state, HWRPB_CPU_HALTED); /* it waits there, and can do no more */
+	check_asked(-ENOMEM);
 	/* With an arrival before that; it has come again. */
+	apmp_store_relaxed(&betas->state, HWRPB_CPU_AWAY);
 	migrate(BETA, ALPHA);
 	ck_assert_int_eq(ask(HWRPB_REQUEST_MIGRATE, BETA), 0);
 	begin();
@@ -272,6 +289,7 @@ int main(void)
 	tcase_add_test(tc, each_for_itself);
 	tcase_add_test(tc, started_and_stopped);
 	tcase_add_test(tc, migrated);
+	tcase_add_test(tc, come_to_another_life);
 	tcase_add_test(tc, not_yet_come_back);
 	tcase_add_test(tc, come_and_not_started);
 	tcase_add_test(tc, deassigned);
