@@ -17,7 +17,10 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -253,22 +256,32 @@ def run_test_program(context, profile, program):
     return result
 
 
-def stage_programs(kind):
-    """The stage that runs tests/KIND/*.c."""
+def stage_programs(kind, workers=1):
+    """The stage that runs tests/KIND/*.c, so many at a time."""
     def stage(context, profile):
         total = context.make(profile, f"{kind}-programs")
         if total:
             return total
+        names = [source.stem for source in sorted((TOP / "tests" / kind).glob("*.c"))
+                 if kind != "unit" or source.name.startswith("test_")]
+        programs = [context.directory(profile) / kind / name for name in names
+                    if (context.options.k or "") in name]
         total = Result()
-        for source in sorted((TOP / "tests" / kind).glob("*.c")):
-            if kind == "unit" and not source.name.startswith("test_"):
-                continue
-            program = context.directory(profile) / kind / source.stem
-            if context.options.k and context.options.k not in source.stem:
-                continue
-            total.add(run_test_program(context, profile, program))
+        for result in map_on(workers, partial(run_test_program, context, profile), programs):
+            total.add(result)
         return total
     return stage
+
+
+def map_on(workers, function, items):
+    """As map(), by so many processes, each of which ends what it has started."""
+    with ProcessPoolExecutor(workers, get_context("fork"), descendants.adopt) as pool:
+        try:
+            yield from pool.map(function, items)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            descendants.kill_all()
+            raise
 
 
 def stage_simulator(context, profile):
@@ -460,9 +473,9 @@ def stage_leftovers(before):
 def plan(options, before):
     """The stages to run: (title, function, profile)."""
     profile = options.profile
-    single = {"lint": stage_lint, "unit": stage_programs("unit"), "race": stage_programs("race"),
-              "simulator": stage_simulator, "examples": stage_examples, "model": stage_model,
-              "mutants": stage_mutants,
+    single = {"lint": stage_lint, "unit": stage_programs("unit", os.cpu_count() or 1),
+              "race": stage_programs("race"), "simulator": stage_simulator,
+              "examples": stage_examples, "model": stage_model, "mutants": stage_mutants,
               "system": stage_system, "spec": stage_spec}
     if options.stage:
         return [(options.stage, single[options.stage], profile)]
