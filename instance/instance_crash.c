@@ -182,7 +182,10 @@ static bool send_stopped(struct instance *in, uint32_t cpu_idx)
 	struct crash_cpu *cpu = &in->crash.cpu[cpu_idx];
 	struct apmp_hwrpb_command command = {.word = APMP_COMMAND_MIGRATE, .loan = true};
 	uint64_t targets = apmp_load_relaxed(&in->hwrpb->failover[cpu_idx]);
+	int refused;
 
+	/* What it says of the target before. */
+	(void)!apmp_hwrpb_take_startreq(in->hwrpb, cpu_idx, &refused);
 	while (apmp_failover_next(targets, in->id, &cpu->place, &command.to_id)) {
 		if (apmp_pal_validate(&in->tree, in->id, cpu_idx, command.to_id) ||
 		    apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command))
