@@ -10,7 +10,8 @@
  *           start_again: the primary, with an order to an active CPU that it may refuse when it is
  *           halted already; what is ordered of the halted one meanwhile leaves it as it is.
  * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
- *           room for another is refused, and stays here without working until the next boot.
+ *           room for another can't be started.  It is in console mode; what it is told there the
+ *           primary does for it (primary.c).
  */
 #include <errno.h>
 #include <sched.h>
@@ -48,7 +49,7 @@ void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, uint32_t reques
 		in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx);
 }
 
-/* It has come, and has no thread. */
+/* It has come, and gets no thread: it is in console mode. */
 static void not_started(struct instance *in, uint32_t cpu_idx, int err)
 {
 	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu_idx];
@@ -58,6 +59,8 @@ static void not_started(struct instance *in, uint32_t cpu_idx, int err)
 	apmp_store_release(&slot->not_started,
 			   apmp_load_relaxed(&slot->arrivals) << 32 | (uint32_t)-err);
 	in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx);
+	apmp_store_release(&slot->state, HWRPB_CPU_HALTED);
+	in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 }
 
 /* Becomes active: in SMP, known to the operator, and to the others through the primary. */

@@ -212,3 +212,25 @@ def test_a_program_that_pinned_itself(machine):
     if release >= (6, 2):  # apmpd/cpuset.h
         assert program.ask() == str(last)
     assert program.end() == 0
+
+
+@needs_quota
+@pytest.mark.machine_file(SHARED)
+def test_a_group_above_that_allows_less(machine):
+    """As a container's. What it allows holds for all programs; they run, and CPUs migrate.
+    shows: CPU-15"""
+    top = group(machine, "a").parent
+    period = int((top / "cpu.cfs_period_us").read_text())
+    (top / "cpu.cfs_quota_us").write_text(str(period // 2))
+    for name in "ab":
+        assert machine.apmp("run", name, "--", "echo", "on") == "on\n"
+    assert quota(machine, "a") is None
+    for to in "ba":
+        for cpu in range(1, 2 * HOST_CPUS):
+            machine.apmp("cpu", "migrate", cpu, "--to", to)
+        machine.at_rest({"a", "b"})
+    assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
+    (top / "cpu.cfs_quota_us").write_text("-1")
+    for to in "ba":
+        machine.apmp("cpu", "migrate", 1, "--to", to)
+    quotas_follow(machine)
