@@ -49,7 +49,7 @@ void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, uint32_t reques
 		in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx);
 }
 
-/* It has come, and has no thread. */
+/* It has come, and gets no thread: it is in console mode. */
 static void not_started(struct instance *in, uint32_t cpu_idx, int err)
 {
 	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu_idx];
@@ -59,6 +59,8 @@ static void not_started(struct instance *in, uint32_t cpu_idx, int err)
 	apmp_store_release(&slot->not_started,
 			   apmp_load_relaxed(&slot->arrivals) << 32 | (uint32_t)-err);
 	in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx);
+	apmp_store_release(&slot->state, HWRPB_CPU_HALTED);
+	in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 }
 
 /* Becomes active: in SMP, known to the operator, and to the others through the primary. */
@@ -199,8 +201,6 @@ int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx, bool start)
 		return 0;
 	}
 	not_started(in, cpu_idx, err);
-	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
-	in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 	return err;
 }
 

@@ -150,8 +150,8 @@ struct sim_cpus {
 /* Private memory of one life. */
 struct sim_private {
 	struct apmp_member member; /* first */
-	struct apmp_locks locks;
 	struct sim_cpus cpus;
+	struct apmp_locks locks;
 };
 
 /* What is known of a named lock beside its word. */
