@@ -167,7 +167,10 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 					  .uid = uid};
 	error = apmp__child_start(box, &order, call->answer.text, &pid);
 	free(env);
-	return error ? error : APMP__BOX_LATER;
+	if (error)
+		return error;
+	apmp__load_watch(box, order.partition);
+	return APMP__BOX_LATER;
 }
 
 int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call)

@@ -312,20 +312,12 @@ static bool run(struct campaign *c, uint64_t seed)
 
 static bool learn(struct campaign *c)
 {
-	char what[200];
-
 	c->first = machine_look(&c->machine);
 	if (!c->first)
 		return false;
 	c->partition_count = machine_partitions(c->first, c->partition);
 	c->cpu_count = (uint32_t)json_array_size(json_object_get(c->first, "cpus"));
-	if (c->partition_count < 2)
-		return machine_violated(&c->machine, "it has one partition",
-					"at least two are needed");
-	if (!machine_moves(&c->machine, c->first))
-		return false;
-	return invariants_hold(c->first, c->first, true, what, sizeof(what)) ||
-	       machine_violated(&c->machine, what, "");
+	return machine_is_fit(&c->machine, c->first, c->partition_count);
 }
 
 static void print(const struct campaign *c, uint64_t seed, bool json)

@@ -283,7 +283,6 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 		console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;
 	p->runs_alone = false;
-	p->urgent = (struct apmp_cpu_bits){{0}};
 	incarnation = begin_life(p, primary, within, ctx);
 	console_ram_drop(c, GCT_NONE); /* what is out of use now */
 	console_event(c, "partition.initialized", p, "{s:I}", "incarnation",

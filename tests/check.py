@@ -312,6 +312,22 @@ def stage_simulator(context, profile):
     return total
 
 
+def judged(outcome, what, title):
+    """The result of a program that says FAIL and what for each failure, and counts at its end."""
+    result = Result()
+    counted = COUNT_LINE.findall(outcome.output)
+    if counted:
+        result.passed = int(counted[-1][0])
+    for line in re.findall(r"^ *FAIL  (.*)$", outcome.output, re.M):
+        result.fail(f"{what} {line}")
+    if not outcome.ok and not result.failed:
+        result.fail(f"{title}: {outcome.said()}")
+    show(title, result, outcome.seconds)
+    if result.failed:
+        show_tail(outcome)
+    return result
+
+
 def stage_mutants(context, profile):
     """One check for each mutant, of those whose test is quick: make mutants has all."""
     total = context.make(profile, "all")
@@ -321,35 +337,13 @@ def stage_mutants(context, profile):
                   [str(TOP / "tests/mutants/mutants.py"), "--make", context.options.make, "--cc",
                    context.options.cc, "--build", str(context.build), "-k", "unit test_",
                    "--stride", "4"], STAGE_LIMIT)
-    result = Result()
-    counted = COUNT_LINE.findall(outcome.output)
-    if counted:
-        result.passed = int(counted[-1][0])
-    for line in re.findall(r"^  FAIL  (.*)$", outcome.output, re.M):
-        result.fail(f"mutant {line}")
-    if not outcome.ok and not result.failed:
-        result.fail(f"mutants.py: {outcome.said()}")
-    show("mutants of the flowcharts' steps, every fourth", result, outcome.seconds)
-    if result.failed:
-        show_tail(outcome)
-    return result
+    return judged(outcome, "mutant", "mutants of the flowcharts' steps, every fourth")
 
 
 def stage_model(context, _profile):
     """One check for each case that spin decides (tests/model/models.py)."""
     outcome = run(context, "model", [str(TOP / "tests/model/models.py")], STAGE_LIMIT)
-    result = Result()
-    counted = COUNT_LINE.findall(outcome.output)
-    if counted:
-        result.passed = int(counted[-1][0])
-    for line in re.findall(r"^FAIL  (.*)$", outcome.output, re.M):
-        result.fail(f"model {line}")
-    if not outcome.ok and not result.failed:
-        result.fail(f"models.py: {outcome.said()}")
-    show("spin on the models of tests/model", result, outcome.seconds)
-    if result.failed:
-        show_tail(outcome)
-    return result
+    return judged(outcome, "model", "spin on the models of tests/model")
 
 
 def expected_pattern(line):

@@ -94,7 +94,6 @@ VARLINK_MUST_CHECK int varlink_call_continue(struct varlink_call *call, json_t *
 size_t varlink_call_queued(const struct varlink_call *call);
 bool varlink_call_more(const struct varlink_call *call);
 bool varlink_call_oneway(const struct varlink_call *call);
-bool varlink_call_wants_upgrade(const struct varlink_call *call);
 
 /* Takes up to max descriptors sent along, in their order; returns how many. They are the caller's.
  */

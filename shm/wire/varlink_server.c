@@ -302,11 +302,6 @@ bool varlink_call_oneway(const struct varlink_call *call)
 	return call->oneway;
 }
 
-bool varlink_call_wants_upgrade(const struct varlink_call *call)
-{
-	return call->upgrade;
-}
-
 int varlink_call_take_fds(struct varlink_call *call, int *fds, unsigned max)
 {
 	struct varlink__message *in = &conn_of(call)->in;

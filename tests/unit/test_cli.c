@@ -16,6 +16,7 @@
 #include "cli/table.h"
 #include "shm/wire/varlink.h"
 #include "tests/unit/run_apmp.h"
+#include "tests/unit/suite.h"
 
 /* ---- usage ---- */
 
@@ -722,14 +723,10 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("cli");
-	TCase *mocked = tcase_create("mocked"), *alone = tcase_create("alone");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *mocked = suite_case(suite, "mocked"), *alone = suite_case(suite, "alone");
 
 	tcase_add_checked_fixture(mocked, apmp_mock_setup, apmp_mock_teardown);
 	tcase_set_timeout(mocked, 30);
-	suite_add_tcase(suite, mocked);
-	suite_add_tcase(suite, alone);
 	tcase_add_test(mocked, usage_mistakes);
 	tcase_add_test(mocked, help_is_everywhere);
 	tcase_add_test(mocked, families);
@@ -756,8 +753,5 @@ int main(void)
 	tcase_add_test(alone, sentences_of_two_kinds);
 	tcase_add_test(alone, small_texts);
 	tcase_add_test(alone, events_are_one_line);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -15,6 +15,7 @@
 #include "shm/wire/varlink.h"
 #include "shm/wire/varlink_internal.h"
 #include "tests/unit/mock_console.h"
+#include "tests/unit/suite.h"
 
 static struct mock mock;
 
@@ -800,11 +801,9 @@ int main(void)
 {
 	Suite *suite = suite_create("varlink");
 	TCase *service = with_mock(suite, "service"), *order = with_mock(suite, "order");
-	TCase *extra = with_mock(suite, "descriptors and upgrade"), *alone = tcase_create("alone");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *extra = with_mock(suite, "descriptors and upgrade"),
+	      *alone = suite_case(suite, "alone");
 
-	suite_add_tcase(suite, alone);
 	tcase_add_test(service, info_and_description);
 	tcase_add_test(service, standard_errors);
 	tcase_add_test(service, parameters_are_checked);
@@ -831,8 +830,5 @@ int main(void)
 	tcase_add_test(alone, slow_calls_take_turns);
 	tcase_add_test(alone, client_errors);
 	tcase_add_test(alone, odd_replies);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }
