@@ -542,6 +542,38 @@ START_TEST(test_bound_waits)
 }
 END_TEST
 
+static int leave_one(struct apmp_task *task, void *arg)
+{
+	return apmp_task_spawn(task, count_until_flag, arg);
+}
+
+static int head_of_two(struct apmp_task *task, void *arg)
+{
+	(void)arg;
+	if (apmp_task_spawn(task, count_until_flag, (void *)1) ||
+	    apmp_task_spawn(task, leave_one, (void *)2))
+		return -1;
+	return apmp_task_join(task);
+}
+
+/* Who ends before its child leaves the children of others alone: their parent waits for all. */
+START_TEST(test_orphan)
+{
+	start_clock();
+	come(0);
+	begin(head_of_two, 0);
+	await_count(1, 1000);
+	await_count(2, 1000);
+	while (in.tasks.depth > 2) /* until who left it has ended */
+		(void)sched_yield();
+	ck_assert(!job->done);
+	apmp_store_release(&flag, 1);
+	await_end();
+	stop_clock();
+	ck_assert_int_eq(job->value, 1); /* of its own two one has failed */
+}
+END_TEST
+
 /* The CPU takes what stands behind it in the queue. */
 START_TEST(test_one_behind_a_bound_one)
 {
@@ -859,6 +891,7 @@ int main(void)
 	tcase_add_test(tc, test_bound);
 	tcase_add_test(tc, test_bound_waits);
 	tcase_add_test(tc, test_one_behind_a_bound_one);
+	tcase_add_test(tc, test_orphan);
 	tcase_add_test(tc, test_family);
 	tcase_add_test(tc, test_asked_to_end);
 	tcase_add_loop_test(tc, test_made_to_end, 0, MADE_TO_END);
