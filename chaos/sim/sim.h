@@ -142,7 +142,7 @@ enum sim_life {
 struct sim_cpus {
 	struct {
 		_Atomic uint32_t order; /* enum hwrpb_request_op, 0 none */
-		uint32_t to_id, how;
+		uint32_t to_id, how, request;
 		bool has_thread, start_again;
 	} cpu[SIM_CPUS];
 };

@@ -3,7 +3,6 @@ import signal
 
 import pytest
 
-from operator_calls import Operator
 
 MACHINE = """\
 machine: {name}
@@ -23,18 +22,7 @@ partitions:
   - {name: gamma, community: lab, cpus: [5], memory: 16M, buses: ["0.0.2"]}
 timing: {stop: 2s}
 """
-
-
-@pytest.fixture
-def machine(make_machine):
-    machine = make_machine(MACHINE)
-    machine.up()
-    return machine
-
-
-@pytest.fixture
-def operator(machine):
-    return Operator(machine)
+pytestmark = pytest.mark.machine_file(MACHINE)
 
 
 def where(machine, cpu):
@@ -137,7 +125,7 @@ def test_a_stopped_instance_is_not_waited_for_for_ever(machine):
     machine.apmp("debug", "beta")
     machine.kill(machine.pid("beta"), signal.SIGSTOP)
     assert "taken back" in machine.refused("cpu", "stop", 4, "--wait", "100ms")
-    assert "the same partition" in machine.refused("cpu", "deassign", 4)
+    assert "the same CPU" in machine.refused("cpu", "deassign", 4)
     machine.kill(machine.pid("beta"), signal.SIGCONT)
     machine.apmp("cpu", "stop", 4, "--wait", "10s")
     assert where(machine, 4) == ("beta", "beta", "console")

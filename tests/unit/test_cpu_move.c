@@ -22,12 +22,6 @@ static int host_error;
 static uint32_t host_calls[WORLD_PARTITIONS];
 static uint64_t passed, die_at; /* points of the console since `begin`; die at this one */
 
-static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *mover, uint32_t id)
-{
-	(void)mover;
-	return id < WORLD_PARTITIONS ? w.party[id].hwrpb : NULL;
-}
-
 static uint64_t life_of(struct apmp_cpu_mover *mover, uint32_t id)
 {
 	(void)mover;
@@ -58,15 +52,10 @@ static void on_point(struct party *p, enum apmp_point point, uint64_t arg)
 static void open_console(void)
 {
 	w.console.on_point = on_point;
-	m = (struct apmp_cpu_mover){.tw = &w.tw,
-				    .cpu_count = WORLD_CPUS,
-				    .transit = w.state->transit,
-				    .arrival = w.state->arrival,
-				    .source = w.state->source,
-				    .hwrpb = hwrpb_of,
-				    .life = life_of,
-				    .targets = targets_of,
-				    .host_cpus = host_cpus};
+	m = world_mover(&w);
+	m.life = life_of;
+	m.targets = targets_of;
+	m.host_cpus = host_cpus;
 }
 
 /* alpha has CPUs 0 (primary), 1 and 7; beta 2 and 3; gamma 4; delta is off with 5. */
@@ -154,16 +143,23 @@ static const struct {
 } ways[] = {{0, APMP_P_pal_2206},
 	    {APMP_MIGRATE_HALT, APMP_P_halt_3016},
 	    {APMP_MIGRATE_CONSOLE, APMP_P_rx_3106},
-	    {APMP_MIGRATE_LOAN, APMP_P_pal_2216},
-	    {APMP_MIGRATE_FAILURE | APMP_MIGRATE_LOAN, APMP_P_pal_2216}};
+	    {APMP_MIGRATE_LOAN, APMP_P_pal_2216}};
 
-/* shows: CPU-02, CPU-06, CPU-07, CPU-10 */
+/* shows: CPU-02, CPU-06, CPU-07, CPU-10, TREE-15 */
 START_TEST(migrates)
 {
 	bool loan = ways[_i].how & APMP_MIGRATE_LOAN;
 
 	begin();
+	w.console.wakes = 0;
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		apmp_store_relaxed(&w.line[cpu].pending, 0);
 	ck_assert_int_eq(migrate(1, ALPHA, BETA, ways[_i].how), 0);
+	/* Nobody but the receiver's primary is woken in the midst of it. */
+	ck_assert_uint_eq(w.console.wakes, 1);
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		ck_assert_uint_eq(apmp_load_relaxed(&w.line[cpu].pending),
+				  APMP_INTR_TREE | (cpu == 2 ? APMP_INTR_TXRDY : 0));
 	ck_assert_uint_eq(user(1), BETA);
 	ck_assert_uint_eq(owner(1), loan ? ALPHA : BETA);
 	ck_assert(told(BETA, 1));

@@ -422,7 +422,7 @@ START_TEST(share)
 	struct apmp_cpuset *set = open_kind(_i);
 	struct family family;
 	int first, second;
-	cpu_set_t all;
+	cpu_set_t all, one;
 
 	if (!set)
 		return;
@@ -443,6 +443,13 @@ START_TEST(share)
 		assert_quota(set, shares[i].quota_us, shares[i].period_us,
 			     shares[i].weight ? shares[i].weight : 1024L * CPU_COUNT(&all));
 	}
+	/* That of host CPUs which nobody shares follows their number. */
+	set_capacity(set, 0);
+	one = only(first);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one), 0);
+	assert_quota(set, -1, 10000, 1024);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
+	assert_quota(set, -1, 10000, 1024L * CPU_COUNT(&all));
 	family_end(&family);
 	close_empty(set);
 }

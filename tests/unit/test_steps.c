@@ -230,26 +230,6 @@ static void passed(const enum apmp_point *wanted, uint32_t count)
 
 /* --- the console --- */
 
-static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *mover, uint32_t id)
-{
-	(void)mover;
-	return id < WORLD_PARTITIONS ? w.party[id].hwrpb : NULL;
-}
-
-static uint64_t life_of(struct apmp_cpu_mover *mover, uint32_t id)
-{
-	(void)mover;
-	return id < WORLD_PARTITIONS ? apmp_tree_present(&w.tw.tree, id) : 0;
-}
-
-static uint64_t targets_of(struct apmp_cpu_mover *mover, uint32_t id, uint32_t cpu_idx)
-{
-	(void)mover;
-	(void)id;
-	(void)cpu_idx;
-	return 0;
-}
-
 static int host_cpus(struct apmp_cpu_mover *mover, uint32_t id, uint32_t more)
 {
 	(void)mover;
@@ -321,15 +301,8 @@ static void setup(void)
 	world_init(&w);
 	trail_count = grown = 0;
 	booting = false;
-	m = (struct apmp_cpu_mover){.tw = &w.tw,
-				    .cpu_count = WORLD_CPUS,
-				    .transit = w.state->transit,
-				    .arrival = w.state->arrival,
-				    .source = w.state->source,
-				    .hwrpb = hwrpb_of,
-				    .life = life_of,
-				    .targets = targets_of,
-				    .host_cpus = host_cpus};
+	m = world_mover(&w);
+	m.host_cpus = host_cpus;
 	alpha = boot(ALPHA);
 	beta = boot(BETA);
 	w.console.on_point = on_point;
@@ -528,29 +501,9 @@ START_TEST(figure_26b)
 }
 END_TEST
 
-/* A refusal that the primary had no time to look at, for it ordered something else, is not taken
- * for what the CPU says when it comes back. */
-START_TEST(refused_then_gone_then_back)
-{
-	int refused;
-
-	ck_assert_int_eq(halt_migrate(GAMMA), 0);
-	alpha->on_wait = on_wait_migrate;
-	ck_assert_int_eq(console_code(alpha), -ETIMEDOUT);
-	ck_assert_uint_eq(state(alpha), HWRPB_CPU_AWAY);
-	comes();
-	beta->on_point = w.console.on_point = NULL; /* they look for the way from ALPHA to BETA */
-	apmp_store_relaxed(&slot(beta)->state, HWRPB_CPU_QUIESCED);
-	ck_assert_int_eq(
-	    apmp_pal_migrate(&beta->env, &beta->tree, beta->hwrpb, BETA, CPU, ALPHA, 0), 0);
-	ck_assert_int_eq(apmp_hwrpb_take_startreq(alpha->hwrpb, CPU, &refused), APMP_STARTREQ_COME);
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, figure_26b);
-	tcase_add_test(tc, refused_then_gone_then_back);
 	tcase_add_test(tc, figure_28);
 	tcase_add_test(tc, figure_28_with_a_boot);
 	tcase_add_test(tc, figures_22_and_23);
