@@ -110,8 +110,8 @@ static int check(struct apmp_box *box, struct apmp_call *call)
 				       "without --confined",
 				       call->request->text, box->no_uids);
 	if (!partition->pid)
-		return apmp__call_fail(call, -ESRCH, "partition %" PRIu64 " has no instance",
-				       call->request->id);
+		return apmp__call_fail(call, -ESRCH, "partition \"%s\" has no instance",
+				       call->request->text);
 	if (partition->kill.active)
 		return apmp__call_fail(call, -EBUSY, "partition \"%s\" is being ended",
 				       partition->name);

@@ -158,7 +158,8 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 	}
 	if (enter_folder(what) < 0)
 		refuse(status_fd, APMP_SPAWN_CWD);
-	execvpe(what->program, what->argv, what->env);
+	environ = what->env; /* its own PATH, not that of the box */
+	execvp(what->program, what->argv);
 	refuse(status_fd, APMP_SPAWN_EXEC);
 }
 

@@ -17,7 +17,7 @@
 struct apmp_spawn {
 	const char *program; /* with a slash: this file; else it is looked for in PATH of env */
 	char *const *argv;
-	char *const *env;
+	char **env;
 	const char *cwd;   /* NULL: the box's */
 	int door_fds[2];   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
 	const int *fds;	   /* fds[i] becomes descriptor i of the program; it has no other */

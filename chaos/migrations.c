@@ -10,8 +10,9 @@
  * JUDGED    Each call is answered, with what was asked or one of the refusals that can be.  No CPU
  *           has two owners, and none no owner but while it is marked in transit: samples from
  *           outside (samples.c), and the execution words, which abort an instance on a double
- *           entry, and that is then found as a bugcheck.  At the end every partition boots, every
- *           CPU that had an owner has one, and all that chaos/check.c knows holds.
+ *           entry: who does not run when he is to be ended, or at the end, or ends while he boots,
+ *           is a violation.  At the end every CPU that had an owner has one, and all that
+ *           chaos/check.c knows holds.
  * LIMITS    Several threads: a seed chooses what is asked, not how it falls together.  The machine
  *           is one community at rest, which nobody else changes meanwhile.
  */
@@ -164,7 +165,7 @@ static void *operator_main(void *arg)
 
 static bool boot(struct caller *caller, const char *name)
 {
-	static const char *const later[] = {"Busy", "PartitionDied", NULL};
+	static const char *const later[] = {"Busy", NULL};
 	char error[64] = "";
 
 	for (unsigned i = 0; i < BOOTS_MAX; i++) {

@@ -10,6 +10,7 @@
 #include "console/box_link.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,14 +25,27 @@ void box_link_init(struct box_link *link, int sock, box_event_handler *on_event)
 	*link = (struct box_link){.sock = sock, .on_event = on_event};
 }
 
+/* A name in a sentence may be cut in the middle of a character, or be no text at all; what is told
+ * of it is: JSON has no place for anything else. */
+static void make_text(char *text)
+{
+	json_t *whole = *text ? json_string(text) : NULL;
+
+	for (char *at = text; !whole && *at; at++)
+		*at = (unsigned char)*at < 0x80 ? *at : '?';
+	json_decref(whole);
+}
+
 /* One datagram, if there is one.  Without its box a console is nothing: it ends. */
 static bool try_receive(struct box_link *link, struct apmp_box_event *event, int *fds,
 			unsigned *fd_count)
 {
 	int n = apmp_datagram_receive(link->sock, event, sizeof(*event), fds, fd_count);
 
-	if (n == (int)sizeof(*event))
+	if (n == (int)sizeof(*event)) {
+		make_text(event->text);
 		return true;
+	}
 	if (n == -EAGAIN) /* libuv makes what it polls non-blocking */
 		return false;
 	fprintf(stderr, "apmp-console: the box is gone: %s\n", n < 0 ? strerror(-n) : "closed");

@@ -13,7 +13,6 @@
  * LIMITS    Fair among the programs of one partition, in the order of asking; partitions race.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "instance/instance.h"

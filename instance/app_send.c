@@ -1,5 +1,5 @@
-/* app_send.c - a message to a program, which may not read, or be there no more; answers to what it
- * asks; and the bell of the thread that sends them. */
+/* app_send.c - messages to a program, which may not read, or be there no more; and the bell of the
+ * thread that sends them. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,6 +28,7 @@ int app_answer(struct app *app, int error, uint32_t number, const char *format, 
 	va_start(args, format);
 	vsnprintf(reply.text, sizeof(reply.text), format, args);
 	va_end(args);
+	/* A socket without room has answers that it did not ask for one by one. */
 	return app_send(app, &reply, sizeof(reply)) ? -EPIPE : 0;
 }
 

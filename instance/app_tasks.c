@@ -17,7 +17,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -96,6 +95,16 @@ static struct task_job *free_job(struct tasks *ts)
 	return NULL;
 }
 
+/* It is nobody's; but the clock may just be looking whether it ends. */
+static void clear(struct task_job *job)
+{
+	memset(job, 0, offsetof(struct task_job, ending));
+	job->output = -1;
+	apmp_store_relaxed(&job->ending, 0);
+	apmp_store_relaxed(&job->grace, 0);
+	apmp_store_relaxed(&job->done, 0);
+}
+
 /* All of it is free again. */
 static void forget(struct task_job *job)
 {
@@ -103,7 +112,7 @@ static void forget(struct task_job *job)
 	free(job->argv);
 	if (job->output >= 0)
 		close(job->output);
-	*job = (struct task_job){.output = -1};
+	clear(job);
 }
 
 static int refuse_begin(struct instance *in, struct app *app, const struct start *start, int err)
@@ -139,7 +148,8 @@ static int load_and_begin(struct instance *in, struct app *app, struct start *st
 	uint64_t number;
 	int err;
 
-	*job = (struct task_job){.used = true, .output = -1};
+	clear(job);
+	job->used = true;
 	memcpy(job->name, start->request.text, sizeof(job->name) - 1);
 	job->argc = (int)start->request.lock;
 	job->argv = read_arguments(start->fd[FD_ARGUMENTS], start->request.lock);
@@ -184,7 +194,7 @@ static int serve_start(struct instance *in, struct app *app, struct start *start
 
 /* ---- list ---- */
 
-static struct apmp_app_task describe(const struct tasks *ts, const struct task *task)
+static struct apmp_app_task describe(const struct task *task)
 {
 	struct apmp_app_task said = {.version = APMP_APP_VERSION,
 				     .state = task->state == TASK_RUNNING   ? APMP_APP_TASK_RUNNING
@@ -196,7 +206,6 @@ static struct apmp_app_task describe(const struct tasks *ts, const struct task *
 				     .bound = task->bound,
 				     .ending = apmp_load_relaxed(&task->job->ending)};
 
-	(void)ts;
 	memcpy(said.name, task->job->name, sizeof(said.name));
 	return said;
 }
@@ -211,7 +220,7 @@ static int serve_list(struct instance *in, struct app *app)
 	pthread_mutex_lock(&ts->lock);
 	for (uint32_t i = 0; i < TASKS_MAX; i++)
 		if (ts->task[i].state >= TASK_READY)
-			said[count++] = describe(ts, &ts->task[i]);
+			said[count++] = describe(&ts->task[i]);
 	pthread_mutex_unlock(&ts->lock);
 	err = app_answer(app, 0, count, "%s", "");
 	for (uint32_t i = 0; i < count && !err; i++)

@@ -74,7 +74,7 @@ static uint32_t go(struct instance *in, uint32_t cpu_idx)
 		/* As after an order; an error leaves it ACTIVE, or without its execution word. */
 		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
 		if (!apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id,
-				      APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE))
+				      APMP_MIGRATE_LOAN))
 			return to_id;
 	}
 	return APMP_NO_PARTITION;

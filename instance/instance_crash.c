@@ -67,8 +67,7 @@ void crash_progress(struct instance *in)
 
 static bool is_stuck(struct instance *in, uint32_t stops)
 {
-	return in->env.now(&in->env) - apmp_load_relaxed(&in->crash.progress_ns) >
-	       stops * in->timing.stop_ns;
+	return apmp_env_since(&in->env, &in->crash.progress_ns) > stops * in->timing.stop_ns;
 }
 
 bool crash_await_progress(struct instance *in, const _Atomic uint32_t *word, uint32_t seen)
@@ -183,7 +182,10 @@ static bool send_stopped(struct instance *in, uint32_t cpu_idx)
 	struct crash_cpu *cpu = &in->crash.cpu[cpu_idx];
 	struct apmp_hwrpb_command command = {.word = APMP_COMMAND_MIGRATE, .loan = true};
 	uint64_t targets = apmp_load_relaxed(&in->hwrpb->failover[cpu_idx]);
+	int refused;
 
+	/* What it says of the target before. */
+	(void)!apmp_hwrpb_take_startreq(in->hwrpb, cpu_idx, &refused);
 	while (apmp_failover_next(targets, in->id, &cpu->place, &command.to_id)) {
 		if (apmp_pal_validate(&in->tree, in->id, cpu_idx, command.to_id) ||
 		    apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command))
@@ -205,7 +207,8 @@ static void send_all_stopped(struct instance *in)
 	for (uint32_t round = 0; again && round < HWRPB_TARGETS; round++) {
 		again = false;
 		for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
-			if (apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
+			if (crash_tid(i) && /* else the console sends it */
+			    apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
 			    apmp_load_acquire(&in->crash.cpu[i].step) <= CRASH_ORDERED)
 				again = send_stopped(in, i) || again;
 		await_all(in, CRASH_SETTLED);

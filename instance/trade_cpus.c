@@ -89,7 +89,7 @@ static int order_away(struct instance *in, uint32_t cpu_idx, uint32_t to_id, uin
 	int err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
 
 	apmp_store_relaxed(&in->cpu[cpu_idx].refusal, 0);
-	return err ? err : instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how);
+	return err ? err : instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how, 0);
 }
 
 static int give_cpu(void *ctx, uint32_t cpu_idx, uint32_t to_id)
@@ -149,20 +149,14 @@ static int begin_give(struct instance *in, struct app_ask *ask)
 	return order_away(in, ask->cpu_idx, ask->to_id, ask->how);
 }
 
-/* It has gone, and may be back; or it was refused; else it is on its way. */
+/* By its order: whose it is by now says nothing of that, it may be nobody's. */
 static void follow_give(struct instance *in, struct app_ask *ask)
 {
-	uint32_t at = APMP_NO_PARTITION;
-	struct apmp_tree_node cpu;
+	const struct cpu *cpu = &in->cpu[ask->cpu_idx];
 
-	if (apmp_tree_cpu(&in->tree, ask->cpu_idx, &cpu) == 0)
-		at = apmp_tree_owner_id(&in->tree, cpu.current_owner);
-	if (at == in->id) {
-		if (is_back(in, ask->cpu_idx))
-			done(in, ask, apmp_load_relaxed(&in->cpu[ask->cpu_idx].refusal));
-	} else if (at != APMP_NO_PARTITION) {
-		done(in, ask, 0);
-	}
+	/* Acquires that it has left, or why it stays. */
+	if (apmp_load_acquire(&cpu->order) == CPU_ORDER_NONE)
+		done(in, ask, apmp_load_relaxed(&cpu->refusal));
 }
 
 static void begin_ask(struct instance *in, struct app_ask *ask)
@@ -190,7 +184,7 @@ static void wish_is_over(struct instance *in, int32_t result)
 	if (t->wisher) {
 		done(in, t->wisher, result);
 	} else {
-		apmp_hwrpb_request_done(in->hwrpb, t->request, result);
+		apmp_hwrpb_request_done(&in->hwrpb->wish, t->request, result);
 		in->env.report(&in->env, APMP_REPORT_WISHED, 0);
 		t->request = 0;
 	}
@@ -219,13 +213,14 @@ static void next_wish(struct instance *in)
 	int err;
 
 	while (!t->wish.number) {
-		t->wisher = t->request ? NULL : next_wisher(in);
-		if (!t->request && !t->wisher)
+		struct app_ask *next = t->request ? NULL : next_wisher(in);
+
+		if (!t->request && !next)
 			return;
-		err = apmp_wish_begin(&in->member, &t->wish,
-				      t->wisher ? t->wisher->count : t->request_count);
+		err = apmp_wish_begin(&in->member, &t->wish, next ? next->count : t->request_count);
 		if (err == -EAGAIN)
 			return; /* who served the last one is not done; at the next tick */
+		t->wisher = next;
 		if (err)
 			wish_is_over(in, err);
 	}
@@ -244,23 +239,23 @@ void instance_trade_look(struct instance *in)
 		wish_is_over(in, t->wish.came ? (int32_t)t->wish.came : -ENODEV);
 }
 
-bool instance_trade_request(struct instance *in, const struct apmp_hwrpb_request *r)
+/* The operator's, which is answered when it is over, or when he takes it back. */
+static void look_at_request(struct instance *in)
 {
 	struct trade *t = &in->trade;
+	struct apmp_hwrpb_request r;
 
-	if (t->request && r->op != HWRPB_REQUEST_WISH) { /* taken back, or the end */
-		if (!t->wisher)
+	if (!apmp_hwrpb_request_get(&in->hwrpb->wish, &r))
+		return;
+	if (r.op != HWRPB_REQUEST_WISH) {
+		if (t->request && !t->wisher)
 			apmp_wish_end(&in->member, &t->wish);
 		t->request = 0;
+		apmp_hwrpb_request_done(&in->hwrpb->wish, r.seq, -EINVAL);
+	} else if (!t->request) {
+		t->request = r.seq;
+		t->request_count = r.arg[0] <= APMP_WISH_MAX ? (uint32_t)r.arg[0] : 0;
 	}
-	if (r->op != HWRPB_REQUEST_WISH)
-		return false;
-	if (!t->request) {
-		t->request = r->seq;
-		t->request_count = r->arg[0] <= APMP_WISH_MAX ? (uint32_t)r->arg[0] : 0;
-		next_wish(in);
-	}
-	return true;
 }
 
 /* ---- all of it ---- */
@@ -294,6 +289,7 @@ void instance_trade(struct instance *in)
 	struct trade *t = &in->trade;
 	bool busy = apmp_load_relaxed(&in->apps.asks) && look_at_asks(in);
 
+	look_at_request(in);
 	next_wish(in);
 	apmp_gift_look(&in->member, &t->gift, &giver);
 	apmp_store_relaxed(&t->busy, busy || t->request || t->gift.wisher || in->member.is_wished);

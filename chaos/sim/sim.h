@@ -142,7 +142,7 @@ enum sim_life {
 struct sim_cpus {
 	struct {
 		_Atomic uint32_t order; /* enum hwrpb_request_op, 0 none */
-		uint32_t to_id, how;
+		uint32_t to_id, how, request;
 		bool has_thread, start_again;
 	} cpu[SIM_CPUS];
 };
@@ -150,8 +150,8 @@ struct sim_cpus {
 /* Private memory of one life. */
 struct sim_private {
 	struct apmp_member member; /* first */
-	struct apmp_locks locks;
 	struct sim_cpus cpus;
+	struct apmp_locks locks;
 };
 
 /* What is known of a named lock beside its word. */

@@ -1,10 +1,10 @@
 /*
  * app.h - what a program in a partition and the partition's instance say to each other.
  *
- * The instance listens on a SOCK_SEQPACKET socket; each connection is for locks or for events, as
- * its first message says.  Every message is one struct of fixed size.  One request is answered
- * before the next one is read; a connection that says anything else than what stands here is
- * closed.  The end of a connection, however it comes, gives back all that it held.
+ * The instance listens on a SOCK_SEQPACKET socket; each connection is for locks, events, tasks or
+ * CPUs, as its first message says.  Every message is one struct of fixed size.  One request is
+ * answered before the next one is read; a connection that says anything else than what stands here
+ * is closed.  The end of a connection, however it comes, gives back all that it held.
  */
 #ifndef APMP_SHM_WIRE_APP_H
 #define APMP_SHM_WIRE_APP_H

@@ -106,7 +106,8 @@ enum apmp_box_object {
  *           object of arg1 bytes that says what a dump of that life is to hold (apmpd/PROTOCOL.md).
  *           Answered when no memory that it names is read any more, or may be used anew; DUMPED
  *           comes when it is written.  Asked again for the same life: answered with the first, or
- *           at once, and whoever writes it hurries.  -EINVAL it makes no sense, or dumps are off.
+ *           at once, and whoever writes it hurries -> arg0 1: that has ended, and DUMPED was told.
+ *           -EINVAL it makes no sense, or dumps are off.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \

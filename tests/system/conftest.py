@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # leftovers.py
 sys.path.insert(0, str(Path(__file__).resolve().parent))         # apmp.py
 
 import apmp  # noqa: E402
+import freeze  # noqa: E402
 import standin  # noqa: E402
 from operator_calls import Operator, tree_of  # noqa: E402
 
@@ -72,6 +73,16 @@ def make_machine(request):
         wrong += said
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
+
+
+@pytest.fixture
+def freezer():
+    try:
+        ours = freeze.Freezer()
+    except OSError as error:
+        pytest.skip(f"no freezer: {error}")
+    yield ours
+    ours.close()
 
 
 @pytest.fixture

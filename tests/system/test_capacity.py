@@ -1,7 +1,9 @@
 """Programs in a partition get the capacity of its CPUs, also where CPUs share host CPUs."""
+import json
 import mmap
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,8 +50,11 @@ for line in sys.stdin:
 """
 UNITS = 40000  # of work by both: about a second on two host CPUs
 
-needs_quota = pytest.mark.skipif(
-    not os.access("/sys/fs/cgroup/cpu/cpu.shares", os.W_OK), reason="no cpu hierarchy of ours")
+V1 = Path("/sys/fs/cgroup/cpu")
+DOCTOR = json.loads(subprocess.run([apmp.BIN / "apmp", "--json", "doctor"], capture_output=True,
+                                   check=False).stdout)
+SHARE = next(line for line in DOCTOR["checks"] if line["what"] == "share of CPUs")
+needs_quota = pytest.mark.skipif(SHARE["state"] != "ok", reason=SHARE["found"])
 
 
 class Busy(apmp.Program):
@@ -82,17 +87,18 @@ def capacities(machine):
 
 
 def group(machine, partition):
-    """The partition's group in the cpu hierarchy."""
+    """The group that has the quota of the partition's programs."""
     top = next(path for path in leftovers.cgroups(f"apmp-{machine.name}")
                if "/cpuset/" not in path)
-    return Path(top) / f"P-{partition}"
+    return Path(top) / f"P-{partition}" / ("" if V1.exists() else "programs")
 
 
 def quota(machine, partition):
     """In host CPUs; None: none."""
-    wanted, period = (int((group(machine, partition) / f"cpu.cfs_{what}_us").read_text())
-                      for what in ("quota", "period"))
-    return None if wanted < 0 else wanted / period
+    at = group(machine, partition)
+    wanted, period = ((at / f"cpu.cfs_{what}_us").read_text() for what in ("quota", "period")
+                      ) if V1.exists() else (at / "cpu.max").read_text().split()
+    return None if wanted.strip() in ("-1", "max") else int(wanted) / int(period)
 
 
 def quotas_follow(machine):
@@ -135,8 +141,7 @@ def test_its_programs_are_counted_and_its_instance_is_not(machine, tmp_path):
         return int(stat["nr_periods"])
 
     machine.until(lambda times: times >= 20, periods)
-    own = Path(f"/proc/{machine.pid('b')}/cgroup").read_text()
-    assert not any("apmp-" in line for line in own.splitlines() if ":cpu:" in line), own
+    assert str(machine.pid("b")) not in (group(machine, "b") / "cgroup.procs").read_text().split()
     assert apmp.members(machine.status()) == {"a", "b"}
     assert program.end() == 0
 
@@ -212,3 +217,25 @@ def test_a_program_that_pinned_itself(machine):
     if release >= (6, 2):  # apmpd/cpuset.h
         assert program.ask() == str(last)
     assert program.end() == 0
+
+
+@needs_quota
+@pytest.mark.machine_file(SHARED)
+def test_a_group_above_that_allows_less(machine):
+    """As a container's. What it allows holds for all programs; they run, and CPUs migrate.
+    shows: CPU-15"""
+    top = group(machine, "a").parent
+    period = int((top / "cpu.cfs_period_us").read_text())
+    (top / "cpu.cfs_quota_us").write_text(str(period // 2))
+    for name in "ab":
+        assert machine.apmp("run", name, "--", "echo", "on") == "on\n"
+    assert quota(machine, "a") is None
+    for to in "ba":
+        for cpu in range(1, 2 * HOST_CPUS):
+            machine.apmp("cpu", "migrate", cpu, "--to", to)
+        machine.at_rest({"a", "b"})
+    assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
+    (top / "cpu.cfs_quota_us").write_text("-1")
+    for to in "ba":
+        machine.apmp("cpu", "migrate", 1, "--to", to)
+    quotas_follow(machine)

@@ -4,13 +4,18 @@ import errno
 import json
 import re
 import select
+import signal
 import struct
+import time
+from pathlib import Path
 
 import pytest
 
 import apmp
 import inside
+from hwrpb import Hwrpb, QUIESCED
 from inside import Connection, request
+from test_console_hang import console_of
 
 MACHINE = apmp.PATIENT
 ANY = 0
@@ -155,6 +160,33 @@ def test_many_programs_at_once(shared):
     home(shared)
 
 
+def primary_of(machine, partition):
+    """The thread of its primary."""
+    name = f"cpu {machine.partition(partition)['primary']}\n"
+    threads = Path(f"/proc/{machine.pid(partition)}/task").iterdir()
+    return next(int(thread.name) for thread in threads if (thread / "comm").read_text() == name)
+
+
+def test_one_that_is_nobodys_by_then(make_machine, freezer):
+    """It has gone, and into the pool, before the primary that gave it looks again."""
+    machine = make_machine(MACHINE)
+    machine.up()
+    program, hwrpb = Cpus(machine, "alpha"), Hwrpb(machine, "alpha")
+    primary, mark = primary_of(machine, "alpha"), machine.events.mark()
+    console = console_of(machine)
+    machine.kill(console, signal.SIGSTOP)
+    program.send(request("GIVE", lock=1 + 1, rank=BETA))
+    machine.until(lambda state: state == QUIESCED, lambda: hwrpb.state(1))
+    freezer.freeze_thread(primary)
+    machine.kill(console, signal.SIGCONT)
+    machine.events.wait_for("cpu.started", partition="beta", cpu=1, after=mark)
+    machine.apmp("cpu", "deassign", 1)
+    assert machine.cpu(1)["current_owner"] is None
+    freezer.thaw()
+    answer = program.receive()
+    assert (answer.error, answer.lock) == (0, 1), answer
+
+
 def test_its_place_is_free_when_it_has_gone(shared):
     """Programs that ask and go hold no place: far more than there are."""
     for _ in range(3):
@@ -233,6 +265,26 @@ def test_who_has_work_gives_nothing(shared):
     assert active(shared, "alpha") == {0, 1, 2}
     spin.terminate()
     shared.until(lambda _: program.loads()["alpha"][2] == 0)
+    home(shared)
+
+
+def test_two_that_wish_do_not_trade(shared, freezer):
+    """Who wishes itself gives nothing, though it has no work for what it has; gamma, which stands
+    still, keeps both wishes open meanwhile."""
+    spin = spin_in(shared, "alpha", 3)
+    alpha, beta = Cpus(shared, "alpha"), Cpus(shared, "beta")
+    shared.until(lambda _: alpha.loads()["alpha"][2] == 3)
+    since = time.monotonic_ns()
+    freezer.freeze_thread(primary_of(shared, "gamma"))
+    beta.send(request("WISH", lock=1))
+    shared.until(bool, lambda: shared.passed("wish_no", "alpha", since=since))
+    alpha.send(request("WISH", lock=1))
+    shared.until(bool, lambda: shared.passed("wish_no", "beta", since=since)
+                 or shared.passed("wish_claimed", "beta", since=since))
+    freezer.thaw()
+    assert (alpha.receive().error, beta.receive().error) == (-errno.ENODEV, -errno.ENODEV)
+    spin.terminate()
+    shared.until(lambda _: alpha.loads()["alpha"][2] == 0)
     home(shared)
 
 
