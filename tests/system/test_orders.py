@@ -21,10 +21,11 @@ hardware:
 communities:
   - {name: lab, shared: 16M}
 partitions:
-  - {name: alpha, community: lab, cpus: [0, 1, 2], memory: 16M, buses: ["0.0.0"], boot: yes}
+  - {name: alpha, community: lab, cpus: [0, 1, 2], memory: 16M, buses: ["0.0.0"], boot: yes,
+     failover: {"*": gamma}}
   - {name: beta, community: lab, cpus: [3, 4], memory: 16M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [5, 6, 7], memory: 16M, buses: ["0.0.2"], boot: yes}
-timing: {stop: 4s}
+timing: {stop: 60s}
 """
 REPORT, NOBODY_KNOWS = 5, 999  # enum apmp_call_op, and a report of a newer build
 
@@ -43,14 +44,12 @@ def request(seq, op, *arg):
 
 
 def hold(machine, partition):
-    """It stands still, and nobody suspects it."""
-    machine.apmp("debug", partition)
+    """It stands still, and is not judged dead for that so soon."""
     machine.kill(machine.pid(partition), signal.SIGSTOP)
 
 
 def release(machine, partition):
     machine.kill(machine.pid(partition), signal.SIGCONT)
-    machine.apmp("debug", partition, "off")
 
 
 def begin(machine, hwrpb, cpu, *command):
