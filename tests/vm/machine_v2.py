@@ -45,7 +45,8 @@ rm -rf build/failures
 for test in {unit}; do
 	CK_TAP_LOG_FILE_NAME=/run/v2/$test.tap build/release/unit/test_$test
 done
-tests="/usr/bin/python3 -m pytest -q -p no:cacheprovider --tb=short {k}"
+export PYTEST_ADDOPTS={options}
+tests="/usr/bin/python3 -m pytest -q -p no:cacheprovider --tb=short"
 $tests --junitxml=/run/v2/root.xml {root}
 
 # As systemd-run --user --scope -p Delegate=yes does.
@@ -58,7 +59,8 @@ chown -R 1000:1000 $scope
 install -d -o 1000 -g 1000 /tmp/user
 echo $$ >$scope/cgroup.procs
 HOME=/tmp/user APMP_BUILD=/tmp/user setpriv --reuid=1000 --regid=1000 --clear-groups \
-	$tests --junitxml=/run/v2/user.xml {user}
+	$tests --junitxml=/tmp/user/user.xml {user}
+cp /tmp/user/user.xml /run/v2
 cp -r build/failures /tmp/user/failures /run/v2 2>/dev/null
 """
 
@@ -125,7 +127,8 @@ def files(names):
 def run_tests(wanted):
     unit = [name for name in UNIT if (wanted or "") in name]
     code = run(SCRIPT.format(slower=SLOWER, unit=" ".join(unit), root=files(ROOT),
-                             user=files(USER), k=f"-k {shlex.quote(wanted)}" if wanted else ""))
+                             user=files(USER), options=shlex.quote(
+                                 shlex.join(["-k", wanted] if wanted else []))))
     total = check.Result()
     for name in unit:
         passed, failed = check.tap_count(OUT / f"{name}.tap") or (0, ["it has said nothing"])
