@@ -49,8 +49,8 @@ SIMULATIONS = [
     *(f"--exhaust-switches {operation} --stride {stride} --instances 3 --seed 1 --workers 2"
       for operation, stride in (("join-join", 10000), ("join-death", 1000),
                                 ("leave-suspicion", 1000), ("lock-death", 2000))),
-    "--exhaust-kills update --memory sc --seed 1",
-    "--exhaust-kills update --memory weak --seed 2",
+    # Weak memory: that a store is seen at once is one of the orders that it tries.
+    "--exhaust-kills update --memory weak --seed 2 --workers 2",
     "--exhaust-kills nvram --seed 1..200",
 ]
 

@@ -496,14 +496,14 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 	search = wanted;
 	plan->op = op;
 	plan->cpus = sim_is_move(op) ? 2 : 0;
-	if ((op == SIM_OP_NVRAM || op == SIM_OP_UPDATE) && search->worker)
+	if (op == SIM_OP_NVRAM && search->worker)
 		return; /* each run needs what the one before has found: the first worker's */
 	if (op == SIM_OP_NVRAM) {
 		exhaust_nvram(plan);
 		return;
 	}
 	if (op == SIM_OP_UPDATE) {
-		update_exhaust(plan, search->first);
+		update_exhaust(plan, search);
 		return;
 	}
 	plan->kill_rate = 0;
