@@ -55,8 +55,7 @@ static bool follow(struct sim_instance *in, uint32_t k, uint32_t order)
 		apmp_store_release(&cpus->cpu[k].order, 0);
 		return false;
 	}
-	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
-	APMP_POINT_ARG(&in->env, migrate_904, cpu_idx);
+	apmp_pal_quiesce(&in->env, in->hwrpb, cpu_idx);
 	apmp_store_release(&cpus->cpu[k].order, 0);
 	sim_check_leaves(k);
 	err = leave(in, cpu_idx, order, to_id, how);
@@ -84,6 +83,8 @@ static void cpu_body(void *arg)
 		apmp_store_relaxed(&in->env.lines[cpu_idx].tree_can_wait, 1);
 		do {
 			(void)apmp_intr_wait(&in->env, cpu_idx, APMP_NEVER);
+			if (sim_crash_begun(in))
+				sim_crash_cpu(in, k);
 			order = apmp_load_acquire(&cpus_of(in)->cpu[k].order);
 		} while (!order || !follow(in, k, order));
 	}
@@ -203,8 +204,11 @@ void sim_cpus_work(struct sim_instance *in)
 
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
 		take_startreq(in, k);
-	if (apmp_hwrpb_request_get(in->hwrpb, &r))
-		apmp_hwrpb_request_done(in->hwrpb, r.seq, answer(in, &r));
+	if (!apmp_hwrpb_request_get(in->hwrpb, &r))
+		return;
+	apmp_hwrpb_request_done(in->hwrpb, r.seq, r.op == HWRPB_REQUEST_CRASH ? 0 : answer(in, &r));
+	if (r.op == HWRPB_REQUEST_CRASH)
+		sim_crash(in);
 }
 
 void sim_cpus_begin(struct sim_instance *in)
@@ -217,6 +221,7 @@ void sim_cpus_begin(struct sim_instance *in)
 	in->hwrpb = sim_arena_map(SIM_HWRPB_PA(in->id), HWRPB_SIZE, true);
 	if (apmp_hwrpb_check(in->hwrpb, HWRPB_SIZE))
 		sim_finding("%s has no HWRPB", in->member->name);
+	in->may_crash = true;
 	if (apmp_intr_take(&in->env, in->id, &other))
 		sim_finding("%s finds its primary's execution word taken by %#llx",
 			    in->member->name, (unsigned long long)other);

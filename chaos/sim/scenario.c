@@ -100,10 +100,13 @@ static void ask_first(enum hwrpb_request_op op, uint64_t to, uint64_t flags)
 static void begin_move(void)
 {
 	uint64_t loan = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0;
+	bool all = sim.plan.op == SIM_OP_FAILOVER || sim.plan.op == SIM_OP_CRASH;
 
-	sim.moving = true;
+	sim.moving = all ? (1u << sim.plan.cpus) - 1 : 1;
 	if (sim.plan.op == SIM_OP_FAILOVER)
 		sim_kill(&sim.instance[SIM_MOVE_FROM], true);
+	else if (sim.plan.op == SIM_OP_CRASH)
+		ask_first(HWRPB_REQUEST_CRASH, 0, 0);
 	else if (sim.plan.op == SIM_OP_DEASSIGN)
 		ask_first(HWRPB_REQUEST_DEASSIGN, 0, 0);
 	else if (sim.plan.op == SIM_OP_HALT)
@@ -117,7 +120,10 @@ static void begin_move(void)
 /* What comes before, and between. */
 static void prepare_move(void)
 {
-	if (sim.plan.op == SIM_OP_RX && !sim.prepared && sim.now_ns >= SIM_SCRIPT_NS - 2 * SIM_MS) {
+	bool stop =
+	    sim.plan.op == SIM_OP_RX || (sim.plan.op == SIM_OP_CRASH && !(sim.plan.seed & 1));
+
+	if (stop && !sim.prepared && sim.now_ns >= SIM_SCRIPT_NS - 2 * SIM_MS) {
 		sim.prepared = true;
 		ask_first(HWRPB_REQUEST_STOP, 0, 0);
 	}
@@ -377,6 +383,7 @@ void sim_finish(void)
 {
 	totals.runs++;
 	totals.kills += sim.kills;
+	totals.crashes += sim.crashes;
 	totals.stalls += sim.stalls;
 	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;
