@@ -41,9 +41,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .chaos_ns = sim_random_range(&r, 20, 200) * SIM_MS,
 	};
 	plan->timing.stop_ns = sim_random_range(&r, 8, 20) * plan->timing.tick_ns;
-	/* Not with a stray writer: where a set is re-formed, the patience with who is expected in
-	 * it is shorter than a console with many CPUs to boot may be away. */
-	if (!plan->spoils && !sim_random_once_in(&r, 4))
+	if (!sim_random_once_in(&r, 4))
 		plan->cpus = (uint32_t)sim_random_range(&r, 1, SIM_CPUS);
 }
 
