@@ -23,9 +23,9 @@
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
  *           sim.hash proves it.  Addresses are other ones each time, and must not matter.
  * LIMITS    Loads are not reordered, stores only by --memory weak.  One thread that locks in each
- *           instance, no applications and tasks.  At most SIM_MAX_INSTANCES partitions and SIM_CPUS CPUs beside their primaries, all compatible.
- *           Wakes of those are never lost, for they don't look again at each tick.  Every page of
- *           memory is good.
+ *           instance, no applications and tasks.  At most SIM_MAX_INSTANCES partitions and SIM_CPUS
+ *           CPUs beside their primaries, all compatible.  Wakes of those are never lost, for they
+ *           don't look again at each tick.  Every page of memory is good.
  */
 #ifndef APMP_CHAOS_SIM_SIM_H
 #define APMP_CHAOS_SIM_SIM_H
@@ -163,9 +163,9 @@ struct sim_crash {
 /* Private memory of one life. */
 struct sim_private {
 	struct apmp_member member; /* first */
+	struct sim_crash crash;
 	struct apmp_locks locks;
 	struct sim_cpus cpus;
-	struct sim_crash crash;
 };
 
 /* What is known of a named lock beside its word. */
