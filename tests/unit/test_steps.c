@@ -513,6 +513,7 @@ START_TEST(figure_28_with_a_boot)
 	booting = true;
 	apmp_cpu_initialize(&m, BETA, CPU, HWRPB_PP | HWRPB_PA);
 	PASSED(P(assign_2806), P(assign_2808));
+	ck_assert(available(beta));
 	apmp_cpu_initialized(&m, BETA, CPU);
 	PASSED(P(assign_2810));
 }
