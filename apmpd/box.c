@@ -15,12 +15,12 @@
  *          run directory, which the next `up` does.
  */
 #include "apmpd/box_internal.h"
-#include "apmpd/urgent.h"
 
 #include "apmpd/guard.h"
 #include "apmpd/host_memory.h"
 #include "apmpd/power.h"
 #include "shm/assert.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -270,8 +270,8 @@ static int init_loop(struct apmp_box *box)
 	    {&box->int_signal, on_signal, SIGINT},
 	    {&box->hup_signal, on_signal, SIGHUP},
 	};
-	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->console.restart,
-				      &box->console.watch_timer};
+	uv_timer_t *const timers[] = {&box->kill_timer, &box->power_timer, &box->load_timer,
+				      &box->console.restart, &box->console.watch_timer};
 	int error = 0;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -444,7 +444,7 @@ int apmp_box_main(const struct machine *machine, const struct apmp_power_how *ho
 		return 1;
 	}
 	if (make(box) == 0) {
-		(void)!apmp_urgent_self();
+		(void)!apmp_urgent_self(false);
 		uv_run(&box->loop, UV_RUN_DEFAULT);
 	}
 	was_on = box->was_on;

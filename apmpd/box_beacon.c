@@ -23,9 +23,9 @@
 #include "apmpd/box_internal.h"
 
 #include "apmpd/exiting.h"
-#include "apmpd/urgent.h"
 #include "shm/shared.h"
 #include "shm/wire/beacon_futex.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -46,7 +46,7 @@ static void clock_gives_way(const struct apmp_beacon_place *place)
 {
 	if (place->idx == APMP_BEACON_CLOCK &&
 	    apmp_beacon_read(place->rec, place->idx).state == APMP_BEACON_OUT)
-		apmp_exiting_task_gives_way(place->pid); /* not reaped: nobody else's number */
+		apmp_exiting_first_gives_way(place->pid); /* not reaped: nobody else's number */
 }
 
 /* What to sleep on, and how many that are.  Whether something has fired: then the loop is woken. */
@@ -91,7 +91,7 @@ static void *watch_main(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "beacons"); /* for top -H and gdb */
 	/* Refused: then it is as late as any thread. */
-	(void)!apmp_urgent_fifo(APMP_INSTANCE_FIFO_PRIORITY + 1);
+	(void)!apmp_urgent_fifo(0, APMP_INSTANCE_FIFO_PRIORITY + 1);
 	while (!apmp_load_acquire(&beacons->stop) &&
 	       (!error || error == -EFAULT || error == -ENOMEM)) {
 		unsigned count;
@@ -287,22 +287,4 @@ bool apmp__beacons_await(struct apmp_box *box, uint32_t id)
 		if (await(box, id, (APMP_BEACON_CLOCK + i) % APMP_BEACONS))
 			return true;
 	return false;
-}
-
-int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call)
-{
-	const struct apmp_partition *partition = &box->partitions[call->request->id];
-	const struct apmp_recorder *rec = box->beacons.place[call->request->id].rec;
-	struct apmp_beacon beacon = {.state = APMP_BEACON_DARK};
-	int error = -ESRCH;
-
-	if (rec && call->request->arg[0] < APMP_MAX_CPUS)
-		beacon = apmp_beacon_read(rec, (uint32_t)call->request->arg[0]);
-	/* One that is being killed is to give way. */
-	if (partition->pid && !partition->ending && !partition->kill.active &&
-	    beacon.state == APMP_BEACON_LIT)
-		error = apmp_urgent_thread(partition->pid, (pid_t)beacon.thread);
-	return error ? apmp__call_fail(call, error, "CPU %" PRIu64 " has no thread, or: %s",
-				       call->request->arg[0], strerror(-error))
-		     : 0;
 }

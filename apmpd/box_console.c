@@ -154,16 +154,19 @@ static void send_partitions(struct apmp_box *box)
 }
 
 /* What the console before this one may not have heard. */
-static void tell_exits_again(struct apmp_box *box)
+static void tell_again(struct apmp_box *box)
 {
 	uint64_t first =
 	    box->exit_count > APMP__PROGRAM_EXITS ? box->exit_count - APMP__PROGRAM_EXITS : 0;
 
-	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
+	for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++) {
 		if (!box->partitions[id].pid && box->partitions[id].has_exited)
 			apmp__console_tell_exit(box, id, &box->partitions[id].last);
 		else if (box->partitions[id].pid && box->partitions[id].ending)
 			apmp__console_tell_ending(box, id);
+		if (box->partitions[id].pid)
+			apmp__load_tell(box, id);
+	}
 	for (uint64_t i = first; i < box->exit_count; i++)
 		apmp__console_tell_program_exit(box, &box->exits[i % APMP__PROGRAM_EXITS]);
 }
@@ -179,7 +182,7 @@ static void tell_all(struct apmp_box *box)
 	send_objects(box);
 	send_partitions(box);
 	apmp__console_tell(box, &ready);
-	tell_exits_again(box);
+	tell_again(box);
 	if (box->term_seen)
 		apmp__console_tell(box, &term);
 	apmp__kills_forget_asked(box);

@@ -331,8 +331,10 @@ int apmp__box_dump(struct apmp_box *box, struct apmp_call *call)
 
 	if (job)
 		return join(box, job, call);
-	if (box->dumps.last[request->id] == request->arg[0])
+	if (box->dumps.last[request->id] == request->arg[0]) {
+		call->answer.arg[0] = 1; /* DUMPED was told to a console before this one */
 		return 0;
+	}
 	if (!box->machine->dump.on || call->fd_count != 1 || !apmp_name_valid(request->text))
 		return apmp__call_fail(call, -EINVAL,
 				       "a dump wants the partition's name and one descriptor, and "

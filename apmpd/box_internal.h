@@ -103,9 +103,11 @@ struct apmp_partition {
 	uint64_t incarnation;
 	char app_variable[APMP_APP_VARIABLE_SIZE]; /* how its programs find the instance */
 	struct apmp_kill kill;
-	bool ending;	       /* its clock runs no more */
-	bool has_exited;       /* an instance did, */
-	struct apmp_exit last; /* the last one like this */
+	bool ending;		  /* its clock runs no more */
+	bool has_load;		  /* there are programs: box_load.c looks at them */
+	uint32_t load, load_told; /* in 1/1024, and in whole threads */
+	bool has_exited;	  /* an instance did, */
+	struct apmp_exit last;	  /* the last one like this */
 };
 
 /* Contents that are to be written, and who asked for that. */
@@ -213,7 +215,7 @@ struct apmp_box {
 
 	uv_loop_t loop;
 	uv_signal_t child_signal, term_signal, int_signal, hup_signal;
-	uv_timer_t kill_timer, power_timer;
+	uv_timer_t kill_timer, power_timer, load_timer;
 	uv_poll_t first_caller; /* of a bare box */
 	struct apmp_beacons beacons;
 
@@ -288,6 +290,7 @@ int apmp__call_short(struct apmp_call *call, int error, const struct apmp_short 
 
 int apmp__box_spawn(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_signal(struct apmp_box *box, struct apmp_call *call);
+int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_remove(struct apmp_box *box, struct apmp_call *call);
 int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call);
@@ -390,7 +393,13 @@ void apmp__beacons_forget(struct apmp_box *box, uint32_t id);
 /* While it is being killed: apmp__kills_look() is called when the next of its beacons goes out.
  * False: it has none that would. */
 __attribute__((warn_unused_result)) bool apmp__beacons_await(struct apmp_box *box, uint32_t id);
-int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call);
+
+/* box_load.c */
+
+/* It has a program from now on. */
+void apmp__load_watch(struct apmp_box *box, uint32_t id);
+/* Tells the console what it was told last: it may be another one. */
+void apmp__load_tell(struct apmp_box *box, uint32_t id);
 
 /* box_fenced.c */
 

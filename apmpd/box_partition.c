@@ -8,6 +8,8 @@
  */
 #include "apmpd/box_internal.h"
 
+#include "shm/wire/urgent.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -54,6 +56,19 @@ static int set_cpus(struct apmp_box *box, struct apmp_call *call, uint64_t capac
 	snprintf(partition->name, sizeof(partition->name), "%.*s", APMP_NAME_SIZE - 1, name);
 	error = apmp_cpuset_partition_capacity(box->cpuset, name, (unsigned)capacity);
 	return error ? apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset)) : 0;
+}
+
+int apmp__box_urgent(struct apmp_box *box, struct apmp_call *call)
+{
+	const struct apmp_partition *partition = &box->partitions[call->request->id];
+	int error = -ESRCH;
+
+	/* Not reaped, so the number is its own.  One that is being killed is to give way. */
+	if (partition->pid && !partition->ending && !partition->kill.active)
+		error = apmp_urgent_fifo(partition->pid, APMP_INSTANCE_FIFO_PRIORITY);
+	return error ? apmp__call_fail(call, error, "no SCHED_FIFO for partition %" PRIu64 ": %s",
+				       call->request->id, strerror(-error))
+		     : 0;
 }
 
 int apmp__box_cpuset(struct apmp_box *box, struct apmp_call *call)
@@ -138,7 +153,8 @@ static int start_instance(struct apmp_box *box, struct apmp_call *call, const in
 					  .fd_count = INSTANCE_FDS,
 					  .terminal = true,
 					  .reach = true,
-					  .fifo_priority = APMP_INSTANCE_FIFO_PRIORITY};
+					  .urgent = true,
+					  .urgent_threads = true};
 	if (box->uids.first)
 		order.spawn.uid = apmp__partition_uid(box, order.partition);
 	apmp__beacons_begin(box, order.partition);

@@ -122,9 +122,9 @@ static const struct {
     [APMP_BOX_OP_REMOVE] = {apmp__box_remove, true, true},
     [APMP_BOX_OP_NVRAM] = {apmp__box_nvram, false, true},
     [APMP_BOX_OP_ROOM] = {op_room, false, false},
-    [APMP_BOX_OP_URGENT] = {apmp__box_urgent, true, false},
     [APMP_BOX_OP_PONG] = {apmp__box_pong, false, true},
     [APMP_BOX_OP_DUMP] = {apmp__box_dump, true, false},
+    [APMP_BOX_OP_URGENT] = {apmp__box_urgent, true, false},
 };
 
 #define X(name, value, text) +1

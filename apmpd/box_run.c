@@ -110,8 +110,8 @@ static int check(struct apmp_box *box, struct apmp_call *call)
 				       "without --confined",
 				       call->request->text, box->no_uids);
 	if (!partition->pid)
-		return apmp__call_fail(call, -ESRCH, "partition %" PRIu64 " has no instance",
-				       call->request->id);
+		return apmp__call_fail(call, -ESRCH, "partition \"%s\" has no instance",
+				       call->request->text);
 	if (partition->kill.active)
 		return apmp__call_fail(call, -EBUSY, "partition \"%s\" is being ended",
 				       partition->name);
@@ -167,7 +167,10 @@ static int start(struct apmp_box *box, struct apmp_call *call,
 					  .uid = uid};
 	error = apmp__child_start(box, &order, call->answer.text, &pid);
 	free(env);
-	return error ? error : APMP__BOX_LATER;
+	if (error)
+		return error;
+	apmp__load_watch(box, order.partition);
+	return APMP__BOX_LATER;
 }
 
 int apmp__box_run_program(struct apmp_box *box, struct apmp_call *call)

@@ -348,9 +348,11 @@ int apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const c
 	if (error || CPU_EQUAL(host_cpus, &p->host_cpus))
 		return error;
 	error = set->ops->set(set, p, host_cpus);
-	if (!error)
-		p->host_cpus = *host_cpus;
-	return error;
+	if (error)
+		return error;
+	p->host_cpus = *host_cpus;
+	return apmp__quota_write(set,
+				 p); /* of those that nobody shares the weight is by their count */
 }
 
 int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity)
@@ -362,6 +364,16 @@ int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, un
 		return error;
 	p->capacity = capacity;
 	return apmp__quota_write(set, p);
+}
+
+int apmp_cpuset_load(struct apmp_cpuset *set, const char *name, struct apmp_cpuset_load *ret_load)
+{
+	struct apmp__cpuset_partition *p;
+	int error = find_or_fail(set, name, &p);
+
+	if (!error && set->ops->kind != APMP_CPUSET_CGROUP_V1)
+		error = -EOPNOTSUPP;
+	return error ? error : apmp__load_read(p, ret_load);
 }
 
 int apmp_cpuset_partition_get(struct apmp_cpuset *set, const char *name, cpu_set_t *ret_cpus)

@@ -30,6 +30,7 @@
 
 #include <sched.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define APMP_CPUSET_KINDS(X)                                                                       \
@@ -123,7 +124,8 @@ apmp_cpuset_partition_create(struct apmp_cpuset *set, const char *name, const cp
  * allowed: the kernel refuses it for groups with tasks in v1 (ENOSPC), and in v2 it would mean
  * "all of the parent's"; so here it is -EINVAL in every back end, and nothing is changed.
  * -ENOENT: no such partition; -EINVAL: empty set; -errno: the kernel refused; the old set then
- * holds (or the union of old and new, if undoing was refused as well). */
+ * holds (or the union of old and new, if undoing was refused as well); or it refused what
+ * apmp_cpuset_partition_capacity would write, and the new set holds. */
 __attribute__((warn_unused_result)) int
 apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus);
 
@@ -133,6 +135,16 @@ apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_s
  * is tried anew with the next call then. */
 __attribute__((warn_unused_result)) int
 apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity);
+
+/* Threads of the partition's programs, outside of groups that these have made themselves. */
+struct apmp_cpuset_load {
+	uint64_t threads, running; /* running: that run, or could if a host CPU were free */
+};
+
+/* -ENOENT: no such partition; -EOPNOTSUPP: the kernel does not count them: another back end than
+ * cgroup v1, a kernel without taskstats, or a network namespace that can't ask; -errno. */
+__attribute__((warn_unused_result)) int apmp_cpuset_load(struct apmp_cpuset *set, const char *name,
+							 struct apmp_cpuset_load *ret_load);
 
 /* Reads back from the kernel what the partition may really use (affinity: what was set last).
  * -ENOENT: no such partition; -errno: reading failed. */

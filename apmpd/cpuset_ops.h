@@ -107,6 +107,10 @@ __attribute__((warn_unused_result)) int apmp__quota_remove(struct apmp_cpuset *s
 void apmp__quota_forget(struct apmp__cpuset_partition *p);
 __attribute__((warn_unused_result)) int apmp__quota_machine_remove(struct apmp_cpuset *set);
 
+/* cpuset_load.c, of v1: see apmp_cpuset_load(). */
+__attribute__((warn_unused_result)) int apmp__load_read(const struct apmp__cpuset_partition *p,
+							struct apmp_cpuset_load *ret_load);
+
 /* cpuset_base.c: the group of v1 that an administrator may have made for a user: it need not be the
  * user's own one, for in v1 who may write both a group and a process may move the process into it.
  * Writes its path, whether it exists or not.  controller: "cpuset" or "cpu".

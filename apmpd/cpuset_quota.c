@@ -10,7 +10,9 @@
  *          What is set before the first program is only kept in mind: partitions without programs
  *          cost a migration nothing here.
  * LOCKS    As cpuset_cgroup.c: the machine's group is locked for the life of the box.
- * LIMITS   A quota is over all host CPUs of the partition: programs of one whose CPUs stand partly
+ * LIMITS   v1 takes no quota above that of a group above: there is none then, and the weight alone
+ *          divides what that group has, until the capacity changes.
+ *          A quota is over all host CPUs of the partition: programs of one whose CPUs stand partly
  *          on crowded and partly on less crowded host CPUs may use either kind for all of it.
  *          On a kernel with CONFIG_RT_GROUP_SCHED programs can't have a real-time class.
  */
@@ -128,7 +130,7 @@ static int write_number(const struct apmp__cpuset_partition *p, const char *file
 
 /* Writes what the kernel does not have yet.  A period that grows goes first and one that shrinks
  * goes last: in between the quota is too small rather than more than a group above may allow. */
-static int v1_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
+static int v1_write_all(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
 {
 	const bool grows = share->period_us > p->share.period_us;
 	const bool unlimited = !p->share.quota_us && p->share.period_us; /* and known */
@@ -145,6 +147,18 @@ static int v1_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_sha
 	if (!error && share->period_us < p->share.period_us)
 		error = write_number(p, "cpu.cfs_period_us", share->period_us);
 	return error;
+}
+
+/* A group above, such as a container's, may allow less: then that holds, and what each partition
+ * gets of it goes by weight alone. */
+static int v1_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
+{
+	int error = v1_write_all(p, share);
+
+	if (error != -EINVAL)
+		return error;
+	error = apmp__cgroup_write(p->quota_fd, "cpu.cfs_quota_us", "-1");
+	return error ? error : write_number(p, "cpu.cfs_period_us", share->period_us);
 }
 
 static int v2_write(struct apmp__cpuset_partition *p, const struct apmp__cpu_share *share)
@@ -200,9 +214,7 @@ int apmp__quota_write(struct apmp_cpuset *set, struct apmp__cpuset_partition *p)
 		apmp__cpuset_fail(set, error,
 				  "cannot give programs of partition \"%s\" %.3f host CPUs in %s: "
 				  "%s",
-				  p->name, p->capacity / 1000.0, place(set),
-				  error == -EINVAL ? "a group above allows less"
-						   : strerror(-error));
+				  p->name, p->capacity / 1000.0, place(set), strerror(-error));
 	}
 	return error;
 }

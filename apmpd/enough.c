@@ -11,7 +11,9 @@
  *                       each CPU, and for each CPU another, where it may migrate to
  *          descriptors  of the box, which has most: see DESCRIPTORS
  *          disk         the run directory's files, and logs to begin with
- *          address      of an instance: its memory, its community's, itself
+ *          address      of an instance: its memory, its community's, itself, and for each CPU
+ *                       that may come to it, and for what serves programs, a stack apart
+ *                       (instance/stack.c).  Tasks are not counted: each is refused by itself.
  *          file size    the largest memory subsystem
  * LIMITS   It is a look, not a reservation: what others take meanwhile is refused later, by the
  *          same names (ROOM, RUN, MAKE).
@@ -20,6 +22,7 @@
 
 #include "apmpd/host_memory.h"
 #include "apmpd/rundir.h"
+#include "shm/wire/box.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -42,6 +45,8 @@
 #define RUNDIR_SIZE (UINT64_C(64) << 10)
 /* Program, libraries, heap, firmware. */
 #define INSTANCE_ADDRESSES (UINT64_C(64) << 20)
+/* Its threads that serve programs. */
+#define STACKS_OF_PROGRAMS 2u
 
 #define RAISE	     "raise that limit"
 #define END_OR_RAISE "end some, or raise that limit"
@@ -105,7 +110,9 @@ static void compare_addresses(struct list *list, const struct machine *machine)
 
 	for (size_t i = 0; i < machine->partition_count; i++) {
 		const struct machine_partition *p = &machine->partitions[i];
-		uint64_t size = p->memory.bytes + INSTANCE_ADDRESSES;
+		uint64_t size = p->memory.bytes + INSTANCE_ADDRESSES +
+				(cpu_count(machine) + STACKS_OF_PROGRAMS) *
+				    (APMP_INSTANCE_STACK_SIZE + APMP_INSTANCE_STACK_GAP);
 
 		for (size_t k = 0; k < machine->community_count; k++)
 			if (strcmp(machine->communities[k].name.text, p->community.text) == 0)

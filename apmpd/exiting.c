@@ -29,6 +29,7 @@
 
 #define FLAG_EXITING 0x4u /* PF_EXITING, the same since Linux 1.0; shown in field 9 of stat */
 #define TASKS_MAX    4096u
+#define NICE_LAST    19
 #define LISTINGS_MAX 8u /* a process that changes more often than this runs */
 
 struct stat_line {
@@ -144,34 +145,27 @@ int apmp_exiting_process(pid_t pid)
 	return error == -ENOENT || error == -ESRCH ? -ESRCH : 0;
 }
 
+/* All at once, by the group that the box has made it: of a thread's own number nobody knows whose
+ * it is by now. */
+static void set_all(pid_t pid, int nice)
+{
+	apmp_exiting_first_gives_way(pid);
+	(void)setpriority(PRIO_PGRP, (id_t)pid, nice);
+}
+
 /* Not SCHED_IDLE: a host CPU with one of that class counts as free, and whoever is woken is sent
  * just there, to wait for the teardown (`make bench K=removed` shows it, removed-256M). */
-static void set_nice(pid_t tid, int nice)
+void apmp_exiting_first_gives_way(pid_t pid)
 {
 	static const struct sched_param none = {0};
 
-	(void)sched_setscheduler(tid, SCHED_OTHER, &none);
-	(void)setpriority(PRIO_PROCESS, (id_t)tid, nice);
-}
-
-static void set_all(pid_t pid, int nice)
-{
-	static struct tasks tasks; /* as above */
-
-	if (list_tasks(pid, &tasks))
-		return;
-	for (unsigned i = 0; i < tasks.count; i++)
-		set_nice(tasks.tid[i], nice);
-}
-
-void apmp_exiting_task_gives_way(pid_t tid)
-{
-	set_nice(tid, 19);
+	(void)sched_setscheduler(pid, SCHED_OTHER, &none);
+	(void)setpriority(PRIO_PROCESS, (id_t)pid, NICE_LAST);
 }
 
 void apmp_exiting_gives_way(pid_t pid)
 {
-	set_all(pid, 19);
+	set_all(pid, NICE_LAST);
 }
 
 void apmp_exiting_takes_turns(pid_t pid)

@@ -18,11 +18,12 @@ bool apmp_exiting_task(pid_t pid, pid_t tid);
  * -ESRCH: there is no such process to be seen. */
 __attribute__((warn_unused_result)) int apmp_exiting_process(pid_t pid);
 
-/* A task that is ending gives way to all others: what is left to do for it, the teardown of its
- * address space, would else run in the class of the thread that ended last, which may be a clock's
- * and then keeps every other clock from a host CPU for that long.  Best effort. */
-void apmp_exiting_task_gives_way(pid_t tid);
-/* Every task of the process. */
+/* The first thread of an instance that is ending, and is not reaped, gives way to all others: what
+ * is left to do for it, the teardown of its address space, would else run in the class of the
+ * thread that ended last, which may be a clock's and then keeps every other clock from a host CPU
+ * for that long.  Best effort. */
+void apmp_exiting_first_gives_way(pid_t pid);
+/* Every thread of it, and what it has started. */
 void apmp_exiting_gives_way(pid_t pid);
 /* It runs like any other again: what it gave way to is done, and on a busy host it would not
  * end. */

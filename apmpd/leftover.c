@@ -460,11 +460,14 @@ static int machine_names(const char *base, json_t *names)
 	return count < 0 ? count : 0;
 }
 
-int apmp_clean_all(json_t *said)
+/* For each machine that may have left something behind: the sum of what visit says, or the last
+ * -errno, but of -EBUSY. */
+static int visit_dead(int (*visit)(const char *base, const char *machine, json_t *said),
+		      json_t *said)
 {
 	char base[PATH_MAX];
 	json_t *names = json_object(), *value;
-	int removed = 0, error = apmp_rundir_base(base, sizeof(base));
+	int sum = 0, error = apmp_rundir_base(base, sizeof(base));
 	const char *name;
 
 	if (!names)
@@ -474,18 +477,26 @@ int apmp_clean_all(json_t *said)
 	json_object_foreach(names, name, value)
 	{
 		pid_t pid;
-		int n = apmp_rundir_alive(name, &pid);
+		int n = apmp_rundir_alive(name, &pid) > 0 ? 0 : visit(base, name, said);
 
-		if (n > 0)
-			continue;
-		n = apmp_leftover_clean(name, said);
 		if (n >= 0)
-			removed += n;
+			sum += n;
 		else if (n != -EBUSY)
 			error = n;
 	}
 	json_decref(names);
-	return error ? error : removed;
+	return error ? error : sum;
+}
+
+static int clean(const char *base, const char *machine, json_t *said)
+{
+	(void)base;
+	return apmp_leftover_clean(machine, said);
+}
+
+int apmp_clean_all(json_t *said)
+{
+	return visit_dead(clean, said);
 }
 
 /* What there is of one machine; nothing is touched. */
@@ -526,24 +537,7 @@ static int look_at(const char *base, const char *machine, json_t *said)
 
 int apmp_leftover_look(json_t *said)
 {
-	char base[PATH_MAX];
-	json_t *names = json_object(), *value;
-	int found = 0, error = apmp_rundir_base(base, sizeof(base));
-	const char *name;
-
-	if (!names)
-		return -ENOMEM;
-	if (!error)
-		error = machine_names(base, names);
-	json_object_foreach(names, name, value)
-	{
-		pid_t pid;
-
-		if (apmp_rundir_alive(name, &pid) == 0)
-			found += look_at(base, name, said);
-	}
-	json_decref(names);
-	return error ? error : found;
+	return visit_dead(look_at, said);
 }
 
 void apmp_leftover_guard(const char *machine, const char *rundir_path, const char *mark_text)

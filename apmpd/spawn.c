@@ -9,8 +9,9 @@
  *          After that the guard finds the program by its mark.
  * SIGNALS  libuv's handlers write into a pipe that the child shares with the box until exec, so
  *          every signal is blocked from before fork until the child has none of them any more.
- * CLASS    SCHED_FIFO is taken on while that is still allowed: who has it keeps it under another
- *          uid.  Only the first thread has it (SCHED_RESET_ON_FORK), can't hand it on, and is ended
+ * CLASS    A better nice value is taken on while that is still allowed: who has it keeps it under
+ *          another uid, and so do the threads of an instance.  SCHED_FIFO its first thread gets
+ *          from the box when the others are there (URGENT): it can't hand that on, and is ended
  *          when it has not slept for FIFO_MAX_US: a thread like that starves its neighbours.
  * LIMITS   A script that only the box can reach is found, but its interpreter, which has the
  *          program's uid, can't read it.
@@ -18,7 +19,7 @@
 #include "apmpd/spawn.h"
 
 #include "apmpd/partition_uid.h"
-#include "apmpd/urgent.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,13 +94,12 @@ static void default_signals(void)
 /* Refused where the box may not have it either; then a heartbeat is as good as the host is. */
 static void take_class(const struct apmp_spawn *what)
 {
-	struct rlimit most = {FIFO_MAX_US, FIFO_MAX_US};
+	const struct rlimit most = {FIFO_MAX_US, FIFO_MAX_US};
 
 	if (what->urgent)
-		(void)!apmp_urgent_self();
-	if (what->fifo_priority && apmp_urgent_fifo(what->fifo_priority) == 0 &&
-	    setrlimit(RLIMIT_RTTIME, &most) < 0)
-		sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+		(void)!apmp_urgent_self(what->urgent_threads);
+	if (what->urgent_threads) /* refused: it is smaller already */
+		(void)setrlimit(RLIMIT_RTTIME, &most);
 }
 
 /* The kernel's choice, when memory is short, is then a program and not what runs the machine. */
@@ -158,7 +158,8 @@ be_the_program(const struct apmp_spawn *what, int go_fd, int status_fd)
 	}
 	if (enter_folder(what) < 0)
 		refuse(status_fd, APMP_SPAWN_CWD);
-	execvpe(what->program, what->argv, what->env);
+	environ = what->env; /* its own PATH, not that of the box */
+	execvp(what->program, what->argv);
 	refuse(status_fd, APMP_SPAWN_EXEC);
 }
 

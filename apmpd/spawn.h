@@ -17,7 +17,7 @@
 struct apmp_spawn {
 	const char *program; /* with a slash: this file; else it is looked for in PATH of env */
 	char *const *argv;
-	char *const *env;
+	char **env;
 	const char *cwd;   /* NULL: the box's */
 	int door_fds[2];   /* what it writes "0" to before exec (cpuset.h); -1: nothing */
 	const int *fds;	   /* fds[i] becomes descriptor i of the program; it has no other */
@@ -27,8 +27,8 @@ struct apmp_spawn {
 	uid_t uid;		     /* see partition_uid.h; 0: the user of the box */
 	bool reach;		     /* with uid: program is found and executed as by the box */
 	bool expendable;	     /* the first to go where the host has no memory left */
-	int fifo_priority; /* SCHED_FIFO for its first thread, if it can be had; 0: not wanted */
-	bool urgent;	   /* its first thread, as apmp_urgent_self */
+	bool urgent;		     /* its first thread, as apmp_urgent_self, */
+	bool urgent_threads;	     /* and what that makes; it may get SCHED_FIFO */
 };
 
 struct apmp_spawned {

@@ -281,7 +281,7 @@ static bool round_of(struct campaign *c)
 
 static bool learn_partitions(struct campaign *c)
 {
-	char names[APMP_MAX_PARTITIONS][APMP_NAME_SIZE], what[200];
+	char names[APMP_MAX_PARTITIONS][APMP_NAME_SIZE];
 
 	c->first = machine_look(&c->machine);
 	if (!c->first)
@@ -290,13 +290,7 @@ static bool learn_partitions(struct campaign *c)
 	for (size_t i = 0; i < c->count; i++)
 		memcpy(c->joiner[i].name, names[i], sizeof(c->joiner[i].name));
 	learn(c, c->first);
-	if (c->count < 2)
-		return machine_violated(&c->machine, "it has one partition",
-					"at least two are needed");
-	if (!machine_moves(&c->machine, c->first))
-		return false;
-	return invariants_hold(c->first, c->first, true, what, sizeof(what)) ||
-	       machine_violated(&c->machine, what, "");
+	return machine_is_fit(&c->machine, c->first, c->count);
 }
 
 static void print(const struct campaign *c, uint64_t seed, bool json)

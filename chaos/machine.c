@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chaos/invariants.h"
+
 /* No measure of anything: longer than this, and the campaign says that nothing goes on. */
 #define HANG_GUARD_S 60
 
@@ -213,6 +215,18 @@ bool machine_moves(struct machine *machine, const json_t *status)
 						"is stopped");
 	}
 	return true;
+}
+
+bool machine_is_fit(struct machine *machine, const json_t *status, size_t partition_count)
+{
+	char what[200];
+
+	if (partition_count < 2)
+		return machine_violated(machine, "it has one partition", "at least two are needed");
+	if (!machine_moves(machine, status))
+		return false;
+	return invariants_hold(status, status, true, what, sizeof(what)) ||
+	       machine_violated(machine, what, "");
 }
 
 uint32_t machine_partitions(const json_t *status,

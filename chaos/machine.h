@@ -48,6 +48,9 @@ void machine_print_error(const char *error, const char *reason);
 int machine_not_begun(const struct machine *machine, const char *wants, bool json);
 /* Whether no partition of this status is debugged or stopped: then it is the violation. */
 bool machine_moves(struct machine *machine, const json_t *status);
+/* Whether a campaign among several partitions can begin: there are so many, all move, and all that
+ * must hold does; else that is the violation. */
+bool machine_is_fit(struct machine *machine, const json_t *status, size_t partition_count);
 
 /* The names of the partitions of this status; how many, at most APMP_MAX_PARTITIONS. */
 uint32_t machine_partitions(const json_t *status,

@@ -1,4 +1,4 @@
-/* `apmp events` and `apmp trace`: what happened. */
+/* `apmp events`: what happened. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,8 +7,6 @@
 #include "cli/event_text.h"
 #include "cli/find_machine.h"
 #include "cli/table.h"
-
-/* ---- events ---- */
 
 /* "17  123.456789  member.removed  alpha removed beta from the sharing set, incarnation 3" */
 static void print_event(const json_t *event)
@@ -86,57 +84,4 @@ int cli_events(struct cli *cli, const struct cli_args *args)
 	if (r == -EPIPE && cli_option(args, "follow"))
 		return CLI_DONE;
 	return r < 0 ? cli_no_answer(cli, &machine, r) : r;
-}
-
-/* ---- trace ---- */
-
-static void print_trace(const struct cli *cli, const json_t *entries)
-{
-	struct table *table = table_create(">TIME WHO >THREAD POINT FIGURE >ARG");
-	json_int_t first = 0;
-
-	for (size_t i = 0; i < json_array_size(entries); i++) {
-		const json_t *entry = json_array_get(entries, i);
-		json_int_t t_ns = json_integer_value(json_object_get(entry, "t_ns"));
-		const json_t *thread = json_object_get(entry, "thread");
-		const json_t *arg = json_object_get(entry, "arg");
-
-		if (i == 0)
-			first = t_ns;
-		table_cell(table, NULL, cli_text("%.3f us", (double)(t_ns - first) / 1e3));
-		table_string(table, NULL, cli_string(entry, "who"));
-		table_cell(table, NULL,
-			   json_is_string(thread)
-			       ? cli_text("%s", json_string_value(thread))
-			       : cli_text("%lld", (long long)json_integer_value(thread)));
-		table_string(table, NULL, cli_string(entry, "point"));
-		table_string(table, NULL, cli_string(entry, "figure"));
-		table_cell(table, NULL,
-			   cli_text("%#llx", (unsigned long long)json_integer_value(arg)));
-	}
-	table_print(table, cli);
-}
-
-int cli_trace(struct cli *cli, const struct cli_args *args)
-{
-	json_t *parameters = json_object();
-	json_t *who = args->count > 0 ? json_array() : NULL;
-	const json_t *entries;
-	json_t *answer;
-	int code;
-
-	for (int i = 0; i < args->count; i++)
-		json_array_append_new(who, json_string(args->args[i]));
-	if (who)
-		json_object_set_new(parameters, "who", who);
-	code = cli_call(cli, "Trace", parameters, &answer);
-	if (code != CLI_DONE)
-		return code;
-	entries = json_object_get(answer, "entries");
-	for (size_t i = 0; cli->json && i < json_array_size(entries); i++)
-		cli_print_json(json_array_get(entries, i));
-	if (!cli->json)
-		print_trace(cli, entries);
-	json_decref(answer);
-	return CLI_DONE;
 }

@@ -75,6 +75,16 @@ static int detached(const struct cli *cli, const json_t *answer)
 	return CLI_DONE;
 }
 
+static int not_sent(const struct cli *cli, const struct cli_args *args,
+		    const struct machine *machine, int error)
+{
+	if (error != -EMSGSIZE)
+		return cli_no_answer(cli, machine, error);
+	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.TooLong",
+			  json_pack("{s:s, s:s, s:i}", "program", args->args[1], "partition",
+				    args->args[0], "most", VARLINK_MESSAGE_MAX));
+}
+
 static int lost(const struct cli *cli, int error)
 {
 	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.Lost",
@@ -132,7 +142,7 @@ int cli_run(struct cli *cli, const struct cli_args *args)
 				detach ? 0 : 3);
 	if (r == 0)
 		(void)cli_await(&machine, client, -1);
-	r = r < 0 ? cli_no_answer(cli, &machine, r) : wait_for_end(cli, args, client);
+	r = r < 0 ? not_sent(cli, args, &machine, r) : wait_for_end(cli, args, client);
 	varlink_client_close(client);
 	return r;
 }

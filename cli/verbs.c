@@ -179,7 +179,7 @@ const struct cli_command cli_commands[] = {
 	 "apmp console alpha", 0, 1, 0,
 	 {{"all", NULL, "those of all partitions; ^] ? says how to choose one"}}, cli_console},
 	{"run", "PARTITION -- COMMAND...",
-	 "run a program in a partition: its CPUs, memory and fate",
+	 "run a program in a partition: its CPUs and its fate",
 	 "apmp run alpha -- make -j4", 2, CLI_REST, 1,
 	 {{"detach", NULL, "let it go on, its output at the console port; print its process id"},
 	  {"confined", NULL, "as the partition's own user, where the box runs as root"}}, cli_run},

@@ -246,6 +246,10 @@ static void on_box_event(struct box_link *link, const struct apmp_box_event *eve
 		if (p && p->exists)
 			console_dumped(p, event);
 		break;
+	case APMP_BOX_LOAD:
+		if (p && p->exists && p->hwrpb)
+			apmp_store_relaxed(&p->hwrpb->programs, event->arg[0]);
+		break;
 	case APMP_BOX_PROGRAM:
 		console_program_ended(c, event->arg[0], (int)event->arg[1]);
 		break;

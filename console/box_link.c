@@ -10,6 +10,7 @@
 #include "console/box_link.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,21 +25,41 @@ void box_link_init(struct box_link *link, int sock, box_event_handler *on_event)
 	*link = (struct box_link){.sock = sock, .on_event = on_event};
 }
 
-/* One datagram.  Without its box a console is nothing: it ends. */
+/* A name in a sentence may be cut in the middle of a character, or be no text at all; what is told
+ * of it is: JSON has no place for anything else. */
+static void make_text(char *text)
+{
+	json_t *whole = *text ? json_string(text) : NULL;
+
+	for (char *at = text; !whole && *at; at++)
+		*at = (unsigned char)*at < 0x80 ? *at : '?';
+	json_decref(whole);
+}
+
+/* One datagram, if there is one.  Without its box a console is nothing: it ends. */
+static bool try_receive(struct box_link *link, struct apmp_box_event *event, int *fds,
+			unsigned *fd_count)
+{
+	int n = apmp_datagram_receive(link->sock, event, sizeof(*event), fds, fd_count);
+
+	if (n == (int)sizeof(*event)) {
+		make_text(event->text);
+		return true;
+	}
+	if (n == -EAGAIN) /* libuv makes what it polls non-blocking */
+		return false;
+	fprintf(stderr, "apmp-console: the box is gone: %s\n", n < 0 ? strerror(-n) : "closed");
+	exit(1);
+}
+
+/* Waits for one. */
 static void receive(struct box_link *link, struct apmp_box_event *event, int *fds,
 		    unsigned *fd_count)
 {
 	struct pollfd readable = {.fd = link->sock, .events = POLLIN};
-	int n;
 
-	/* libuv makes what it polls non-blocking. */
-	while ((n = apmp_datagram_receive(link->sock, event, sizeof(*event), fds, fd_count)) ==
-	       -EAGAIN)
+	while (!try_receive(link, event, fds, fd_count))
 		(void)poll(&readable, 1, -1);
-	if (n == (int)sizeof(*event))
-		return;
-	fprintf(stderr, "apmp-console: the box is gone: %s\n", n < 0 ? strerror(-n) : "closed");
-	exit(1);
 }
 
 static void close_all(const int *fds, unsigned from, unsigned count)
@@ -100,12 +121,20 @@ static void on_idle(uv_idle_t *idle)
 	uv_idle_stop(idle);
 }
 
+/* What made it readable may be gone: a call from a handler that ran before, in this turn of the
+ * loop or in drain(), has put it off. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
+	struct box_link *link = poll->data;
+	struct apmp_box_event event;
+	int fds[APMP_DATAGRAM_FDS];
+	unsigned fd_count;
+
 	(void)status;
 	(void)events;
-	drain(poll->data); /* in the order in which the box has said it */
-	box_link_receive(poll->data);
+	drain(link); /* in the order in which the box has said it */
+	if (try_receive(link, &event, fds, &fd_count))
+		handle(link, &event, fds, fd_count);
 }
 
 int box_link_serve(struct box_link *link, uv_loop_t *loop)

@@ -298,8 +298,16 @@ static void boot_done(struct partition *p)
 	console_check_on(p->console);
 }
 
+void console_make_urgent(struct partition *p)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_URGENT, .id = p->id};
+
+	box_link_post(&p->console->box, &request, NULL, NULL); /* refused: it is as it was */
+}
+
 static void on_booted(struct partition *p)
 {
+	console_make_urgent(p);
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	console_event(p->console, "instance.booted", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
@@ -383,17 +391,6 @@ static void on_named_lock(struct partition *p, uint64_t about)
 		      strnlen(name, sizeof(name)));
 }
 
-/* Its thread is a new one: it is not to wait for programs. */
-static void make_urgent(struct partition *p, uint32_t cpu_idx)
-{
-	struct apmp_box_request request = {.op = APMP_BOX_OP_URGENT, .id = p->id, .arg = {cpu_idx}};
-
-	if (apmp_cpu_bits_test(&p->urgent, cpu_idx))
-		return;
-	apmp_cpu_bits_set(&p->urgent, cpu_idx);
-	box_link_post(&p->console->box, &request, NULL, NULL); /* refused: it is as it was */
-}
-
 static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
@@ -407,8 +404,6 @@ static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
 	else if (report == APMP_REPORT_CPU_REFUSED || cpu.current_owner == p->handle)
 		console_order_reported(p, report, cpu_idx, err);
-	if (report == APMP_REPORT_CPU_ACTIVE && cpu.current_owner == p->handle)
-		make_urgent(p, cpu_idx);
 }
 
 static void on_join_failed(struct partition *p, uint64_t about)

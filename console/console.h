@@ -67,7 +67,6 @@ struct partition {
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	uint32_t capacity;	/* that the box was told last, if it was */
 	bool capacity_told, capacity_posted, capacity_refused;
-	struct apmp_cpu_bits urgent; /* CPUs whose threads the box was told of, in this life */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
@@ -293,6 +292,9 @@ struct boot_refusal {
  * commit. */
 enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), void *ctx,
 			     struct boot_refusal *ret_refusal);
+/* operator.c: answers why it can't boot. */
+void console_boot_refused(struct varlink_call *call, const struct partition *p,
+			  const struct boot_refusal *r);
 void console_fence(struct partition *p, enum fence_reason reason);
 /* The box says of this life that its clock runs no more; that it was reaped; that no process of it
  * runs user code any more. */
@@ -319,6 +321,8 @@ void console_dumped(struct partition *p, const struct apmp_box_event *event);
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
+/* The first thread of an instance gets its class, when the others are there; again: nothing. */
+void console_make_urgent(struct partition *p);
 __attribute__((warn_unused_result)) int console_channel_open(struct partition *p);
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);

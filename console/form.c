@@ -375,7 +375,9 @@ static void take_over(struct console *c)
 			console_fence(p, FENCE_EXITED);
 		} else if (console_channel_open(p) == 0) {
 			console_callback_reply(p, 0, 0);
-			console_set_cpuset(p); /* what the dead one may not have set */
+			if (console_state(p) != APMP_PARTITION_BOOTING)
+				console_make_urgent(p); /* what the dead one may not have done */
+			console_set_cpuset(p);		/* the same */
 			apmp_cpu_arrivals(&c->mover, i);
 			if (console_state(p) != APMP_PARTITION_MEMBER && console_db_has_member(p))
 				console_joined(p); /* its report was lost */

@@ -266,6 +266,8 @@ static void on_copied(void *ctx, const struct apmp_box_event *event)
 		return;
 	if (event->error)
 		tell_none(p, p->dumped, event->text);
+	else if (event->arg[0]) /* a console before this one was told, and died then */
+		p->dump_due = 0;
 	console_copied(p);
 	console_settled(p->console);
 }

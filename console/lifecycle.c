@@ -283,7 +283,6 @@ enum boot_error console_boot(struct partition *p, void (*within)(void *ctx), voi
 		console_set_state(p, APMP_PARTITION_BOOTING);
 	p->exit_status = -1;
 	p->runs_alone = false;
-	p->urgent = (struct apmp_cpu_bits){{0}};
 	incarnation = begin_life(p, primary, within, ctx);
 	console_ram_drop(c, GCT_NONE); /* what is out of use now */
 	console_event(c, "partition.initialized", p, "{s:I}", "incarnation",
@@ -404,18 +403,19 @@ static void tell_end(struct partition *p, enum apmp_partition_state state)
 		tell_crash(p);
 }
 
-/* The operator's calls that waited for this partition. */
+/* The operator's calls that waited for this partition; a reset waits for more than its end. */
 static void answer_operator(struct partition *p, enum apmp_partition_state state)
 {
-	struct varlink_call *halt = p->halt_call, *boot = p->boot_call, *kill = p->kill_call;
+	struct varlink_call *halt = p->boot_after_fence ? NULL : p->halt_call;
+	struct varlink_call *boot = p->boot_call, *kill = p->kill_call;
 
-	p->halt_call = NULL;
 	p->kill_call = NULL;
 	if (kill)
 		varlink_call_reply(kill, NULL);
 	p->boot_call = NULL;
-	if (halt && (state == APMP_PARTITION_CONSOLE || state == APMP_PARTITION_CRASHED ||
-		     p->boot_after_fence))
+	if (halt)
+		p->halt_call = NULL;
+	if (halt && (state == APMP_PARTITION_CONSOLE || state == APMP_PARTITION_CRASHED))
 		varlink_call_reply(halt, NULL);
 	else if (halt)
 		varlink_call_error(halt, "PartitionDied",
@@ -427,13 +427,28 @@ static void answer_operator(struct partition *p, enum apmp_partition_state state
 
 void console_copied(struct partition *p)
 {
+	struct varlink_call *reset = p->halt_call;
 	struct boot_refusal refusal;
+	enum boot_error error;
 
 	if (!p->boot_after_fence || console_running(p) || console_reaping(p))
 		return;
 	p->boot_after_fence = false;
-	if (console_boot(p, NULL, NULL, &refusal))
-		port_print(p, "apmp-console: partition %s: can't boot again", p->name);
+	p->halt_call = NULL;
+	error = console_boot(p, NULL, NULL, &refusal);
+	if (error == BOOT_HOST)
+		port_print(p, "apmp-console: partition %s can't boot again: %s", p->name,
+			   refusal.text);
+	else if (error)
+		port_print(p,
+			   "apmp-console: partition %s can't boot again: %s wanted %llu, "
+			   "had %llu",
+			   p->name, refusal.what, (unsigned long long)refusal.wanted,
+			   (unsigned long long)refusal.had);
+	if (reset && error)
+		console_boot_refused(reset, p, &refusal);
+	else if (reset)
+		varlink_call_reply(reset, NULL);
 }
 
 /* What follows once all processes of a fenced life are reaped: told, closed, answered; and boots

@@ -67,8 +67,8 @@ static void boot_gone(void *ctx)
 	p->boot_call = NULL;
 }
 
-static void boot_refused(struct varlink_call *call, const struct partition *p,
-			 const struct boot_refusal *r)
+void console_boot_refused(struct varlink_call *call, const struct partition *p,
+			  const struct boot_refusal *r)
 {
 	if (r->error == BOOT_RUNNING)
 		wrong_state(call, "AlreadyRunning", p);
@@ -92,7 +92,7 @@ static void on_boot(struct varlink_call *call, const json_t *parameters, void *c
 	if (!p) {
 		no_such_partition(call, name);
 	} else if (console_boot(p, NULL, NULL, &refusal)) {
-		boot_refused(call, p, &refusal);
+		console_boot_refused(call, p, &refusal);
 	} else if (json_is_true(json_object_get(parameters, "wait"))) {
 		p->boot_call = call;
 		varlink_call_on_hangup(call, boot_gone, p);
@@ -139,7 +139,8 @@ static void on_crash(struct varlink_call *call, const json_t *parameters, void *
 	ask_instance(call, parameters, ctx, HWRPB_REQUEST_CRASH);
 }
 
-/* Takes the partition away from its instance without asking, and boots it again. */
+/* Takes the partition away from its instance without asking, and boots it again: answered when that
+ * has begun, or can't. */
 static void on_reset(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	const char *name = text_of(parameters, "name");
@@ -359,6 +360,8 @@ static void off(void *ctx, int error)
 
 void console_power_off(struct console *c)
 {
+	if (c->going_off)
+		return; /* asked again: it waits for NVRAM already */
 	c->going_off = true;
 	console_event(c, "machine.off", NULL, NULL);
 	console_when_durable(c, off, c);

@@ -7,13 +7,15 @@
  *           never the instance.  It is read whether somebody is attached or not, so a program waits
  *           for a full terminal no longer than it takes to be read again; a console that dies is
  *           such a while, for the box keeps both ends.
- * STATES    none -> made, with the partition's first such program -> dropped with the partition.
+ * STATES    none -> made, with the partition's first such program -> dropped with the partition, or
+ *           when a program has hung it up: the next one gets a new one.
  * LIMITS    It is a serial line of LINE_BYTES in LINE_MS, so that the console has time for the
  *           rest of the machine.  Programs share it, their lines may mix.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "console/console.h"
@@ -102,10 +104,25 @@ void output_close(struct partition *p)
 	uv_close((uv_handle_t *)&o->pause, on_closed);
 }
 
+/* A program of root may hang the line up (vhangup): its end is dead for all who have it. */
+static void drop_dead(struct partition *p)
+{
+	struct termios line;
+	int fds[2];
+
+	if (console_object(p->console, APMP_BOX_OUTPUT, p->id, 0, fds) ||
+	    tcgetattr(fds[1], &line) == 0)
+		return;
+	output_close(p);
+	console_object_drop(p->console, APMP_BOX_OUTPUT, p->id);
+}
+
 int output_need(struct partition *p, int *ret_fd, struct apmp_box_event *ret_event)
 {
-	int fds[2], err = console_object_need(p->console, APMP_BOX_OUTPUT, p->id, 0, ret_event);
+	int fds[2], err;
 
+	drop_dead(p);
+	err = console_object_need(p->console, APMP_BOX_OUTPUT, p->id, 0, ret_event);
 	if (!err)
 		err = output_open(p);
 	if (!err)

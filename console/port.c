@@ -17,7 +17,8 @@
 #include "console/console.h"
 #include "shm/assert.h"
 
-#define PORT_KEPT 16384u
+#define PORT_KEPT     16384u
+#define PORT_ATTACHED 64u /* to one port: they are no connections that the server counts */
 
 struct attached {
 	struct attached *next;
@@ -31,6 +32,7 @@ struct port {
 	int master;
 	uv_poll_t poll;
 	struct attached *attached;
+	unsigned attached_count;
 	char kept[PORT_KEPT]; /* a ring */
 	size_t kept_end, kept_size;
 };
@@ -56,6 +58,7 @@ static void detach(struct attached *a)
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
+	a->port->attached_count--;
 	uv_poll_stop(&a->poll);
 	close(a->sock);
 	uv_close((uv_handle_t *)&a->poll, on_attached_closed);
@@ -185,22 +188,56 @@ void port_print(struct partition *p, const char *format, ...)
 	show(p->port, line, (size_t)n + 2);
 }
 
-void port_attach(struct partition *p, struct varlink_call *call)
+static void refuse(struct partition *p, struct varlink_call *call)
+{
+	char reason[160];
+
+	snprintf(
+	    reason, sizeof(reason),
+	    "%u others look at the console port of partition \"%s\" already; try again when one "
+	    "of them has left",
+	    p->port->attached_count, p->name);
+	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
+}
+
+/* Answers the call, and gives the connection to the port; NULL: its peer is gone. */
+static struct attached *take_connection(struct port *port, struct varlink_call *call)
 {
 	struct attached *a = calloc(1, sizeof(*a));
-	struct port *port = p->port;
-	size_t begin;
+	int err;
 
 	apmp_assert(a);
-	if (varlink_call_upgrade(call, NULL, &a->sock) ||
-	    uv_poll_init(&p->console->loop, &a->poll, a->sock)) {
+	if (varlink_call_upgrade(call, NULL, &a->sock)) {
 		free(a);
-		return;
+		return NULL;
+	}
+	err = uv_poll_init(&port->partition->console->loop, &a->poll, a->sock);
+	if (err) {
+		close(a->sock);
+		free(a);
+		return NULL;
 	}
 	a->port = port;
 	a->poll.data = a;
 	a->next = port->attached;
 	port->attached = a;
+	port->attached_count++;
+	return a;
+}
+
+void port_attach(struct partition *p, struct varlink_call *call)
+{
+	struct port *port = p->port;
+	struct attached *a;
+	size_t begin;
+
+	if (port->attached_count == PORT_ATTACHED) {
+		refuse(p, call);
+		return;
+	}
+	a = take_connection(port, call);
+	if (!a)
+		return;
 	begin = (port->kept_end + PORT_KEPT - port->kept_size) % PORT_KEPT;
 	for (size_t left = port->kept_size; left > 0;) {
 		size_t run = PORT_KEPT - begin < left ? PORT_KEPT - begin : left;

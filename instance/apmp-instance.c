@@ -1,9 +1,10 @@
 /*
  * apmp-instance.c - an operating system instance boots from its HWRPB, and from nothing else.
  *
- * WHAT      The box starts it with two descriptors: its channel to the console and the memory of
- *           its HWRPB.  The HWRPB's CONFIG leads to the tree, the tree to its own partition node,
- *           memory and community; each is mapped by asking the console for its physical address.
+ * WHAT      The box starts it with three descriptors: its channel to the console, the memory of
+ *           its HWRPB, and the socket for its programs (apps.c).  The HWRPB's CONFIG leads to the
+ *           tree, the tree to its own partition node, memory and community; each is mapped by
+ *           asking the console for its physical address.
  * LIMITS    A partition without base memory can't boot: CPUs need stacks.
  */
 #include <errno.h>
@@ -84,7 +85,8 @@ static void touch(struct instance *in)
 		*(volatile unsigned char *)(in->stacks + off) = 0;
 }
 
-/* The base fragment of our private memory holds the stacks of CPUs and clock. */
+/* The base fragment of our private memory holds the stacks of all threads but the first two, which
+ * begin before it is mapped: clock and primary. */
 static void map_private(struct instance *in, int32_t self)
 {
 	struct apmp_tree_walk walk;

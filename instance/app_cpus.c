@@ -12,7 +12,6 @@
  * LIMITS    APP_ASKS at once; one more is refused.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,18 +37,6 @@ static void name_of(const struct instance *in, uint32_t id, char ret_name[APMP_N
 		memcpy(ret_name, partition.name, APMP_NAME_SIZE);
 	else
 		snprintf(ret_name, APMP_NAME_SIZE, "%u", id);
-}
-
-__attribute__((format(printf, 4, 5))) static int answer(struct app *app, int error, uint32_t number,
-							const char *format, ...)
-{
-	struct apmp_app_reply reply = {.version = APMP_APP_VERSION, .error = error, .lock = number};
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(reply.text, sizeof(reply.text), format, args);
-	va_end(args);
-	return app_send(app, &reply, sizeof(reply)) ? -EPIPE : 0;
 }
 
 /* Why a CPU was not given. */
@@ -85,37 +72,38 @@ static int answer_give(const struct instance *in, struct app *app, const struct 
 
 	name_of(in, ask->to_id, to);
 	if (ask->result == 0)
-		return answer(app, 0, ask->cpu_idx, "%s", "");
+		return app_answer(app, 0, ask->cpu_idx, "%s", "");
 	if (ask->cpu_idx == UINT32_MAX && ask->result == -ENODEV)
-		return answer(
+		return app_answer(
 		    app, -ENODEV, 0,
 		    "no CPU can be given to partition \"%s\": of those that are active here "
 		    "none but the primary and bound ones can run there",
 		    to);
 	if (ask->cpu_idx == UINT32_MAX)
-		return answer(app, ask->result, 0, "no CPU can be given to partition \"%s\": %s",
-			      to, why_not(ask->result));
-	return answer(app, ask->result, 0, "CPU %u can't be given to partition \"%s\": %s",
-		      ask->cpu_idx, to, why_not(ask->result));
+		return app_answer(app, ask->result, 0,
+				  "no CPU can be given to partition \"%s\": %s", to,
+				  why_not(ask->result));
+	return app_answer(app, ask->result, 0, "CPU %u can't be given to partition \"%s\": %s",
+			  ask->cpu_idx, to, why_not(ask->result));
 }
 
 static int answer_wish(struct app *app, const struct app_ask *ask)
 {
 	switch (ask->result) {
 	case -ENODEV:
-		return answer(app, -ENODEV, 0,
-			      "no member of the sharing set can spare a CPU that can run here");
+		return app_answer(app, -ENODEV, 0,
+				  "no member of the sharing set can spare a CPU that can run here");
 	case -EINVAL:
-		return answer(app, -EINVAL, 0, "a wish is for 1 to %u CPUs, not for %u",
-			      APMP_APP_WISH_MAX, ask->count);
+		return app_answer(app, -EINVAL, 0, "a wish is for 1 to %u CPUs, not for %u",
+				  APMP_APP_WISH_MAX, ask->count);
 	case -ENOTCONN:
-		return answer(app, -ENOTCONN, 0,
-			      "nobody can be asked for CPUs: this partition is no member of a "
-			      "sharing set");
+		return app_answer(app, -ENOTCONN, 0,
+				  "nobody can be asked for CPUs: this partition is no member of a "
+				  "sharing set");
 	default:
-		return answer(app, ask->result < 0 ? ask->result : 0,
-			      ask->result < 0 ? 0 : (uint32_t)ask->result, "%s",
-			      ask->result < 0 ? strerror(-ask->result) : "");
+		return app_answer(app, ask->result < 0 ? ask->result : 0,
+				  ask->result < 0 ? 0 : (uint32_t)ask->result, "%s",
+				  ask->result < 0 ? strerror(-ask->result) : "");
 	}
 }
 
@@ -139,10 +127,11 @@ static int answer_loads(const struct instance *in, struct app *app, const struct
 	int err;
 
 	if (!ask->result)
-		return answer(app, -ENOTCONN, 0,
-			      "there are no loads to see: this partition is no member of a sharing "
-			      "set");
-	err = answer(app, 0, (uint32_t)ask->result, "%s", "");
+		return app_answer(
+		    app, -ENOTCONN, 0,
+		    "there are no loads to see: this partition is no member of a sharing "
+		    "set");
+	err = app_answer(app, 0, (uint32_t)ask->result, "%s", "");
 	for (int32_t i = 0; i < ask->result && !err; i++)
 		err = send_load(in, app, &ask->load[i]);
 	return err;
@@ -203,10 +192,11 @@ int app_cpus_serve(struct instance *in, struct app *app, const struct apmp_app_r
 	if (request->op < APMP_APP_LOADS || request->op > APMP_APP_WISH)
 		return -EPIPE;
 	if (!ask)
-		return answer(app, -EBUSY, 0,
-			      "the instance has %u requests of programs about CPUs to answer, and "
-			      "takes no more",
-			      APP_ASKS);
+		return app_answer(
+		    app, -EBUSY, 0,
+		    "the instance has %u requests of programs about CPUs to answer, and "
+		    "takes no more",
+		    APP_ASKS);
 	ask->app = app;
 	ask->op = request->op;
 	ask->count = request->lock;

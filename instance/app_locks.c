@@ -13,25 +13,9 @@
  * LIMITS    Fair among the programs of one partition, in the order of asking; partitions race.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "instance/instance.h"
-
-/* Answers, and with an error says why. */
-__attribute__((format(printf, 4, 5))) static int answer(struct app *app, int error, uint32_t lock,
-							const char *format, ...)
-{
-	struct apmp_app_reply reply = {.version = APMP_APP_VERSION, .error = error, .lock = lock};
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(reply.text, sizeof(reply.text), format, args);
-	va_end(args);
-	/* A socket without room has answers that it did not ask for one by one. */
-	return app_send(app, &reply, sizeof(reply)) ? -EPIPE : 0;
-}
 
 static struct app_lock *lock_of(struct app *app, uint32_t lock)
 {
@@ -70,32 +54,34 @@ static int refuse_open(struct app *app, int err, const struct apmp_app_request *
 
 	switch (err) {
 	case -EINVAL:
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "a lock has a name of 1 to %u bytes and a rank from 1, not \"%s\" and %u",
 		    APMP_NAME_SIZE - 1, name, request->rank);
 	case -EEXIST:
-		return answer(app, err, 0,
-			      "lock \"%s\" is in use with another rank than %u: all must open it "
-			      "with the same",
-			      name, request->rank);
+		return app_answer(
+		    app, err, 0,
+		    "lock \"%s\" is in use with another rank than %u: all must open it "
+		    "with the same",
+		    name, request->rank);
 	case -ENOSPC:
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "lock \"%s\" can't be made: the sharing set has %u locks open, and no "
 		    "room for more",
 		    name, APMP_LOCK_COUNT);
 	case -EMFILE:
-		return answer(app, err, 0,
-			      "lock \"%s\" can't be opened: the program has %u open already", name,
-			      APP_LOCKS_OPEN);
+		return app_answer(app, err, 0,
+				  "lock \"%s\" can't be opened: the program has %u open already",
+				  name, APP_LOCKS_OPEN);
 	case -ENOTCONN:
-		return answer(app, err, 0,
-			      "lock \"%s\" can't be opened: this partition is no member of a "
-			      "sharing set",
-			      name);
+		return app_answer(app, err, 0,
+				  "lock \"%s\" can't be opened: this partition is no member of a "
+				  "sharing set",
+				  name);
 	default:
-		return answer(app, err, 0, "lock \"%s\" can't be opened: %s", name, strerror(-err));
+		return app_answer(app, err, 0, "lock \"%s\" can't be opened: %s", name,
+				  strerror(-err));
 	}
 }
 
@@ -117,7 +103,7 @@ static int open_lock(struct app *app, const struct apmp_app_request *request)
 		return refuse_open(app, err, request);
 	lock[place].rank = request->rank;
 	memcpy(lock[place].name, request->text, sizeof(lock[place].name));
-	return answer(app, 0, place + 1, "%s", "");
+	return app_answer(app, 0, place + 1, "%s", "");
 }
 
 static int close_lock(struct app *app, struct app_lock *lock)
@@ -125,10 +111,10 @@ static int close_lock(struct app *app, struct app_lock *lock)
 	int err = instance_living(apmp_lock_close(app->locks.locker, lock->number));
 
 	if (err == -EBUSY)
-		return answer(app, err, 0, "lock \"%s\" can't be closed while it is held",
-			      lock->name);
+		return app_answer(app, err, 0, "lock \"%s\" can't be closed while it is held",
+				  lock->name);
 	lock->number = 0; /* -ESTALE: it is not open any more in any case */
-	return answer(app, 0, 0, "%s", "");
+	return app_answer(app, 0, 0, "%s", "");
 }
 
 /* ---- acquire ---- */
@@ -137,35 +123,35 @@ static int answer_acquire(struct app *app, const struct app_lock *lock, int err)
 {
 	switch (err) {
 	case 0:
-		return answer(app, 0, 0, "%s", "");
+		return app_answer(app, 0, 0, "%s", "");
 	case 1:
-		return answer(
+		return app_answer(
 		    app, 1, 0,
 		    "lock \"%s\": a holder was lost while it held it, and nobody has said "
 		    "that what it protects is good",
 		    lock->name);
 	case -ETIMEDOUT:
 		if (!app->locks.timeout_ns)
-			return answer(app, err, 0, "lock \"%s\" is held", lock->name);
-		return answer(app, err, 0, "lock \"%s\" was held for all of %.3f s", lock->name,
-			      (double)app->locks.timeout_ns / 1e9);
+			return app_answer(app, err, 0, "lock \"%s\" is held", lock->name);
+		return app_answer(app, err, 0, "lock \"%s\" was held for all of %.3f s", lock->name,
+				  (double)app->locks.timeout_ns / 1e9);
 	case -EDEADLK:
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "lock \"%s\" of rank %u can't be taken by who holds \"%s\": take locks "
 		    "in the order of their ranks",
 		    lock->name, lock->rank, name_of(app, app->locks.locker->in_the_way));
 	case -EALREADY:
-		return answer(app, err, 0, "lock \"%s\" is held by this program already",
-			      lock->name);
+		return app_answer(app, err, 0, "lock \"%s\" is held by this program already",
+				  lock->name);
 	case -EMFILE:
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "lock \"%s\" can't be taken: this program holds %u, the most there can "
 		    "be",
 		    lock->name, APMP_LOCKER_HELD);
 	default:
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "lock \"%s\" can't be taken: this partition is no member of the sharing "
 		    "set any more",
@@ -298,14 +284,15 @@ void app_locks_try(struct instance *in)
 static int answer_holder(struct app *app, const struct app_lock *lock, int err)
 {
 	if (err == -EPERM)
-		return answer(app, err, 0, "lock \"%s\" is not held by this program", lock->name);
+		return app_answer(app, err, 0, "lock \"%s\" is not held by this program",
+				  lock->name);
 	if (err)
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "lock \"%s\" was lost while this program held it: what it protects may "
 		    "have been changed by others",
 		    lock->name);
-	return answer(app, 0, 0, "%s", "");
+	return app_answer(app, 0, 0, "%s", "");
 }
 
 int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_request *request)
@@ -320,7 +307,8 @@ int app_locks_serve(struct instance *in, struct app *app, const struct apmp_app_
 		return want(in, app, APP_LOCKS_OPEN, UINT64_MAX);
 	}
 	if (!lock)
-		return answer(app, -ESTALE, 0, "this program has no lock %u open", request->lock);
+		return app_answer(app, -ESTALE, 0, "this program has no lock %u open",
+				  request->lock);
 	switch (request->op) {
 	case APMP_APP_ACQUIRE:
 		return want(in, app, request->lock - 1, request->timeout_ns);

@@ -1,6 +1,8 @@
-/* app_send.c - a message to a program, which may not read, or be there no more; and the bell of the
+/* app_send.c - messages to a program, which may not read, or be there no more; and the bell of the
  * thread that sends them. */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +18,18 @@ int app_send(struct app *app, const void *message, size_t size)
 	if (n >= 0)
 		return 0;
 	return errno == EAGAIN || errno == ENOBUFS ? -EAGAIN : -EPIPE;
+}
+
+int app_answer(struct app *app, int error, uint32_t number, const char *format, ...)
+{
+	struct apmp_app_reply reply = {.version = APMP_APP_VERSION, .error = error, .lock = number};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reply.text, sizeof(reply.text), format, args);
+	va_end(args);
+	/* A socket without room has answers that it did not ask for one by one. */
+	return app_send(app, &reply, sizeof(reply)) ? -EPIPE : 0;
 }
 
 void instance_apps_ring(struct instance *in)

@@ -17,8 +17,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,19 +37,6 @@ struct start {
 	int fd[APMP_DATAGRAM_FDS]; /* more than that are refused */
 	unsigned count;
 };
-
-/* Answers, and with an error says why. */
-__attribute__((format(printf, 4, 5))) static int answer(struct app *app, int error, uint32_t number,
-							const char *format, ...)
-{
-	struct apmp_app_reply reply = {.version = APMP_APP_VERSION, .error = error, .lock = number};
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(reply.text, sizeof(reply.text), format, args);
-	va_end(args);
-	return app_send(app, &reply, sizeof(reply)) ? -EPIPE : 0;
-}
 
 void app_tasks_begin(struct app *app)
 {
@@ -126,21 +111,22 @@ static int refuse_begin(struct instance *in, struct app *app, const struct start
 
 	switch (err) {
 	case -ENODEV:
-		return answer(app, err, 0,
-			      "%s can't be bound to CPU %u: it runs no tasks in this partition",
-			      name, start->request.rank - 1);
+		return app_answer(app, err, 0,
+				  "%s can't be bound to CPU %u: it runs no tasks in this partition",
+				  name, start->request.rank - 1);
 	case -EAGAIN:
-		return answer(app, err, 0, "%s can't be started: an instance has %u tasks at most",
-			      name, TASKS_MAX);
+		return app_answer(app, err, 0,
+				  "%s can't be started: an instance has %u tasks at most", name,
+				  TASKS_MAX);
 	case -ENOMEM:
-		return answer(
+		return app_answer(
 		    app, err, 0,
 		    "%s can't be started: a task needs %u KiB of the partition's private "
 		    "memory for its stack, and of the %u KiB that tasks may have all are in "
 		    "use",
 		    name, (uint32_t)(TASK_STACK_SIZE >> 10), (uint32_t)(in->stacks_size / 2 >> 10));
 	default:
-		return answer(app, err, 0, "%s can't be started: %s", name, strerror(-err));
+		return app_answer(app, err, 0, "%s can't be started: %s", name, strerror(-err));
 	}
 }
 
@@ -157,19 +143,19 @@ static int load_and_begin(struct instance *in, struct app *app, struct start *st
 	job->argc = (int)start->request.lock;
 	job->argv = read_arguments(start->fd[FD_ARGUMENTS], start->request.lock);
 	if (!job->argv)
-		return answer(app, -EINVAL, 0, "%s: its arguments make no sense",
-			      start->request.text);
+		return app_answer(app, -EINVAL, 0, "%s: its arguments make no sense",
+				  start->request.text);
 	err = task_load(job, start->fd[FD_PROGRAM], why, sizeof(why));
 	if (err)
-		return answer(app, err, 0, "%s is no program of tasks: %s", start->request.text,
-			      why);
+		return app_answer(app, err, 0, "%s is no program of tasks: %s", start->request.text,
+				  why);
 	job->output = start->fd[FD_OUTPUT];
 	start->fd[FD_OUTPUT] = -1;
 	/* Its number is told before its end. */
 	app->job = job;
 	err = task_begin(in, job, NULL, task_main, job, start->request.rank, &number);
 	if (!err)
-		return answer(app, 0, (uint32_t)number, "%s", "");
+		return app_answer(app, 0, (uint32_t)number, "%s", "");
 	app->job = NULL;
 	return refuse_begin(in, app, start, err);
 }
@@ -183,10 +169,10 @@ static int serve_start(struct instance *in, struct app *app, struct start *start
 		return -EPIPE;
 	if (start->count != APMP_APP_TASK_FDS || !is_sealed(start->fd[FD_PROGRAM]) ||
 	    !is_sealed(start->fd[FD_ARGUMENTS]) || !is_pipe(start->fd[FD_OUTPUT]))
-		return answer(app, -EBADF, 0,
-			      "%s: what was sent with it is no sealed program, "
-			      "sealed arguments and pipe",
-			      start->request.text);
+		return app_answer(app, -EBADF, 0,
+				  "%s: what was sent with it is no sealed program, "
+				  "sealed arguments and pipe",
+				  start->request.text);
 	if (!job)
 		return refuse_begin(in, app, start, -EAGAIN);
 	err = load_and_begin(in, app, start, job);
@@ -197,7 +183,7 @@ static int serve_start(struct instance *in, struct app *app, struct start *start
 
 /* ---- list ---- */
 
-static struct apmp_app_task describe(const struct tasks *ts, const struct task *task)
+static struct apmp_app_task describe(const struct task *task)
 {
 	struct apmp_app_task said = {.version = APMP_APP_VERSION,
 				     .state = task->state == TASK_RUNNING   ? APMP_APP_TASK_RUNNING
@@ -209,7 +195,6 @@ static struct apmp_app_task describe(const struct tasks *ts, const struct task *
 				     .bound = task->bound,
 				     .ending = apmp_load_relaxed(&task->job->ending)};
 
-	(void)ts;
 	memcpy(said.name, task->job->name, sizeof(said.name));
 	return said;
 }
@@ -224,9 +209,9 @@ static int serve_list(struct instance *in, struct app *app)
 	pthread_mutex_lock(&ts->lock);
 	for (uint32_t i = 0; i < TASKS_MAX; i++)
 		if (ts->task[i].state >= TASK_READY)
-			said[count++] = describe(ts, &ts->task[i]);
+			said[count++] = describe(&ts->task[i]);
 	pthread_mutex_unlock(&ts->lock);
-	err = answer(app, 0, count, "%s", "");
+	err = app_answer(app, 0, count, "%s", "");
 	for (uint32_t i = 0; i < count && !err; i++)
 		err = app_send(app, &said[i], sizeof(said[i])) ? -EPIPE : 0;
 	return err;

@@ -20,6 +20,7 @@
 
 #include "instance/instance.h"
 #include "shm/shared.h"
+#include "shm/wire/urgent.h"
 
 static struct futex_waitv wait_on(const _Atomic uint32_t *word, uint32_t seen)
 {
@@ -45,6 +46,7 @@ void *app_waker_main(void *arg)
 	struct app_waker *waker = arg;
 	const uint64_t one = 1;
 
+	apmp_urgent_no_more();
 	instance_thread_is(APMP_THREAD_APPS);
 	instance_beacon(waker->instance, APMP_BEACON_WAKER);
 	(void)pthread_setname_np(pthread_self(), "lock waker"); /* for top -H and gdb */

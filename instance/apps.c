@@ -29,6 +29,7 @@
 #include "instance/instance.h"
 #include "shm/shared.h"
 #include "shm/wire/box.h"
+#include "shm/wire/urgent.h"
 
 /* What epoll says it is about: these, or APPS_MAX's life and index. */
 #define ABOUT_LISTENER UINT64_MAX
@@ -310,6 +311,7 @@ static void *apps_main(void *arg)
 	struct epoll_event events[EVENTS_AT_ONCE];
 	bool listening = true;
 
+	apmp_urgent_no_more(); /* nor the tasks that it begins */
 	instance_thread_is(APMP_THREAD_APPS);
 	instance_beacon(in, APMP_BEACON_APPS);
 	(void)pthread_setname_np(pthread_self(), "programs"); /* for top -H and gdb */

@@ -98,6 +98,9 @@ void app_pause(struct instance *in, struct app *app, bool pause);
 
 /* app_send.c.  Sends a message without waiting.  -EAGAIN: no room; -EPIPE: nobody is there. */
 __attribute__((warn_unused_result)) int app_send(struct app *app, const void *message, size_t size);
+/* Answers a request: an error with why, a sentence.  -EPIPE: the connection is to be dropped. */
+__attribute__((warn_unused_result, format(printf, 4, 5))) int
+app_answer(struct app *app, int error, uint32_t number, const char *format, ...);
 
 /* app_events.c.  Looks at the primary's table; when that is just being written the bell will ring
  * once more. */

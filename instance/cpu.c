@@ -10,7 +10,8 @@
  *           start_again: the primary, with an order to an active CPU that it may refuse when it is
  *           halted already; what is ordered of the halted one meanwhile leaves it as it is.
  * LIMITS    Stacks lie in the base fragment of private memory: a CPU that comes when there is no
- *           room for another is refused, and stays here without working until the next boot.
+ *           room for another can't be started.  It is in console mode; what it is told there the
+ *           primary does for it (primary.c).
  */
 #include <errno.h>
 #include <sched.h>
@@ -184,6 +185,8 @@ int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx, bool start)
 	}
 	instance_say(in, "CPU %u can't start: no memory for its stack", cpu_idx);
 	instance_cpu_refused(in, cpu_idx, err);
+	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
+	in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 	return err;
 }
 

@@ -25,14 +25,18 @@ void crash_catch(int tid);
 /* The kernel's number of a CPU's thread, 0: it has none. */
 int crash_tid(uint32_t cpu_idx);
 
-/* instance_crash.c.  From a signal handler or not; uc is where the thread was.  Returns only when
- * may_return and the thread is no CPU's and no task's: nothing was wrong with it. */
+/* instance_crash.c.  From a signal handler or not, behind crash_enter; uc is where the thread was.
+ * Returns only when may_return and the thread is no CPU's and no task's: nothing was wrong with it.
+ */
 void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t *uc,
 		bool may_return);
 /* From the handler of CRASH_SIGNAL; returns where the thread is not to be caught now. */
 void crash_caught(struct instance *in, const ucontext_t *uc);
-/* The calling thread is past return; whether it was so before. */
-bool crash_enter(void);
+/* The calling thread fails, before it does anything for that: how often it does so by now.  From 2
+ * on it failed in what it did because of the first time. */
+uint32_t crash_enter(void);
+/* Whether it does. */
+__attribute__((warn_unused_result)) bool crash_entered(void);
 /* Something got further. */
 void crash_progress(struct instance *in);
 /* Waits while *word is seen, for at most one tick.  False: nothing gets further. */

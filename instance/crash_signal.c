@@ -6,7 +6,8 @@
  *           (instance_crash.c).  Handlers of signals run on stacks of their own.
  * LIMITS    A signal that some process sent strikes a thread with which nothing is wrong: it goes
  *           on where it is no CPU's, so that the heartbeat is not lost with the clock's.
- *           A task that calls _exit(2) or ends its thread is not seen here.
+ *           A task that calls _exit(2) or ends its thread is not seen here.  One whose CPU was
+ *           taken away (tasks.c) fails as a part of what serves programs.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -137,7 +138,13 @@ static void on_fault(int signal, siginfo_t *info, void *uc)
 	const bool outside = info->si_code <= 0 && info->si_pid != getpid();
 	const int interrupted = errno;
 
-	describe(the_one, &crash, info, outside);
+	if (outside && crash_entered())
+		return; /* it fails already, by itself */
+	if (crash_enter() == 1)
+		describe(the_one, &crash, info, outside);
+	else /* it may be describe() that fails */
+		strncpy(crash.text, "a fault in what is done because of a fault",
+			sizeof(crash.text) - 1);
 	crash_fail(the_one, &crash, uc, outside);
 	errno = interrupted;
 }

@@ -70,12 +70,6 @@ struct instance {
 	struct cpu cpu[APMP_MAX_CPUS];
 };
 
-#define INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
-
-/* What a program's first thread usually has for a stack: a frame that works there can't lead over
- * this into another mapping.  Of addresses alone, which are plenty. */
-#define INSTANCE_STACK_GAP (UINT64_C(8) << 20)
-
 /* Exit statuses that the console shows. */
 #define INSTANCE_EXIT_BUGCHECK 70 /* failed; the last gasp says how (instance_crash.h) */
 #define INSTANCE_EXIT_BOOT     71 /* could not boot; said why on its console port */
@@ -106,7 +100,7 @@ __attribute__((warn_unused_result)) int instance_cpu_order(struct instance *in, 
 							   uint32_t how);
 /* A CPU that has been given to us gets a thread, unless it has one, and joins SMP, or stays in
  * console mode until an order.  -ENOMEM, -EAGAIN of pthread_create: no thread for it, which was
- * told; -EAGAIN: it is on its way. */
+ * told, and it is in console mode; -EAGAIN: it is on its way. */
 __attribute__((warn_unused_result)) int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx,
 							    bool start);
 /* A CPU in console mode could not do as it was told.  Into SMP again, if it came from there. */
@@ -119,13 +113,12 @@ void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
  * be.  Two that run on one CPU would be worse. */
 __attribute__((noreturn)) void instance_bugcheck(struct instance *in, uint32_t cpu_idx);
 
-/* stack.c: a thread's stack in private memory; -ENOMEM. */
-__attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
-/* Private memory for a stack, whole pages, never given back.  NULL: there is not so much. */
+/* stack.c: a stack of whole pages of private memory, never given back, mapped apart from the rest
+ * of it: nobody may touch the APMP_INSTANCE_STACK_GAP below, so a stack that is used up is a fault.
+ * NULL: there is not so much memory, no room, or there are too many mappings. */
 unsigned char *instance_stack_take(struct instance *in, uint64_t size);
-/* Maps a stack, which is shared memory, at a second address, with INSTANCE_STACK_GAP below it that
- * nobody may touch.  NULL: there is no room, or there are too many mappings. */
-unsigned char *instance_stack_apart(unsigned char *stack, uint64_t size);
+/* One for the thread of a CPU, or of what serves programs; -ENOMEM. */
+__attribute__((warn_unused_result)) int instance_stack(struct instance *in, pthread_attr_t *attr);
 
 /* primary.c: boots, and runs until the instance ends. */
 __attribute__((noreturn)) void instance_primary(struct instance *in);

@@ -15,13 +15,15 @@
  *           repairing what we shared (DESIGN 5).
  * STATES    running -> begun (in->crash.begun: nobody begins anything new) -> ended.  Of each CPU:
  *           enum crash_step.
- * WRITERS   hwrpb.crash: the first that fails.  hwrpb.saved: each CPU's own thread or its task's.
+ * WRITERS   hwrpb.crash: all that fail, the first one's (shm/crash.c).  hwrpb.saved: each CPU's own
+ *           thread or its task's.
  * LOCKS     None is taken but the channel's, and that not for longer than the `stop` time: a thread
  *           that was caught holds what it held until the end.
- * ORDERING  begun is released after the record; who acquires it may read that.
+ * ORDERING  begun is released after the record; who acquires it may read that.  Who ends the
+ *           process has written the record before, or seen begun.
  * CRASHES   crash_2600 to crash_2612: a silent death, and the CPUs that have gone are their
  *           targets'.  A fault of the primary in here is one, too; a CPU that has one is waited for
- *           no more.
+ *           no more; who has one in that as well ends the process.
  * LIMITS    Nothing waits longer than the `stop` time for something that gets no further, and the
  *           clock, which beats until the end so that nobody suspects us, ends what is stuck after
  *           four of them.  Where the clock's own code failed nobody beats: then a crash that takes
@@ -39,14 +41,16 @@
 
 extern const char __ehdr_start[]; /* the linker's: the program's first byte */
 
-static _Thread_local volatile bool failing;
+static _Thread_local volatile uint32_t failing; /* so many times, one in the other */
 
-bool crash_enter(void)
+uint32_t crash_enter(void)
 {
-	bool before = failing;
+	return ++failing;
+}
 
-	failing = true;
-	return before;
+bool crash_entered(void)
+{
+	return failing;
 }
 
 /* ---- how far it is ---- */
@@ -62,8 +66,7 @@ void crash_progress(struct instance *in)
 
 static bool is_stuck(struct instance *in, uint32_t stops)
 {
-	return in->env.now(&in->env) - apmp_load_relaxed(&in->crash.progress_ns) >
-	       stops * in->timing.stop_ns;
+	return apmp_env_since(&in->env, &in->crash.progress_ns) > stops * in->timing.stop_ns;
 }
 
 bool crash_await_progress(struct instance *in, const _Atomic uint32_t *word, uint32_t seen)
@@ -91,16 +94,19 @@ void instance_crash_tick(struct instance *in)
 
 /* ---- Fig. 26A ---- */
 
-/* Step 2600: the last gasp is the first one's. */
+/* Step 2600. */
 static void record(struct instance *in, struct apmp_crash *crash, const struct crash_self *self)
 {
-	if (apmp_crash_begin(in->hwrpb)) {
-		crash->thread = self->thread;
-		crash->t_ns = in->env.now(&in->env);
-		crash->image = (uintptr_t)__ehdr_start;
-		apmp_crash_finish(in->hwrpb, crash);
+	/* Others may still write it when this thread has returned from its handler. */
+	static _Thread_local struct apmp_crash gasp;
+
+	crash->thread = self->thread;
+	crash->t_ns = in->env.now(&in->env);
+	crash->image = (uintptr_t)__ehdr_start;
+	if (apmp_load_acquire(&in->crash.first) != &gasp)
+		gasp = *crash;
+	if (apmp_crash_write(in->hwrpb, &in->crash.first, &gasp))
 		APMP_POINT_ARG(&in->env, crash_2600, crash->reason);
-	}
 	crash_say(in, "bugcheck: ", crash->text);
 }
 
@@ -193,7 +199,8 @@ static void send_all_stopped(struct instance *in)
 	for (uint32_t round = 0; again && round < HWRPB_TARGETS; round++) {
 		again = false;
 		for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
-			if (apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
+			if (crash_tid(i) && /* else the console sends it */
+			    apmp_load_acquire(&in->hwrpb->slot[i].state) == HWRPB_CPU_HALTED &&
 			    apmp_load_acquire(&in->crash.cpu[i].step) <= CRASH_ORDERED)
 				again = send_stopped(in, i) || again;
 		await_all(in, CRASH_SETTLED);
@@ -259,15 +266,17 @@ __attribute__((noreturn)) static void fail_again(struct instance *in, const stru
 void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t *uc,
 		bool may_return)
 {
-	struct crash_self self = crash_self(in);
-	bool again = crash_enter();
+	struct crash_self self;
 
-	if (again)
-		fail_again(in, &self);
-	crash_progress(in);
+	if (failing > 2) /* also in fail_again */
+		_exit(INSTANCE_EXIT_BUGCHECK);
+	self = crash_self(in);
 	record(in, crash, &self);
 	if (crash->reason == HWRPB_CRASH_REMOVED)
 		_exit(INSTANCE_EXIT_BUGCHECK);
+	if (failing > 1 && instance_crash_begun(&in->crash))
+		fail_again(in, &self);
+	crash_progress(in);
 	apmp_store_release(&in->crash.begun, 1);
 	if (self.is_cpu && crash->reason != HWRPB_CRASH_INSTRUCTION)
 		crash_save_context(in, self.thread, 0, uc); /* not its task's, which did nothing */
@@ -282,7 +291,7 @@ void crash_fail(struct instance *in, struct apmp_crash *crash, const ucontext_t 
 		stop_task(in, &self, uc);
 	if (!may_return)
 		instance_crash_wait(in);
-	failing = false;
+	failing = 0;
 }
 
 void crash_caught(struct instance *in, const ucontext_t *uc)
@@ -313,6 +322,7 @@ void instance_crash(struct instance *in, enum hwrpb_crash_reason reason, const c
 	struct apmp_crash crash = {.reason = reason};
 	ucontext_t uc;
 
+	(void)crash_enter();
 	strncpy(crash.text, text, sizeof(crash.text) - 1);
 	(void)getcontext(&uc);
 	crash_fail(in, &crash, &uc, false);

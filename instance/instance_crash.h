@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shm/layout_hwrpb.h"
+#include "shm/crash.h"
 
 struct instance;
 
@@ -28,7 +28,8 @@ struct crash_cpu {
 };
 
 struct crash {
-	_Atomic uint32_t begun;	      /* W: the first that fails; 1: CPUs begin nothing new */
+	const struct apmp_crash *_Atomic first; /* W: the first that fails; its last gasp */
+	_Atomic uint32_t begun; /* W: who fails, when that is written; 1: CPUs begin nothing new */
 	_Atomic uint32_t progress;    /* W: all, +1 when something got further; futex word */
 	_Atomic uint64_t progress_ns; /* W: all, before progress; when that was */
 	struct crash_cpu cpu[APMP_MAX_CPUS];
@@ -41,8 +42,8 @@ void instance_crash_init(struct instance *in);
 void instance_crash_thread(uint32_t thread);
 
 /* Ends the instance: the last gasp is written, its CPUs save their contexts and go to their
- * failover targets, the console is told.  Whoever comes second waits for the end.  text: a
- * sentence. */
+ * failover targets, the console is told.  Of several that come, the first one's reason is told.
+ * text: a sentence. */
 __attribute__((noreturn)) void instance_crash(struct instance *in, enum hwrpb_crash_reason reason,
 					      const char *text);
 /* err; but of whom the others judged dead (-EOWNERDEAD), ends it at once: nothing that is shared is

@@ -66,6 +66,16 @@ static void take_startreqs(struct instance *in)
 	}
 }
 
+/* CPUs in console mode that there was no room for a thread for: what they are told is done here. */
+static void obey_for_threadless(struct instance *in)
+{
+	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++)
+		if (i != in->primary && !in->cpu[i].has_thread &&
+		    apmp_load_relaxed(&in->hwrpb->slot[i].rxrdy))
+			/* -ETIMEDOUT: all of it is done. */
+			(void)!apmp_pal_console(&in->env, &in->tree, in->hwrpb, in->id, i, 0);
+}
+
 __attribute__((noreturn)) static void leave_and_end(struct instance *in)
 {
 	struct apmp_call call = {.request = {.op = APMP_CALL_EXIT, .arg = {APMP_EXIT_HALT}}};
@@ -209,17 +219,18 @@ void instance_primary(struct instance *in)
 	refresh_sets(in);
 	if (in->in_community)
 		join(in);
-	tell_changes(in);
+	/* It looks before it waits: start_secondaries may have heard what was meant for this. */
 	for (;;) {
-		/* The clock announces again what was lost. */
-		(void)instance_tasks_wait(in, in->primary);
 		take_startreqs(in);	 /* first what another CPU waits for */
 		instance_trade_look(in); /* before what has come may be sent away */
 		answer_request(in);
+		obey_for_threadless(in);
 		tell_arrivals(in);
 		(void)instance_living(apmp_member_work(&in->member));
 		tell_changes(in);
 		instance_trade(in);
 		refresh_sets(in);
+		/* The clock announces again what was lost. */
+		(void)instance_tasks_wait(in, in->primary);
 	}
 }

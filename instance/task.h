@@ -74,15 +74,15 @@ struct task {
 	uint32_t children, failed; /* W: under the lock; alive; ended with another value than 0 */
 	uint32_t pinned;	   /* W: under the lock; host CPU, as of pins */
 	uint32_t pins;		   /* W: under the lock; struct tasks has had so many then */
-	_Atomic uint32_t baton;	 /* W: CPU id + 1 by who dispatches it, 0 by its thread; a futex */
-	_Atomic uint32_t ticks;	 /* W: clock; 0 by who dispatches it; that it has had */
-	_Atomic uint32_t due;	 /* W: who wants its CPU; 0 by who dispatches it */
-	_Atomic uint32_t inside; /* W: its thread; not 0: not in the program's code */
-	bool in_write;		 /* W: its thread; in write(2) for the program */
-	_Atomic uint32_t tid;	 /* W: its thread, once; a futex */
-	bool has_thread;	 /* W: who begins it */
-	unsigned char *stack;	 /* W: who begins it */
-	sigjmp_buf base;	 /* W: its thread; where its program begins */
+	_Atomic uint32_t baton;	   /* W: under the lock; CPU id + 1, 0: it has none; a futex */
+	_Atomic uint32_t ticks;	   /* W: clock; 0 by who dispatches it; that it has had */
+	_Atomic uint32_t due;	   /* W: who wants its CPU; 0 by who dispatches it */
+	_Atomic uint32_t inside;   /* W: its thread; not 0: not in the program's code */
+	bool in_write;		   /* W: its thread; in write(2) for the program */
+	_Atomic uint32_t tid;	   /* W: its thread, once; a futex */
+	bool has_thread;	   /* W: who begins it */
+	unsigned char *stack;	   /* W: who begins it */
+	sigjmp_buf base;	   /* W: its thread; where its program begins */
 };
 
 struct tasks_cpu {
@@ -122,7 +122,8 @@ __attribute__((warn_unused_result)) int task_put(struct task *task, struct task 
 /* Asks all tasks of a job to end. */
 void task_job_end(struct instance *in, struct task_job *job);
 
-/* By the thread of a task, inside.  Lets go of the CPU if it is wanted. */
+/* By the thread of a task, inside; one whose CPU was taken away first waits for another.  Lets go
+ * of the CPU if it is wanted. */
 void task_yield(struct task *task);
 /* As above, until its children have ended.  How many of them have failed. */
 int task_join(struct task *task);
@@ -145,6 +146,9 @@ __attribute__((warn_unused_result)) int task_begin(struct instance *in, struct t
 						   uint32_t bound, uint64_t *ret_number);
 /* Interrupts it: it looks whether its CPU is wanted. */
 void task_interrupt(const struct task *task);
+/* Whether that reaches it, as far as the kernel says: its thread does not keep the signal back.  It
+ * may since have begun or ended to do so. */
+__attribute__((warn_unused_result)) bool task_hears(const struct task *task);
 
 /* ---- task_load.c ---- */
 

@@ -26,19 +26,25 @@
  *           library for ever ends with its instance; what one that a library calls back had locked
  *           there, as dl_iterate_phdr does, stays locked.  What it has allocated is not freed.
  *           Thread-local variables of libraries live as long as the thread, which serves task after
- *           task.  A task that blocks SIGURG keeps its CPU, which then can't leave, until it ends
- *           or lets the signal in again.  A frame of more than INSTANCE_STACK_GAP leads over that.
+ *           task.  A task that blocks SIGURG is not put aside, until it lets the signal in again;
+ *           its CPU is taken away from it (tasks.c).  A handler of its own for that signal is lost:
+ *           others have to be interrupted, too.  A frame of more than APMP_INSTANCE_STACK_GAP leads
+ *           over that.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include "instance/instance.h"
 #include "shm/shared.h"
+#include "shm/wire/box.h"
 
 static _Thread_local struct task *this_task;
 
@@ -100,20 +106,52 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	errno = before;
 }
 
-void task_threads_init(void)
+/* Programs may have taken it. */
+static void take_signal(void)
 {
 	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
 
 	sigemptyset(&action.sa_mask);
 	(void)sigaction(SIGURG, &action, NULL);
+}
+
+void task_threads_init(void)
+{
+	take_signal();
 	/* The reader of a task's output may go at any time. */
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
 void task_interrupt(const struct task *task)
 {
+	take_signal();
 	/* It can't fail: the thread never ends. */
 	(void)syscall(SYS_tgkill, getpid(), apmp_load_relaxed(&task->tid), SIGURG);
+}
+
+/* Signals that a thread keeps back, as bits; none, where the kernel doesn't say. */
+static uint64_t blocked_by(uint32_t tid)
+{
+	char path[48], text[4096], *field;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%u/status", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	field = strstr(text, "\nSigBlk:");
+	return field ? strtoull(field + strlen("\nSigBlk:"), NULL, 16) : 0;
+}
+
+bool task_hears(const struct task *task)
+{
+	struct sigaction action;
+
+	return sigaction(SIGURG, NULL, &action) == 0 && action.sa_sigaction == on_signal &&
+	       !(blocked_by(apmp_load_relaxed(&task->tid)) >> (SIGURG - 1) & 1);
 }
 
 /* ---- services ---- */
@@ -124,9 +162,23 @@ static struct task *task_of(const struct apmp_task *self)
 	return (struct task *)(uintptr_t)self;
 }
 
+static void service_yield(struct apmp_task *self)
+{
+	struct task *task = task_of(self);
+
+	enter(task);
+	task_yield(task);
+	leave(task);
+}
+
 static uint32_t service_cpu(const struct apmp_task *self)
 {
-	return apmp_load_relaxed(&task_of(self)->baton) - 1;
+	struct task *task = task_of(self);
+	uint32_t baton;
+
+	while (!(baton = apmp_load_relaxed(&task->baton)))
+		service_yield(&task->self); /* its CPU was taken away */
+	return baton - 1;
 }
 
 static uint32_t service_cpu_count(const struct apmp_task *self)
@@ -137,15 +189,6 @@ static uint32_t service_cpu_count(const struct apmp_task *self)
 static int service_should_end(const struct apmp_task *self)
 {
 	return apmp_load_relaxed(&task_of(self)->job->ending) != 0;
-}
-
-static void service_yield(struct apmp_task *self)
-{
-	struct task *task = task_of(self);
-
-	enter(task);
-	task_yield(task);
-	leave(task);
 }
 
 static int service_bind(struct apmp_task *self, uint32_t cpu)
@@ -257,12 +300,11 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Its stack, far from what is shared.  -ENOMEM. */
+/* Its stack.  -ENOMEM. */
 static int take_stack(struct task *task)
 {
 	struct instance *in = task->in;
 	struct tasks *ts = &in->tasks;
-	unsigned char *memory = NULL;
 	uint64_t before;
 
 	if (task->stack)
@@ -270,14 +312,11 @@ static int take_stack(struct task *task)
 	/* The other half is for CPUs that come. */
 	before = apmp_fetch_add(&ts->stacks, TASK_STACK_SIZE);
 	if (before + TASK_STACK_SIZE <= in->stacks_size / 2)
-		memory = instance_stack_take(in, TASK_STACK_SIZE);
-	if (!memory) {
-		apmp_fetch_add(&ts->stacks, -TASK_STACK_SIZE);
-		return -ENOMEM;
-	}
-	/* Without a gap it would not be safe; the memory, which can't be given back, is lost. */
-	task->stack = instance_stack_apart(memory, TASK_STACK_SIZE);
-	return task->stack ? 0 : -ENOMEM;
+		task->stack = instance_stack_take(in, TASK_STACK_SIZE);
+	if (task->stack)
+		return 0;
+	apmp_fetch_add(&ts->stacks, -TASK_STACK_SIZE);
+	return -ENOMEM;
 }
 
 static int start_thread(struct task *task)

@@ -10,8 +10,12 @@
  * STATES    of a task's place: free -> beginning -> ready -> running -> ready (quantum over, it
  *           yields, its CPU leaves) | waiting (for its children) -> ready | free (it has ended).
  * WRITERS   The queue and all states: under the lock.  The baton: who dispatches the task puts the
- *           CPU in, and only its own thread takes it out.  So a task gives its CPU back itself:
- *           who wants that sets `due` and interrupts it (task_thread.c).
+ *           CPU in, and its own thread takes it out.  So a task gives its CPU back itself: who
+ *           wants that sets `due` and interrupts it (task_thread.c).  A CPU that is quiesced does
+ *           not depend on that: from a task that the interrupt can't reach, as the kernel says of
+ *           its thread, it takes the baton.  That thread is moved to the host CPU under the
+ *           primary, which stays, and runs on there until it hears the interrupt or wants
+ *           something of us; then it waits for a baton like any other.
  * LOCKS     lock: the above.  Nobody waits while he has it, no task is put aside, and the clock,
  *           which waits for nobody, does without.
  * ORDERING  What a task is to run is written before its baton (release), acquired by its thread;
@@ -19,7 +23,8 @@
  *           `due` sees that.
  * CRASHES   All this is private and ends with the instance.
  * LIMITS    TASKS_MAX tasks.  The quantum is counted only while some task is ready: a task that has
- *           run alone for long still has a whole one when another comes.
+ *           run alone for long still has a whole one when another comes.  A task that can't be
+ *           interrupted keeps its CPU from other tasks until the CPU leaves.
  * NOT HERE  How a task is stopped between two instructions: task_thread.c.
  */
 #include "instance/tasks.h"
@@ -96,7 +101,8 @@ static struct task *take_for(struct tasks *ts, uint32_t cpu_idx)
 
 /* ---- batons ---- */
 
-/* Puts its thread on the host CPU under the CPU; only steers speed, so a refusal is none. */
+/* Puts its thread on the host CPU under the CPU, before this returns; only steers speed, so a
+ * refusal is none. */
 static void pin(struct tasks *ts, struct task *task, uint32_t cpu_idx)
 {
 	uint32_t host_cpu = apmp_load_relaxed(&task->in->hwrpb->slot[cpu_idx].host_cpu);
@@ -143,7 +149,7 @@ static void hand_out(struct instance *in)
 	}
 }
 
-/* Its thread, which is the caller, lets go of its CPU, and is in this state from now on. */
+/* It lets go of its CPU, and is in this state from now on. */
 static void put_down(struct task *task, enum task_state state)
 {
 	struct instance *in = task->in;
@@ -178,13 +184,27 @@ void task_await(struct task *task)
 		instance_crash_wait(task->in);
 }
 
+/* Takes the lock when its thread, which is the caller, has a CPU.  One from which it was taken away
+ * has to wait for the next. */
+static void lock_with_cpu(struct task *task)
+{
+	struct tasks *ts = &task->in->tasks;
+
+	pthread_mutex_lock(&ts->lock);
+	while (!apmp_load_relaxed(&task->baton)) {
+		pthread_mutex_unlock(&ts->lock);
+		task_await(task);
+		pthread_mutex_lock(&ts->lock);
+	}
+}
+
 void task_yield(struct task *task)
 {
 	struct tasks *ts = &task->in->tasks;
 	struct task *before;
 	uint32_t cpu_idx;
 
-	pthread_mutex_lock(&ts->lock);
+	lock_with_cpu(task);
 	cpu_idx = apmp_load_relaxed(&task->baton) - 1;
 	apmp_store_relaxed(&task->due, 0);
 	apmp_store_relaxed(&task->ticks, 0);
@@ -200,7 +220,7 @@ int task_join(struct task *task)
 	struct tasks *ts = &task->in->tasks;
 	int failed;
 
-	pthread_mutex_lock(&ts->lock);
+	lock_with_cpu(task);
 	if (task->children)
 		put_down(task, TASK_WAITING);
 	pthread_mutex_unlock(&ts->lock);
@@ -252,7 +272,7 @@ int task_bind(struct task *task, uint32_t bound)
 	struct tasks *ts = &task->in->tasks;
 	bool may;
 
-	pthread_mutex_lock(&ts->lock);
+	lock_with_cpu(task);
 	may = may_bind(ts, bound);
 	if (may)
 		set_bound(ts, task, bound);
@@ -383,7 +403,7 @@ void task_finish(struct task *task)
 	struct task_job *job = task->job;
 	bool last;
 
-	pthread_mutex_lock(&ts->lock);
+	lock_with_cpu(task);
 	disown_children(ts, task);
 	tell_parent(ts, task);
 	task->parent = NULL;
@@ -439,6 +459,17 @@ static int close_cpu(struct tasks *ts, struct tasks_cpu *cpu)
 	return err;
 }
 
+/* From a task that can't be interrupted, unless it has let go. */
+static void take_away(struct tasks *ts, const struct tasks_cpu *cpu, struct task *task)
+{
+	pthread_mutex_lock(&ts->lock);
+	if (apmp_load_relaxed(&cpu->running) == place_of(ts, task) + 1) {
+		pin(ts, task, task->in->primary);
+		put_down(task, TASK_READY);
+	}
+	pthread_mutex_unlock(&ts->lock);
+}
+
 int instance_tasks_quiesce(struct instance *in, uint32_t cpu_idx)
 {
 	struct tasks *ts = &in->tasks;
@@ -448,13 +479,17 @@ int instance_tasks_quiesce(struct instance *in, uint32_t cpu_idx)
 
 	if (err)
 		return err;
-	running = apmp_load_acquire(&cpu->running);
-	if (running) {
-		apmp_store_release(&ts->task[running - 1].due, 1);
-		task_interrupt(&ts->task[running - 1]);
+	while ((running = apmp_load_acquire(&cpu->running))) {
+		struct task *task = &ts->task[running - 1];
+
+		apmp_store_release(&task->due, 1);
+		task_interrupt(task);
+		/* The time only says when to look at it, and to try again. */
+		if (in->env.wait(&in->env, &cpu->running, running,
+				 in->env.now(&in->env) + in->timing.tick_ns) &&
+		    !task_hears(task))
+			take_away(ts, cpu, task);
 	}
-	while ((running = apmp_load_acquire(&cpu->running)))
-		(void)in->env.wait(&in->env, &cpu->running, running, APMP_NEVER);
 	return 0;
 }
 
@@ -481,7 +516,8 @@ bool instance_tasks_on(const struct instance *in, uint32_t cpu_idx, struct insta
 
 uint32_t instance_tasks_depth(const struct instance *in)
 {
-	return apmp_load_relaxed(&in->tasks.depth);
+	return apmp_load_relaxed(&in->tasks.depth) +
+	       (uint32_t)apmp_load_relaxed(&in->hwrpb->programs);
 }
 
 static void count_grace(struct tasks *ts)

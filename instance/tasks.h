@@ -14,14 +14,15 @@ struct instance;
  * task, if it has one, goes on running when this returns.  Returns the reasons, as apmp_intr_wait.
  */
 uint64_t instance_tasks_wait(struct instance *in, uint32_t cpu_idx);
-/* Takes the calling thread's CPU from its task, which is then ready for other CPUs.
- * -ETXTBSY: a task is bound to it; nothing was changed. */
+/* Takes the calling thread's CPU from its task, which is then ready for other CPUs, whether or not
+ * it lets itself be interrupted.  -ETXTBSY: a task is bound to it; nothing was changed. */
 __attribute__((warn_unused_result)) int instance_tasks_quiesce(struct instance *in,
 							       uint32_t cpu_idx);
 /* Whether a task is bound to the CPU. */
 __attribute__((warn_unused_result)) bool instance_tasks_bound(struct instance *in,
 							      uint32_t cpu_idx);
-/* How long the run queue is, with what runs. */
+/* How long the run queue is, with what runs; and with the threads of the partition's programs that
+ * run or could, which are the host's to schedule. */
 uint32_t instance_tasks_depth(const struct instance *in);
 /* The clock, at each tick: whose quantum is over lets go of its CPU, if others wait.  Waits for
  * nobody. */

@@ -149,20 +149,14 @@ static int begin_give(struct instance *in, struct app_ask *ask)
 	return order_away(in, ask->cpu_idx, ask->to_id, ask->how);
 }
 
-/* It has gone, and may be back; or it was refused; else it is on its way. */
+/* By its order: whose it is by now says nothing of that, it may be nobody's. */
 static void follow_give(struct instance *in, struct app_ask *ask)
 {
-	uint32_t at = APMP_NO_PARTITION;
-	struct apmp_tree_node cpu;
+	const struct cpu *cpu = &in->cpu[ask->cpu_idx];
 
-	if (apmp_tree_cpu(&in->tree, ask->cpu_idx, &cpu) == 0)
-		at = apmp_tree_owner_id(&in->tree, cpu.current_owner);
-	if (at == in->id) {
-		if (is_back(in, ask->cpu_idx))
-			done(in, ask, apmp_load_relaxed(&in->cpu[ask->cpu_idx].refusal));
-	} else if (at != APMP_NO_PARTITION) {
-		done(in, ask, 0);
-	}
+	/* Acquires that it has left, or why it stays. */
+	if (apmp_load_acquire(&cpu->order) == CPU_ORDER_NONE)
+		done(in, ask, apmp_load_relaxed(&cpu->refusal));
 }
 
 static void begin_ask(struct instance *in, struct app_ask *ask)
@@ -219,13 +213,14 @@ static void next_wish(struct instance *in)
 	int err;
 
 	while (!t->wish.number) {
-		t->wisher = t->request ? NULL : next_wisher(in);
-		if (!t->request && !t->wisher)
+		struct app_ask *next = t->request ? NULL : next_wisher(in);
+
+		if (!t->request && !next)
 			return;
-		err = apmp_wish_begin(&in->member, &t->wish,
-				      t->wisher ? t->wisher->count : t->request_count);
+		err = apmp_wish_begin(&in->member, &t->wish, next ? next->count : t->request_count);
 		if (err == -EAGAIN)
 			return; /* who served the last one is not done; at the next tick */
+		t->wisher = next;
 		if (err)
 			wish_is_over(in, err);
 	}

@@ -83,7 +83,8 @@ static bool find_cpu(struct apmp_cpu_mover *m, uint32_t cpu_idx, struct apmp_tre
 	return cpu_idx < m->cpu_count && apmp_tree_cpu(&m->tw->tree, cpu_idx, ret) == 0;
 }
 
-bool apmp_cpu_may_come(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
+/* Whether a CPU could work in this partition at once: it lives, and the CPU is compatible. */
+static bool may_come(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
 {
 	return m->life(m, id) && apmp_hwrpb_flags(m->hwrpb(m, id), cpu_idx) & HWRPB_COMPATIBLE;
 }
@@ -98,13 +99,25 @@ int apmp_cpu_may_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cp
 		return err;
 	if (!m->life(m, to_id))
 		return -EHOSTDOWN;
-	return apmp_cpu_may_come(m, to_id, cpu_idx) ? 0 : -ENOEXEC;
+	return may_come(m, to_id, cpu_idx) ? 0 : -ENOEXEC;
 }
 
 static struct apmp_cpu_words words_of(struct apmp_cpu_mover *m, uint32_t cpu_idx)
 {
 	return (struct apmp_cpu_words){.transit = &m->transit[cpu_idx],
 				       .arrival = &m->arrival[cpu_idx]};
+}
+
+/* The STARTREQ that a partition's life is owed for this CPU, if it is (`arrival`). */
+static void send_startreq(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
+{
+	_Atomic uint64_t *arrival = &m->arrival[cpu_idx];
+	uint64_t owed = apmp_load_relaxed(arrival);
+
+	if (!owed || owed != m->life(m, id))
+		return;
+	apmp_hwrpb_startreq(env_of(m), m->hwrpb(m, id), cpu_idx);
+	apmp_store_release(arrival, 0); /* a console that dies before this sends it twice */
 }
 
 int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_idx, uint32_t to_id,
@@ -144,22 +157,11 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, to_id), to_id, handle_of(m, to_id),
 			how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE), &words,
 			m->life(m, to_id));
-	apmp_cpu_startreq(m, to_id, cpu_idx);
+	send_startreq(m, to_id, cpu_idx);
 	return 0;
 }
 
-/* ---- STARTREQ ---- */
-
-void apmp_cpu_startreq(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
-{
-	_Atomic uint64_t *arrival = &m->arrival[cpu_idx];
-	uint64_t owed = apmp_load_relaxed(arrival);
-
-	if (!owed || owed != m->life(m, id))
-		return;
-	apmp_hwrpb_startreq(env_of(m), m->hwrpb(m, id), cpu_idx);
-	apmp_store_release(arrival, 0); /* a console that dies before this sends it twice */
-}
+/* ---- what was begun before ---- */
 
 void apmp_cpu_arrivals(struct apmp_cpu_mover *m, uint32_t id)
 {
@@ -172,7 +174,7 @@ void apmp_cpu_arrivals(struct apmp_cpu_mover *m, uint32_t id)
 		if (!any)
 			(void)m->host_cpus(m, id, APMP_MAX_CPUS);
 		any = true;
-		apmp_cpu_startreq(m, id, cpu);
+		send_startreq(m, id, cpu);
 	}
 }
 
@@ -193,7 +195,7 @@ void apmp_cpu_settle(struct apmp_cpu_mover *m, uint32_t cpu_idx)
 		(void)m->host_cpus(m, id, cpu_idx); /* refused: it runs where the partition may */
 	}
 	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, id), id, handle_of(m, id), true, &words, owed);
-	apmp_cpu_startreq(m, id, cpu_idx);
+	send_startreq(m, id, cpu_idx);
 	apmp_intr_all(env_of(m), APMP_INTR_TREE);
 }
 
@@ -285,7 +287,7 @@ static int come(struct apmp_cpu_mover *m, const struct apmp_tree_node *cpu, uint
 		APMP_POINT_ARG(env, assign_2807, cpu->id);
 		APMP_POINT_ARG(env, assign_2809, cpu->id);
 	}
-	if (to == APMP_NO_PARTITION || !apmp_cpu_may_come(m, to, cpu_idx))
+	if (to == APMP_NO_PARTITION || !may_come(m, to, cpu_idx))
 		return 0; /* at his next boot */
 	err = m->host_cpus(m, to, cpu_idx);
 	if (err)
@@ -327,7 +329,7 @@ void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t handle, uint32_t to_id)
 			APMP_POINT_ARG(env_of(m), reassign_3206, cpu.id);
 		return;
 	}
-	apmp_cpu_startreq(m, to_id, (uint32_t)cpu.id);
+	send_startreq(m, to_id, (uint32_t)cpu.id);
 	if (ran_before(m, (uint32_t)cpu.id))
 		APMP_POINT_ARG(env_of(m), reassign_3216, cpu.id);
 	else
@@ -364,7 +366,7 @@ static void go_home(struct apmp_cpu_mover *m, const struct apmp_tree_node *cpu)
 {
 	uint32_t owner = apmp_tree_owner_id(&m->tw->tree, cpu->owner);
 
-	if (owner != APMP_NO_PARTITION && apmp_cpu_may_come(m, owner, (uint32_t)cpu->id))
+	if (owner != APMP_NO_PARTITION && may_come(m, owner, (uint32_t)cpu->id))
 		give(m, cpu, owner);
 	else
 		apmp_tree_set_current_owner(m->tw, cpu->handle, GCT_NONE);

@@ -50,9 +50,6 @@ struct apmp_cpu_mover {
 	int (*host_cpus)(struct apmp_cpu_mover *m, uint32_t id, uint32_t more);
 };
 
-/* Whether a CPU could work in this partition at once: it lives, and the CPU is compatible. */
-bool apmp_cpu_may_come(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx);
-
 /* Whether a CPU may migrate: 0, the errors of apmp_pal_validate, or -ENOEXEC: it is not compatible
  * there [0224]. */
 APMP_CHECK int apmp_cpu_may_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_idx,
@@ -81,10 +78,8 @@ void apmp_cpu_initialized(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_id
 APMP_CHECK int apmp_cpu_follow(struct apmp_cpu_mover *m, int32_t handle, uint32_t *ret_to);
 void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t handle, uint32_t to_id);
 
-/* The STARTREQ that a partition's life is owed for this CPU, if it is (`arrival`). */
-void apmp_cpu_startreq(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx);
-/* The same for all CPUs of a partition, its host CPUs first.  Refused by the host, the CPUs run
- * where the partition may. */
+/* The STARTREQs that a partition's life is owed for its CPUs (`arrival`), their host CPUs first.
+ * Refused by the host, the CPUs run where the partition may. */
 void apmp_cpu_arrivals(struct apmp_cpu_mover *m, uint32_t id);
 
 /* A dead console left this CPU in transit: it arrives at whom `transit` names, its last confirmed

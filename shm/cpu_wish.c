@@ -9,7 +9,8 @@
  *             the wisher, when the CPU is its own (then it is counted first), or when the giver is
  *             fenced and it is not;
  *             the giver, when the CPU stays, has gone elsewhere, or comes when the wish is over.
- *           A wish is over when it is fulfilled, or nobody has claimed it and all members said no.
+ *           A wish is over when it is fulfilled, or nobody has claimed it and all members said no,
+ *           but those that a debugger holds.
  * WRITERS   wish: its owner.  giver: see above.  no: a member its own bit, only under the number of
  *           the wish that it looked at.
  * ORDERING  wish after no (release, acquired by members).  giver 0 after wish (release), acquired
@@ -19,6 +20,8 @@
  *           again; by then the console has decided where the CPU is.
  * LIMITS    A wish ends with its sharing set: in one that is formed anew nobody knows the claims.
  *           What comes to the wisher by another way does not count.
+ *           A claim that is a stray store is freed by the wisher, or by whom it names, who is asked
+ *           again and again; if it names a CPU of the wisher, one is counted that has not come.
  */
 #include "shm/cpu_wish.h"
 
@@ -43,7 +46,7 @@ static uint32_t claimed_cpu(uint64_t claim)
 	return (uint32_t)(claim >> 16 & 0xffffu) - 1u;
 }
 
-/* Whether it is of one that lives. */
+/* Whether it is of a life that there is. */
 static bool claims(const struct apmp_member *m, uint64_t claim)
 {
 	uint32_t id = apmp_identity_id(claim);
@@ -63,14 +66,22 @@ static void ask(struct apmp_member *m, struct apmp_db *db, uint64_t whom)
 		apmp__interrupt(m, db, (uint32_t)__builtin_ctzll(whom), APMP_REASON_WISH, false);
 }
 
-/* Who has a CPU now; APMP_NO_PARTITION: it is on its way, nobody's, or there is none such. */
-static uint32_t whose(const struct apmp_member *m, uint32_t cpu_idx)
+/* Who has a CPU now; APMP_NO_PARTITION: it is on its way, nobody's, or there is none such.
+ * -EAGAIN: an update is under way, in which it may be given, and which may be taken back. */
+static int whose(const struct apmp_member *m, uint32_t cpu_idx, uint32_t *ret_id)
 {
+	uint64_t before, after;
 	struct apmp_tree_node cpu;
+	uint32_t id = APMP_NO_PARTITION;
 
-	return apmp_tree_cpu(m->tree, cpu_idx, &cpu)
-		   ? APMP_NO_PARTITION
-		   : apmp_tree_owner_id(m->tree, cpu.current_owner);
+	if (apmp_tree_level(m->tree, &before))
+		return -EAGAIN;
+	if (!apmp_tree_cpu(m->tree, cpu_idx, &cpu))
+		id = apmp_tree_owner_id(m->tree, cpu.current_owner);
+	if (apmp_tree_level(m->tree, &after) || before != after)
+		return -EAGAIN;
+	*ret_id = id;
+	return 0;
 }
 
 /* ---- who wishes ---- */
@@ -89,14 +100,40 @@ static uint64_t refused(struct apmp_db_cpu_sets *slot, uint64_t number)
 	return who;
 }
 
-/* Frees the slot of a claim that has come to its end: the CPU is here, or its giver died. */
+/* Members that have not said no yet.  Whom a debugger holds is not waited for. */
+static uint64_t silent(struct apmp_member *m, struct apmp_db_cpu_sets *slot, uint64_t number)
+{
+	uint64_t who = others(m, apmp__db(m)) & ~refused(slot, number);
+
+	for (uint64_t left = who; left; left &= left - 1) {
+		uint32_t id = (uint32_t)__builtin_ctzll(left);
+
+		if (apmp_tree_debugged(m->tree, apmp_tree_present(m->tree, id)))
+			who &= ~(UINT64_C(1) << id);
+	}
+	return who;
+}
+
+/* The others that a claim may be of. */
+static uint64_t giver_of(const struct apmp_member *m, struct apmp_db *db, uint64_t claim)
+{
+	return claims(m, claim) ? others(m, db) & UINT64_C(1) << apmp_identity_id(claim) : 0;
+}
+
+/* Frees the slot of a claim that has come to its end: the CPU is here, or its giver died.  False:
+ * it has not, or that can't be known now. */
 static bool settle(struct apmp_member *m, struct apmp_db_cpu_sets *slot, uint64_t claim,
 		   struct apmp_wish *wish)
 {
-	uint32_t cpu_idx = claimed_cpu(claim);
-	bool came = whose(m, cpu_idx) == m->id;
+	uint32_t cpu_idx = claimed_cpu(claim), at;
+	uint64_t giver = giver_of(m, apmp__db(m), claim);
+	bool came;
 
-	if (!came && claims(m, claim))
+	/* Behind the look at its giver: when that is fenced, where the CPU is has been decided. */
+	if (whose(m, cpu_idx, &at))
+		return false;
+	came = at == m->id;
+	if (!came && giver)
 		return false;
 	if (!came)
 		APMP_POINT_ARG(m->env, wish_lost, apmp_identity_id(claim));
@@ -123,8 +160,11 @@ int apmp_wish_begin(struct apmp_member *m, struct apmp_wish *wish, uint32_t coun
 		return -ENOTCONN;
 	slot += m->id;
 	giver = apmp_load_acquire(&slot->giver);
-	if (giver && !settle(m, slot, giver, wish))
+	if (giver && !settle(m, slot, giver, wish)) {
+		/* Of a stray store: then it knows nothing of that. */
+		ask(m, apmp__db(m), giver_of(m, apmp__db(m), giver));
 		return -EAGAIN;
+	}
 	/* In the lower half too no two wishes of near lives are one. */
 	wish->serial++;
 	wish->number = apmp_identity_incarnation(m->env->self) << 16 | (wish->serial & 0xffffu);
@@ -152,7 +192,7 @@ void apmp_wish_end(struct apmp_member *m, struct apmp_wish *wish)
 bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish)
 {
 	struct apmp_db_cpu_sets *slot = apmp__cpu_slots(m);
-	uint64_t giver, silent, now = m->env->now(m->env);
+	uint64_t giver, waits_for, now = m->env->now(m->env);
 	bool freed;
 
 	if (!slot || NUMBER(apmp_load_relaxed(&slot[m->id].wish)) != wish->number) {
@@ -163,15 +203,16 @@ bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish)
 	giver = apmp_load_acquire(&slot->giver);
 	freed = giver && settle(m, slot, giver, wish);
 	/* Refusals before the claim: who claims says no only after he has let go. */
-	silent = others(m, apmp__db(m)) & ~refused(slot, wish->number);
-	if (!wish->wanted || (!silent && !apmp_load_acquire(&slot->giver))) {
+	waits_for = silent(m, slot, wish->number);
+	if (!wish->wanted || (!waits_for && !apmp_load_acquire(&slot->giver))) {
 		apmp_wish_end(m, wish);
 		return true;
 	}
-	/* Who saw the claim let the wish be; and a claim may have come and gone unseen. */
+	/* Who saw the claim let the wish be; and a claim may have come and gone unseen, or be a
+	 * stray store that its giver knows nothing of. */
 	if (freed || now - wish->asked_ns >= m->timing.tick_ns) {
 		wish->asked_ns = now;
-		ask(m, apmp__db(m), silent);
+		ask(m, apmp__db(m), waits_for | giver_of(m, apmp__db(m), giver));
 	}
 	return false;
 }
@@ -214,13 +255,15 @@ static void refuse(struct apmp_member *m, struct apmp_db_cpu_sets *slot, struct 
 static void follow(struct apmp_member *m, struct apmp_db_cpu_sets *slots, struct apmp_gift *gift,
 		   const struct apmp_giver *giver)
 {
-	uint32_t to = apmp_identity_id(gift->wisher), at = whose(m, gift->cpu_idx);
+	uint32_t to = apmp_identity_id(gift->wisher), at;
 	struct apmp_db_cpu_sets *slot = &slots[to];
 	uint64_t wish = apmp_load_acquire(&slot->wish);
 
 	if (apmp_load_acquire(&slot->giver) != gift->claim ||
 	    apmp_load_acquire(&slot->identity) != gift->wisher) {
 		gift->wisher = 0; /* it has come, or there is no such wish any more */
+	} else if (whose(m, gift->cpu_idx, &at)) {
+		return; /* again at the next tick */
 	} else if (at == to && (NUMBER(wish) != gift->number || !COUNT(wish))) {
 		give_back(m, slot, gift->claim); /* nobody counts it */
 		gift->wisher = 0;

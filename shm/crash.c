@@ -1,10 +1,14 @@
 /*
  * crash.c - the last gasp of an instance and the contexts of its CPUs, written and read.
  *
- * STATES    of the record and of each context: 0 -> 1 by compare-and-swap of the one who writes it
- *           -> 2 when it is whole.  Nothing leads back but apmp_hwrpb_prepare, of the next life.
+ * STATES    of the record: 0 -> 2 by whoever has written all of it.  Of each context: 0 -> 1 by
+ *           compare-and-swap of the one who writes it -> 2 when it is whole.  Nothing leads back
+ *           but apmp_hwrpb_prepare, of the next life.
+ * WRITERS   Of the record: all who fail.  What they write is the first one's, whose thread may not
+ *           come to that any more: it was stopped, or has failed again.  So nobody waits for it,
+ *           and who ends the process has left a whole record.
  * ORDERING  2 is released after all that it says; a reader acquires it and copies.
- * CRASHES   A writer that dies leaves 1: there is nothing to read.
+ * CRASHES   Who is killed before it has written all leaves 0 or 1: there is nothing to read.
  */
 #include "shm/crash.h"
 
@@ -71,15 +75,16 @@ static void text_out(char *to, const char *from, size_t size)
 		to[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 }
 
-bool apmp_crash_begin(struct hwrpb *h)
+bool apmp_crash_write(struct hwrpb *h, const struct apmp_crash *_Atomic *first,
+		      const struct apmp_crash *mine)
 {
-	return begin(&h->crash.state);
-}
-
-void apmp_crash_finish(struct hwrpb *h, const struct apmp_crash *crash)
-{
+	const struct apmp_crash *crash = NULL;
 	struct hwrpb_crash *to = &h->crash;
+	/* Released: what it says; acquired: what that of another says. */
+	bool is_first = apmp_cas(first, &crash, mine);
 
+	if (is_first)
+		crash = mine;
 	apmp_store_relaxed(&to->reason, crash->reason);
 	apmp_store_relaxed(&to->thread, crash->thread);
 	apmp_store_relaxed(&to->signal, crash->signal);
@@ -89,6 +94,7 @@ void apmp_crash_finish(struct hwrpb *h, const struct apmp_crash *crash)
 	text_in(to->text, crash->text, sizeof(to->text));
 	/* Acquired by apmp_crash_read. */
 	apmp_store_release(&to->state, WHOLE);
+	return is_first;
 }
 
 bool apmp_context_begin(struct hwrpb *h, uint32_t cpu_idx)

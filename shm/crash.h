@@ -26,10 +26,13 @@ struct apmp_context {
 	char task_name[HWRPB_TASK_NAME]; /* printable, ends with NUL */
 };
 
-/* Step 2600.  The record is the first one's: true, and then apmp_crash_finish must follow. */
-APMP_CHECK bool apmp_crash_begin(struct hwrpb *h);
-void apmp_crash_finish(struct hwrpb *h, const struct apmp_crash *crash);
-/* Step 2700, the same of the context of a CPU, whose id the HWRPB has. */
+/* Step 2600.  The record is the first one's, and whole when this returns, whoever was the first.
+ * *first, in private memory, is NULL in the beginning; the record that it points to then must stay
+ * as it is.  Whether mine is the first. */
+bool apmp_crash_write(struct hwrpb *h, const struct apmp_crash *_Atomic *first,
+		      const struct apmp_crash *mine);
+/* Step 2700.  The context of a CPU, whose id the HWRPB has, is the first one's: true, and then
+ * apmp_context_finish must follow. */
 APMP_CHECK bool apmp_context_begin(struct hwrpb *h, uint32_t cpu_idx);
 void apmp_context_finish(struct hwrpb *h, uint32_t cpu_idx, const struct apmp_context *context);
 /* Whether it is whole. */

@@ -53,6 +53,16 @@ struct apmp_env {
 	const _Atomic uint32_t *armed;
 };
 
+/* Nanoseconds since a moment that any thread may store at any time: 0 when that is after our look at
+ * the clock. */
+static inline uint64_t apmp_env_since(struct apmp_env *env, const _Atomic uint64_t *moment_ns)
+{
+	uint64_t then = atomic_load_explicit(moment_ns, memory_order_acquire);
+	uint64_t now = env->now(env);
+
+	return now > then ? now - then : 0;
+}
+
 #define APMP_POINT(env, name)	       (env)->point((env), APMP_P_##name, 0)
 #define APMP_POINT_ARG(env, name, arg) (env)->point((env), APMP_P_##name, (arg))
 /* On the path of a lock, packet or notification: only while some point is armed. */

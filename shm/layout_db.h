@@ -187,7 +187,7 @@ struct apmp_db_cpu_sets {
 	_Atomic uint64_t configure[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
 	_Atomic uint64_t active[APMP_MAX_CPUS / 64u];	 /* W: owner.  R: members */
 	_Atomic uint64_t autostart[APMP_MAX_CPUS / 64u]; /* W: owner.  R: members */
-	_Atomic uint64_t depth; /* W: owner, at a tick.  R: members; tasks that run or are ready */
+	_Atomic uint64_t depth; /* W: owner, at a tick.  R: members; see struct apmp_member */
 	_Atomic uint64_t wish; /* W: owner.  R: members; CPUs that it asks all for [0235]: [7:0] how
 				* many still, 0 none, above it a number that rises with each wish */
 	_Atomic uint64_t giver; /* W: members, by compare-and-swap from 0; who did, or the owner,

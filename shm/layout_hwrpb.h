@@ -133,9 +133,9 @@ enum hwrpb_crash_reason {
 
 #define HWRPB_CRASH_TEXT 128u
 
-/* W: the first thread that crashes.  R: both, and who reads the dump. */
+/* W: all threads that crash, what the first one has to say.  R: both, and who reads the dump. */
 struct hwrpb_crash {
-	_Atomic uint32_t state;	     /* W: last.  R: see above; 0 none, 1 being written, 2 whole */
+	_Atomic uint32_t state;	     /* W: last.  R: see above; 0 none, 2 whole */
 	_Atomic uint32_t reason;     /* W: see above.  R: see above; enum hwrpb_crash_reason */
 	_Atomic uint32_t thread;     /* W: see above.  R: see above; CPU id, or APMP_THREAD_* */
 	_Atomic uint32_t signal;     /* W: see above.  R: see above; of SIGNAL */
@@ -194,8 +194,10 @@ struct hwrpb {
 	_Atomic uint32_t slot_size;   /* W: console.  R: both; sizeof(struct hwrpb_slot) */
 	_Atomic uint64_t slot_off;    /* W: console.  R: both; from here to the slots */
 	_Atomic uint64_t boot_count;  /* W: console.  R: both; times this partition was booted */
-	uint64_t fill[3];	      /* W: nobody.  R: nobody; zero */
-	struct hwrpb_request request; /* W: see there.  R: see there */
+	_Atomic uint64_t programs; /* W: console, as the box says.  R: both; threads of its programs
+				    * that run or could */
+	uint64_t fill[2];	   /* W: nobody.  R: nobody; zero */
+	struct hwrpb_request request;		  /* W: see there.  R: see there */
 	struct apmp_cpu_bits potential;		  /* W: partition.  R: both [0224] */
 	struct apmp_cpu_bits configure;		  /* W: partition.  R: both [0224] */
 	struct apmp_cpu_bits active;		  /* W: partition.  R: both [0224] */

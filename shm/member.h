@@ -69,7 +69,8 @@ struct apmp_member {
 	uint64_t known[APMP_MAX_PARTITIONS]; /* W: primary; members that changes were told of */
 	struct apmp_locks *locks;	     /* shm/lock.h; NULL: takes no named locks */
 	bool is_wished; /* W: primary; somebody has asked us for CPUs: shm/cpu_wish.h */
-	uint64_t depth; /* W: clock, before its tick; tasks that run or are ready [0225] */
+	uint64_t depth; /* W: clock, before its tick; tasks, and threads of
+			 * programs, that run or could [0225] */
 };
 
 /* What apmp_member_tick found for the primary to do. */

@@ -78,7 +78,7 @@ void apmp__fence_dead(struct apmp_member *m, struct apmp_db *db)
 		if (!(apmp_fetch_and(&m->dead_mask, ~bit) & bit))
 			continue;
 		/* Who was late itself suspects nobody. */
-		if (m->env->now(m->env) - apmp_load_relaxed(&m->judged_ns) > 2 * m->timing.tick_ns)
+		if (apmp_env_since(m->env, &m->judged_ns) > 2 * m->timing.tick_ns)
 			continue;
 		fence(m, db, id, apmp_load_relaxed(&m->dead[id]));
 	}

@@ -42,12 +42,14 @@ static void create(struct apmp_member *m, void *segment)
 static void publish(struct apmp_member *m, void *segment)
 {
 	struct apmp_db_cpu_sets *slot = slot_of(segment, m->id);
+	struct apmp_cpu_bits sets[4];
 
+	apmp_copy_out(sets, m->cpu_sets, sizeof(sets)); /* the console writes autostart */
 	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++) {
-		apmp_store_relaxed(&slot->potential[w], m->cpu_sets[0].word[w]);
-		apmp_store_relaxed(&slot->configure[w], m->cpu_sets[1].word[w]);
-		apmp_store_relaxed(&slot->active[w], m->cpu_sets[2].word[w]);
-		apmp_store_relaxed(&slot->autostart[w], m->cpu_sets[3].word[w]);
+		apmp_store_relaxed(&slot->potential[w], sets[0].word[w]);
+		apmp_store_relaxed(&slot->configure[w], sets[1].word[w]);
+		apmp_store_relaxed(&slot->active[w], sets[2].word[w]);
+		apmp_store_relaxed(&slot->autostart[w], sets[3].word[w]);
 	}
 	/* Acquired by readers: sets with an identity are whole words of that life. */
 	apmp_store_release(&slot->identity, m->env->self);

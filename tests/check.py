@@ -17,7 +17,10 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -256,22 +259,32 @@ def run_test_program(context, profile, program):
     return result
 
 
-def stage_programs(kind):
-    """The stage that runs tests/KIND/*.c."""
+def stage_programs(kind, workers=1):
+    """The stage that runs tests/KIND/*.c, so many at a time."""
     def stage(context, profile):
         total = context.make(profile, f"{kind}-programs")
         if total:
             return total
+        names = [source.stem for source in sorted((TOP / "tests" / kind).glob("*.c"))
+                 if kind != "unit" or source.name.startswith("test_")]
+        programs = [context.directory(profile) / kind / name for name in names
+                    if (context.options.k or "") in name]
         total = Result()
-        for source in sorted((TOP / "tests" / kind).glob("*.c")):
-            if kind == "unit" and not source.name.startswith("test_"):
-                continue
-            program = context.directory(profile) / kind / source.stem
-            if context.options.k and context.options.k not in source.stem:
-                continue
-            total.add(run_test_program(context, profile, program))
+        for result in map_on(workers, partial(run_test_program, context, profile), programs):
+            total.add(result)
         return total
     return stage
+
+
+def map_on(workers, function, items):
+    """As map(), by so many processes, each of which ends what it has started."""
+    with ProcessPoolExecutor(workers, get_context("fork"), descendants.adopt) as pool:
+        try:
+            yield from pool.map(function, items)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            descendants.kill_all()
+            raise
 
 
 def stage_simulator(context, profile):
@@ -302,6 +315,22 @@ def stage_simulator(context, profile):
     return total
 
 
+def judged(outcome, what, title):
+    """The result of a program that says FAIL and what for each failure, and counts at its end."""
+    result = Result()
+    counted = COUNT_LINE.findall(outcome.output)
+    if counted:
+        result.passed = int(counted[-1][0])
+    for line in re.findall(r"^ *FAIL  (.*)$", outcome.output, re.M):
+        result.fail(f"{what} {line}")
+    if not outcome.ok and not result.failed:
+        result.fail(f"{title}: {outcome.said()}")
+    show(title, result, outcome.seconds)
+    if result.failed:
+        show_tail(outcome)
+    return result
+
+
 def stage_mutants(context, profile):
     """One check for each mutant, of those whose test is quick: make mutants has all."""
     total = context.make(profile, "all")
@@ -311,35 +340,13 @@ def stage_mutants(context, profile):
                   [str(TOP / "tests/mutants/mutants.py"), "--make", context.options.make, "--cc",
                    context.options.cc, "--build", str(context.build), "-k", "unit test_",
                    "--stride", "4"], STAGE_LIMIT)
-    result = Result()
-    counted = COUNT_LINE.findall(outcome.output)
-    if counted:
-        result.passed = int(counted[-1][0])
-    for line in re.findall(r"^  FAIL  (.*)$", outcome.output, re.M):
-        result.fail(f"mutant {line}")
-    if not outcome.ok and not result.failed:
-        result.fail(f"mutants.py: {outcome.said()}")
-    show("mutants of the flowcharts' steps, every fourth", result, outcome.seconds)
-    if result.failed:
-        show_tail(outcome)
-    return result
+    return judged(outcome, "mutant", "mutants of the flowcharts' steps, every fourth")
 
 
 def stage_model(context, _profile):
     """One check for each case that spin decides (tests/model/models.py)."""
     outcome = run(context, "model", [str(TOP / "tests/model/models.py")], STAGE_LIMIT)
-    result = Result()
-    counted = COUNT_LINE.findall(outcome.output)
-    if counted:
-        result.passed = int(counted[-1][0])
-    for line in re.findall(r"^FAIL  (.*)$", outcome.output, re.M):
-        result.fail(f"model {line}")
-    if not outcome.ok and not result.failed:
-        result.fail(f"models.py: {outcome.said()}")
-    show("spin on the models of tests/model", result, outcome.seconds)
-    if result.failed:
-        show_tail(outcome)
-    return result
+    return judged(outcome, "model", "spin on the models of tests/model")
 
 
 def expected_pattern(line):
@@ -463,9 +470,9 @@ def stage_leftovers(before):
 def plan(options, before):
     """The stages to run: (title, function, profile)."""
     profile = options.profile
-    single = {"lint": stage_lint, "unit": stage_programs("unit"), "race": stage_programs("race"),
-              "simulator": stage_simulator, "examples": stage_examples, "model": stage_model,
-              "mutants": stage_mutants,
+    single = {"lint": stage_lint, "unit": stage_programs("unit", os.cpu_count() or 1),
+              "race": stage_programs("race"), "simulator": stage_simulator,
+              "examples": stage_examples, "model": stage_model, "mutants": stage_mutants,
               "system": stage_system, "spec": stage_spec}
     if options.stage:
         return [(options.stage, single[options.stage], profile)]

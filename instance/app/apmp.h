@@ -150,7 +150,8 @@ struct apmp_app_load {
 	struct apmp_app_partition partition;
 	bool self;			   /* the partition that this program runs in */
 	uint32_t cpu_count;		   /* CPUs that work there */
-	uint64_t depth;			   /* tasks that run there, or could */
+	uint64_t depth;			   /* tasks, and threads of programs, that
+					    * run there, or could */
 	struct apmp_app_cpu_set active;	   /* which CPUs work there, */
 	struct apmp_app_cpu_set potential; /* and which could [0224] */
 };

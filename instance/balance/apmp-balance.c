@@ -2,8 +2,8 @@
  * apmp-balance - an example of a policy: gives CPUs of its partition to busier partitions.
  *
  * It is started in each partition that takes part.  What "busy" means is how many tasks of the
- * instance's scheduler run or are ready for each CPU that works there; programs of `apmp run` are
- * the host's to schedule, and are not counted.
+ * instance's scheduler, and threads of its other programs, run or could for each CPU that works
+ * there.
  */
 #include <errno.h>
 #include <getopt.h>

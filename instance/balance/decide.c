@@ -1,8 +1,9 @@
 /*
  * decide.c - whether a balancer gives a CPU away, and to whom.
  *
- * WHAT      The least busy member gives to the most busy one.  Each balancer decides for its own
- *           partition by the same figures, so one of them at a time finds that it is its turn.
+ * WHAT      The least busy member gives to the most busy one, of those between which a CPU can go
+ *           at all: by type and revision.  Each balancer decides for its own partition by the same
+ *           figures, so one of them at a time finds that it is its turn.
  *           Nothing goes back and forth: a CPU goes only if the receiver stays the busier of the
  *           two by the margin when it has it; and several looks in a row must say the same, so
  *           that a short burst moves nothing and what was moved is seen before the next decision.
@@ -34,6 +35,26 @@ static bool is_worth_it(const struct balance *b, const struct apmp_app_load *fro
 					  (double)to->depth / (to->cpu_count + 1);
 }
 
+/* Whether some CPU of one can run with the other [0235]. */
+static bool can_give(const struct apmp_app_load *from, const struct apmp_app_load *to)
+{
+	const uint64_t *has = from->active.word, *can = to->potential.word;
+
+	return (has[0] & can[0]) | (has[1] & can[1]) | (has[2] & can[2]) | (has[3] & can[3]);
+}
+
+/* The least busy of those that could give it one; who has one CPU has none to give.  -1: nobody. */
+static int giver_for(const struct apmp_app_load *load, int count, int to)
+{
+	int least = -1;
+
+	for (int i = 0; i < count; i++)
+		if (i != to && load[i].cpu_count > 1 && can_give(&load[i], &load[to]) &&
+		    (least < 0 || is_busier(&load[least], &load[i])))
+			least = i;
+	return least;
+}
+
 static bool is_same(const struct apmp_app_partition *a, const struct apmp_app_partition *b)
 {
 	return a->id == b->id && a->incarnation == b->incarnation;
@@ -44,14 +65,14 @@ int balance_look(struct balance *b, const struct apmp_app_load *load, int count)
 	int least = -1, most = -1;
 
 	for (int i = 0; i < count; i++) {
-		/* Who has one CPU has none to give. */
-		if (load[i].cpu_count > 1 && (least < 0 || is_busier(&load[least], &load[i])))
-			least = i;
-		if (most < 0 || is_busier(&load[i], &load[most]))
+		int giver = giver_for(load, count, i);
+
+		if (giver >= 0 && (most < 0 || is_busier(&load[i], &load[most]))) {
 			most = i;
+			least = giver;
+		}
 	}
-	if (least < 0 || !load[least].self || least == most ||
-	    !is_worth_it(b, &load[least], &load[most])) {
+	if (most < 0 || !load[least].self || !is_worth_it(b, &load[least], &load[most])) {
 		b->seen = 0;
 		return -1;
 	}

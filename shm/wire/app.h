@@ -1,10 +1,10 @@
 /*
  * app.h - what a program in a partition and the partition's instance say to each other.
  *
- * The instance listens on a SOCK_SEQPACKET socket; each connection is for locks or for events, as
- * its first message says.  Every message is one struct of fixed size.  One request is answered
- * before the next one is read; a connection that says anything else than what stands here is
- * closed.  The end of a connection, however it comes, gives back all that it held.
+ * The instance listens on a SOCK_SEQPACKET socket; each connection is for locks, events, tasks or
+ * CPUs, as its first message says.  Every message is one struct of fixed size.  One request is
+ * answered before the next one is read; a connection that says anything else than what stands here
+ * is closed.  The end of a connection, however it comes, gives back all that it held.
  */
 #ifndef APMP_SHM_WIRE_APP_H
 #define APMP_SHM_WIRE_APP_H
@@ -123,7 +123,7 @@ struct apmp_app_member_load {
 	uint32_t version;
 	uint32_t partition;
 	uint64_t incarnation;
-	uint64_t depth; /* tasks that run or are ready */
+	uint64_t depth; /* tasks, and threads of programs, that run or could */
 	uint64_t potential[APMP_MAX_CPUS / 64u];
 	uint64_t active[APMP_MAX_CPUS / 64u];
 	char name[APMP_NAME_SIZE];

@@ -27,6 +27,12 @@
  * is meant for the heartbeat; it is ended when it has not slept for a second. */
 #define APMP_INSTANCE_FIFO_PRIORITY 10
 
+/* The stack of a thread of an instance but its tasks', and the addresses below each stack that
+ * nobody may touch: what a program's first thread usually has for a stack, so that a frame that
+ * works there can't lead over this into another mapping.  Addresses alone are plenty. */
+#define APMP_INSTANCE_STACK_SIZE (UINT64_C(128) << 10)
+#define APMP_INSTANCE_STACK_GAP	 (UINT64_C(8) << 20)
+
 /* kind of RUN. */
 #define APMP_BOX_RUN_CONFINED 1u
 
@@ -94,13 +100,14 @@ enum apmp_box_object {
  * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
  *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and
  *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
- * URGENT    id, arg0 a CPU whose thread has lit its death beacon: that is not to wait for programs
- *           that are busy (apmpd/urgent.h).  -ESRCH no such thread; -EPERM.
+ * URGENT    id: the first thread of its instance gets SCHED_FIFO, now that the others are there.
+ *           -ESRCH no instance, or one that ends; -EPERM.
  * DUMP      id, arg0 incarnation, text its name; descriptor: memory with copies, and at size a JSON
  *           object of arg1 bytes that says what a dump of that life is to hold (apmpd/PROTOCOL.md).
  *           Answered when no memory that it names is read any more, or may be used anew; DUMPED
  *           comes when it is written.  Asked again for the same life: answered with the first, or
- *           at once, and whoever writes it hurries.  -EINVAL it makes no sense, or dumps are off.
+ *           at once, and whoever writes it hurries -> arg0 1: that has ended, and DUMPED was told.
+ *           -EINVAL it makes no sense, or dumps are off.
  */
 #define APMP_BOX_OPS(X)                                                                            \
 	X(MAKE, 1, "make")                                                                         \
@@ -155,6 +162,8 @@ enum apmp_box_op {
  *            held back for that, text how it ended.
  * DUMPED     id, arg0 incarnation, arg1 bytes on the disk, arg2 elapsed ns, size bytes of memory
  *            that would have been too much, text the path; or error, and text why there is none.
+ * LOAD       id, arg0 threads of its programs that run or could, smoothed over half a second; when
+ *            it has changed, and again to each console.
  */
 #define APMP_BOX_EVENTS(X)                                                                         \
 	X(HELLO, 1, "hello")                                                                       \
@@ -170,7 +179,8 @@ enum apmp_box_op {
 	X(LAST, 11, "last")                                                                        \
 	X(ENDING, 12, "ending")                                                                    \
 	X(FENCED, 13, "fenced")                                                                    \
-	X(DUMPED, 14, "dumped")
+	X(DUMPED, 14, "dumped")                                                                    \
+	X(LOAD, 15, "load")
 
 #define APMP_CONSOLE_HUNG_MS 3000u
 

@@ -94,7 +94,6 @@ VARLINK_MUST_CHECK int varlink_call_continue(struct varlink_call *call, json_t *
 size_t varlink_call_queued(const struct varlink_call *call);
 bool varlink_call_more(const struct varlink_call *call);
 bool varlink_call_oneway(const struct varlink_call *call);
-bool varlink_call_wants_upgrade(const struct varlink_call *call);
 
 /* Takes up to max descriptors sent along, in their order; returns how many. They are the caller's.
  */
@@ -141,8 +140,8 @@ int varlink_client_fd(const struct varlink_client *client);
 
 /*
  * Sends one call; method is "Status" or a full name; parameters are stolen, NULL is {}; the peer
- * gets copies of the descriptors. -EINVAL: more than VARLINK_FDS_MAX; -ENOMEM; or what sendmsg()
- * said.
+ * gets copies of the descriptors. -EINVAL: more than VARLINK_FDS_MAX; -EMSGSIZE: longer than
+ * VARLINK_MESSAGE_MAX, nothing was sent; -ENOMEM; or what sendmsg() said.
  */
 VARLINK_MUST_CHECK int varlink_client_send(struct varlink_client *client, const char *method,
 					   json_t *parameters, unsigned flags, const int *fds,

@@ -104,6 +104,10 @@ int varlink_client_send(struct varlink_client *client, const char *method, json_
 	if (r < 0)
 		return r;
 	whole = varlink__queue_bytes(&client->out);
+	if (whole > VARLINK_MESSAGE_MAX) {
+		varlink__queue_fini(&client->out);
+		return -EMSGSIZE;
+	}
 	do {
 		/* The descriptors went with the first byte, if a signal came later than that. */
 		if (varlink__queue_bytes(&client->out) < whole)

@@ -34,7 +34,8 @@ enum {
 	SERVER_MAGIC = 0x76537276,
 	CONN_MAGIC = 0x76436e6e,
 	CALL_MAGIC = 0x76436c6c,
-	TURN_MAX = 16,	/* calls of one connection in one turn of the loop: others want theirs */
+	TURN_MAX = 16,	/* calls of one connection in one turn of the loop: others want theirs; */
+	TURN_MS = 1,	/* from then on each gets one: the loop has more to do than calls */
 	RETRY_MS = 100, /* until accept() is tried again when descriptors or memory ran out */
 };
 
@@ -301,11 +302,6 @@ bool varlink_call_oneway(const struct varlink_call *call)
 	return call->oneway;
 }
 
-bool varlink_call_wants_upgrade(const struct varlink_call *call)
-{
-	return call->upgrade;
-}
-
 int varlink_call_take_fds(struct varlink_call *call, int *fds, unsigned max)
 {
 	struct varlink__message *in = &conn_of(call)->in;
@@ -442,6 +438,11 @@ bad:
 	return -EBADMSG;
 }
 
+static bool turn_is_long(const struct varlink_server *server)
+{
+	return uv_hrtime() / 1000000 > uv_now(server->loop) + TURN_MS;
+}
+
 /* Reads and serves calls while there are some and each is answered at once. */
 static void conn_serve(struct conn *conn)
 {
@@ -449,7 +450,7 @@ static void conn_serve(struct conn *conn)
 		int r;
 
 		if (conn->closing || conn->gone || conn->call ||
-		    varlink__queue_bytes(&conn->out) > 0)
+		    varlink__queue_bytes(&conn->out) > 0 || (i > 0 && turn_is_long(conn->server)))
 			return;
 		r = varlink__message_receive(conn->fd, &conn->in, VARLINK_MESSAGE_MAX,
 					     MSG_DONTWAIT);

@@ -1,6 +1,6 @@
 """Failovers: how long a client of examples/04-failover waits between two answers when the partition
 that serves it fails, and how long the CPUs of a failed partition take to work elsewhere.
-APMP_BENCH_FAILOVERS of each sort, 100 unless said otherwise."""
+APMP_BENCH_FAILOVERS of each sort, 200 unless said otherwise."""
 import contextlib
 import os
 import re
@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-COUNT = int(os.environ.get("APMP_BENCH_FAILOVERS", "100"))
+COUNT = int(os.environ.get("APMP_BENCH_FAILOVERS", "200"))
 ROUND = 10
 CPUS = 8  # that fail over
 WATCHDOG = 30

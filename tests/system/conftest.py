@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # leftovers.py
 sys.path.insert(0, str(Path(__file__).resolve().parent))         # apmp.py
 
 import apmp  # noqa: E402
+import freeze  # noqa: E402
 import standin  # noqa: E402
+from operator_calls import Operator, tree_of  # noqa: E402
 
 
 # A job in the background of a script ignores it, and so would all that it starts: ^C is tested.
@@ -74,6 +76,16 @@ def make_machine(request):
 
 
 @pytest.fixture
+def freezer():
+    try:
+        ours = freeze.Freezer()
+    except OSError as error:
+        pytest.skip(f"no freezer: {error}")
+    yield ours
+    ours.close()
+
+
+@pytest.fixture
 def machine(make_machine, request):
     """A machine that is up; the marker machine_file(text) gives another one than the trio."""
     marker = request.node.get_closest_marker("machine_file")
@@ -84,6 +96,14 @@ def machine(make_machine, request):
         print(f"kept for a look: {made.save_failure(request.node.name)}")
         raise
     return made
+
+
+@pytest.fixture
+def operator(machine):
+    """Who calls the console of `machine` by itself; its tree is consistent afterwards."""
+    yield Operator(machine)
+    if machine.rundir.exists():
+        tree_of(machine)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 GOLDEN = Path(__file__).resolve().parent.parent / "golden/layouts.json"
 STRUCTURES = json.loads(GOLDEN.read_text())["structures"]
 HWRPB_FD, WORD, HALF = 4, "<Q", "<I"
-AWAY, HALTED = 1, 6  # of enum hwrpb_cpu_state
+AWAY, QUIESCED, HALTED = 1, 5, 6  # of enum hwrpb_cpu_state
 AVAILABLE = 0x2  # HWRPB_PA
 REASONS = {1: "instruction", 2: "assertion", 3: "signal", 4: "runner", 5: "removed", 6: "exit"}
 

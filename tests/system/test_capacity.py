@@ -1,5 +1,7 @@
 """Programs in a partition get the capacity of its CPUs, also where CPUs share host CPUs."""
+import mmap
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -28,36 +30,50 @@ machine: {name}
 hardware: [{{sbb: 0, cpus: {count}, memory: 16M, iops: [{{buses: [{{}}]}}]}}]
 partitions: [{{name: a, cpus: {cpus}, memory: 8M, buses: ["0.0.0"], boot: yes}}]
 """
-# Says how much its children have worked, for each line that it reads.
+WORKERS = 2 * HOST_CPUS  # in each partition
+# Its children count what they do, each in a word of a file; it answers each line that it reads.
 WORK = """
 import mmap, os, struct, sys
-count = int(sys.argv[1])
-done = mmap.mmap(-1, 8 * count)
+count, path = int(sys.argv[1]), sys.argv[2]
+with open(path, "r+b") as file:
+    done = mmap.mmap(file.fileno(), 8 * count)
 for child in range(count):
     if os.fork() == 0:
-        while True:
+        for unit in range(1 << 62):
             for _ in range(1000):
                 pass
-            struct.pack_into("Q", done, 8 * child, struct.unpack_from("Q", done, 8 * child)[0] + 1)
-for _ in sys.stdin:
-    print(sum(struct.unpack(f"{count}Q", done)), flush=True)
+            struct.pack_into("Q", done, 8 * child, unit)
+for line in sys.stdin:
+    print(line, end="", flush=True)
 """
-UNITS = 20000  # of work by both: about half a second on two host CPUs
+UNITS = 40000  # of work by both: about a second on two host CPUs
 
 needs_quota = pytest.mark.skipif(
     not os.access("/sys/fs/cgroup/cpu/cpu.shares", os.W_OK), reason="no cpu hierarchy of ours")
 
 
-def busy(machine, partition):
-    return apmp.Program(machine, partition, sys.executable, "-c", WORK, 2 * HOST_CPUS)
+class Busy(apmp.Program):
+    """Programs that work as much as they may, and can be looked at without asking them: an answer
+    would be as late as its partition is short of capacity."""
+
+    def __init__(self, machine, partition, counts):
+        counts.write_bytes(bytes(8 * WORKERS))
+        with open(counts, "r+b") as file:
+            self.counts = mmap.mmap(file.fileno(), 8 * WORKERS)
+        super().__init__(machine, partition, sys.executable, "-c", WORK, WORKERS, counts)
+
+    def done(self):
+        return sum(struct.unpack(f"{WORKERS}Q", self.counts))
 
 
 def work_of_both(programs):
     """How much each has done while both together did a certain amount."""
-    before = [int(program.ask()) for program in programs]
+    before = [program.done() for program in programs]
     done = [0, 0]
-    while sum(done) < UNITS or min(done) == 0:
-        done = [int(program.ask()) - first for program, first in zip(programs, before)]
+    while sum(done) < UNITS:
+        for program in programs:
+            program.ask()  # only so as not to look all the time
+        done = [program.done() - first for program, first in zip(programs, before)]
     return done
 
 
@@ -87,10 +103,12 @@ def quotas_follow(machine):
 
 @needs_quota
 @pytest.mark.machine_file(SHARED)
-def test_work_follows_the_cpus(machine):
+def test_work_follows_the_cpus(machine, tmp_path):
     """Twice the CPUs, twice the work; and the other way round when they have gone over. Without
     quotas both would do the same. shows: CPU-15"""
-    programs = [busy(machine, name) for name in "ab"]
+    programs = [Busy(machine, name, tmp_path / name) for name in "ab"]
+    for program in programs:
+        program.ask()
     assert capacities(machine) == pytest.approx(
         {"a": 2 * HOST_CPUS / EACH, "b": HOST_CPUS / EACH}, abs=0.01)
     for wanted in (2, 1 / 2, 2):
@@ -105,10 +123,10 @@ def test_work_follows_the_cpus(machine):
 
 @needs_quota
 @pytest.mark.machine_file(SHARED)
-def test_its_programs_are_counted_and_its_instance_is_not(machine):
+def test_its_programs_are_counted_and_its_instance_is_not(machine, tmp_path):
     """The kernel measures what they use in each period; who beats is never held back.
     shows: CPU-15"""
-    program = busy(machine, "b")
+    program = Busy(machine, "b", tmp_path / "b")
     program.ask()
 
     def periods():
@@ -194,3 +212,25 @@ def test_a_program_that_pinned_itself(machine):
     if release >= (6, 2):  # apmpd/cpuset.h
         assert program.ask() == str(last)
     assert program.end() == 0
+
+
+@needs_quota
+@pytest.mark.machine_file(SHARED)
+def test_a_group_above_that_allows_less(machine):
+    """As a container's. What it allows holds for all programs; they run, and CPUs migrate.
+    shows: CPU-15"""
+    top = group(machine, "a").parent
+    period = int((top / "cpu.cfs_period_us").read_text())
+    (top / "cpu.cfs_quota_us").write_text(str(period // 2))
+    for name in "ab":
+        assert machine.apmp("run", name, "--", "echo", "on") == "on\n"
+    assert quota(machine, "a") is None
+    for to in "ba":
+        for cpu in range(1, 2 * HOST_CPUS):
+            machine.apmp("cpu", "migrate", cpu, "--to", to)
+        machine.at_rest({"a", "b"})
+    assert machine.apmp("run", "a", "--", "echo", "on") == "on\n"
+    (top / "cpu.cfs_quota_us").write_text("-1")
+    for to in "ba":
+        machine.apmp("cpu", "migrate", 1, "--to", to)
+    quotas_follow(machine)

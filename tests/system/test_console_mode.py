@@ -298,3 +298,45 @@ def test_the_console_dies(make_machine, way):
             Operator(machine)("CpuAssign", cpu=2, to="alpha")
         machine.at_rest(ALL)
         call = Operator(machine)
+
+
+CPUS = 40
+SMALL = f"""\
+machine: {{name}}
+hardware:
+  - {{sbb: 0, cpus: {CPUS}, memory: 64M, iops: [{{buses: [{{}}, {{}}]}}]}}
+communities:
+  - {{name: lab, shared: 8M}}
+partitions:
+  - {{name: alpha, community: lab, cpus: {list(range(1, CPUS))}, memory: 24M,
+     buses: ["0.0.0"], boot: yes, failover: {{"*": beta}}}}
+  - {{name: beta, community: lab, cpus: [0], memory: 4M, buses: ["0.0.1"], boot: yes,
+     failover: {{"*": alpha}}}}
+timing: {{stop: 2s}}
+"""
+
+
+def test_there_is_no_memory_for_its_stack(make_machine):
+    """It can't be started there, but waits, goes home, becomes nobody's, and fails over.
+    shows: CPU-07, CPU-08, FAIL-01"""
+    machine = make_machine(SMALL)
+    machine.up()
+    said = machine.refused("cpu", "migrate", *range(2, CPUS), "--to", "beta")
+    assert "Cannot allocate memory" in said
+    one = machine.partition("beta")["cpus"][-1]
+    assert one not in machine.partition("beta")["active"]
+    machine.until(lambda cpu: cpu["state"] == "console", lambda: machine.cpu(one))
+    assert "Cannot allocate memory" in machine.refused("cpu", "start", one)
+    machine.apmp("cpu", "migrate", one, "--to", "alpha")
+    assert machine.cpu(one)["state"] == "active"
+    assert "Cannot allocate memory" in machine.refused("cpu", "migrate", one, "--to", "beta")
+    machine.until(lambda cpu: cpu["state"] == "console", lambda: machine.cpu(one))
+    machine.apmp("cpu", "deassign", one)
+    machine.apmp("cpu", "assign", one, "--to", "alpha")
+    machine.until(lambda cpu: cpu["state"] == "active", lambda: machine.cpu(one))
+    assert "Cannot allocate memory" in machine.refused("cpu", "migrate", one, "--to", "beta")
+    machine.until(lambda cpu: cpu["state"] == "console", lambda: machine.cpu(one))
+    machine.apmp("partition", "crash", "beta")
+    machine.until(lambda cpu: (cpu["current_owner"], cpu["state"]) == ("alpha", "active"),
+                  lambda: machine.cpu(one))
+    apmp.check_cpus(machine.status())

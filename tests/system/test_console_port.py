@@ -1,7 +1,10 @@
 """`apmp console P`: the serial port of a partition."""
+import json
 import os
 import select
+import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -69,6 +72,56 @@ def test_what_detached_programs_print(shared, attach):
             terminal.read_until(b"confined\r\n")
         assert b"first\r\nwrong\r\nend\r\n" in terminal.read_until(b"end\r\n")
     shared.kill(pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hang a terminal up")
+def test_one_that_hangs_the_line_up(shared, attach):
+    """It harms those that share the line; who comes later gets another one."""
+    done = shared.dir / "hung up"
+    pid = int(shared.apmp(
+        "run", "--detach", "beta", "--", sys.executable, "-c",
+        "import ctypes, os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "os.open('/proc/self/fd/1', os.O_RDWR); ctypes.CDLL(None).vhangup();"
+        f"open({str(done)!r}, 'w'); signal.pause()"))
+    shared.until(lambda there: there, done.exists)
+    shared.kill(pid)
+    shared.apmp("run", "--detach", "beta", "--", "echo", "after", "it")
+    attach("beta").read_until(b"after it\r\n")
+
+
+def test_many_who_look(shared):
+    """There is an end to how many a port is shown to; for others there is room again when one
+    leaves."""
+    call = b'{"method": "org.apmp.machine.ConsolePort", "upgrade": true, ' \
+           b'"parameters": {"partition": "beta"}}\0'
+
+    def look():
+        """The connection, if it was taken."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(apmp.WATCHDOG)
+        sock.connect(str(shared.rundir / "control"))
+        sock.sendall(call)
+        said = b""
+        while b"\0" not in said:
+            said += sock.recv(4096)
+        reply = json.loads(said.partition(b"\0")[0])
+        if "error" not in reply:
+            return sock
+        sock.close()
+        assert reply["error"] == "org.apmp.machine.Refused"
+        assert reply["parameters"]["reason"] == (
+            f'{len(who)} others look at the console port of partition "beta" already; try again '
+            'when one of them has left')
+        return None
+
+    who = []
+    while (one := look()) and len(who) < 1000:
+        who.append(one)
+    assert 16 <= len(who) < 1000
+    who.pop().close()
+    who.append(shared.until(lambda sock: sock, look))
+    for sock in who:
+        sock.close()
 
 
 @pytest.mark.machine_file(apmp.PATIENT)

@@ -3,7 +3,6 @@ import signal
 
 import pytest
 
-from operator_calls import Operator
 
 MACHINE = """\
 machine: {name}
@@ -23,18 +22,7 @@ partitions:
   - {name: gamma, community: lab, cpus: [5], memory: 16M, buses: ["0.0.2"]}
 timing: {stop: 2s}
 """
-
-
-@pytest.fixture
-def machine(make_machine):
-    machine = make_machine(MACHINE)
-    machine.up()
-    return machine
-
-
-@pytest.fixture
-def operator(machine):
-    return Operator(machine)
+pytestmark = pytest.mark.machine_file(MACHINE)
 
 
 def where(machine, cpu):

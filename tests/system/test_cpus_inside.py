@@ -4,13 +4,17 @@ import errno
 import json
 import re
 import select
+import signal
 import struct
+from pathlib import Path
 
 import pytest
 
 import apmp
 import inside
+from hwrpb import Hwrpb, QUIESCED
 from inside import Connection, request
+from test_console_hang import console_of
 
 MACHINE = apmp.PATIENT
 ANY = 0
@@ -153,6 +157,33 @@ def test_many_programs_at_once(shared):
     assert sum(answer.error == 0 for answer in answers) == 1
     assert {answer.error for answer in answers} <= {0, -errno.EPERM, -errno.EAGAIN, -errno.EBUSY}
     home(shared)
+
+
+def primary_of(machine, partition):
+    """The thread of its primary."""
+    name = f"cpu {machine.partition(partition)['primary']}\n"
+    threads = Path(f"/proc/{machine.pid(partition)}/task").iterdir()
+    return next(int(thread.name) for thread in threads if (thread / "comm").read_text() == name)
+
+
+def test_one_that_is_nobodys_by_then(make_machine, freezer):
+    """It has gone, and into the pool, before the primary that gave it looks again."""
+    machine = make_machine(MACHINE)
+    machine.up()
+    program, hwrpb = Cpus(machine, "alpha"), Hwrpb(machine, "alpha")
+    primary, mark = primary_of(machine, "alpha"), machine.events.mark()
+    console = console_of(machine)
+    machine.kill(console, signal.SIGSTOP)
+    program.send(request("GIVE", lock=1 + 1, rank=BETA))
+    machine.until(lambda state: state == QUIESCED, lambda: hwrpb.state(1))
+    freezer.freeze_thread(primary)
+    machine.kill(console, signal.SIGCONT)
+    machine.events.wait_for("cpu.started", partition="beta", cpu=1, after=mark)
+    machine.apmp("cpu", "deassign", 1)
+    assert machine.cpu(1)["current_owner"] is None
+    freezer.thaw()
+    answer = program.receive()
+    assert (answer.error, answer.lock) == (0, 1), answer
 
 
 def test_its_place_is_free_when_it_has_gone(shared):
@@ -409,6 +440,38 @@ def test_cpus_go_where_the_work_is(shared):
     again = [balance(shared, name, "--count", 50) for name in ("alpha", "beta", "gamma")]
     assert [balancer.communicate(timeout=apmp.WATCHDOG)[0] for balancer in again] == ["", "", ""]
     spin.terminate()
+    shared.until(lambda _: program.loads()["gamma"][2] == 0)
+    home(shared)
+
+
+def busy_in(machine, partition, count):
+    """Programs that run as long as there is a file, which this gives; also without their caller."""
+    flag = machine.dir / f"busy-in-{partition}"
+    flag.touch()
+    for _ in range(count):
+        machine.start("run", partition, "--", "sh", "-c", f"while [ -e {flag} ]; do :; done")
+    return flag
+
+
+def test_programs_count_as_work(shared):
+    """As tasks do, for the balancer and for who is asked for a CPU."""
+    if shared.status()["backend"] != "cgroup-v1":
+        pytest.skip("the kernel counts the threads of groups of cgroup v1 alone")
+    program = Cpus(shared, "alpha")
+    own = busy_in(shared, "alpha", 3)
+    shared.until(lambda _: program.loads()["alpha"][2] == 3)
+    assert Cpus(shared, "gamma").wish(1).error == 0  # beta's
+    assert active(shared, "alpha") == {0, 1, 2} and active(shared, "gamma") == {4, 5}
+    own.unlink()
+    shared.until(lambda _: program.loads()["alpha"][2] == 0)
+    busy = busy_in(shared, "gamma", 6)
+    shared.until(lambda _: program.loads()["gamma"][2] == 6)
+    mark = shared.events.mark()
+    shared.apmp("chaos", "inject", "kill", "console")
+    shared.events.wait_for("console.restarted", after=mark)
+    said, _ = balance(shared, "alpha", "--count", 6).communicate(timeout=apmp.WATCHDOG)
+    assert said.count("gives CPU") == 2, said
+    busy.unlink()
     shared.until(lambda _: program.loads()["gamma"][2] == 0)
     home(shared)
 

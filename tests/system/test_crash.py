@@ -296,14 +296,19 @@ def test_stopped_cpu_whose_target_is_away(lab):
     assert where(lab.at_rest({"beta"}))[2] == "beta"
 
 
+def faulty_task(tmp_path_factory):
+    program = tmp_path_factory.mktemp("task") / "faulty.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{apmp.TOP}", "-o",
+                    program, apmp.TOP / "tests/system/data/faulty_task.c"], check=True)
+    return program
+
+
 @pytest.mark.parametrize("how, said", [("store", "SIGSEGV at 0x10"), ("deep", "SIGSEGV at 0x"),
                                        ("abort", "SIGABRT")])
 def test_fault_of_a_task(lab, tmp_path_factory, how, said):
     """It is one of its instance; what is saved for a CPU is its task's context, if it has one. A
     task whose stack is used up has another one to fail on. shows: CPU-15, FAIL-01"""
-    program = tmp_path_factory.mktemp("task") / "faulty.so"
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{apmp.TOP}", "-o",
-                    program, apmp.TOP / "tests/system/data/faulty_task.c"], check=True)
+    program = faulty_task(tmp_path_factory)
     task = lab.start("run", "alpha", "--", apmp.BIN / "apmp-task", program, how)
     gasp = ended(lab)
     task.communicate(timeout=apmp.WATCHDOG)
@@ -319,6 +324,18 @@ def test_fault_of_a_task(lab, tmp_path_factory, how, said):
 
 # ---- while something else goes wrong ----
 
+def test_assertion_while_a_task_has_stderr(lab, tmp_path_factory):
+    """Whatever lock of the C library is held: what panics asks for none."""
+    program = faulty_task(tmp_path_factory)
+    task = lab.start("run", "alpha", "--", apmp.BIN / "apmp-task", program, "hold")
+    assert task.stdout.readline() == "held\n"
+    lab.apmp("chaos", "inject", "assert", "alpha", "--at", "migrate_902")
+    lab.try_apmp("cpu", "migrate", 1, "--to", "beta")
+    assert ended(lab)["reason"] == "assertion"
+    task.communicate(timeout=apmp.WATCHDOG)
+    are_at_targets(lab)
+
+
 @pytest.mark.parametrize("at", STEPS)
 def test_killed_in_a_crash(lab, at):
     """A silent death in any step: each CPU ends with one owner. shows: FAIL-05"""
@@ -330,7 +347,15 @@ def test_killed_in_a_crash(lab, at):
     are_at_targets(lab)
 
 
-@pytest.mark.parametrize("fault, at", [("segv", at) for at in STEPS]
+def test_crash_in_the_last_gasp(lab):
+    """It is whole by then, and the primary goes on with the rest."""
+    lab.apmp("chaos", "inject", "segv", "alpha", "--at", "crash_2600")
+    lab.try_apmp("partition", "crash", "alpha")
+    assert ended(lab)["reason"] == "instruction"
+    are_at_targets(lab)
+
+
+@pytest.mark.parametrize("fault, at", [("segv", at) for at in STEPS if at != "crash_2600"]
                          + [("assert", "crash_2604"), ("assert", "fail_2702")])
 def test_crash_in_a_crash(lab, fault, at):
     """A fault of the primary in its crash is its end; one of a CPU is waited for no more. The first

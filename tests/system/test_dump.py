@@ -380,7 +380,8 @@ def test_one_dump_of_each_life(box):
     for _ in range(2):
         assert wire.wait("DONE", seq=ask_dump(wire, description(piece))).error == 0
     assert wire.wait("DUMPED", id=1).arg[0] == 1
-    assert wire.wait("DONE", seq=ask_dump(wire, description(piece))).error == 0
+    again = wire.wait("DONE", seq=ask_dump(wire, description(piece)))
+    assert (again.error, again.arg[0]) == (0, 1), "DUMPED will not come any more"
     assert wire.wait("DONE", seq=ask_dump(wire, description(piece), incarnation=2)).error == 0
     assert wire.wait("DUMPED", id=1).arg[0] == 2
     assert dumps_of(box) == ["beta-1.core", "beta-2.core"]

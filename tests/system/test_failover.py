@@ -1,7 +1,6 @@
 """Failover: the CPUs of a partition that fails go where its rules say; the rules themselves."""
 import pytest
 
-from operator_calls import Operator
 
 MACHINE = """\
 machine: {name}
@@ -22,20 +21,9 @@ partitions:
   - {name: lone, cpus: [6], buses: ["0.0.3"]}
 timing: {stop: 2s}
 """
+pytestmark = pytest.mark.machine_file(MACHINE)
 RULES = {"*": ["beta", "gamma"], "3": ["gamma"]}
 ALL = list(range(8))
-
-
-@pytest.fixture
-def machine(make_machine):
-    machine = make_machine(MACHINE)
-    machine.up()
-    return machine
-
-
-@pytest.fixture
-def operator(machine):
-    return Operator(machine)
 
 
 def users(machine):

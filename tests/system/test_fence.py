@@ -26,16 +26,6 @@ SILENT = apmp.TRIO + "notice_exit: no\n"
 BUGCHECK = apmp.TRIO + "fence: bugcheck\n"
 
 
-@pytest.fixture
-def freezer():
-    try:
-        ours = freeze.Freezer()
-    except OSError as error:
-        pytest.skip(f"no freezer: {error}")
-    yield ours
-    ours.close()
-
-
 class Unreaped:
     """The first thread of a process, once it is dead, is a zombie until reap()."""
 

@@ -2,7 +2,7 @@
 import pytest
 
 import apmp
-from operator_calls import CutOff, Operator, configuration, tree_of
+from operator_calls import CutOff, configuration, tree_of
 
 MACHINE = """\
 machine: {name}
@@ -14,21 +14,8 @@ partitions:
   - {name: alpha, community: lab, cpus: [0, 1], memory: 24M, buses: ["0.0.0"], boot: yes}
   - {name: beta, community: lab, cpus: [2, 3], memory: 24M, buses: ["0.0.1"], boot: yes}
 """
+pytestmark = pytest.mark.machine_file(MACHINE)
 MiB = 1 << 20
-
-
-@pytest.fixture
-def machine(make_machine):
-    machine = make_machine(MACHINE)
-    machine.up()
-    return machine
-
-
-@pytest.fixture
-def operator(machine):
-    yield Operator(machine)
-    if machine.rundir.exists():
-        tree_of(machine)  # consistent, whatever the test did
 
 
 def potential(machine):

@@ -521,6 +521,7 @@ def test_who_starves_the_others_with_the_class_is_ended(make_box):
     box = make_box()
     wire = box.up()
     pid, port = box.boot(wire)
+    wire.ask("URGENT", 1)
     if not classes(pid)[0]:
         pytest.skip("the box has no SCHED_FIFO here")
     child = int(command(port, "cat /dev/zero > /dev/null & echo $!"))

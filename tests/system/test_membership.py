@@ -8,6 +8,7 @@ import pytest
 
 import apmp
 from apmp import points
+from terminal import Terminal
 
 ALL = {"alpha", "beta", "gamma"}
 MACHINE = apmp.TRIO.replace("\npartitions:","""
@@ -162,6 +163,19 @@ def test_booting_what_runs_and_halting_what_does_not(shared):
             '`apmp partition boot beta` starts it')
     boots_and_joins(shared, "beta")
     assert "spare" in shared.refused("partition", "boot", "spare")
+
+
+def test_one_that_is_reset_and_can_not_boot_again(shared):
+    """Who resets it hears why, and so does who looks at its port."""
+    shared.apmp("bus", "deassign", "0.0.1")
+    assert shared.refused("partition", "reset", "beta") == (
+        'not enough buses for partition "beta": 1 wanted, 0 there')
+    assert shared.partition("beta")["instance"]["state"] == "dead"
+    shared.apmp("bus", "assign", "0.0.1", "--to", "beta")
+    boots_and_joins(shared, "beta")
+    port = Terminal(shared, "console", "beta")
+    port.read_until(b"can't boot again: buses wanted 1, had 0")
+    port.close()
 
 
 # Deaths between two stores.
@@ -343,6 +357,7 @@ def test_a_stopped_member_is_fenced_and_never_writes_again(shared):
     assert apmp.ended(fd, 0), "fenced, and yet its process is there"
     removed = shared.events.wait_for("member.removed", partition="beta", after=mark)
     assert suspected["seq"] < fenced["seq"] < removed["seq"]
+    shared.until(lambda there: not there, lambda: os.path.exists(f"/proc/{pid}"))  # reaped as well
     with pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(fd, signal.SIGCONT)
     os.close(fd)

@@ -29,6 +29,7 @@ partitions:
   - {name: beta, community: lab, cpus: [3, 4], memory: 16M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [5], memory: 16M, buses: ["0.0.2"]}
 """
+pytestmark = pytest.mark.machine_file(MACHINE)
 
 # Of everything something: hardware comes and goes, beta into a community of its own, gamma is
 # deleted, delta is made, alpha and beta exchange their buses, memory shrinks and grows.
@@ -55,13 +56,6 @@ partitions:
 # In the middle of an update, and behind it, where the step is done and the answer is lost.
 POINTS = ("update_store:3", "update_commit:1", "update_commit:7", "update_store:40",
           "update_commit:20", "update_store:200")
-
-
-@pytest.fixture
-def machine(make_machine):
-    machine = make_machine(MACHINE)
-    machine.up()
-    return machine
 
 
 def write(machine, text, name="wanted.yaml"):

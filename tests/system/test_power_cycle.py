@@ -20,13 +20,7 @@ partitions:
   - {name: beta, community: lab, cpus: [3, 4], memory: 24M, buses: ["0.0.1"], boot: yes}
   - {name: gamma, community: lab, cpus: [5], memory: 16M, buses: ["1.0.0"], boot: no}
 """
-
-
-@pytest.fixture
-def machine(make_machine):
-    machine = make_machine(MACHINE)
-    machine.up()
-    return machine
+pytestmark = pytest.mark.machine_file(MACHINE)
 
 
 def cycle(machine, text=None):

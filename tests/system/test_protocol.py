@@ -1,8 +1,10 @@
 """The control protocol as a foreign client sees it: Varlink over a Unix socket, written here from
 the Varlink documentation and the interface definition, with nothing of ours in between."""
+import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -292,3 +294,22 @@ def test_power_off(make_machine):
     assert apmp.ended(box)
     os.close(box)
     assert machine.try_apmp("down").code == apmp.NO_MACHINE
+
+
+def test_power_off_asked_by_many(make_machine):
+    """More often than anybody can wait for NVRAM: the first one counts. The console stands still
+    meanwhile, so that all is there when it goes on."""
+    machine = make_machine()
+    machine.up()
+    box = os.pidfd_open(machine.box_pid())
+    console = next(pid for pid, command in machine.processes() if "apmp-console" in command)
+    machine.kill(console, signal.SIGSTOP)
+    with contextlib.ExitStack() as clients:
+        clients.enter_context(Client(machine)).send("CommunityCreate", {"name": "more"})
+        for _ in range(12):
+            client = clients.enter_context(Client(machine))
+            for _ in range(16):
+                client.send("PowerOff")
+        machine.kill(console, signal.SIGCONT)
+        assert apmp.ended(box), "it was told to power off"
+    os.close(box)

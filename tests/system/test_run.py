@@ -65,6 +65,21 @@ def test_environment_directory_and_arguments(shared):
     assert said == "<a b><--json><-x><ü><*>"
 
 
+def test_it_is_looked_up_in_the_path_of_its_caller(shared):
+    """Which need not be that of whoever powered the machine on. shows: CPU-15"""
+    tool = shared.dir / "tools" / "a-tool-of-mine"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho found\n")
+    tool.chmod(0o755)
+    assert "No such file" in shared.refused("run", "alpha", "--", tool.name)
+    path = shared.env["PATH"]
+    shared.env["PATH"] = f"{tool.parent}:{path}"
+    try:
+        assert run(shared, tool.name).out == "found\n"
+    finally:
+        shared.env["PATH"] = path
+
+
 def test_an_empty_argument(shared):
     said = run(shared, "sh", "-c", 'printf "<%s>" "$@"', "sh", "a", "", "b")
     assert (said.code, said.out) == (0, "<a><><b>"), str(said)
@@ -197,7 +212,18 @@ def test_what_can_not_be_started(shared):
     assert str(text) in shared.refused("run", "alpha", "--", str(text))
     text.chmod(0o755)
     assert "No such file or directory" in shared.refused("run", "alpha", "--", str(text))
+    # A name that is cut in a sentence, in the middle of a character.
+    assert "No such file or directory" in shared.refused("run", "alpha", "--", 70 * "ü")
     assert shell(shared, "exit 3").code == 3
+
+
+def test_what_is_too_long_to_be_asked_for(shared):
+    """It is said before it is sent: no console was to blame."""
+    words = [str(number) * 100_000 for number in range(1, 9)] + ["x" * 100_000] * 3
+    assert shared.refused("run", "alpha", "--", "true", *words) == (
+        'true can\'t be run in partition "alpha": its arguments and its environment, as they are '
+        'sent, are longer than 1048576 bytes')
+    assert run(shared, "true", *words[:9]).code == 0
 
 
 def test_where_it_can_not_run(shared):
@@ -231,6 +257,25 @@ def test_many_at_once(shared):
     for caller in callers:
         caller.join()
     assert codes == {number: number for number in range(24)}
+
+
+def test_so_many_that_others_would_have_no_room(machine):
+    """The last one is refused, and who asks for other things is answered."""
+    programs, said = [], ""
+    while not said and len(programs) < 200:
+        programs.append(apmp.Program(machine, "alpha", "cat"))
+        try:
+            programs[-1].ask("here")
+        except (AssertionError, BrokenPipeError) as error:
+            said = f"{error} {programs[-1].process.stderr.read()}"
+    assert "as many callers as there is room for wait" in said
+    assert 64 < len(programs) < 128
+    assert programs.pop().process.wait(apmp.WATCHDOG) == apmp.REFUSED
+    machine.apmp("run", "--detach", "alpha", "--", "true")
+    assert apmp.members(machine.status()) == {"alpha", "beta", "gamma"}
+    assert programs.pop().end() == 0
+    assert run(machine, "true").code == 0
+    assert {one.end() for one in programs} == {0}
 
 
 def test_when_the_console_dies(machine):

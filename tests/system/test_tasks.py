@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -391,6 +392,41 @@ def test_results_are_right_while_cpus_come_and_go(home):
         home.try_apmp("cpu", "migrate", cpu, "--to", chance.choice(list(HOME)))
     for job in jobs.values():
         assert (job.stdout.read(), job.wait()) == ("148933 primes below 2000000\n", 0)
+
+
+@pytest.mark.parametrize("deaf", ["sigfillset(&all), pthread_sigmask(SIG_BLOCK, &all, NULL)",
+                                  "signal(SIGURG, SIG_IGN)"])
+def test_cpus_leave_who_does_not_listen(home, build, deaf):
+    """A task that keeps the interrupt from itself keeps no CPU, nor the host CPU under it."""
+    program = build("deaf", f"""
+        #include <signal.h>
+        static int spin(struct apmp_task *task, void *arg)
+        {{
+            sigset_t all;
+            (void)all, (void)arg;
+            {deaf};
+            while (!apmp_task_should_end(task))
+                ;
+            return apmp_task_cpu(task) != 0;
+        }}
+        int apmp_task_main(struct apmp_task *task, int argc, char **argv)
+        {{
+            (void)argc, (void)argv;
+            return apmp_task_spawn(task, spin, NULL) || apmp_task_spawn(task, spin, NULL) ? 99
+                 : spin(task, NULL) + apmp_task_join(task);
+        }}""")
+    load = home.start(*command("alpha", program))
+    running(home, "alpha", 3)
+    pid = home.pid("alpha")
+    home.apmp("cpu", "migrate", 1, 2, "--to", "beta")
+    assert {task["cpu"] for task in listed(home, "alpha")} == {0, -1}
+    ours = apmp.set_of(home.partition("alpha")["host_cpus"])
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        status = dict(line.split(":\t", 1) for line in
+                      Path(f"/proc/{pid}/task/{tid}/status").read_text().splitlines())
+        assert apmp.set_of(status["Cpus_allowed_list"]) <= ours, status
+    assert run(home, "beta", TASKS / "primes.so", 100000, 4).out == "9592 primes below 100000\n"
+    assert stop(load) in ASKED  # each has had its turn on CPU 0
 
 
 def test_stop_and_start(home):

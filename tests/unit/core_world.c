@@ -55,6 +55,7 @@ static void crash(struct core_world *cw)
 				    .address = 0x40,
 				    .image = 0x400000,
 				    .text = "it touched what it had not"};
+	const struct apmp_crash *_Atomic first = NULL;
 	struct apmp_context context = {.task = 17,
 				       .register_count = 23,
 				       .frame_count = 2,
@@ -63,8 +64,7 @@ static void crash(struct core_world *cw)
 				       .program_end = 0x403000,
 				       .task_name = "sieve.so"};
 
-	ck_assert(apmp_crash_begin(h));
-	apmp_crash_finish(h, &record);
+	ck_assert(apmp_crash_write(h, &first, &record));
 	for (uint32_t cpu = 0; cpu < 2; cpu++) {
 		h->slot[cpu].state = HWRPB_CPU_ACTIVE;
 		context.thread = cpu;
@@ -166,6 +166,13 @@ const char *core_world_path(const struct core_world *cw, char ret_path[160])
 {
 	snprintf(ret_path, 160, "%s/" DUMP_FOLDER "/%s", cw->dir, cw->result.name);
 	return ret_path;
+}
+
+void core_world_dumped(struct core_world *cw, char ret_path[160])
+{
+	core_world_init(cw);
+	ck_assert_msg(core_world_write(cw, 1) == 0, "%s", cw->result.why);
+	core_world_path(cw, ret_path);
 }
 
 void core_world_fini(struct core_world *cw)

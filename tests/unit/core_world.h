@@ -36,6 +36,8 @@ void core_world_private(struct core_world *cw, uint64_t pa, uint64_t size, uint6
 
 /* As this life of ALPHA.  What apmp_dump_write() says. */
 int core_world_write(struct core_world *cw, uint64_t incarnation);
+/* Both, for a set-up; its path. */
+void core_world_dumped(struct core_world *cw, char ret_path[160]);
 /* Its path. */
 const char *core_world_path(const struct core_world *cw, char ret_path[160]);
 

@@ -520,14 +520,25 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 
 static void on_trace(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	(void)parameters;
+	const json_t *who = json_object_get(parameters, "who");
+	const char *name = json_string_value(json_array_get(who, 0));
+
 	(void)ctx;
-	varlink_call_reply(call, load("{\"entries\": [{\"t_ns\": 1000, \"who\": \"alpha\","
-				      "\"thread\": 0, \"point\": \"join_812\","
-				      "\"figure\": \"8A 812\", \"arg\": 16},"
-				      "{\"t_ns\": 3500, \"who\": \"beta\", \"thread\": 3,"
-				      "\"point\": \"join_813\", \"figure\": \"8A 813\","
-				      "\"arg\": 0}]}"));
+	if (json_array_size(who) != 1) /* an answer about all would take a console too long */
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", "one at a time"));
+	else if (strcmp(name, "alpha") == 0)
+		varlink_call_reply(call, load("{\"entries\": [{\"t_ns\": 1000, \"who\": \"alpha\","
+					      "\"thread\": 0, \"point\": \"join_812\","
+					      "\"figure\": \"8A 812\", \"arg\": 16},"
+					      "{\"t_ns\": 4000, \"who\": \"alpha\","
+					      "\"thread\": 0, \"point\": \"join_814\","
+					      "\"figure\": \"8A 814\", \"arg\": 16}]}"));
+	else if (strcmp(name, "beta") == 0)
+		varlink_call_reply(call, load("{\"entries\": [{\"t_ns\": 3500, \"who\": \"beta\","
+					      "\"thread\": 3, \"point\": \"join_813\","
+					      "\"figure\": \"8A 813\", \"arg\": 0}]}"));
+	else
+		varlink_call_reply(call, load("{\"entries\": []}"));
 }
 
 static void on_power_off(struct varlink_call *call, const json_t *parameters, void *ctx)

@@ -28,9 +28,7 @@ static char path[160];
 
 static void setup(void)
 {
-	core_world_init(&cw);
-	ck_assert_msg(core_world_write(&cw, 1) == 0, "%s", cw.result.why);
-	core_world_path(&cw, path);
+	core_world_dumped(&cw, path);
 }
 
 static void teardown(void)

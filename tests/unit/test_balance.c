@@ -15,8 +15,11 @@ static int count;
 
 static void put(int i, uint32_t cpus, uint64_t depth)
 {
-	load[i] = (struct apmp_app_load){
-	    .partition = {.id = (uint32_t)i, .incarnation = 1}, .cpu_count = cpus, .depth = depth};
+	load[i] = (struct apmp_app_load){.partition = {.id = (uint32_t)i, .incarnation = 1},
+					 .cpu_count = cpus,
+					 .depth = depth,
+					 .active = {{1u << i}},
+					 .potential = {{UINT64_MAX}}};
 	count = i + 1;
 }
 
@@ -63,6 +66,27 @@ START_TEST(who_has_one_stands_in_nobodys_way)
 	put(1, 2, 1);
 	put(2, 2, 8);
 	ck_assert_int_eq(look(&b, 1), 2);
+}
+END_TEST
+
+/* The busiest can use nobody's CPUs, and those of the least busy are for nobody: between the others
+ * one goes.  shows: CPU-12, CPU-13 */
+START_TEST(only_what_can_run_there)
+{
+	struct balance b[4] = {{.looks = 1}, {.looks = 1}, {.looks = 1}, {.looks = 1}};
+
+	put(0, 4, 0);
+	put(1, 3, 1);
+	put(2, 2, 5);
+	put(3, 1, 9);
+	load[0].active.word[0] = 0;
+	load[0].active.word[3] = 1;
+	load[1].potential.word[3] = load[2].potential.word[3] = 0;
+	load[3].potential.word[0] = 1 << 3;
+	load[3].potential.word[3] = 0;
+	ck_assert_int_eq(look(&b[1], 1), 2);
+	for (int i = 0; i < 4; i++)
+		ck_assert(i == 1 || look(&b[i], i) < 0);
 }
 END_TEST
 
@@ -150,6 +174,7 @@ int main(void)
 	tcase_add_test(tcase, the_least_busy_gives_to_the_busiest);
 	tcase_add_test(tcase, never_the_last_cpu);
 	tcase_add_test(tcase, who_has_one_stands_in_nobodys_way);
+	tcase_add_test(tcase, only_what_can_run_there);
 	tcase_add_test(tcase, several_looks_must_see_the_same);
 	tcase_add_test(tcase, equally_busy_are_left_alone);
 	tcase_add_loop_test(tcase, it_comes_to_rest, 0, 300);

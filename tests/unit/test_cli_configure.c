@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/table.h"
+#include "tests/unit/suite.h"
 
 /* The mock answers with the parameters that it was given and more: this is all of it. */
 static void expect_json(const char *line, const char *expected)
@@ -223,13 +224,10 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("cli_configure");
-	TCase *mocked = tcase_create("mocked");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *mocked = suite_case(suite, "mocked");
 
 	tcase_add_checked_fixture(mocked, apmp_mock_setup, apmp_mock_teardown);
 	tcase_set_timeout(mocked, 30);
-	suite_add_tcase(suite, mocked);
 	tcase_add_test(mocked, partitions);
 	tcase_add_test(mocked, communities);
 	tcase_add_test(mocked, components);
@@ -238,8 +236,5 @@ int main(void)
 	tcase_add_test(mocked, sizes);
 	tcase_add_test(mocked, hardware);
 	tcase_add_test(mocked, points_need_no_machine);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "cli/command.h"
+#include "tests/unit/suite.h"
 
 /* The candidates for the last word of a line, joined by blanks; "_" stands for an empty word. */
 static void expect_words(const char *line, const char *expected)
@@ -154,13 +155,10 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("completion");
-	TCase *mocked = tcase_create("mocked");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *mocked = suite_case(suite, "mocked");
 
 	tcase_add_checked_fixture(mocked, apmp_mock_setup, apmp_mock_teardown);
 	tcase_set_timeout(mocked, 30);
-	suite_add_tcase(suite, mocked);
 	tcase_add_test(mocked, verbs);
 	tcase_add_test(mocked, options);
 	tcase_add_test(mocked, live_names);
@@ -168,8 +166,5 @@ int main(void)
 	tcase_add_test(mocked, words_of_others);
 	tcase_add_test(mocked, a_silent_console);
 	tcase_add_test(mocked, as_json);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -22,12 +22,6 @@ static int host_error;
 static uint32_t host_calls[WORLD_PARTITIONS];
 static uint64_t passed, die_at; /* points of the console since `begin`; die at this one */
 
-static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *mover, uint32_t id)
-{
-	(void)mover;
-	return id < WORLD_PARTITIONS ? w.party[id].hwrpb : NULL;
-}
-
 static uint64_t life_of(struct apmp_cpu_mover *mover, uint32_t id)
 {
 	(void)mover;
@@ -58,15 +52,10 @@ static void on_point(struct party *p, enum apmp_point point, uint64_t arg)
 static void open_console(void)
 {
 	w.console.on_point = on_point;
-	m = (struct apmp_cpu_mover){.tw = &w.tw,
-				    .cpu_count = WORLD_CPUS,
-				    .transit = w.state->transit,
-				    .arrival = w.state->arrival,
-				    .source = w.state->source,
-				    .hwrpb = hwrpb_of,
-				    .life = life_of,
-				    .targets = targets_of,
-				    .host_cpus = host_cpus};
+	m = world_mover(&w);
+	m.life = life_of;
+	m.targets = targets_of;
+	m.host_cpus = host_cpus;
 }
 
 /* alpha has CPUs 0 (primary), 1 and 7; beta 2 and 3; gamma 4; delta is off with 5. */

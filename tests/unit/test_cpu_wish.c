@@ -32,7 +32,8 @@ struct actor {
 
 static struct world w;
 static struct actor actor[LAB];
-static uint64_t asked, given; /* CPUs, by wishes */
+static uint64_t asked, given;  /* CPUs, by wishes */
+static void (*on_spare)(void); /* once, when ALPHA looks what it can spare */
 
 static void reset(uint32_t id)
 {
@@ -46,6 +47,7 @@ static void setup(void)
 {
 	world_init(&w);
 	asked = given = 0;
+	on_spare = NULL;
 	for (uint32_t id = ALPHA; id < LAB; id++) {
 		struct party *p = world_boot(&w, id);
 
@@ -86,6 +88,8 @@ static int spare(void *ctx, const struct apmp_cpu_bits *potential, uint32_t *ret
 	struct party *p = ctx;
 	struct apmp_tree_node cpu;
 
+	if (p->id == ALPHA && on_spare)
+		on_spare();
 	if (actor[p->id].busy || actor[p->id].pending || cpus_of(p->id) < 2)
 		return -ENODEV;
 	for (uint32_t i = 0; i < WORLD_CPUS; i++)
@@ -240,6 +244,12 @@ START_TEST(who_can_spare_one_gives_it)
 	settle();
 	check_rest();
 	ck_assert_uint_eq(apmp_load_relaxed(&slot_of(GAMMA)->giver), 0);
+	/* The next one counts anew. */
+	want(GAMMA, 1);
+	settle();
+	ck_assert_uint_eq(actor[GAMMA].over, 2);
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	ck_assert_uint_eq(given, 2);
 }
 END_TEST
 
@@ -273,6 +283,30 @@ START_TEST(nobody_can_is_said_when_all_have_looked)
 	want(GAMMA, 1);
 	ck_assert_int_eq(run(GAMMA, look), 0);
 	ck_assert_uint_eq(actor[GAMMA].over, 1);
+}
+END_TEST
+
+/* Whom a debugger holds says nothing for as long as that lasts. */
+START_TEST(who_is_debugged_is_not_waited_for)
+{
+	struct party *beta = &w.party[BETA];
+
+	for (uint32_t id = ALPHA; id < LAB; id++)
+		actor[id].busy = true;
+	want(GAMMA, 1);
+	for (uint32_t id = ALPHA; id < LAB; id++)
+		if (id != BETA)
+			ck_assert_int_eq(run(id, look), 0);
+	ck_assert_uint_eq(actor[GAMMA].over, 0);
+	apmp_tree_set_debugged(&w.tw, BETA, apmp_identity_incarnation(party_identity(beta)));
+	ck_assert_int_eq(run(GAMMA, look), 0);
+	ck_assert_uint_eq(actor[GAMMA].over, 1);
+	/* If it goes on it finds that nobody wishes. */
+	apmp_tree_set_debugged(&w.tw, BETA, 0);
+	actor[BETA].busy = false;
+	settle();
+	ck_assert_uint_eq(given, 0);
+	check_rest();
 }
 END_TEST
 
@@ -379,14 +413,33 @@ START_TEST(one_that_comes_after_the_end)
 }
 END_TEST
 
-/* A no that was on its way when the wish ended is not heard by the next one. */
-static void withdraws(struct party *p, enum apmp_point point, uint64_t arg)
+/* It looks while the CPU is being given to it, by an update that a console which dies takes back.
+ */
+static void looks_too_early(struct party *console, enum apmp_point point, uint64_t arg)
 {
-	(void)p;
 	(void)arg;
-	if (point != APMP_P_wish_no)
+	if (point != APMP_P_pal_2216)
 		return;
-	p->on_point = NULL;
+	console->on_point = NULL;
+	ck_assert_int_eq(run(GAMMA, look), 0);
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 0);
+}
+
+START_TEST(not_before_it_is_for_good)
+{
+	w.console.on_point = looks_too_early;
+	want(GAMMA, 1);
+	settle();
+	ck_assert_ptr_null(w.console.on_point);
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	check_rest();
+}
+END_TEST
+
+/* A no that was on its way when the wish ended is not heard by the next one. */
+static void withdraws(void)
+{
+	on_spare = NULL;
 	apmp_wish_end(&w.party[GAMMA].member, &actor[GAMMA].wish);
 	want(GAMMA, 1);
 }
@@ -395,7 +448,7 @@ START_TEST(a_late_no)
 {
 	for (uint32_t id = ALPHA; id < LAB; id++)
 		actor[id].busy = true;
-	w.party[ALPHA].on_point = withdraws;
+	on_spare = withdraws;
 	want(GAMMA, 1);
 	look_all(); /* ALPHA's no is for the first, the others' for the second */
 	ck_assert_int_eq(run(GAMMA, look), 0);
@@ -421,18 +474,55 @@ START_TEST(what_is_no_wish)
 }
 END_TEST
 
+/* A claim of a CPU that there is not. */
+static uint64_t stray_of(uint32_t id)
+{
+	return apmp_identity_incarnation(party_identity(&w.party[id])) << 32 | 0x70000u | (id + 1);
+}
+
 /* Somebody's stray store claims it for one that knows nothing of it, or for nobody at all. */
 START_TEST(stray_claims)
 {
-	const uint64_t stray[] = {(uint64_t)BETA + 1, UINT64_MAX,
-				  apmp_identity_incarnation(party_identity(&w.party[BETA])) << 32 |
-				      0x70000u | (BETA + 1)};
+	const uint64_t stray[] = {(uint64_t)BETA + 1, UINT64_MAX, stray_of(BETA)};
 
 	want(GAMMA, 1);
 	apmp_store_relaxed(&slot_of(GAMMA)->giver, stray[_i]);
 	settle();
 	ck_assert_uint_eq(actor[GAMMA].over, 1);
 	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	check_rest();
+}
+END_TEST
+
+/* Nor does a claim that stood there before keep the wish from beginning: of a member, of who wishes
+ * itself, and of one that lives and is no member. */
+START_TEST(stray_claim_before)
+{
+	const uint32_t names[] = {BETA, GAMMA, STRANGER};
+
+	(void)world_boot(&w, STRANGER);
+	apmp_store_relaxed(&slot_of(GAMMA)->giver, stray_of(names[_i]));
+	wished = 1;
+	if (run(GAMMA, wish) == -EAGAIN) {
+		settle();
+		want(GAMMA, 1);
+	}
+	settle();
+	ck_assert_uint_eq(actor[GAMMA].wish.came, 1);
+	check_rest();
+}
+END_TEST
+
+/* One that is of a member which has said no already. */
+START_TEST(stray_claim_behind_a_no)
+{
+	for (uint32_t id = ALPHA; id < LAB; id++)
+		actor[id].busy = true;
+	want(GAMMA, 1);
+	ck_assert_int_eq(run(BETA, look), 0);
+	apmp_store_relaxed(&slot_of(GAMMA)->giver, stray_of(BETA));
+	settle();
+	ck_assert_uint_eq(actor[GAMMA].over, 1);
 	check_rest();
 }
 END_TEST
@@ -638,15 +728,19 @@ int main(void)
 	tcase_add_test(tcase, who_can_spare_one_gives_it);
 	tcase_add_test(tcase, as_many_as_there_are);
 	tcase_add_test(tcase, nobody_can_is_said_when_all_have_looked);
+	tcase_add_test(tcase, who_is_debugged_is_not_waited_for);
 	tcase_add_test(tcase, only_what_is_compatible_comes);
 	tcase_add_test(tcase, one_claim_at_a_time);
 	tcase_add_test(tcase, two_at_once);
 	tcase_add_loop_test(tcase, a_refusal_makes_room, 0, 2);
 	tcase_add_test(tcase, a_cpu_that_went_elsewhere);
 	tcase_add_test(tcase, one_that_comes_after_the_end);
+	tcase_add_test(tcase, not_before_it_is_for_good);
 	tcase_add_test(tcase, a_late_no);
 	tcase_add_test(tcase, what_is_no_wish);
 	tcase_add_loop_test(tcase, stray_claims, 0, 3);
+	tcase_add_loop_test(tcase, stray_claim_before, 0, 3);
+	tcase_add_test(tcase, stray_claim_behind_a_no);
 	tcase_add_test(tcase, a_set_that_is_formed_anew_ends_it);
 	tcase_add_loop_test(tcase, the_giver_dies, 0, 16);
 	tcase_add_loop_test(tcase, the_wisher_dies, 0, 3);

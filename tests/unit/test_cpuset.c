@@ -397,7 +397,7 @@ START_TEST(share)
 		      {2000, 20000, 10000, 2048}};
 	struct apmp_cpuset *set = open_kind(APMP_CPUSET_CGROUP_V1);
 	int first, second, doors[APMP_CPUSET_DOORS];
-	cpu_set_t all;
+	cpu_set_t all, one;
 
 	if (!set)
 		return;
@@ -426,6 +426,14 @@ START_TEST(share)
 		assert_number(set, "cpu.cfs_period_us", shares[i].period_us);
 		assert_number(set, "cpu.shares", weight);
 	}
+	/* That of host CPUs which nobody shares follows their number. */
+	set_capacity(set, 0);
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one), 0);
+	assert_number(set, "cpu.shares", 1024);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
+	assert_number(set, "cpu.shares", 1024L * CPU_COUNT(&all));
 	close_empty(set);
 }
 END_TEST

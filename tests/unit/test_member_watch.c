@@ -312,6 +312,19 @@ START_TEST(already_fenced)
 }
 END_TEST
 
+/* Judged by the clock after our own look at it: that is no long time ago. */
+START_TEST(judged_just_now)
+{
+	struct party *beta = &w.party[BETA];
+
+	apmp_store_relaxed(&beta->member.dead[GAMMA], party_identity(&w.party[GAMMA]));
+	apmp_store_relaxed(&beta->member.dead_mask, BIT(GAMMA));
+	apmp_store_relaxed(&beta->member.judged_ns, w.now_ns + 1);
+	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(!alive(GAMMA));
+}
+END_TEST
+
 /* The clock sees it beat. */
 static void on_call_delta_beats(struct party *p, struct apmp_call *call)
 {
@@ -574,6 +587,7 @@ static void tests_of_fencing(TCase *tc)
 {
 	tcase_add_test(tc, header_names_the_dead);
 	tcase_add_test(tc, already_fenced);
+	tcase_add_test(tc, judged_just_now);
 	tcase_add_test(tc, fence_pending);
 	tcase_add_test(tc, beats_while_another_is_fenced);
 	tcase_add_test(tc, whom_a_debugger_holds);

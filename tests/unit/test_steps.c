@@ -232,26 +232,6 @@ static void passed(const enum apmp_point *wanted, uint32_t count)
 
 /* --- the console --- */
 
-static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *mover, uint32_t id)
-{
-	(void)mover;
-	return id < WORLD_PARTITIONS ? w.party[id].hwrpb : NULL;
-}
-
-static uint64_t life_of(struct apmp_cpu_mover *mover, uint32_t id)
-{
-	(void)mover;
-	return id < WORLD_PARTITIONS ? apmp_tree_present(&w.tw.tree, id) : 0;
-}
-
-static uint64_t targets_of(struct apmp_cpu_mover *mover, uint32_t id, uint32_t cpu_idx)
-{
-	(void)mover;
-	(void)id;
-	(void)cpu_idx;
-	return 0;
-}
-
 static int host_cpus(struct apmp_cpu_mover *mover, uint32_t id, uint32_t more)
 {
 	(void)mover;
@@ -323,15 +303,8 @@ static void setup(void)
 	world_init(&w);
 	trail_count = grown = 0;
 	booting = false;
-	m = (struct apmp_cpu_mover){.tw = &w.tw,
-				    .cpu_count = WORLD_CPUS,
-				    .transit = w.state->transit,
-				    .arrival = w.state->arrival,
-				    .source = w.state->source,
-				    .hwrpb = hwrpb_of,
-				    .life = life_of,
-				    .targets = targets_of,
-				    .host_cpus = host_cpus};
+	m = world_mover(&w);
+	m.host_cpus = host_cpus;
 	alpha = boot(ALPHA);
 	beta = boot(BETA);
 	w.console.on_point = on_point;

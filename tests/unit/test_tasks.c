@@ -13,6 +13,8 @@
 
 #include "instance/instance.h"
 #include "shm/shared.h"
+#include "shm/wire/box.h"
+#include "shm/wire/linux_env.h"
 #include "tests/unit/suite.h"
 #include "tests/unit/threads.h"
 
@@ -163,8 +165,12 @@ static void stop_clock(void)
 
 static void setup(void)
 {
-	in.env = (struct apmp_env){
-	    .wait = threads_wait, .wake = threads_wake, .lines = line, .line_count = CPUS};
+	in.env = (struct apmp_env){.now = apmp_linux_now,
+				   .wait = apmp_linux_wait,
+				   .wake = apmp_linux_wake,
+				   .lines = line,
+				   .line_count = CPUS};
+	in.timing.tick_ns = TICK_MS * UINT64_C(1000000);
 	in.hwrpb = calloc(1, sizeof(*in.hwrpb));
 	in.stacks = mmap(NULL, STACKS, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -376,6 +382,71 @@ START_TEST(test_signals_that_another_blocked)
 		come(0);
 	}
 	ck_assert(in.tasks.task[1].has_thread && !in.tasks.task[2].has_thread);
+}
+END_TEST
+
+static int count_deaf(struct apmp_task *task, void *arg)
+{
+	if (arg)
+		(void)signal(SIGURG, SIG_IGN);
+	else
+		(void)block_signals(task, NULL);
+	(void)count_until_flag(task, (void *)0);
+	return (int)apmp_task_cpu(task);
+}
+
+/* The CPU leaves in any case; the task goes on without one until it wants something. */
+START_TEST(test_one_that_blocks_the_interrupt)
+{
+	come(0);
+	begin(count_deaf, 0);
+	await_count(0, 1000);
+	ck_assert_int_eq(leave(0), 0);
+	check();
+	ck_assert_int_eq(in.tasks.task[0].state, TASK_READY);
+	await_count(0, 1000);
+	apmp_store_release(&flag, 1);
+	come(1);
+	await_end();
+	ck_assert_int_eq(job->value, 1);
+	ck_assert_int_eq(leave(1), 0);
+	check();
+}
+END_TEST
+
+/* The same, but it gets another CPU before it has noticed. */
+START_TEST(test_one_that_never_noticed)
+{
+	come(0);
+	begin(count_deaf, 0);
+	await_count(0, 1000);
+	for (uint32_t i = 0; i < CPUS; i++) {
+		come((i + 1) % CPUS);
+		ck_assert_int_eq(leave(i), 0);
+		check();
+		ck_assert_uint_eq(in.tasks.task[0].baton, (i + 1) % CPUS + 1);
+		await_count(0, 1000);
+	}
+	apmp_store_release(&flag, 1);
+	await_end();
+	ck_assert_int_eq(job->value, 0);
+}
+END_TEST
+
+/* The handler is the instance's: the next one is interrupted, too. */
+START_TEST(test_one_that_takes_the_signal)
+{
+	come(0);
+	begin(count_deaf, 1);
+	await_count(0, 1000);
+	ck_assert_int_eq(leave(0), 0);
+	ck_assert_uint_eq(in.tasks.task[0].baton, 0);
+	come(0);
+	await_count(0, 1000);
+	start_clock();
+	begin(set_flag, 0);
+	await_end();
+	stop_clock();
 }
 END_TEST
 
@@ -651,9 +722,9 @@ START_TEST(test_what_is_below_a_stack)
 	come(0);
 	begin(set_flag, 0);
 	await_end();
-	below = in.tasks.task[0].stack - INSTANCE_STACK_GAP;
+	below = in.tasks.task[0].stack - APMP_INSTANCE_STACK_GAP;
 	ck_assert_ptr_ne(in.tasks.task[0].stack, in.stacks);
-	for (uint64_t off = 0; off < INSTANCE_STACK_GAP; off += INSTANCE_STACK_GAP / 8) {
+	for (uint64_t off = 0; off < APMP_INSTANCE_STACK_GAP; off += APMP_INSTANCE_STACK_GAP / 8) {
 		struct iovec from = {below + off, 1}, to = {&byte, 1};
 
 		ck_assert_int_eq(process_vm_readv(getpid(), &to, 1, &from, 1, 0), -1);
@@ -756,6 +827,9 @@ int main(void)
 	tcase_add_test(tc, test_all_are_run);
 	tcase_add_test(tc, test_none_runs_without_a_cpu);
 	tcase_add_test(tc, test_signals_that_another_blocked);
+	tcase_add_test(tc, test_one_that_blocks_the_interrupt);
+	tcase_add_test(tc, test_one_that_never_noticed);
+	tcase_add_test(tc, test_one_that_takes_the_signal);
 	tcase_add_test(tc, test_preemption);
 	tcase_add_test(tc, test_the_clock_waits_for_nobody);
 	tcase_add_test(tc, test_bound);

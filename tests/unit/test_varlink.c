@@ -15,6 +15,7 @@
 #include "shm/wire/varlink.h"
 #include "shm/wire/varlink_internal.h"
 #include "tests/unit/mock_console.h"
+#include "tests/unit/suite.h"
 
 static struct mock mock;
 
@@ -225,6 +226,71 @@ START_TEST(methods_are_those_of_the_interface)
 }
 END_TEST
 
+/* ---- a loop that has other things to do ---- */
+
+static char handled[64]; /* a letter for each call, in their order */
+
+/* Takes longer than all calls of a turn should. */
+static void slow(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	uv_loop_t *loop = ctx;
+
+	(void)parameters;
+	while (uv_hrtime() / 1000000 < uv_now(loop) + 5)
+		continue;
+	handled[strlen(handled)] = 's';
+	varlink_call_reply(call, NULL);
+}
+
+static void quick(struct varlink_call *call, const json_t *parameters, void *ctx)
+{
+	(void)parameters;
+	(void)ctx;
+	handled[strlen(handled)] = 'q';
+	varlink_call_reply(call, NULL);
+}
+
+static int listen_at(struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(address->sun_path, sizeof(address->sun_path), "/tmp/test_varlink.%d", getpid());
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)address, sizeof(*address)), 0);
+	ck_assert_int_eq(listen(fd, 8), 0);
+	return fd;
+}
+
+/* One who asks for much does not keep the loop from what else there is. */
+START_TEST(slow_calls_take_turns)
+{
+	struct varlink_client *greedy, *other;
+	struct varlink_server *server;
+	struct sockaddr_un address;
+	int fd = listen_at(&address);
+	uv_loop_t loop;
+
+	uv_loop_init(&loop);
+	ck_assert_int_eq(varlink_server_create(&loop, fd, &server), 0);
+	ck_assert_int_eq(varlink_server_method(server, "Status", slow, &loop), 0);
+	ck_assert_int_eq(varlink_server_method(server, "Points", quick, NULL), 0);
+	ck_assert_int_eq(varlink_client_connect(address.sun_path, &greedy), 0);
+	ck_assert_int_eq(varlink_client_connect(address.sun_path, &other), 0);
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(varlink_client_send(greedy, "Status", NULL, 0, NULL, 0), 0);
+	ck_assert_int_eq(varlink_client_send(other, "Points", NULL, 0, NULL, 0), 0);
+	while (strlen(handled) < 9)
+		uv_run(&loop, UV_RUN_ONCE);
+	ck_assert_msg(strchr(handled, 'q') - handled <= 1, "in this order: %s", handled);
+	varlink_client_close(greedy);
+	varlink_client_close(other);
+	varlink_server_destroy(server);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ck_assert_int_eq(uv_loop_close(&loop), 0);
+	unlink(address.sun_path);
+}
+END_TEST
+
 /* ---- order, streams, ends ---- */
 
 #define BOOT(name)                                                                                 \
@@ -299,6 +365,24 @@ START_TEST(what_is_no_call_ends_its_connection_only)
 	raw_send(other, BOOT("alpha"));
 	raw_expect(other, "{\"parameters\":{}}");
 	close(other);
+}
+END_TEST
+
+START_TEST(a_client_sends_nothing_that_is_too_long)
+{
+	struct varlink_client *client = client_open();
+	struct varlink_reply reply;
+	char *text = malloc(VARLINK_MESSAGE_MAX);
+
+	memset(text, 'x', VARLINK_MESSAGE_MAX);
+	ck_assert_int_eq(varlink_client_send(client, "Status",
+					     json_pack("{s:s%}", "x", text, VARLINK_MESSAGE_MAX), 0,
+					     NULL, 0),
+			 -EMSGSIZE);
+	ck_assert_int_eq(varlink_client_call(client, "Status", NULL, &reply), 0);
+	varlink_reply_fini(&reply);
+	varlink_client_close(client);
+	free(text);
 }
 END_TEST
 
@@ -717,11 +801,9 @@ int main(void)
 {
 	Suite *suite = suite_create("varlink");
 	TCase *service = with_mock(suite, "service"), *order = with_mock(suite, "order");
-	TCase *extra = with_mock(suite, "descriptors and upgrade"), *alone = tcase_create("alone");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *extra = with_mock(suite, "descriptors and upgrade"),
+	      *alone = suite_case(suite, "alone");
 
-	suite_add_tcase(suite, alone);
 	tcase_add_test(service, info_and_description);
 	tcase_add_test(service, standard_errors);
 	tcase_add_test(service, parameters_are_checked);
@@ -731,6 +813,7 @@ int main(void)
 	tcase_add_test(order, a_message_may_come_in_pieces);
 	tcase_add_test(order, oneway_calls_have_no_answer);
 	tcase_add_test(order, what_is_no_call_ends_its_connection_only);
+	tcase_add_test(order, a_client_sends_nothing_that_is_too_long);
 	tcase_add_test(order, too_long_a_message_ends_its_connection);
 	tcase_add_test(order, a_stream_ends_and_the_connection_goes_on);
 	tcase_add_test(order, a_slow_subscriber_is_bounded);
@@ -744,10 +827,8 @@ int main(void)
 	tcase_add_test(extra, a_client_is_released_after_an_upgrade);
 	tcase_add_test(alone, every_definition_can_be_walked);
 	tcase_add_test(alone, methods_are_those_of_the_interface);
+	tcase_add_test(alone, slow_calls_take_turns);
 	tcase_add_test(alone, client_errors);
 	tcase_add_test(alone, odd_replies);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -621,6 +621,50 @@ struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx)
 				       .arrival = &w->state->arrival[cpu_idx]};
 }
 
+static struct world *world_of(struct apmp_cpu_mover *m)
+{
+	return (struct world *)(void *)((unsigned char *)m->tw - offsetof(struct world, tw));
+}
+
+static struct hwrpb *mover_hwrpb(struct apmp_cpu_mover *m, uint32_t id)
+{
+	return id < WORLD_PARTITIONS ? world_of(m)->party[id].hwrpb : NULL;
+}
+
+static uint64_t mover_life(struct apmp_cpu_mover *m, uint32_t id)
+{
+	return id < WORLD_PARTITIONS ? apmp_tree_present(&m->tw->tree, id) : 0;
+}
+
+static uint64_t no_targets(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
+{
+	(void)m;
+	(void)id;
+	(void)cpu_idx;
+	return 0;
+}
+
+static int host_agrees(struct apmp_cpu_mover *m, uint32_t id, uint32_t more)
+{
+	(void)m;
+	(void)id;
+	(void)more;
+	return 0;
+}
+
+struct apmp_cpu_mover world_mover(struct world *w)
+{
+	return (struct apmp_cpu_mover){.tw = &w->tw,
+				       .cpu_count = WORLD_CPUS,
+				       .transit = w->state->transit,
+				       .arrival = w->state->arrival,
+				       .source = w->state->source,
+				       .hwrpb = mover_hwrpb,
+				       .life = mover_life,
+				       .targets = no_targets,
+				       .host_cpus = host_agrees};
+}
+
 uint64_t world_pfn(struct world *w)
 {
 	uint64_t pfn = apmp_tree_database(&w->tw.tree, w->lab).info & UINT32_MAX;

@@ -136,6 +136,10 @@ uint64_t party_identity(const struct party *p);
 /* The words of a CPU on its way, in the console's state. */
 struct apmp_cpu_words world_cpu_words(struct world *w, uint32_t cpu_idx);
 
+/* What moves CPUs between the partitions; none has failover targets, and the host refuses
+ * nothing. */
+struct apmp_cpu_mover world_mover(struct world *w);
+
 /* The database as the console would see it, where APMPDB_INFO says it is; until then the first
  * range. */
 struct apmp_db *world_db(struct world *w);

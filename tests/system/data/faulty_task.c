@@ -1,6 +1,8 @@
 /* faulty_task.c - a task for test_crash.py: its children keep all CPUs busy; then it stores to
- * where there is no memory ("store"), calls itself until its stack is used up ("deep"), or aborts.
- * */
+ * where there is no memory ("store"), calls itself until its stack is used up ("deep"), aborts, or
+ * keeps the lock of stderr ("hold").
+ */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +40,11 @@ int apmp_task_main(struct apmp_task *task, int argc, char **argv)
 		return deep(&first);
 	if (argc > 1 && strcmp(argv[1], "abort") == 0)
 		abort();
+	if (argc > 1 && strcmp(argv[1], "hold") == 0) {
+		flockfile(stderr);
+		(void)apmp_task_print(task, "held\n");
+		return busy(task, NULL);
+	}
 	*nowhere = 1;
 	return 0;
 }

@@ -1,10 +1,9 @@
 /* Scheduling classes: what must not wait for programs that keep the host CPUs busy. */
-#include "apmpd/urgent.h"
+#include "shm/wire/urgent.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,33 +22,30 @@ struct attributes {
 #define SLICE_NS 100000
 #define NICE	 (-10)
 
-int apmp_urgent_fifo(int priority)
+int apmp_urgent_fifo(pid_t pid, int priority)
 {
 	struct sched_param param = {.sched_priority = priority};
 
-	return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
+	return sched_setscheduler(pid, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
 }
 
-static int make_urgent(pid_t tid)
+static int set(int nice, uint64_t slice_ns, uint64_t flags)
 {
 	struct attributes attr = {.size = sizeof(attr),
 				  .policy = SCHED_OTHER,
-				  .flags = FLAG_RESET_ON_FORK,
-				  .nice = NICE,
-				  .runtime = SLICE_NS};
+				  .flags = flags,
+				  .nice = nice,
+				  .runtime = slice_ns};
 
-	return syscall(SYS_sched_setattr, tid, &attr, 0) < 0 ? -errno : 0;
+	return syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? -errno : 0;
 }
 
-int apmp_urgent_self(void)
+int apmp_urgent_self(bool hand_on)
 {
-	return make_urgent(0);
+	return set(NICE, SLICE_NS, hand_on ? 0 : FLAG_RESET_ON_FORK);
 }
 
-int apmp_urgent_thread(pid_t pid, pid_t tid)
+void apmp_urgent_no_more(void)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, (int)tid);
-	return access(path, F_OK) < 0 ? -ESRCH : make_urgent(tid);
+	(void)!set(0, 0, 0); /* to have less is allowed to everybody */
 }
