@@ -254,7 +254,12 @@ static bool has_target(uint32_t id, uint32_t k)
 void sim_check_failed_over(const struct sim_instance *in)
 {
 	struct sim_participant *self = begin_unseen();
+	struct apmp_crash gasp;
 
+	if (in->announced &&
+	    (apmp_crash_read(sim_hwrpb(in->id), &gasp) || gasp.address != gasp.thread))
+		sim_finding("%s has announced its end, and left no whole last gasp",
+			    in->member->name);
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
 		if (whose(sim_cpu_idx(k)).current == in->id && has_target(in->id, k))
 			sim_finding("%s has failed, a failover target of CPU %u lives, and it "

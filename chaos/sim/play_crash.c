@@ -35,7 +35,7 @@ static void progress(struct sim_instance *in)
 
 static bool is_stuck(struct sim_instance *in, uint32_t stops)
 {
-	return sim.now_ns - apmp_load_relaxed(&crash_of(in)->progress_ns) >
+	return apmp_env_since(&in->env, &crash_of(in)->progress_ns) >
 	       stops * sim.plan.timing.stop_ns;
 }
 
@@ -199,13 +199,13 @@ __attribute__((noreturn)) static void lead(struct sim_instance *in)
 
 static void record(struct sim_instance *in)
 {
-	const struct apmp_crash crash = {
-	    .reason = HWRPB_CRASH_ASSERTION, .t_ns = sim.now_ns, .text = "simulated"};
+	const uint32_t thread = sim.current->thread;
+	struct apmp_crash *gasp = &crash_of(in)->gasp[thread];
 
-	if (!apmp_crash_begin(in->hwrpb))
-		return;
-	apmp_crash_finish(in->hwrpb, &crash);
-	APMP_POINT_ARG(&in->env, crash_2600, crash.reason);
+	*gasp = (struct apmp_crash){
+	    .reason = HWRPB_CRASH_ASSERTION, .thread = thread, .address = thread};
+	if (apmp_crash_write(in->hwrpb, &crash_of(in)->first, gasp))
+		APMP_POINT_ARG(&in->env, crash_2600, gasp->reason);
 }
 
 void sim_crash(struct sim_instance *in)
@@ -213,8 +213,8 @@ void sim_crash(struct sim_instance *in)
 	struct sim_participant *self = sim.current;
 
 	self->fails = true;
-	progress(in);
 	record(in);
+	progress(in);
 	apmp_store_release(&crash_of(in)->begun, 1);
 	if (self->thread == SIM_PRIMARY)
 		lead(in);

@@ -37,6 +37,7 @@
 #include "chaos/sim/coroutine.h"
 #include "chaos/sim/random.h"
 #include "shm/call.h"
+#include "shm/crash.h"
 #include "shm/env.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
@@ -152,6 +153,8 @@ struct sim_cpus {
 
 /* An instance that fails, as struct crash in instance/instance_crash.h. */
 struct sim_crash {
+	const struct apmp_crash *_Atomic first;
+	struct apmp_crash gasp[SIM_THREADS]; /* of each thread */
 	_Atomic uint32_t begun, progress;
 	_Atomic uint64_t progress_ns;
 	struct {
@@ -220,6 +223,7 @@ struct sim_instance {
 	/* play_cpu.c */
 	struct hwrpb *hwrpb;	     /* this life's mapping */
 	bool may_crash;		     /* it can say so, and hand over its CPUs */
+	bool announced;		     /* and has told the console */
 	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };

@@ -82,7 +82,7 @@ void sim_check_runner(uint64_t key, uint64_t old, uint64_t value);
 /* The current participant begins or ends to execute on the kth CPU as an instance's. */
 void sim_check_enters(uint32_t k);
 void sim_check_leaves(uint32_t k);
-/* The CPUs of a life that has failed went where they were to go. */
+/* The CPUs of a life that has failed went where they were to go, and it has said why. */
 void sim_check_failed_over(const struct sim_instance *in);
 /* No update is open: tree and HWRPBs agree. */
 void sim_check_owners(void);

@@ -315,7 +315,7 @@ void sim_instance_begin(struct sim_instance *in)
 	in->last_beat_ns = sim.now_ns;
 	in->last_silence_end_ns = 0;
 	in->beats_since_told = 0;
-	in->may_crash = false;
+	in->may_crash = in->announced = false;
 	in->request.holder = NULL;
 	in->request.seq = 0;
 	sim_stall(in, 0);
