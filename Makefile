@@ -10,6 +10,7 @@
 #                   with STRIDE=10
 #   make mutants    the sources without one step of a flowchart each, and the tests that notice
 #   make model      spin on all models, the largest too, in ten to twenty minutes
+#   make check-v2   chosen tests on a host with cgroup v2, a virtual machine; make deps-vm before
 #   make install uninstall                    PREFIX=/usr/local DESTDIR=
 #   make deps       install missing packages  make format  apply .clang-format
 #   PROFILE=release (default) debug asan tsan cover;  CC=gcc (default) or clang

@@ -351,8 +351,8 @@ int apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const c
 	if (error)
 		return error;
 	p->host_cpus = *host_cpus;
-	return apmp__quota_write(set,
-				 p); /* of those that nobody shares the weight is by their count */
+	/* Of host CPUs that nobody shares the weight is by their number. */
+	return apmp__quota_write(set, p);
 }
 
 int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity)

@@ -22,8 +22,8 @@
  * Threads that pinned themselves: a mask that a thread chose with sched_setaffinity() survives
  * partition_set() as far as it lies inside the new set; outside of it the kernel gives the thread
  * the whole set, and its own mask again as soon as the set holds one of its CPUs once more (Linux
- * 6.2 and later, both cgroup versions; tests/unit/test_cpuset.c shows it).  Older kernels and the
- * affinity back end forget the choice once it lies outside.
+ * 6.2 and later, both cgroup versions; tests/unit/test_cpuset.c shows it).  The affinity back end
+ * forgets the choice once it lies outside, older kernels with each change of the set.
  */
 #ifndef APMPD_CPUSET_H
 #define APMPD_CPUSET_H

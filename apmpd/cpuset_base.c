@@ -2,14 +2,18 @@
  *
  * WHAT     A hierarchy is found in mountinfo, our own group of it in /proc/self/cgroup.  A mount
  *          may show only a part of the hierarchy (containers); its root is cut off the path then.
- * v2       A group of v2 may either hold processes or hand controllers on to groups below it.  So
- *          in our own group, cpuset is switched on below it only if nobody is in it but ourselves
- *          and our children (the guard): these move to a group "apmp.box" beside the machine's.
+ * v2       A group of v2 may either hold processes or hand controllers on to groups below it.
+ *          (cpuset and cpu can be switched on below one that holds processes, but then the groups
+ *          below are for threads of these, and no process can enter.)  So in our own group they are
+ *          switched on only if nobody is in it but ourselves, our children (the guard) and those
+ *          who have started us (`apmp up` waits for the box, a shell for `apmp up`): these move
+ *          before that to a group "apmp.box" beside the machine's.
  *          That is the case with `systemd-run --user --scope -p Delegate=yes`.  Otherwise the
  *          nearest group above us that hands cpuset on already and lets us write is taken.
  *          Nothing is switched on in a group above: that would be a setting of the host.
- * CRASHES  After moving into apmp.box: the next box starts in there, and finds a group above it
- *          that hands on cpuset.
+ *          Who starts in an apmp.box counts as one of the group above it.
+ * CRASHES  After moving into apmp.box: the next box starts in there or beside it, and switches
+ *          cpuset on.
  * LIMITS   apmp.box can't be removed by those who live in it; systemd removes it with the scope.
  *          Blanks in the path of a mount are not understood.
  */
@@ -24,6 +28,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Where those of a delegated group stay whose own group hands cpuset on. */
+#define BOX_GROUP "apmp.box"
 
 /* Whether a list with these separators has the word. */
 static bool has_word(const char *list, const char *separators, const char *word)
@@ -184,23 +191,44 @@ static bool file_has(int dir_fd, const char *name, const char *word)
 	       has_word(text, " \n", word);
 }
 
-/* Moves ourselves and our children out of our own group, if nobody else is in it. */
+/* A child of ours, ourselves, or one of those who have started us; who has ended is no stranger. */
+static bool is_kin(pid_t pid)
+{
+	struct apmp_process p;
+
+	if (apmp_process_get(pid, &p) < 0 || p.parent == getpid())
+		return true;
+	p.parent = getpid();
+	while (p.parent != pid)
+		if (p.parent == 0 || apmp_process_get(p.parent, &p) < 0)
+			return false;
+	return true;
+}
+
+static int open_box_group(int dir_fd)
+{
+	int fd;
+
+	if (mkdirat(dir_fd, BOX_GROUP, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(dir_fd, BOX_GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Moves us and our kin out of our own group.  -ENOTEMPTY: somebody else is in it. */
 static int evacuate(int dir_fd)
 {
 	pid_t *pids = NULL;
 	size_t count = 0;
-	int box_fd = -1, error = apmp__cgroup_pids(dir_fd, &pids, &count);
+	int box_fd = -1, error = apmp__cgroup_pids(dir_fd, false, &pids, &count);
 
-	for (size_t i = 0; !error && i < count; i++) {
-		struct apmp_process p;
-
-		if (apmp_process_get(pids[i], &p) == 0 && p.pid != getpid() && p.parent != getpid())
-			error = -EBUSY;
+	for (size_t i = 0; !error && i < count; i++)
+		if (!is_kin(pids[i]))
+			error = -ENOTEMPTY;
+	if (!error && count) {
+		box_fd = open_box_group(dir_fd);
+		error = box_fd < 0 ? box_fd : 0;
 	}
-	if (!error && mkdirat(dir_fd, "apmp.box", 0755) < 0 && errno != EEXIST)
-		error = -errno;
-	if (!error)
-		box_fd = openat(dir_fd, "apmp.box", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; box_fd >= 0 && !error && i < count; i++) {
 		char text[16];
 
@@ -213,6 +241,16 @@ static int evacuate(int dir_fd)
 		close(box_fd);
 	free(pids);
 	return error;
+}
+
+/* Whether groups below may have processes: see v2.  Only the topmost group has no type, and may
+ * have both. */
+static bool is_domain(int dir_fd)
+{
+	char type[32];
+
+	return apmp__cgroup_read(dir_fd, "cgroup.type", type, sizeof(type)) == -ENOENT ||
+	       strcmp(type, "domain\n") == 0;
 }
 
 /* Whether groups for processes with a cpuset can be made in this group.  own: it is ours, and may
@@ -229,15 +267,18 @@ static int v2_suits(int dir_fd, bool own)
 	if (faccessat(dir_fd, ".", W_OK, AT_EACCESS) < 0 ||
 	    faccessat(dir_fd, "cgroup.procs", W_OK, AT_EACCESS) < 0)
 		return -errno;
-	if (file_has(dir_fd, "cgroup.subtree_control", "cpuset"))
-		return 0;
-	if (!own)
-		return -EPERM;
-	error = apmp__cgroup_write(dir_fd, "cgroup.subtree_control", wanted);
-	if (error != -EBUSY)
-		return error;
-	error = evacuate(dir_fd);
-	return error ? error : apmp__cgroup_write(dir_fd, "cgroup.subtree_control", wanted);
+	if (own && faccessat(dir_fd, "cgroup.type", F_OK, 0) == 0) {
+		error = evacuate(dir_fd);
+		if (error)
+			return error;
+	}
+	if (!file_has(dir_fd, "cgroup.subtree_control", "cpuset")) {
+		error = own ? apmp__cgroup_write(dir_fd, "cgroup.subtree_control", wanted) : -EPERM;
+		/* Of another pid namespace. */
+		if (error)
+			return error == -EBUSY ? -ENOTEMPTY : error;
+	}
+	return is_domain(dir_fd) ? 0 : -ENOTEMPTY;
 }
 
 static const char *v2_reason(int error)
@@ -245,7 +286,7 @@ static const char *v2_reason(int error)
 	switch (error) {
 	case -EOPNOTSUPP:
 		return "the cpuset controller is not handed down to it";
-	case -EBUSY:
+	case -ENOTEMPTY:
 		return "it holds processes that are not ours, so cpuset cannot be switched on "
 		       "below it";
 	case -EPERM:
@@ -265,6 +306,8 @@ int apmp__cpuset_v2_base(char *ret_base, size_t path_size, char *ret_why, size_t
 			 error == -ENOENT ? "not mounted" : strerror(-error));
 		return error;
 	}
+	if (strcmp(strrchr(own, '/') + 1, BOX_GROUP) == 0)
+		*strrchr(own, '/') = '\0';
 	memcpy(path, own, sizeof(path));
 	for (;; *strrchr(path, '/') = '\0') {
 		int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

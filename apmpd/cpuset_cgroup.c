@@ -419,7 +419,7 @@ static int cgroup_pids(struct apmp_cpuset *set, struct apmp__cpuset_partition *p
 {
 	pid_t *pids = NULL;
 	size_t count = 0;
-	int error = apmp__cgroup_pids(p->dir_fd, &pids, &count);
+	int error = apmp__cgroup_pids(p->dir_fd, true, &pids, &count);
 
 	(void)set;
 	if (error) {

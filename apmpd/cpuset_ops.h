@@ -119,7 +119,10 @@ __attribute__((warn_unused_result)) int apmp_cgroup_delegated(const char *contro
 							      char *ret_path, size_t path_size);
 
 /* The group of v2 to make ours in: our own one, prepared for that, or the nearest one above that
- * hands on the cpuset controller and is writable.  The sentence of a refusal is in ret_why. */
+ * hands on the cpuset controller and is writable.  The sentence of a refusal is in ret_why.
+ * Of our own one: -EOPNOTSUPP: it has no cpuset; -ENOTEMPTY: there are processes in it that are not
+ * ours (and not -EBUSY, which is another box's group); -EACCES, -EROFS, -errno.  -ENOENT: v2 is not
+ * mounted; -ENAMETOOLONG. */
 __attribute__((warn_unused_result)) int apmp__cpuset_v2_base(char *ret_base, size_t path_size,
 							     char *ret_why, size_t why_size);
 
@@ -130,7 +133,9 @@ __attribute__((warn_unused_result)) int apmp__cgroup_write(int dir_fd, const cha
 							   const char *text);
 
 /* cpuset_tree.c: groups below an open group, however deep programs have nested them. */
-__attribute__((warn_unused_result)) int apmp__cgroup_pids(int dir_fd, pid_t **pids, size_t *count);
+/* Adds the processes of the group, and of those below it.  -ENOMEM; -errno: it can't be read. */
+__attribute__((warn_unused_result)) int apmp__cgroup_pids(int dir_fd, bool below, pid_t **pids,
+							  size_t *count);
 __attribute__((warn_unused_result)) int apmp__cgroup_remove_below(int dir_fd);
 
 /* One group, that is open as well.  -EBUSY: there are processes in it; -errno. */

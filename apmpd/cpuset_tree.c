@@ -105,10 +105,10 @@ static int visit_list(int parent_fd, const char *name, int dir_fd, void *argumen
 	return error == -ENOENT || error == -ENODEV ? 0 : error;
 }
 
-int apmp__cgroup_pids(int dir_fd, pid_t **pids, size_t *count)
+int apmp__cgroup_pids(int dir_fd, bool below, pid_t **pids, size_t *count)
 {
 	struct pids list = {*pids, *count};
-	int error = visit_below(dir_fd, visit_list, &list, DEPTH_MAX);
+	int error = below ? visit_below(dir_fd, visit_list, &list, DEPTH_MAX) : 0;
 
 	if (!error)
 		error = list_here(dir_fd, &list);
@@ -244,7 +244,7 @@ int apmp_cpuset_path_clean(const char *path, int timeout_ms)
 		return error;
 	do {
 		list = (struct pids){0};
-		error = apmp__cgroup_pids(fd, &list.pids, &list.count);
+		error = apmp__cgroup_pids(fd, true, &list.pids, &list.count);
 		for (size_t i = 0; !error && i < list.count; i++)
 			if (list.pids[i] == getpid())
 				error = -EDEADLK;

@@ -70,6 +70,17 @@ add(struct report *report, const char *what, enum state state, const char *chang
 		report->worst = state;
 }
 
+const char *apmp_doctor_v2_change(bool root)
+{
+	return root ? "start in a group of its own: systemd-run --scope -p Delegate=yes apmp up "
+		      "FILE; where there is no systemd, have cpuset and cpu handed down: echo "
+		      "+cpuset +cpu > cgroup.subtree_control of the group above"
+		    : "start in a group of its own: systemd-run --user --scope -p Delegate=yes "
+		      "apmp up FILE; where that has no cpuset, as root: systemctl edit "
+		      "user@.service with [Service] Delegate=cpu cpuset io memory pids, then log "
+		      "in anew";
+}
+
 /* What would make this back end work; NULL: nothing. */
 static const char *cpuset_change(enum apmp_cpuset_kind kind, int error)
 {
@@ -82,12 +93,7 @@ static const char *cpuset_change(enum apmp_cpuset_kind kind, int error)
 		return "run as root; or have a group made for you, as root: apmp doctor --fix "
 		       "--user "
 		       "YOU (it is gone with the next start of the host)";
-	if (error == -EBUSY)
-		return "start in a group of its own: systemd-run --user --scope -p "
-		       "Delegate=yes apmpd ...";
-	return "have cpuset handed down: systemctl edit user@.service with [Service] "
-	       "Delegate=cpu cpuset io memory pids, then log in anew (as root: echo +cpuset > "
-	       "cgroup.subtree_control of the top group)";
+	return apmp_doctor_v2_change(geteuid() == 0);
 }
 
 /* The first back end that works is the one a machine gets.  Those before it limit a machine only
@@ -127,9 +133,10 @@ static void check_quota(struct report *report)
 
 	if (error)
 		add(report, "share of CPUs", LIMITED,
-		    "as root, or with the groups of apmp doctor --fix --user YOU, on a host whose "
-		    "cpu and cpuset controllers are of cgroup v1; else give a machine no more CPUs "
-		    "than the host has",
+		    "cgroup v1: as root, or with the groups of apmp doctor --fix --user YOU, where "
+		    "cpu and cpuset are mounted apart; cgroup v2: have cpu handed down with "
+		    "cpuset; "
+		    "else give a machine no more CPUs than the host has",
 		    "programs whose host CPUs are shared get what the host gives them: %s", why);
 	else
 		add(report, "share of CPUs", OK, NULL,

@@ -5,11 +5,12 @@
  *          Limits of processes (ulimit, cgroups above us), kernels and the configuration of systemd
  *          are not mended from here: `doctor` says what would have to change.
  * LIMITS   Groups for a user are gone with the next start of the host.  There is no such fix for
- *          cgroup v2, where the groups above are systemd's.
+ *          cgroup v2, where the groups above are systemd's: what to ask of it is said.
  */
 #include "apmpd/doctor_fix.h"
 
 #include "apmpd/cpuset_ops.h"
+#include "apmpd/doctor.h"
 #include "apmpd/leftover.h"
 #include "apmpd/rundir.h"
 #include "apmpd/state_dir.h"
@@ -197,6 +198,7 @@ static void find_group(struct fixes *fixes, const char *controller, uid_t uid)
 
 static int find_groups(struct fixes *fixes, const char *user)
 {
+	char mount[PATH_MAX], base[PATH_MAX];
 	uid_t uid = 0;
 	int error = geteuid() == 0 ? find_user(user, &uid) : -ENOENT;
 
@@ -207,6 +209,14 @@ static int find_groups(struct fixes *fixes, const char *user)
 	}
 	if (error || uid == 0)
 		return 0; /* nobody was named, root needs none */
+	if (apmp_cgroup_own("cpuset", mount, base, sizeof(base)) == -ENOENT) {
+		fprintf(
+		    stderr,
+		    "apmp: cgroup v1 has no cpuset here, and groups of v2 are systemd's to give; "
+		    "user %u would %s\n",
+		    (unsigned)uid, apmp_doctor_v2_change(false));
+		return 0;
+	}
 	find_group(fixes, "cpuset", uid);
 	find_group(fixes, "cpu", uid);
 	return 0;

@@ -5,6 +5,7 @@
  *           the answer is sent, so that one which is asked again is answered, not done twice.  A
  *           change of the configuration has its record in the same update, and is answered when it
  *           is durable: `durable_level` says what the answer waits for, also to the next console.
+ *           A CPU that deassigns itself does not wait for that: the operator does, who ordered it.
  *           MIGRATE_CPU has its record in the update by which the CPU arrives.  The others are
  *           harmless when they are done twice: MAP and SET_APMPDB_INFO by their nature,
  *           REMOVE_INSTANCE because a fenced identity stays fenced.
@@ -19,6 +20,7 @@
 #include "console/cpu_order.h"
 #include "console/failover.h"
 #include "console/page_fault.h"
+#include "shm/crash.h"
 #include "shm/db_place.h"
 #include "shm/shared.h"
 
@@ -60,6 +62,7 @@ static void send_recorded(struct partition *p)
 struct recorded_change {
 	struct partition *p;
 	uint64_t seq;
+	bool haste; /* it is answered before it is durable */
 	struct apmp_configured done;
 };
 
@@ -83,7 +86,9 @@ static void record_change(void *ctx)
 			   word[i]);
 	put_record(&c->update, &record->last_seq, change->seq);
 	put_record(&c->update, &record->durable_level,
-		   change->done.permanent ? apmp_load_relaxed(&c->state->permanent_level) : 0);
+		   change->done.permanent && !change->haste
+		       ? apmp_load_relaxed(&c->state->permanent_level)
+		       : 0);
 }
 
 /* An instance gave up a component that the operator may wait for. */
@@ -100,7 +105,10 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 {
 	struct console *c = p->console;
 	struct apmp_console_partition *record = &c->state->partition[p->id];
-	struct recorded_change change = {.p = p, .seq = r->seq};
+	struct recorded_change change = {.p = p,
+					 .seq = r->seq,
+					 .haste = r->op == APMP_CALL_DEASSIGN &&
+						  r->arg[1] & APMP_DEASSIGN_HASTE};
 	struct apmp_call_reply reply = {.seq = r->seq};
 
 	reply.error = console_configure(c, r, p->handle, record_change, &change, &change.done);
@@ -108,11 +116,11 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 		reply.reason = change.done.reason;
 		memcpy(reply.ret, change.done.ret, sizeof(reply.ret));
 		send_reply(p, &reply, -1);
-	} else if (change.done.permanent) {
-		console_save(c);
-	} else {
+	} else if (!apmp_load_relaxed(&record->durable_level)) {
 		send_recorded(p);
 	}
+	if (change.done.permanent)
+		console_save(c);
 	if (!reply.error && r->op == APMP_CALL_DEASSIGN)
 		tell_deassigned(c, (int32_t)r->arg[0]);
 }
@@ -122,7 +130,8 @@ static void do_configure(struct partition *p, const struct apmp_call_request *r)
 static void do_migrate(struct partition *p, const struct apmp_call_request *r)
 {
 	struct recorded_change change = {.p = p, .seq = r->seq};
-	bool fails = r->arg[2] & APMP_MIGRATE_FAILURE;
+	struct apmp_crash last_gasp;
+	bool fails = !apmp_crash_read(p->hwrpb, &last_gasp);
 	int err = -ENXIO;
 
 	if (fails)
@@ -395,15 +404,14 @@ static void on_cpu(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 	uint32_t cpu_idx = (uint32_t)about;
-	int err = (int)(about >> 32 & 0xfff);
 	struct apmp_tree_node cpu;
 
 	if (cpu_idx >= c->cpu_count || apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
 		return;
 	if (report == APMP_REPORT_CPU_QUIESCED)
 		console_event(c, "cpu.quiesced", p, "{s:i}", "cpu", (int)cpu_idx);
-	else if (report == APMP_REPORT_CPU_REFUSED || cpu.current_owner == p->handle)
-		console_order_reported(p, report, cpu_idx, err);
+	else if (cpu.current_owner == p->handle)
+		console_order_reported(p, cpu_idx, report == APMP_REPORT_CPU_ACTIVE);
 }
 
 static void on_join_failed(struct partition *p, uint64_t about)
@@ -454,7 +462,6 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 {
 	struct console *c = p->console;
 
-	console_wish_look(p); /* APMP_REPORT_WISHED may have been lost */
 	switch (report) {
 	case APMP_REPORT_BOOTED:
 		on_booted(p);
@@ -492,7 +499,6 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 		break;
 	case APMP_REPORT_CPU_ACTIVE:
 	case APMP_REPORT_CPU_QUIESCED:
-	case APMP_REPORT_CPU_REFUSED:
 	case APMP_REPORT_CPU_HALTED:
 		on_cpu(p, report, about);
 		break;
@@ -501,9 +507,12 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 	case APMP_REPORT_REFORMED:
 		on_database(p, report, about);
 		break;
-	default: /* of a build that knows more: nothing is lost by passing over it */
+	default: /* CPU_REFUSED, WISHED; or of a build that knows more, where nothing is lost */
 		break;
 	}
+	/* Whatever it says: what was to be said of these may have been lost. */
+	console_wish_look(p);
+	console_orders_look(p);
 }
 
 static void serve(struct partition *p, const struct apmp_call_request *r)

@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include "shm/cpu_move.h"
+#include "shm/cpu_request.h"
 #include "shm/intr.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
@@ -100,12 +100,10 @@ struct partition {
 struct cpu_order {
 	struct varlink_call *call; /* NULL: who asked is gone */
 	bool active;
-	uint32_t op;	/* enum hwrpb_request_op */
-	bool assign;	/* of DEASSIGN: it is assigned to `to` then */
+	struct console *console;
+	struct apmp_cpu_request ask;
+	bool assign;	/* of DEASSIGN: it is assigned to ask.to_id then, and the order a MIGRATE */
 	bool loan_ends; /* of MIGRATE */
-	uint32_t from, to;
-	struct hwrpb *hwrpb; /* of `from`, where it was asked for */
-	uint32_t seq;
 	uint64_t begin_ns;
 };
 
@@ -161,8 +159,7 @@ struct console {
 	bool saving;	     /* the box writes NVRAM, as of saving_level */
 	bool save_failed;    /* the last write did */
 	uint64_t saving_level;
-	uv_timer_t save_timer;	    /* data: NULL until it is first needed */
-	uv_timer_t interrupt_timer; /* likewise */
+	uv_timer_t save_timer; /* data: NULL until it is first needed */
 	uv_prepare_t capacity_prepare;
 	uv_timer_t capacity_timer;
 	uint64_t capacity_level; /* of the tree, when it was last looked at for capacities */
@@ -198,6 +195,8 @@ void console_check_on(struct console *c);
 /* wish.c: whether a partition's wish has its answer; after each of its reports.  It has died. */
 void console_wish_look(struct partition *p);
 void console_wish_died(struct partition *p);
+/* A dead console's wish is nobody's any more. */
+void console_wish_take_back(struct partition *p);
 
 /* console_env.c */
 void console_env_init(struct console *c);

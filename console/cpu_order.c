@@ -1,13 +1,17 @@
 /*
  * cpu_order.c - what the operator asks of CPUs, from the request to its end.
  *
- * WHAT      The instance that has the CPU is asked by its mailbox, and decides [0150].  That it has
- *           begun is its answer there; the end comes as a report, or, of a deassignment, as the
- *           callback by which the CPU becomes nobody's.
+ * WHAT      The instance that has the CPU is asked in the CPU's slot, and decides [0150].  The end
+ *           stands in memory, where a lost report takes nothing from it: a refusal as the answer
+ *           to the request's number, success as the state of the CPU where it is to be.  Of a
+ *           deassignment it is the callback by which the CPU becomes nobody's.
  * STATES    of a CPU: no order -> asked -> done | refused | an instance of it died.  One order at a
  *           time.  A CPU that is deassigned to be assigned elsewhere goes on as a migration.
- * CRASHES   Orders die with the console, and who asked hears that; the CPU does what its instance
- *           began.
+ *           All orders of a partition are looked at with each of its reports: one that was lost
+ *           found the channel full, so there are others behind it.
+ * CRASHES   Orders die with the console, and who asked hears that.  The next one takes back what no
+ *           instance has begun; the CPU does what was begun, and a refusal of that answers no
+ *           number that is waited for.
  */
 #include "console/cpu_order.h"
 
@@ -17,6 +21,7 @@
 
 #include "console/failover.h"
 #include "console/operator.h"
+#include "shm/intr.h"
 #include "shm/shared.h"
 
 /* ---- the end ---- */
@@ -29,16 +34,16 @@ static json_int_t elapsed(struct console *c, const struct cpu_order *o)
 static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool active)
 {
 	struct varlink_call *call = o->call;
-	const char *from = c->partition[o->from].name, *to = c->partition[o->to].name;
+	const char *from = c->partition[o->ask.from_id].name, *to = c->partition[o->ask.to_id].name;
 
 	o->active = false;
 	o->call = NULL;
-	if (o->op == HWRPB_REQUEST_MIGRATE)
-		console_event(c, "cpu.migrated", &c->partition[o->to], "{s:i,s:s,s:I}", "cpu",
-			      (int)cpu_idx, "from", from, "elapsed_ns", elapsed(c, o));
+	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
+		console_event(c, "cpu.migrated", &c->partition[o->ask.to_id], "{s:i,s:s,s:I}",
+			      "cpu", (int)cpu_idx, "from", from, "elapsed_ns", elapsed(c, o));
 	if (!call)
 		return;
-	if (o->op == HWRPB_REQUEST_MIGRATE)
+	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
 		varlink_call_reply(call, json_pack("{s:s,s:s,s:I,s:b,s:b}", "from", from, "to", to,
 						   "elapsed_ns", elapsed(c, o), "active", active,
 						   "loan_ended", o->loan_ends));
@@ -47,44 +52,34 @@ static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool 
 		    call, json_pack("{s:s,s:I}", "partition", from, "elapsed_ns", elapsed(c, o)));
 }
 
-/* The partition where an order ends. */
-static uint32_t end_of(const struct cpu_order *o)
+/* Whether it ends an order, that the CPU works, or waits in console mode, in this partition. */
+static bool ends(const struct cpu_order *o, const struct partition *p, bool active)
 {
-	return o->op == HWRPB_REQUEST_MIGRATE ? o->to : o->from;
+	return o->active && p->id == o->ask.to_id && o->ask.op != HWRPB_REQUEST_DEASSIGN &&
+	       o->ask.op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START);
 }
 
-static bool works_in(const struct partition *p, uint32_t cpu_idx)
-{
-	return apmp_load_relaxed(&p->hwrpb->slot[cpu_idx].state) == HWRPB_CPU_ACTIVE;
-}
-
-/* Whether the CPU has come to where its order ends, whatever was told. */
-static bool is_at_its_end(struct console *c, uint32_t cpu_idx, const struct cpu_order *o)
-{
-	uint32_t at = end_of(o), state;
-	struct apmp_tree_node cpu;
-
-	if (apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu))
-		return true;
-	if (o->op == HWRPB_REQUEST_DEASSIGN)
-		return !cpu.owner;
-	state = apmp_load_relaxed(&c->partition[at].hwrpb->slot[cpu_idx].state);
-	return cpu.current_owner == c->partition[at].handle &&
-	       ((state == HWRPB_CPU_ACTIVE && o->op != HWRPB_REQUEST_STOP) ||
-		(state == HWRPB_CPU_HALTED && o->op != HWRPB_REQUEST_START));
-}
-
-/* Where it came from; APMP_NO_PARTITION: it was here, or that was told. */
-static uint32_t arrived(struct partition *p, uint32_t cpu_idx)
+/* A CPU works, or waits in console mode, in this partition: reported, or found so. */
+static void came(struct partition *p, uint32_t cpu_idx, bool active)
 {
 	struct console *c = p->console;
-	uint32_t from = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
+	struct cpu_order *o = &c->order[cpu_idx];
+	struct partition *from;
+	uint32_t from_id = apmp_identity_id(apmp_swap(&c->state->source[cpu_idx], 0));
 
-	if (!c->order[cpu_idx].active && from < APMP_MAX_PARTITIONS)
-		/* Its console has died, or nobody of the operator's asked for it. */
+	from = from_id < APMP_MAX_PARTITIONS ? &c->partition[from_id] : NULL;
+	if (from && !o->active) /* its console has died, or nobody of the operator's asked for it */
 		console_event(c, "cpu.migrated", p, "{s:i,s:s}", "cpu", (int)cpu_idx, "from",
-			      c->partition[from].name);
-	return from;
+			      from->name);
+	console_failover_came(p, cpu_idx);
+	if (ends(o, p, active))
+		done(c, cpu_idx, o, active);
+	if (!from || !from->exists)
+		return;
+	/* Now that nobody waits for it: the sender's host CPUs are fewer, and its primary sees that
+	 * its CPUs are. */
+	console_set_cpuset(from);
+	apmp_intr_send(&c->env, apmp_load_relaxed(&from->hwrpb->primary), APMP_INTR_TREE);
 }
 
 static void failed(struct console *c, uint32_t cpu_idx, int err)
@@ -93,44 +88,48 @@ static void failed(struct console *c, uint32_t cpu_idx, int err)
 
 	c->order[cpu_idx].active = false;
 	c->order[cpu_idx].call = NULL;
-	console_event(c, "cpu.refused", &c->partition[o.from], "{s:i,s:s}", "cpu", (int)cpu_idx,
-		      "reason", strerror(-err));
+	console_event(c, "cpu.refused", &c->partition[o.ask.from_id], "{s:i,s:s}", "cpu",
+		      (int)cpu_idx, "reason", strerror(-err));
 	if (o.call)
 		console_order_refuse(o.call, cpu_idx, &o, c, err);
 }
 
-void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_idx, int err)
+/* Looks at what an order of the operator has come to. */
+static void look(struct console *c, uint32_t cpu_idx)
+{
+	const struct cpu_order *o = &c->order[cpu_idx];
+	int asked = apmp_cpu_asked(&c->mover, &o->ask);
+
+	if (asked < 0)
+		failed(c, cpu_idx, asked);
+	else if (asked != APMP_CPU_OPEN && o->ask.op == HWRPB_REQUEST_DEASSIGN)
+		console_order_deassigned(c, cpu_idx);
+	else if (asked != APMP_CPU_OPEN)
+		came(&c->partition[o->ask.to_id], cpu_idx, asked == APMP_CPU_WORKS);
+}
+
+void console_orders_look(struct partition *p)
 {
 	struct console *c = p->console;
-	struct cpu_order *o = &c->order[cpu_idx];
-	bool active = report == APMP_REPORT_CPU_ACTIVE;
-	uint32_t from;
 
-	if (report == APMP_REPORT_CPU_REFUSED) {
-		if (o->active && (p->id == o->from || p->id == o->to))
-			failed(c, cpu_idx, err ? -err : -EIO);
-		return;
-	}
-	if (active)
-		console_event(c, "cpu.started", p, "{s:i}", "cpu", (int)cpu_idx);
-	else
-		console_event(c, "cpu.stopped", p, "{s:i}", "cpu", (int)cpu_idx);
-	from = arrived(p, cpu_idx);
-	console_failover_came(p, cpu_idx);
-	if (o->active && p->id == end_of(o) &&
-	    o->op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START) &&
-	    o->op != HWRPB_REQUEST_DEASSIGN)
-		done(c, cpu_idx, o, active);
-	/* Now that nobody waits for it: the sender's host CPUs are fewer. */
-	if (from < APMP_MAX_PARTITIONS && c->partition[from].exists)
-		console_set_cpuset(&c->partition[from]);
+	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++)
+		if (c->order[cpu].active &&
+		    (c->order[cpu].ask.from_id == p->id || c->order[cpu].ask.to_id == p->id))
+			look(c, cpu);
+}
+
+void console_order_reported(struct partition *p, uint32_t cpu_idx, bool active)
+{
+	console_event(p->console, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu",
+		      (int)cpu_idx);
+	came(p, cpu_idx, active);
 }
 
 /* It is nobody's: it is given to who was named, and goes there at once. */
 static void assign(struct console *c, uint32_t cpu_idx, struct cpu_order *o)
 {
 	struct apmp_call_request r = {.op = APMP_CALL_ASSIGN};
-	struct partition *to = &c->partition[o->to];
+	struct partition *to = &c->partition[o->ask.to_id];
 	struct varlink_call *call = o->call;
 	struct apmp_configured result = {.reason = APMP_REASON_NO_SUCH_NODE};
 	struct apmp_tree_node cpu = {.handle = GCT_NONE};
@@ -138,7 +137,7 @@ static void assign(struct console *c, uint32_t cpu_idx, struct cpu_order *o)
 
 	r.arg[0] = (uint64_t)cpu.handle;
 	r.arg[1] = (uint64_t)to->handle;
-	o->op = HWRPB_REQUEST_MIGRATE; /* it is waited for as for one */
+	o->ask.op = HWRPB_REQUEST_MIGRATE; /* it is waited for as for one */
 	if (!err)
 		err = console_configure(c, &r, APMP_ADMINISTRATOR, NULL, NULL, &result);
 	if (!err)
@@ -161,7 +160,7 @@ void console_order_deassigned(struct console *c, uint32_t cpu_idx)
 {
 	struct cpu_order *o = &c->order[cpu_idx];
 
-	if (!o->active || o->op != HWRPB_REQUEST_DEASSIGN)
+	if (!o->active || o->ask.op != HWRPB_REQUEST_DEASSIGN)
 		return;
 	if (o->assign) {
 		assign(c, cpu_idx, o);
@@ -180,19 +179,24 @@ void console_orders_died(struct partition *died)
 	for (uint32_t cpu = 0; cpu < c->cpu_count; cpu++) {
 		struct cpu_order *o = &c->order[cpu];
 
-		if (!o->active || (died->id != o->from && died->id != o->to))
+		if (!o->active || (died->id != o->ask.from_id && died->id != o->ask.to_id))
 			continue;
 		o->active = false;
 		if (o->call)
 			varlink_call_error(
 			    o->call, "PartitionDied",
 			    json_pack("{s:s,s:s}", "partition", died->name, "during",
-				      o->op == HWRPB_REQUEST_MIGRATE ? "migration" : "it"));
+				      o->ask.op == HWRPB_REQUEST_MIGRATE ? "migration" : "it"));
 		o->call = NULL;
 	}
 }
 
 /* ---- refusals ---- */
+
+static void busy(struct varlink_call *call)
+{
+	varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
+}
 
 static void refuse_text(struct varlink_call *call, const char *reason)
 {
@@ -212,7 +216,8 @@ static void refuse_bound(struct varlink_call *call, uint32_t cpu_idx, const stru
 void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const struct cpu_order *o,
 			  struct console *c, int err)
 {
-	const struct partition *from = &c->partition[o->from], *to = &c->partition[o->to];
+	const struct partition *from = &c->partition[o->ask.from_id],
+			       *to = &c->partition[o->ask.to_id];
 	char text[256];
 
 	switch (err) {
@@ -230,7 +235,7 @@ void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const str
 		    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", to->name));
 		return;
 	case -EAGAIN:
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
+		busy(call);
 		return;
 	case -EHOSTDOWN:
 		varlink_call_error(
@@ -241,10 +246,15 @@ void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const str
 		refuse_text(call, "the partitions are in different communities: only partitions of "
 				  "one community trade CPUs");
 		return;
+	case -ENOMEM: /* of where it is then */
+		snprintf(text, sizeof(text), "partition \"%s\" has CPU %u and can't start it: %s",
+			 to->name, cpu_idx, strerror(-err));
+		refuse_text(call, text);
+		return;
 	case -EPERM:
 		snprintf(
 		    text, sizeof(text),
-		    o->op == HWRPB_REQUEST_DEASSIGN
+		    o->ask.op == HWRPB_REQUEST_DEASSIGN
 			? "partition \"%s\" can't give up CPU %u: it has it on loan; migrate it "
 			  "to its owner first"
 			: "partition \"%s\" does not have CPU %u any more",
@@ -253,9 +263,9 @@ void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const str
 		return;
 	case -EALREADY:
 		snprintf(text, sizeof(text), "CPU %u %s in partition \"%s\" already", cpu_idx,
-			 o->op == HWRPB_REQUEST_STOP	? "is stopped"
-			 : o->op == HWRPB_REQUEST_START ? "works"
-							: "is",
+			 o->ask.op == HWRPB_REQUEST_STOP    ? "is stopped"
+			 : o->ask.op == HWRPB_REQUEST_START ? "works"
+							    : "is",
 			 to->name);
 		refuse_text(call, text);
 		return;
@@ -274,7 +284,7 @@ static void caller_gone(void *ctx)
 
 	o->call = NULL;
 	/* Not begun yet, by an instance that may be stopped: it is not to happen later. */
-	if (o->active && apmp_hwrpb_request_take_back(o->hwrpb, o->seq))
+	if (o->active && apmp_cpu_take_back(&o->console->mover, &o->ask))
 		o->active = false;
 }
 
@@ -283,33 +293,26 @@ static bool is_free(struct console *c, struct varlink_call *call, uint32_t cpu_i
 {
 	struct cpu_order *o = &c->order[cpu_idx];
 
-	/* Done, and its report was lost. */
-	if (o->active && is_at_its_end(c, cpu_idx, o)) {
-		if (o->op == HWRPB_REQUEST_DEASSIGN)
-			console_order_deassigned(c, cpu_idx);
-		else
-			done(c, cpu_idx, o, works_in(&c->partition[end_of(o)], cpu_idx));
-	}
 	if (o->active)
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
+		look(c, cpu_idx);
+	if (o->active)
+		busy(call);
 	return !o->active;
 }
 
 void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_idx,
 		   const struct cpu_order *wanted, uint32_t how)
 {
-	const uint64_t arg[3] = {cpu_idx, wanted->to, how};
-	struct partition *from = &c->partition[wanted->from];
 	struct cpu_order *o = &c->order[cpu_idx];
 
 	if (!is_free(c, call, cpu_idx))
 		return;
 	*o = *wanted;
-	o->hwrpb = from->hwrpb;
+	o->console = c;
+	o->ask.cpu_idx = cpu_idx;
 	o->begin_ns = c->env.now(&c->env);
-	console_wish_look(from); /* the answer stands where the next one will */
-	if (apmp_hwrpb_request(&c->env, from->hwrpb, o->op, arg, &o->seq)) {
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
+	if (apmp_cpu_ask(&c->mover, &o->ask, how)) {
+		busy(call); /* with what was taken back, and not heard yet */
 		return;
 	}
 	o->active = true;

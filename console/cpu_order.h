@@ -10,9 +10,11 @@
  * refused.  wanted: op, from, to, and what else is to be said then.  how: APMP_MIGRATE_*. */
 void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_idx,
 		   const struct cpu_order *wanted, uint32_t how);
-/* An instance reports of a CPU that is there: CPU_ACTIVE, CPU_HALTED; or CPU_REFUSED with an
- * error. */
-void console_order_reported(struct partition *p, uint32_t report, uint32_t cpu_idx, int err);
+/* An instance reports that a CPU which is there works, or waits in console mode. */
+void console_order_reported(struct partition *p, uint32_t cpu_idx, bool active);
+/* What has become of the orders that a partition carries out, or is given a CPU by: after each of
+ * its reports. */
+void console_orders_look(struct partition *p);
 /* The CPU was given up by an instance, and is nobody's. */
 void console_order_deassigned(struct console *c, uint32_t cpu_idx);
 /* A partition's life has ended: orders that it was to carry out, or to be given a CPU by. */

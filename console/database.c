@@ -64,7 +64,7 @@ struct console_set console_db_set(struct console *c, const struct apmp_tree_comm
 				  const struct apmp_db *db)
 {
 	const uint64_t ours = apmp_fingerprint(sizeof(*db));
-	const struct apmp_db_header *h = &db->header;
+	const struct apmp_db_header *h = db ? &db->header : NULL;
 	uint64_t fingerprint = db ? apmp_load_relaxed(&h->fingerprint) : 0;
 	uint64_t alive = living(c, community->node.handle);
 

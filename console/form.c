@@ -374,6 +374,9 @@ static void take_over(struct console *c)
 			p->boot_after_fence = console_state(p) == APMP_PARTITION_BOOTING;
 			console_fence(p, FENCE_EXITED);
 		} else if (console_channel_open(p) == 0) {
+			/* Who asked has heard that it is dead. */
+			apmp_cpu_take_back_all(&c->mover, i);
+			console_wish_take_back(p);
 			console_callback_reply(p, 0, 0);
 			if (console_state(p) != APMP_PARTITION_BOOTING)
 				console_make_urgent(p); /* what the dead one may not have done */

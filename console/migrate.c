@@ -7,11 +7,7 @@
 #include <string.h>
 
 #include "console/console.h"
-#include "shm/intr.h"
 #include "shm/shared.h"
-
-/* After a migration, until all are interrupted [0117]. */
-#define INTERRUPT_MS 1
 
 static struct console *console_of(struct apmp_cpu_mover *m)
 {
@@ -112,34 +108,13 @@ void console_mover_init(struct console *c)
 					   .host_cpus = follow_cpus};
 }
 
-static void on_interrupts_due(uv_timer_t *timer)
-{
-	struct console *c = timer->data;
-
-	apmp_intr_all(&c->env, APMP_INTR_TREE);
-}
-
-/* Sender and receiver were interrupted by what they have to do.  All the others wake up now and
- * then for what has migrated meanwhile, and not in the midst of a migration. */
-static void interrupt_soon(struct console *c)
-{
-	if (!c->interrupt_timer.data && uv_timer_init(&c->loop, &c->interrupt_timer) == 0)
-		c->interrupt_timer.data = c;
-	if (!c->interrupt_timer.data)
-		apmp_intr_all(&c->env, APMP_INTR_TREE);
-	else if (!uv_is_active((uv_handle_t *)&c->interrupt_timer))
-		(void)!uv_timer_start(&c->interrupt_timer, on_interrupts_due, INTERRUPT_MS, 0);
-}
-
 int console_migrate(struct partition *from, uint32_t cpu_idx, uint32_t to_id, uint32_t how,
 		    void (*within)(void *ctx), void *ctx)
 {
 	struct console *c = from->console;
 	int err = apmp_cpu_migrate(&c->mover, from->id, cpu_idx, to_id, how, within, ctx);
 
-	if (!err)
-		interrupt_soon(c);
-	if (!err && !(how & (APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE)))
+	if (!err && !(how & APMP_MIGRATE_LOAN))
 		console_save_again(c);
 	return err;
 }

@@ -110,7 +110,7 @@ static void halt_gone(void *ctx)
 
 /* Halt and crash: asked of the instance; answered when it has ended. */
 static void ask_instance(struct varlink_call *call, const json_t *parameters, struct console *c,
-			 uint32_t op)
+			 enum hwrpb_end end)
 {
 	const char *name = text_of(parameters, "name");
 	struct partition *p = console_partition(c, name);
@@ -122,8 +122,8 @@ static void ask_instance(struct varlink_call *call, const json_t *parameters, st
 	} else if (p->halt_call) {
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 	} else {
-		/* Whoever waits for the request before is answered by the end. */
-		apmp_hwrpb_request_end(&c->env, p->hwrpb, op);
+		/* Whoever waits for a request is answered by the end. */
+		apmp_hwrpb_end(&c->env, p->hwrpb, end);
 		p->halt_call = call;
 		varlink_call_on_hangup(call, halt_gone, p);
 	}
@@ -131,12 +131,12 @@ static void ask_instance(struct varlink_call *call, const json_t *parameters, st
 
 static void on_halt(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	ask_instance(call, parameters, ctx, HWRPB_REQUEST_HALT);
+	ask_instance(call, parameters, ctx, HWRPB_END_HALT);
 }
 
 static void on_crash(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	ask_instance(call, parameters, ctx, HWRPB_REQUEST_CRASH);
+	ask_instance(call, parameters, ctx, HWRPB_END_CRASH);
 }
 
 /* Takes the partition away from its instance without asking, and boots it again: answered when that

@@ -174,7 +174,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 {
 	struct console *c = ctx;
 	struct partition *to = console_wanted(c, call, parameters, "to");
-	struct cpu_order o = {.op = HWRPB_REQUEST_MIGRATE};
+	struct cpu_order o = {.ask.op = HWRPB_REQUEST_MIGRATE};
 	uint32_t how = wants(parameters, "loan") ? APMP_MIGRATE_LOAN : 0;
 	struct wanted_cpu cpu;
 	enum way way;
@@ -186,16 +186,16 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 		cannot_migrate(call, &cpu, to);
 		return;
 	}
-	o.from = cpu.user->id;
-	o.to = to->id;
+	o.ask.from_id = cpu.user->id;
+	o.ask.to_id = to->id;
 	o.loan_ends = is_lent(&cpu) && cpu.owner == to;
 	if (way == BY_DEASSIGN) {
-		o.op = HWRPB_REQUEST_DEASSIGN;
+		o.ask.op = HWRPB_REQUEST_DEASSIGN;
 		o.assign = true;
 	} else if (way == BY_HALT) {
 		how |= APMP_MIGRATE_HALT;
 	}
-	err = apmp_cpu_may_migrate(&c->mover, o.from, cpu.idx, o.to);
+	err = apmp_cpu_may_migrate(&c->mover, o.ask.from_id, cpu.idx, o.ask.to_id);
 	if (!is_up(cpu.user))
 		not_running(call, cpu.user);
 	else if (way == BY_DEASSIGN && (how & APMP_MIGRATE_LOAN))
@@ -235,7 +235,7 @@ static void start_or_stop(struct varlink_call *call, const json_t *parameters, s
 			  uint32_t op)
 {
 	bool start = op == HWRPB_REQUEST_START;
-	struct cpu_order o = {.op = op};
+	struct cpu_order o = {.ask.op = op};
 	struct wanted_cpu cpu;
 	char line[2][128];
 	const char *lines[2] = {line[0], line[1]};
@@ -243,7 +243,7 @@ static void start_or_stop(struct varlink_call *call, const json_t *parameters, s
 
 	if (!find_cpu(c, call, parameters, &cpu) || !in_use(call, &cpu))
 		return;
-	o.from = o.to = cpu.user->id;
+	o.ask.from_id = o.ask.to_id = cpu.user->id;
 	state = apmp_load_relaxed(&cpu.user->hwrpb->slot[cpu.idx].state);
 	if (state == (start ? HWRPB_CPU_ACTIVE : HWRPB_CPU_HALTED)) {
 		console_order_refuse(call, cpu.idx, &o, c, -EALREADY);
@@ -280,7 +280,7 @@ static void on_cpu_stop(struct varlink_call *call, const json_t *parameters, voi
  * what another one uses, or its primary. */
 static void on_cpu_deassign(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	struct cpu_order o = {.op = HWRPB_REQUEST_DEASSIGN};
+	struct cpu_order o = {.ask.op = HWRPB_REQUEST_DEASSIGN};
 	struct console *c = ctx;
 	struct wanted_cpu cpu;
 
@@ -291,7 +291,7 @@ static void on_cpu_deassign(struct varlink_call *call, const json_t *parameters,
 		console_deassign(c, call, cpu.node.handle);
 		return;
 	}
-	o.from = o.to = cpu.user->id;
+	o.ask.from_id = o.ask.to_id = cpu.user->id;
 	console_order(c, call, cpu.idx, &o, 0);
 }
 

@@ -54,10 +54,8 @@ void console_wish_look(struct partition *p)
 	struct varlink_call *call = p->wish.call;
 	int result;
 
-	/* Acquires the result. */
-	if (!p->wish.open || apmp_load_acquire(&p->hwrpb->request.done) != p->wish.seq)
+	if (!p->wish.open || !apmp_hwrpb_request_answered(&p->hwrpb->wish, p->wish.seq, &result))
 		return;
-	result = apmp_load_relaxed(&p->hwrpb->request.result);
 	p->wish.open = false;
 	p->wish.call = NULL;
 	if (call && result > 0)
@@ -83,8 +81,13 @@ static void caller_gone(void *ctx)
 
 	p->wish.call = NULL;
 	/* Nobody waits for the CPUs any more; one that is on its way comes. */
-	if (p->wish.open && apmp_hwrpb_request_take_back(p->hwrpb, p->wish.seq))
+	if (p->wish.open && apmp_hwrpb_request_take_back(&p->hwrpb->wish))
 		p->wish.open = false;
+}
+
+void console_wish_take_back(struct partition *p)
+{
+	(void)!apmp_hwrpb_request_take_back(&p->hwrpb->wish);
 }
 
 static void on_cpu_wish(struct varlink_call *call, const json_t *parameters, void *ctx)
@@ -92,7 +95,7 @@ static void on_cpu_wish(struct varlink_call *call, const json_t *parameters, voi
 	struct console *c = ctx;
 	struct partition *p = console_wanted(c, call, parameters, "to");
 	json_int_t count = json_integer_value(json_object_get(parameters, "count"));
-	const uint64_t arg[3] = {(uint64_t)count};
+	const uint64_t arg[2] = {(uint64_t)count};
 
 	if (!p)
 		return;
@@ -107,7 +110,8 @@ static void on_cpu_wish(struct varlink_call *call, const json_t *parameters, voi
 		return;
 	}
 	console_wish_look(p); /* whose report was lost */
-	if (apmp_hwrpb_request(&c->env, p->hwrpb, HWRPB_REQUEST_WISH, arg, &p->wish.seq)) {
+	if (apmp_hwrpb_request(&c->env, p->hwrpb, &p->hwrpb->wish, HWRPB_REQUEST_WISH, arg,
+			       &p->wish.seq)) {
 		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
 		return;
 	}

@@ -95,6 +95,16 @@ static struct task_job *free_job(struct tasks *ts)
 	return NULL;
 }
 
+/* It is nobody's; but the clock may just be looking whether it ends. */
+static void clear(struct task_job *job)
+{
+	memset(job, 0, offsetof(struct task_job, ending));
+	job->output = -1;
+	apmp_store_relaxed(&job->ending, 0);
+	apmp_store_relaxed(&job->grace, 0);
+	apmp_store_relaxed(&job->done, 0);
+}
+
 /* All of it is free again. */
 static void forget(struct task_job *job)
 {
@@ -102,7 +112,7 @@ static void forget(struct task_job *job)
 	free(job->argv);
 	if (job->output >= 0)
 		close(job->output);
-	*job = (struct task_job){.output = -1};
+	clear(job);
 }
 
 static int refuse_begin(struct instance *in, struct app *app, const struct start *start, int err)
@@ -138,7 +148,8 @@ static int load_and_begin(struct instance *in, struct app *app, struct start *st
 	uint64_t number;
 	int err;
 
-	*job = (struct task_job){.used = true, .output = -1};
+	clear(job);
+	job->used = true;
 	memcpy(job->name, start->request.text, sizeof(job->name) - 1);
 	job->argc = (int)start->request.lock;
 	job->argv = read_arguments(start->fd[FD_ARGUMENTS], start->request.lock);

@@ -43,9 +43,24 @@ void instance_cpu_pin(struct instance *in, uint32_t cpu_idx)
 	(void)sched_setaffinity(0, sizeof(set), &set);
 }
 
-void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, int err)
+void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, uint32_t request, int err)
 {
-	in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx | (uint64_t)(uint32_t)-err << 32);
+	if (request && apmp_hwrpb_request_refused(&in->hwrpb->slot[cpu_idx].request, request, err))
+		in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx);
+}
+
+/* It has come, and gets no thread: it is in console mode. */
+static void not_started(struct instance *in, uint32_t cpu_idx, int err)
+{
+	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu_idx];
+
+	instance_say(in, "CPU %u can't start: no memory for its stack", cpu_idx);
+	/* Acquired by the console, which compares the number with that of its STARTREQ. */
+	apmp_store_release(&slot->not_started,
+			   apmp_load_relaxed(&slot->arrivals) << 32 | (uint32_t)-err);
+	in->env.report(&in->env, APMP_REPORT_CPU_REFUSED, cpu_idx);
+	apmp_store_release(&slot->state, HWRPB_CPU_HALTED);
+	in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 }
 
 /* Becomes active: in SMP, known to the operator, and to the others through the primary. */
@@ -81,7 +96,7 @@ static void stay(struct cpu *cpu, int err)
 {
 	struct instance *in = cpu->instance;
 
-	instance_cpu_refused(in, cpu->idx, err);
+	instance_cpu_refused(in, cpu->idx, cpu->request, err);
 	apmp_store_relaxed(&cpu->refusal, err);
 	/* Acquired by the primary: the CPU is active again, and why. */
 	apmp_store_release(&cpu->order, CPU_ORDER_NONE);
@@ -183,35 +198,35 @@ int instance_cpu_arrive(struct instance *in, uint32_t cpu_idx, bool start)
 		in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
 		return 0;
 	}
-	instance_say(in, "CPU %u can't start: no memory for its stack", cpu_idx);
-	instance_cpu_refused(in, cpu_idx, err);
-	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
-	in->env.report(&in->env, APMP_REPORT_CPU_HALTED, cpu_idx);
+	not_started(in, cpu_idx, err);
 	return err;
 }
 
 void instance_cpu_stays(struct instance *in, uint32_t cpu_idx, int err)
 {
-	instance_cpu_refused(in, cpu_idx, -err);
+	instance_cpu_refused(in, cpu_idx, in->cpu[cpu_idx].request, -err);
 	if (in->cpu[cpu_idx].start_again)
 		(void)!instance_cpu_arrive(in, cpu_idx, true); /* -EAGAIN: by an order, just now */
 }
 
 /* A CPU in console mode: by RX. */
 static int command(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
-		   uint32_t how)
+		   uint32_t how, uint32_t request)
 {
 	const struct apmp_hwrpb_command command = {
 	    .word = order == CPU_ORDER_MIGRATE ? APMP_COMMAND_MIGRATE : APMP_COMMAND_DEASSIGN,
 	    .to_id = to_id,
 	    .loan = how & APMP_MIGRATE_LOAN};
+	int err = apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
 
-	return apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command);
+	if (!err)
+		in->cpu[cpu_idx].request = request;
+	return err;
 }
 
 /* An active CPU: by interrupt. */
 static int interrupt(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
-		     uint32_t how)
+		     uint32_t how, uint32_t request)
 {
 	struct cpu *cpu = &in->cpu[cpu_idx];
 	int err = 0;
@@ -222,12 +237,13 @@ static int interrupt(struct instance *in, uint32_t cpu_idx, enum cpu_order order
 	if (instance_tasks_bound(in, cpu_idx))
 		return -ETXTBSY;
 	if (order == CPU_ORDER_DEASSIGN)
-		err = command(in, cpu_idx, order, to_id, how);
+		err = command(in, cpu_idx, order, to_id, how, request);
 	if (err)
 		return err;
 	cpu->start_again = order != CPU_ORDER_STOP;
 	cpu->to_id = to_id;
 	cpu->how = how;
+	cpu->request = request;
 	/* Acquired by the CPU, which then reads where to go. */
 	apmp_store_release(&cpu->order, order);
 	apmp_intr_send(&in->env, cpu_idx, APMP_INTR_WORK);
@@ -244,7 +260,7 @@ static bool is_coming(const struct instance *in, uint32_t cpu_idx)
 }
 
 int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order order, uint32_t to_id,
-		       uint32_t how)
+		       uint32_t how, uint32_t request)
 {
 	uint32_t state;
 
@@ -261,6 +277,7 @@ int instance_cpu_order(struct instance *in, uint32_t cpu_idx, enum cpu_order ord
 	if (order == CPU_ORDER_START)
 		return instance_cpu_arrive(in, cpu_idx, true);
 	if (state == HWRPB_CPU_HALTED)
-		return command(in, cpu_idx, order, to_id, how);
-	return state == HWRPB_CPU_ACTIVE ? interrupt(in, cpu_idx, order, to_id, how) : -EAGAIN;
+		return command(in, cpu_idx, order, to_id, how, request);
+	return state == HWRPB_CPU_ACTIVE ? interrupt(in, cpu_idx, order, to_id, how, request)
+					 : -EAGAIN;
 }

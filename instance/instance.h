@@ -41,6 +41,7 @@ struct cpu {
 	_Atomic uint32_t order;	 /* W: primary sets, CPU clears at its end; enum cpu_order */
 	uint32_t to_id;		 /* W: primary before order */
 	uint32_t how;		 /* W: primary before order; APMP_MIGRATE_* */
+	uint32_t request;	 /* W: primary before order; of the operator, 0: not his */
 	bool start_again;	 /* W: primary; when it is refused, and halted */
 	bool to_tell;		 /* W: primary; it has come, and that was not said yet */
 	_Atomic int32_t refusal; /* W: primary 0 before order; CPU, then order: -errno, it stays */
@@ -92,12 +93,13 @@ void instance_clock_start(struct instance *in);
 
 /* cpu.c: the primary gives a CPU of ours an order.  Into SMP: START; out of it: STOP into console
  * mode, DEASSIGN, MIGRATE with where to and APMP_MIGRATE_*; the last two also out of console mode.
- * 0: it has the order; how that ends is reported.  -EBUSY it is the primary; -EPERM not ours;
- * -EAGAIN it is on its way in or out; -EALREADY it is started or stopped; -ETXTBSY a task is bound
- * to it; of START also the errors of instance_cpu_arrive. */
+ * request: number of the operator's, which the CPU answers if it refuses later, or 0.  0: it has
+ * the order.  -EBUSY it is the primary; -EPERM not ours; -EAGAIN it is on its way in or out;
+ * -EALREADY it is started or stopped; -ETXTBSY a task is bound to it; of START also the errors of
+ * instance_cpu_arrive. */
 __attribute__((warn_unused_result)) int instance_cpu_order(struct instance *in, uint32_t cpu_idx,
 							   enum cpu_order order, uint32_t to_id,
-							   uint32_t how);
+							   uint32_t how, uint32_t request);
 /* A CPU that has been given to us gets a thread, unless it has one, and joins SMP, or stays in
  * console mode until an order.  -ENOMEM, -EAGAIN of pthread_create: no thread for it, which was
  * told, and it is in console mode; -EAGAIN: it is on its way. */
@@ -105,8 +107,8 @@ __attribute__((warn_unused_result)) int instance_cpu_arrive(struct instance *in,
 							    bool start);
 /* A CPU in console mode could not do as it was told.  Into SMP again, if it came from there. */
 void instance_cpu_stays(struct instance *in, uint32_t cpu_idx, int err);
-/* Tells the operator why a CPU does not do as it was ordered: -errno. */
-void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, int err);
+/* Answers a request of the operator, if it is one: -errno, the CPU does not do it. */
+void instance_cpu_refused(struct instance *in, uint32_t cpu_idx, uint32_t request, int err);
 /* Pins the calling thread to the host CPU under a CPU; only steers speed. */
 void instance_cpu_pin(struct instance *in, uint32_t cpu_idx);
 /* Ends the instance at once: the execution word of a CPU, which others can write, is not as it must

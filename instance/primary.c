@@ -88,70 +88,67 @@ __attribute__((noreturn)) static void leave_and_end(struct instance *in)
 }
 
 /* What PAL MIGRATE would refuse is refused at once; console code validates by itself [0329]. */
-static int migrate(struct instance *in, const struct apmp_hwrpb_request *r)
+static int migrate(struct instance *in, uint32_t cpu_idx, const struct apmp_hwrpb_request *r)
 {
-	uint32_t cpu_idx = (uint32_t)r->arg[0], to_id = (uint32_t)r->arg[1];
-	uint32_t how = r->arg[2] & (APMP_MIGRATE_LOAN | APMP_MIGRATE_HALT);
+	uint32_t to_id = (uint32_t)r->arg[0];
+	uint32_t how = r->arg[1] & (APMP_MIGRATE_LOAN | APMP_MIGRATE_HALT);
 	int err = 0;
 
-	if (r->arg[1] != to_id)
+	if (r->arg[0] != to_id)
 		return -ENXIO;
 	APMP_POINT_ARG(&in->env, migrate_902, cpu_idx);
 	if (!(how & APMP_MIGRATE_HALT))
 		err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
 	if (!err)
-		err = instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how);
+		err = instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how, r->seq);
 	return err;
 }
 
-/* A request about a CPU of ours, arg0.  The instance alone decides about its resources [0150]. */
-static int answer_about_cpu(struct instance *in, const struct apmp_hwrpb_request *r)
+/* The instance alone decides about its resources [0150]. */
+static int obey(struct instance *in, uint32_t cpu_idx, const struct apmp_hwrpb_request *r)
 {
-	static const enum cpu_order orders[] = {
-	    [HWRPB_REQUEST_START] = CPU_ORDER_START,
-	    [HWRPB_REQUEST_STOP] = CPU_ORDER_STOP,
-	    [HWRPB_REQUEST_DEASSIGN] = CPU_ORDER_DEASSIGN,
-	};
-	uint32_t cpu_idx = (uint32_t)r->arg[0];
-	int err;
-
-	if (r->arg[0] >= APMP_MAX_CPUS)
-		return -EINVAL;
-	if (r->op == HWRPB_REQUEST_MIGRATE)
-		err = migrate(in, r);
-	else
-		err = instance_cpu_order(in, cpu_idx, orders[r->op], 0, 0);
-	if (err)
-		instance_cpu_refused(in, cpu_idx, err);
-	return err;
-}
-
-static void answer_request(struct instance *in)
-{
-	struct apmp_hwrpb_request r;
-	int err = -EINVAL;
-
-	if (!apmp_hwrpb_request_get(in->hwrpb, &r) || instance_trade_request(in, &r))
-		return;
-	switch (r.op) {
+	switch (r->op) {
 	case HWRPB_REQUEST_MIGRATE:
+		return migrate(in, cpu_idx, r);
 	case HWRPB_REQUEST_START:
+		return instance_cpu_order(in, cpu_idx, CPU_ORDER_START, 0, 0, r->seq);
 	case HWRPB_REQUEST_STOP:
+		return instance_cpu_order(in, cpu_idx, CPU_ORDER_STOP, 0, 0, r->seq);
 	case HWRPB_REQUEST_DEASSIGN:
-		err = answer_about_cpu(in, &r);
-		break;
-	case HWRPB_REQUEST_HALT:
-	case HWRPB_REQUEST_CRASH:
-		err = 0;
-		break;
+		return instance_cpu_order(in, cpu_idx, CPU_ORDER_DEASSIGN, 0, 0, r->seq);
 	default: /* taken back, or nonsense */
+		return -EINVAL;
+	}
+}
+
+static void answer_requests(struct instance *in)
+{
+	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
+		struct hwrpb_request *request = &in->hwrpb->slot[i].request;
+		struct apmp_hwrpb_request r;
+		int err;
+
+		if (!apmp_hwrpb_request_get(request, &r))
+			continue;
+		/* Before the CPU has its order: it may refuse that at once. */
+		apmp_hwrpb_request_done(request, r.seq, 0);
+		err = obey(in, i, &r);
+		if (err)
+			instance_cpu_refused(in, i, r.seq, err);
+	}
+}
+
+/* When the console says so. */
+static void end(struct instance *in)
+{
+	switch (apmp_load_relaxed(&in->hwrpb->end)) {
+	case HWRPB_END_HALT:
+		leave_and_end(in);
+	case HWRPB_END_CRASH:
+		instance_crash(in, HWRPB_CRASH_INSTRUCTION, "crash by instruction");
+	default:
 		break;
 	}
-	apmp_hwrpb_request_done(in->hwrpb, r.seq, err);
-	if (r.op == HWRPB_REQUEST_HALT)
-		leave_and_end(in);
-	if (r.op == HWRPB_REQUEST_CRASH)
-		instance_crash(in, HWRPB_CRASH_INSTRUCTION, "crash by instruction");
 }
 
 /* CPUs that were ours at boot are started at once: they need no STARTREQ.  One that is coming by an
@@ -223,7 +220,8 @@ void instance_primary(struct instance *in)
 	for (;;) {
 		take_startreqs(in);	 /* first what another CPU waits for */
 		instance_trade_look(in); /* before what has come may be sent away */
-		answer_request(in);
+		end(in);
+		answer_requests(in);
 		obey_for_threadless(in);
 		tell_arrivals(in);
 		(void)instance_living(apmp_member_work(&in->member));

@@ -54,9 +54,10 @@ struct task_job {
 	uintptr_t text, text_end; /* W: as above; its own instructions */
 	uint32_t alive;		  /* W: under the lock; tasks */
 	int value;		  /* W: its first task */
-	_Atomic uint32_t ending;  /* W: under the lock.  R: all; asked to end */
-	_Atomic uint32_t grace;	  /* W: clock; ticks since then, up to TASK_GRACE */
-	_Atomic uint32_t done;	  /* W: the last of its tasks.  R: thread of programs */
+	/* From here on the clock looks at it, too: see clear() in app_tasks.c. */
+	_Atomic uint32_t ending; /* W: under the lock.  R: all; asked to end */
+	_Atomic uint32_t grace;	 /* W: clock; ticks since then, up to TASK_GRACE */
+	_Atomic uint32_t done;	 /* W: the last of its tasks.  R: thread of programs */
 };
 
 /* One task and its thread, which outlives it and then serves the next one in its place. */

@@ -89,7 +89,7 @@ static int order_away(struct instance *in, uint32_t cpu_idx, uint32_t to_id, uin
 	int err = apmp_pal_validate(&in->tree, in->id, cpu_idx, to_id);
 
 	apmp_store_relaxed(&in->cpu[cpu_idx].refusal, 0);
-	return err ? err : instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how);
+	return err ? err : instance_cpu_order(in, cpu_idx, CPU_ORDER_MIGRATE, to_id, how, 0);
 }
 
 static int give_cpu(void *ctx, uint32_t cpu_idx, uint32_t to_id)
@@ -184,7 +184,7 @@ static void wish_is_over(struct instance *in, int32_t result)
 	if (t->wisher) {
 		done(in, t->wisher, result);
 	} else {
-		apmp_hwrpb_request_done(in->hwrpb, t->request, result);
+		apmp_hwrpb_request_done(&in->hwrpb->wish, t->request, result);
 		in->env.report(&in->env, APMP_REPORT_WISHED, 0);
 		t->request = 0;
 	}
@@ -239,23 +239,23 @@ void instance_trade_look(struct instance *in)
 		wish_is_over(in, t->wish.came ? (int32_t)t->wish.came : -ENODEV);
 }
 
-bool instance_trade_request(struct instance *in, const struct apmp_hwrpb_request *r)
+/* The operator's, which is answered when it is over, or when he takes it back. */
+static void look_at_request(struct instance *in)
 {
 	struct trade *t = &in->trade;
+	struct apmp_hwrpb_request r;
 
-	if (t->request && r->op != HWRPB_REQUEST_WISH) { /* taken back, or the end */
-		if (!t->wisher)
+	if (!apmp_hwrpb_request_get(&in->hwrpb->wish, &r))
+		return;
+	if (r.op != HWRPB_REQUEST_WISH) {
+		if (t->request && !t->wisher)
 			apmp_wish_end(&in->member, &t->wish);
 		t->request = 0;
+		apmp_hwrpb_request_done(&in->hwrpb->wish, r.seq, -EINVAL);
+	} else if (!t->request) {
+		t->request = r.seq;
+		t->request_count = r.arg[0] <= APMP_WISH_MAX ? (uint32_t)r.arg[0] : 0;
 	}
-	if (r->op != HWRPB_REQUEST_WISH)
-		return false;
-	if (!t->request) {
-		t->request = r->seq;
-		t->request_count = r->arg[0] <= APMP_WISH_MAX ? (uint32_t)r->arg[0] : 0;
-		next_wish(in);
-	}
-	return true;
 }
 
 /* ---- all of it ---- */
@@ -289,6 +289,7 @@ void instance_trade(struct instance *in)
 	struct trade *t = &in->trade;
 	bool busy = apmp_load_relaxed(&in->apps.asks) && look_at_asks(in);
 
+	look_at_request(in);
 	next_wish(in);
 	apmp_gift_look(&in->member, &t->gift, &giver);
 	apmp_store_relaxed(&t->busy, busy || t->request || t->gift.wisher || in->member.is_wished);

@@ -18,7 +18,7 @@ struct trade {
 	struct apmp_wish wish;
 	struct apmp_gift gift;
 	struct app_ask *wisher; /* whose wish is open; NULL: the operator's, if one is */
-	uint32_t request;	/* the operator's wish in the mailbox; 0: none */
+	uint32_t request;	/* the operator's wish, by its number; 0: none */
 	uint32_t request_count;
 	_Atomic uint32_t busy; /* not 0: the clock interrupts the primary at each tick */
 };
@@ -26,10 +26,8 @@ struct trade {
 /* The primary, after each interrupt: what became of our wish.  Behind the CPUs that have come,
  * before requests that may send them away. */
 void instance_trade_look(struct instance *in);
-/* And then what others ask for, when the primary has done its work for the sharing set. */
+/* And then what others ask for, and the operator, when the primary has done its work for the
+ * sharing set. */
 void instance_trade(struct instance *in);
-/* A request in the mailbox.  True: it is a wish, and is answered when that is over.  Another one in
- * its place withdraws it. */
-bool instance_trade_request(struct instance *in, const struct apmp_hwrpb_request *r);
 
 #endif

@@ -15,8 +15,9 @@
  *   there; -EXDEV another community; -EHOSTDOWN nothing runs there; -ENOEXEC the CPU is not
  *   compatible there; what the host said
  * What changes the configuration (CREATE_COMMUNITY and all below it) has a reason besides, by
- * number (shm/reasons.def), and is durable when it is answered with 0 [0065].  In them a node is
- * named by its handle; owner is the handle of a partition or community.
+ * number (shm/reasons.def), and is durable when it is answered with 0 [0065], unless it says
+ * APMP_DEASSIGN_HASTE.  In them a node is named by its handle; owner is the handle of a partition
+ * or community.
  */
 #ifndef APMP_SHM_CALL_H
 #define APMP_SHM_CALL_H
@@ -42,8 +43,8 @@
 	X(START_PARTITION, 11, "start_partition")   /* arg0 partition: boots it [0113] */          \
 	X(SET_COMMUNITY, 12, "set_community") /* arg0 partition, arg1 community or 0 [0063] */     \
 	X(ASSIGN, 13, "assign")		      /* arg0 node, arg1 owner [0101] */                   \
-	X(DEASSIGN, 14, "deassign")	      /* arg0 node, arg1 1: it is in use no more, */       \
-	/* current_owner is cleared too; 0: that waits for the reboot [0102]; ret0 1: it does */   \
+	X(DEASSIGN, 14, "deassign") /* arg0 node, arg1 APMP_DEASSIGN_*; ret0 1: it is in use */    \
+	/* until the reboot [0102] */                                                              \
 	X(REASSIGN, 15, "reassign") /* arg0 node, arg1 owner: from its owner, who uses it no */    \
 	/* more, to another one, in one update [0115] */                                           \
 	X(ASSIGN_MEMORY, 16, "assign_memory") /* arg0 pa or 0 for any, arg1 size, arg2 owner | */  \
@@ -77,7 +78,7 @@ enum apmp_call_op {
 	X(LOCK_BROKEN, 9, "lock_broken")    /* about the dead holder */                            \
 	X(CPU_ACTIVE, 10, "cpu_active")	    /* about a CPU */                                      \
 	X(CPU_QUIESCED, 11, "cpu_quiesced") /* about a CPU */                                      \
-	X(CPU_REFUSED, 12, "cpu_refused")   /* about a CPU */                                      \
+	X(CPU_REFUSED, 12, "cpu_refused")   /* about a CPU: its slot says why */                   \
 	X(PAGE_BAD, 13, "page_bad")	    /* about a page frame of the database */               \
 	X(LEAVING, 14, "leaving")                                                                  \
 	X(JOIN_FAILED, 15, "join_failed") /* about the errno */                                    \
@@ -114,11 +115,15 @@ enum apmp_limit {
 #undef X
 };
 
-/* How a CPU migrates: arg2 of MIGRATE_CPU and of the HWRPB's request MIGRATE. */
+/* Arg1 of DEASSIGN. */
+#define APMP_DEASSIGN_UNUSED 0x1u /* in use no more: current_owner is cleared, too */
+#define APMP_DEASSIGN_HASTE  0x2u /* answered when it is made: not to whom it must be durable */
+
+/* How a CPU migrates: arg2 of MIGRATE_CPU, arg1 of the HWRPB's request MIGRATE.  That its instance
+ * fails (Fig. 27) needs no word: its last gasp says so. */
 #define APMP_MIGRATE_LOAN    0x1u /* only current_owner changes [0107] */
 #define APMP_MIGRATE_HALT    0x2u /* by HALT with HALT_MIGRATE, Figs. 30A to 30C */
 #define APMP_MIGRATE_CONSOLE 0x4u /* it was in console mode, Fig. 31 */
-#define APMP_MIGRATE_FAILURE 0x8u /* its instance fails, Fig. 27 */
 
 enum apmp_exit { APMP_EXIT_HALT = 1, APMP_EXIT_CRASH = 2 };
 

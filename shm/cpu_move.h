@@ -56,8 +56,9 @@ APMP_CHECK int apmp_cpu_may_migrate(struct apmp_cpu_mover *m, uint32_t from_id, 
 				    uint32_t to_id);
 
 /* MIGRATE_CPU: departs, arrives, STARTREQ; how: APMP_MIGRATE_*.  within(ctx) is called inside the
- * update of the arrival; it may be NULL.  What others don't wait for is the caller's: the sender's
- * host CPUs, which are fewer now, and the interrupts to all, soon.
+ * update of the arrival; it may be NULL.  All but the receiver's primary have the interrupt pending
+ * [0117]: none of them is woken in the midst of it.  The sender's host CPUs, which are fewer now,
+ * are the caller's, when nobody waits any more.
  * The errors of apmp_cpu_may_migrate, -EBUSY also when somebody still executes on it, or what the
  * host said: the CPU is where it was. */
 APMP_CHECK int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_idx,

@@ -1,4 +1,4 @@
-/* hwrpb.c - the instance's side of its HWRPB: CPU sets and the operator's mailbox. */
+/* hwrpb.c - the instance's side of its HWRPB: CPU sets and the operator's requests. */
 #include "shm/hwrpb.h"
 
 #include <errno.h>
@@ -74,23 +74,34 @@ void apmp_hwrpb_refresh_sets(struct hwrpb *h)
 	apmp_copy_in(&h->active, &active, sizeof(active));
 }
 
-int apmp_hwrpb_request_get(const struct hwrpb *h, struct apmp_hwrpb_request *ret_request)
+static uint64_t answer_to(uint32_t seq, int result)
 {
-	const struct hwrpb_request *r = &h->request;
+	return (uint64_t)seq << 32 | (uint32_t)result;
+}
+
+int apmp_hwrpb_request_get(const struct hwrpb_request *r, struct apmp_hwrpb_request *ret_request)
+{
 	/* Acquires the arguments that the console stored before seq. */
 	uint32_t seq = apmp_load_acquire(&r->seq);
 
-	if (seq == apmp_load_relaxed(&r->done))
+	if (seq == apmp_load_relaxed(&r->answer) >> 32)
 		return 0;
-	*ret_request = (struct apmp_hwrpb_request){.seq = seq, .op = apmp_load_relaxed(&r->op)};
-	for (uint32_t i = 0; i < 3; i++)
-		ret_request->arg[i] = apmp_load_relaxed(&r->arg[i]);
+	*ret_request = (struct apmp_hwrpb_request){
+	    .seq = seq,
+	    .op = apmp_load_relaxed(&r->op),
+	    .arg = {apmp_load_relaxed(&r->arg[0]), apmp_load_relaxed(&r->arg[1])}};
 	return 1;
 }
 
-void apmp_hwrpb_request_done(struct hwrpb *h, uint32_t seq, int result)
+void apmp_hwrpb_request_done(struct hwrpb_request *r, uint32_t seq, int result)
 {
-	apmp_store_relaxed(&h->request.result, result);
-	/* Acquired by the console: done == seq has its result. */
-	apmp_store_release(&h->request.done, seq);
+	/* Acquired by apmp_hwrpb_request_answered. */
+	apmp_store_release(&r->answer, answer_to(seq, result));
+}
+
+bool apmp_hwrpb_request_refused(struct hwrpb_request *r, uint32_t seq, int err)
+{
+	uint64_t begun = answer_to(seq, 0);
+
+	return apmp_cas(&r->answer, &begun, answer_to(seq, err));
 }

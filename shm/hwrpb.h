@@ -29,13 +29,17 @@ void apmp_hwrpb_refresh_sets(struct hwrpb *h);
 /* A request of the operator, copied out and checked. */
 struct apmp_hwrpb_request {
 	uint32_t seq, op;
-	uint64_t arg[3];
+	uint64_t arg[2];
 };
 
 /* 1: there is a request without an answer; 0: none. */
-APMP_CHECK int apmp_hwrpb_request_get(const struct hwrpb *h,
+APMP_CHECK int apmp_hwrpb_request_get(const struct hwrpb_request *r,
 				      struct apmp_hwrpb_request *ret_request);
-/* Answers it: 0 or -errno.  The console looks when the caller then reports or exits. */
-void apmp_hwrpb_request_done(struct hwrpb *h, uint32_t seq, int result);
+/* Answers it: 0, about a CPU that it has begun; a count, or -errno.  The console looks when the
+ * caller then reports. */
+void apmp_hwrpb_request_done(struct hwrpb_request *r, uint32_t seq, int result);
+/* What had begun comes to nothing: -errno.  False: another one was answered since, whose answer
+ * stands. */
+APMP_CHECK bool apmp_hwrpb_request_refused(struct hwrpb_request *r, uint32_t seq, int err);
 
 #endif

@@ -174,6 +174,10 @@ int apmp_hwrpb_send(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx,
 
 	if (apmp_load_acquire(&slot->rxrdy) || !takes(state, command->word, &next))
 		return -EAGAIN;
+	/* What it says of the command before is to be taken first, or it would be taken for this
+	 * one's. */
+	if (apmp_load_relaxed(&slot->refused))
+		return -EAGAIN;
 	if (next != state)
 		apmp_store_release(&slot->state, next);
 	format(command, text);

@@ -37,7 +37,8 @@ struct apmp_hwrpb_command {
 /* The primary commands a CPU of ours in console code, which has its state to itself from then on.
  * START also goes to one that was never seen here, or was away; DEASSIGN also to an active one,
  * which must be told to HALT then [0334].
- * -EAGAIN: it is not there, or has not read what it was told before. */
+ * -EAGAIN: it is not there, has not read what it was told before, or has refused that and was not
+ * heard yet. */
 APMP_CHECK int apmp_hwrpb_send(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx,
 			       const struct apmp_hwrpb_command *command);
 

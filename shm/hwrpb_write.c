@@ -84,42 +84,52 @@ void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx
 	APMP_POINT_ARG(env, con_2304, cpu_idx);
 }
 
-int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op, const uint64_t arg[3],
-		       uint32_t *ret_seq)
+static void interrupt(struct apmp_env *env, const struct hwrpb *h)
 {
-	struct hwrpb_request *r = &h->request;
-	uint32_t seq = apmp_load_relaxed(&r->seq);
+	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_REQUEST);
+}
 
-	if (apmp_load_acquire(&r->done) != seq)
+int apmp_hwrpb_request(struct apmp_env *env, const struct hwrpb *h, struct hwrpb_request *r,
+		       enum hwrpb_request_op op, const uint64_t arg[2], uint32_t *ret_seq)
+{
+	uint32_t seq = apmp_load_relaxed(&r->seq);
+	int result;
+
+	if (!apmp_hwrpb_request_answered(r, seq, &result))
 		return -EBUSY;
 	apmp_store_relaxed(&r->op, op);
-	for (uint32_t i = 0; i < 3; i++)
-		apmp_store_relaxed(&r->arg[i], arg[i]);
+	apmp_store_relaxed(&r->arg[0], arg[0]);
+	apmp_store_relaxed(&r->arg[1], arg[1]);
 	/* Acquired by apmp_hwrpb_request_get. */
 	apmp_store_release(&r->seq, seq + 1);
 	*ret_seq = seq + 1;
-	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_REQUEST);
+	interrupt(env, h);
 	return 0;
 }
 
-void apmp_hwrpb_request_end(struct apmp_env *env, struct hwrpb *h, uint32_t op)
+bool apmp_hwrpb_request_answered(const struct hwrpb_request *r, uint32_t seq, int *ret_result)
 {
-	struct hwrpb_request *r = &h->request;
+	/* Acquires what the instance did before it. */
+	uint64_t answer = apmp_load_acquire(&r->answer);
 
-	/* Who reads the one before at this moment sees its op or this one, which has no arguments;
-	 * and then finds a request without an answer again. */
-	apmp_store_relaxed(&r->op, op);
-	/* Acquired by apmp_hwrpb_request_get. */
-	apmp_store_release(&r->seq, apmp_load_relaxed(&r->seq) + 1);
-	apmp_intr_send(env, apmp_load_relaxed(&h->primary), APMP_INTR_REQUEST);
+	if (answer >> 32 != seq)
+		return false;
+	*ret_result = (int32_t)(uint32_t)answer;
+	return true;
 }
 
-bool apmp_hwrpb_request_take_back(struct hwrpb *h, uint32_t seq)
+bool apmp_hwrpb_request_take_back(struct hwrpb_request *r)
 {
-	struct hwrpb_request *r = &h->request;
+	int result;
 
-	if (apmp_load_relaxed(&r->seq) != seq || apmp_load_acquire(&r->done) == seq)
+	if (apmp_hwrpb_request_answered(r, apmp_load_relaxed(&r->seq), &result))
 		return false;
 	apmp_store_relaxed(&r->op, HWRPB_REQUEST_NONE);
 	return true;
+}
+
+void apmp_hwrpb_end(struct apmp_env *env, struct hwrpb *h, enum hwrpb_end end)
+{
+	apmp_store_relaxed(&h->end, end);
+	interrupt(env, h);
 }

@@ -29,15 +29,18 @@ void apmp_hwrpb_set_tables(struct hwrpb *h, const struct apmp_console_partition 
 /* Steps 2302 and 2304: STARTREQ into TX, TXRDY, interrupt to the primary. */
 void apmp_hwrpb_startreq(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
 
-/* Puts a request into the mailbox and interrupts the primary.  -EBUSY: the last one has no answer
- * yet.  *ret_seq is what request.done will be. */
-APMP_CHECK int apmp_hwrpb_request(struct apmp_env *env, struct hwrpb *h, uint32_t op,
-				  const uint64_t arg[3], uint32_t *ret_seq);
-/* HALT or CRASH, also in place of a request that has no answer yet: behind it nothing is left to be
- * done. */
-void apmp_hwrpb_request_end(struct apmp_env *env, struct hwrpb *h, uint32_t op);
-/* Nobody waits for this one any more: it is answered with -EINVAL and nothing is done, unless the
- * instance has just begun it.  False: it has an answer, or another one stands there. */
-APMP_CHECK bool apmp_hwrpb_request_take_back(struct hwrpb *h, uint32_t seq);
+/* Puts a request into its place, in a slot of h or h->wish, and interrupts the primary.  -EBUSY:
+ * the one before has no answer yet.  *ret_seq is its number. */
+APMP_CHECK int apmp_hwrpb_request(struct apmp_env *env, const struct hwrpb *h,
+				  struct hwrpb_request *r, enum hwrpb_request_op op,
+				  const uint64_t arg[2], uint32_t *ret_seq);
+/* Whether the request of this number has an answer. */
+APMP_CHECK bool apmp_hwrpb_request_answered(const struct hwrpb_request *r, uint32_t seq,
+					    int *ret_result);
+/* Nobody waits for it any more: it is answered with -EINVAL and nothing is done, unless the
+ * instance has just begun it.  False: it has an answer, or there was none. */
+APMP_CHECK bool apmp_hwrpb_request_take_back(struct hwrpb_request *r);
+/* The instance is to end. */
+void apmp_hwrpb_end(struct apmp_env *env, struct hwrpb *h, enum hwrpb_end end);
 
 #endif

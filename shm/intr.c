@@ -5,6 +5,13 @@
 
 #include "shm/shared.h"
 
+static void pend(struct apmp_intr_line *line, uint64_t reasons)
+{
+	apmp_fetch_or(&line->pending, reasons);
+	/* Release: the waiter that sees the doorbell's new value sees what is pending. */
+	apmp_fetch_add(&line->doorbell, 1);
+}
+
 void apmp_intr_send(struct apmp_env *env, uint32_t cpu_idx, uint64_t reasons)
 {
 	struct apmp_intr_line *line;
@@ -12,9 +19,7 @@ void apmp_intr_send(struct apmp_env *env, uint32_t cpu_idx, uint64_t reasons)
 	if (cpu_idx >= env->line_count)
 		return;
 	line = &env->lines[cpu_idx];
-	apmp_fetch_or(&line->pending, reasons);
-	/* Release: the waiter that sees the doorbell's new value sees what is pending. */
-	apmp_fetch_add(&line->doorbell, 1);
+	pend(line, reasons);
 	/* 256 CPUs to wake take milliseconds, in which nobody recovers anything. */
 	if (reasons == APMP_INTR_TREE && apmp_load_relaxed(&line->tree_can_wait))
 		return;
@@ -25,6 +30,12 @@ void apmp_intr_all(struct apmp_env *env, uint64_t reasons)
 {
 	for (uint32_t cpu = 0; cpu < env->line_count; cpu++)
 		apmp_intr_send(env, cpu, reasons);
+}
+
+void apmp_intr_pend_all(struct apmp_env *env, uint64_t reasons)
+{
+	for (uint32_t cpu = 0; cpu < env->line_count; cpu++)
+		pend(&env->lines[cpu], reasons);
 }
 
 uint64_t apmp_intr_wait(struct apmp_env *env, uint32_t cpu_idx, uint64_t deadline_ns)

@@ -15,6 +15,10 @@ void apmp_intr_send(struct apmp_env *env, uint32_t cpu_idx, uint64_t reasons);
  * and sees it at its next interrupt. */
 void apmp_intr_all(struct apmp_env *env, uint64_t reasons);
 
+/* The same, and wakes nobody: each CPU has it pending, and looks at its next interrupt; its clock
+ * sees to that within a tick.  For what nobody waits for. */
+void apmp_intr_pend_all(struct apmp_env *env, uint64_t reasons);
+
 /* Takes what is pending on the line of a CPU; waits for an interrupt until the deadline when
  * nothing is.  Returns the reasons, 0 when the deadline passed or it was woken for nothing. */
 uint64_t apmp_intr_wait(struct apmp_env *env, uint32_t cpu_idx, uint64_t deadline_ns);

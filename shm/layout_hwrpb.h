@@ -57,6 +57,46 @@ enum hwrpb_cpu_state {
 #define HWRPB_HALT_TO(word)   ((uint32_t)((word) >> 32))
 #define HWRPB_HALT_TO_SHIFT   32u
 
+/* What the console asks an instance for.  The instance alone decides [0150, 0178]. */
+#define HWRPB_REQUESTS(X)                                                                          \
+	X(NONE, 0, "none")	 /* taken back: nothing is to be done */                           \
+	X(MIGRATE, 1, "migrate") /* of a CPU; arg0 destination partition id, */                    \
+	/* arg1 APMP_MIGRATE_* (shm/call.h) */                                                     \
+	X(START, 2, "start")	   /* of a CPU, which is in console mode: joins SMP */             \
+	X(STOP, 3, "stop")	   /* of a CPU: leaves SMP, halts into console mode */             \
+	X(DEASSIGN, 4, "deassign") /* of a CPU: becomes nobody's, Figs. 29 and 32A */              \
+	X(WISH, 5, "wish")	   /* arg0 how many CPUs to ask all members for [0235]; */         \
+				   /* its result is how many came */
+
+enum hwrpb_request_op {
+#define X(name, value, text) HWRPB_REQUEST_##name = value,
+	HWRPB_REQUESTS(X)
+#undef X
+};
+
+/* One request at a time for each CPU, in its slot, and one of the partition: WISH.  The answer
+ * repeats the number of what it answers, so none is taken for another's, and it stays where it is:
+ * a report that is lost, or a console, takes nothing with it. */
+struct hwrpb_request {
+	_Atomic uint32_t seq;	 /* W: console, last.  R: partition; rises with each request */
+	_Atomic uint32_t op;	 /* W: console before seq, and NONE at any time.  R: partition */
+	_Atomic uint64_t answer; /* W: partition.  R: console; [63:32] seq of what it answers,
+				  * [31:0] 0, a count, or -errno.  0 about a CPU: it has begun,
+				  * which -errno may replace */
+	_Atomic uint64_t arg[2]; /* W: console before seq.  R: partition */
+};
+
+/* How an instance is told to end: from then on nothing else is asked of it. */
+#define HWRPB_ENDS(X)                                                                              \
+	X(HALT, 1, "halt")   /* leaves the sharing set */                                          \
+	X(CRASH, 2, "crash") /* bugcheck by instruction */
+
+enum hwrpb_end {
+#define X(name, value, text) HWRPB_END_##name = value,
+	HWRPB_ENDS(X)
+#undef X
+};
+
 /* One per CPU that is or could be in the machine [0067]. */
 struct hwrpb_slot {
 	_Atomic uint64_t flags;	   /* W: console in an update.  R: both */
@@ -79,42 +119,14 @@ struct hwrpb_slot {
 				    * what it was told and could not do: it stays halted [0330] */
 	_Atomic uint32_t bound;	   /* W: partition.  R: console; number of a task that is bound to
 				    * the CPU, its low bits; or 0 */
+	struct hwrpb_request request; /* W: see there.  R: see there; of this CPU */
+	_Atomic uint64_t not_started; /* W: primary.  R: console; [63:32] low half of arrivals at
+				       * the last one with which it could not be started, [31:0]
+				       * errno: why */
+	uint64_t fill[3];	      /* W: nobody.  R: nobody; zero */
 };
 
-static_assert(sizeof(struct hwrpb_slot) == 128, "two cache lines");
-
-/* What the console asks an instance for.  The instance alone decides [0150, 0178]. */
-#define HWRPB_REQUESTS(X)                                                                          \
-	X(NONE, 0, "none")	 /* taken back: nothing is to be done */                           \
-	X(MIGRATE, 1, "migrate") /* arg0 CPU, arg1 destination partition id, */                    \
-	/* arg2 APMP_MIGRATE_* (shm/call.h) */                                                     \
-	X(HALT, 2, "halt")	   /* leave the sharing set and end */                             \
-	X(CRASH, 3, "crash")	   /* bugcheck by instruction */                                   \
-	X(START, 4, "start")	   /* arg0 CPU, which is in console mode: joins SMP */             \
-	X(STOP, 5, "stop")	   /* arg0 CPU: leaves SMP, halts into console mode */             \
-	X(DEASSIGN, 6, "deassign") /* arg0 CPU: becomes nobody's, Figs. 29 and 32A */              \
-	X(WISH, 7, "wish")	   /* arg0 how many CPUs to ask all members for [0235]; */         \
-				   /* its result is how many came */
-
-enum hwrpb_request_op {
-#define X(name, value, text) HWRPB_REQUEST_##name = value,
-	HWRPB_REQUESTS(X)
-#undef X
-};
-
-/* The mailbox: one request at a time; only an end of the instance comes in place of one that has no
- * answer.  seq is written last; done == seq says it is answered. */
-struct hwrpb_request {
-	_Atomic uint32_t seq;	 /* W: console.  R: partition; rises with each request */
-	_Atomic uint32_t done;	 /* W: partition.  R: console */
-	_Atomic uint32_t op;	 /* W: console before seq, and NONE, HALT or CRASH, which have no
-				  * arguments, at any time.  R: partition */
-	_Atomic int32_t result;	 /* W: partition before done.  R: console; 0 or -errno */
-	_Atomic uint64_t arg[3]; /* W: console before seq.  R: partition */
-	uint64_t fill[3];	 /* W: nobody.  R: nobody; zero */
-};
-
-static_assert(sizeof(struct hwrpb_request) == APMP_CACHE_LINE, "a line of its own");
+static_assert(sizeof(struct hwrpb_slot) == 3 * APMP_CACHE_LINE, "lines");
 
 /* Why an instance ended by itself.  "Last gasp": what it could say. */
 #define HWRPB_CRASHES(X)                                                                           \
@@ -197,7 +209,10 @@ struct hwrpb {
 	_Atomic uint64_t programs; /* W: console, as the box says.  R: both; threads of its programs
 				    * that run or could */
 	uint64_t fill[2];	   /* W: nobody.  R: nobody; zero */
-	struct hwrpb_request request;		  /* W: see there.  R: see there */
+	struct hwrpb_request wish; /* W: see there.  R: see there; CPUs for this partition [0235] */
+	_Atomic uint32_t end;	   /* W: console.  R: partition; enum hwrpb_end, or 0 */
+	uint32_t fill_end;	   /* W: nobody.  R: nobody; zero */
+	uint64_t fill_line[3];	   /* W: nobody.  R: nobody; zero */
 	struct apmp_cpu_bits potential;		  /* W: partition.  R: both [0224] */
 	struct apmp_cpu_bits configure;		  /* W: partition.  R: both [0224] */
 	struct apmp_cpu_bits active;		  /* W: partition.  R: both [0224] */
@@ -209,7 +224,7 @@ struct hwrpb {
 	struct hwrpb_context saved[APMP_MAX_CPUS]; /* W: see there.  R: see there */
 };
 
-static_assert(offsetof(struct hwrpb, request) == 2 * APMP_CACHE_LINE, "lines");
+static_assert(offsetof(struct hwrpb, wish) == 2 * APMP_CACHE_LINE, "lines");
 static_assert(offsetof(struct hwrpb, slot) % APMP_CACHE_LINE == 0, "lines");
 
 #define HWRPB_SIZE ((sizeof(struct hwrpb) + APMP_PAGE_SIZE - 1) / APMP_PAGE_SIZE * APMP_PAGE_SIZE)

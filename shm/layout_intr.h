@@ -20,7 +20,7 @@
 #define APMP_INTR_TREE	  0x1u	/* the configuration tree has changed [0117] */
 #define APMP_INTR_APMP	  0x2u	/* look at the node block's interrupt reason mask [0130] */
 #define APMP_INTR_TXRDY	  0x4u	/* a CPU slot of the HWRPB has a message for the primary [0293] */
-#define APMP_INTR_REQUEST 0x8u	/* the HWRPB's request mailbox has something */
+#define APMP_INTR_REQUEST 0x8u	/* the HWRPB has a request, or says that it is to end */
 #define APMP_INTR_WORK	  0x10u /* the instance's own: its clock has work for its primary */
 
 struct apmp_intr_line {

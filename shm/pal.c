@@ -58,9 +58,6 @@ int apmp__pal_save(const struct apmp__pal *p)
 /* The console has taken it: the slot says so. */
 static void gone(const struct apmp__pal *p)
 {
-	/* What was refused before, and nobody has asked about yet, is no answer to the STARTREQ
-	 * with which it comes back. */
-	apmp_store_relaxed(&p->slot->refused, 0);
 	(void)apmp_swap(&p->slot->state, HWRPB_CPU_AWAY);
 	/* It may be back already: who looked while it was QUIESCED has left STARTREQ in TX. */
 	if (apmp_fetch_or(&p->slot->txrdy, 0))

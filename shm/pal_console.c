@@ -71,7 +71,8 @@ static int deassign(const struct apmp__pal *p)
 	if (err)
 		return err;
 	call.request.arg[0] = (uint64_t)cpu.handle;
-	call.request.arg[1] = 1; /* it is in use no more */
+	/* A CPU waits for no disk: who has ordered it hears when it is durable. */
+	call.request.arg[1] = APMP_DEASSIGN_UNUSED | APMP_DEASSIGN_HASTE;
 	err = apmp__pal_ask(p, &call);
 	return err ? err : GONE;
 }

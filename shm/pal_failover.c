@@ -32,8 +32,7 @@ uint32_t apmp_pal_fail_over(struct apmp_env *env, const struct apmp_tree *tree, 
 	for (; goes; goes = apmp_failover_next(targets, self_id, &place, &to_id)) {
 		/* As after an order; an error leaves it ACTIVE, or without its execution word. */
 		apmp_store_release(&h->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
-		if (!apmp_pal_migrate(env, tree, h, self_id, cpu_idx, to_id,
-				      APMP_MIGRATE_LOAN | APMP_MIGRATE_FAILURE)) {
+		if (!apmp_pal_migrate(env, tree, h, self_id, cpu_idx, to_id, APMP_MIGRATE_LOAN)) {
 			APMP_POINT_ARG(env, fail_goes, cpu_idx);
 			return to_id;
 		}
@@ -47,7 +46,10 @@ bool apmp_pal_send_stopped(struct apmp_env *env, const struct apmp_tree *tree, s
 {
 	struct apmp_hwrpb_command command = {.word = APMP_COMMAND_MIGRATE, .loan = true};
 	uint64_t targets = targets_of(h, cpu_idx);
+	int refused;
 
+	/* What it says of the target before. */
+	(void)!apmp_hwrpb_take_startreq(h, cpu_idx, &refused);
 	while (apmp_failover_next(targets, self_id, place, &command.to_id)) {
 		if (apmp_pal_validate(tree, self_id, cpu_idx, command.to_id) ||
 		    apmp_hwrpb_send(env, h, cpu_idx, &command))

@@ -21,7 +21,7 @@ APMP_CHECK int apmp__pal_save(const struct apmp__pal *p);
  * is gone.  Errors as of apmp_pal_migrate but -EIO. */
 APMP_CHECK int apmp__pal_leave(const struct apmp__pal *p, uint32_t to_id, uint32_t how);
 /* A callback by which a CPU that is quiesced leaves.  0: it has left, whatever was answered:
- * storage may have failed behind a change that was made, or the answer may be lost. */
+ * a console that has died over it has made the change, and the next one says something else. */
 APMP_CHECK int apmp__pal_ask(const struct apmp__pal *p, struct apmp_call *call);
 
 #endif

@@ -7,7 +7,8 @@
  *           same, and it is null only while the CPU is in transit or nobody's, or waits for the
  *           boot of its owner.  Each word of an HWRPB is written by whom its W: in
  *           shm/layout_hwrpb.h allows.
- * QUIET     Each CPU executes where it is: nobody waits for a message, none is left lying.
+ * QUIET     Each CPU executes where it is: nobody waits for a message, none is left lying.  Each
+ *           request has an answer, and each order an end that the console can see.
  */
 #include <errno.h>
 #include <string.h>
@@ -122,6 +123,14 @@ static bool slot_rule(uint64_t off, const struct sim_instance *in)
 	case SLOT(halt_requested):
 	case SLOT(rxrdy):
 		return in;
+	case SLOT(request.seq):
+	case SLOT(request.op):
+	case SLOT(request.arg[0]):
+	case SLOT(request.arg[1]):
+		return !in;
+	case SLOT(request.answer):
+	case SLOT(not_started):
+		return in;
 	default:
 		/* TX: a halted CPU's console code says STARTREQ too, Fig. 30C. */
 		return off >= SLOT(rx) && off < SLOT(arrivals) ? in != NULL : true;
@@ -137,8 +146,7 @@ static bool hwrpb_rule(uint64_t off, const struct sim_instance *in)
 	    (off >= offsetof(struct hwrpb, crash) && off < offsetof(struct hwrpb, failover)) ||
 	    (off >= offsetof(struct hwrpb, potential) && off < offsetof(struct hwrpb, autostart)))
 		return in;
-	if (off == offsetof(struct hwrpb, request.done) ||
-	    off == offsetof(struct hwrpb, request.result))
+	if (off == offsetof(struct hwrpb, wish.answer))
 		return in;
 	return !in;
 }
@@ -270,6 +278,27 @@ void sim_check_failed_over(const struct sim_instance *in)
 
 /* --- quiet --- */
 
+/* A request that a living instance has not answered. */
+static bool is_asked(uint32_t cpu_idx)
+{
+	for (uint32_t id = 0; id < sim.plan.instances; id++) {
+		const struct hwrpb_request *r = &sim_hwrpb(id)->slot[cpu_idx].request;
+
+		if (sim.instance[id].life == SIM_ALIVE && r->seq != r->answer >> 32)
+			return true;
+	}
+	return false;
+}
+
+static bool is_order_open(uint32_t k)
+{
+	struct sim_participant *self = begin_unseen();
+	bool open = sim_order_is_open(k);
+
+	end_unseen(self);
+	return open;
+}
+
 static const char *unsettled(uint32_t k)
 {
 	uint32_t cpu_idx = sim_cpu_idx(k);
@@ -278,6 +307,8 @@ static const char *unsettled(uint32_t k)
 	const struct apmp_intr_line *line =
 	    (void *)(sim_physical + SIM_LINES_PA + cpu_idx * sizeof(*line));
 
+	if (is_asked(cpu_idx))
+		return "a request has no answer";
 	if (sim.cpu[k].ask.op)
 		return "the console has not done what the operator wants of a CPU";
 	if (sim.words->transit[cpu_idx])
@@ -288,6 +319,8 @@ static const char *unsettled(uint32_t k)
 			   : NULL;
 	if (sim.instance[w.current].life != SIM_ALIVE)
 		return NULL; /* it boots with it again */
+	if (is_order_open(k))
+		return "an order has no end, and nobody is at it";
 	slot = &sim_hwrpb(w.current)->slot[cpu_idx];
 	if (sim.words->arrival[cpu_idx])
 		return "a CPU is still owed a STARTREQ";
@@ -317,9 +350,5 @@ const char *sim_cpus_unsettled(void)
 			 (int)whose(sim_cpu_idx(k)).current);
 		why = text;
 	}
-	for (uint32_t id = 0; id < sim.plan.instances && sim.plan.cpus && !why; id++)
-		if (sim.instance[id].life == SIM_ALIVE &&
-		    sim_hwrpb(id)->request.seq != sim_hwrpb(id)->request.done)
-			why = "a request has no answer";
 	return why;
 }

@@ -27,6 +27,14 @@ __attribute__((noreturn)) static void bugcheck(struct sim_instance *in, uint32_t
 	sim_exit(in);
 }
 
+/* It does not do what it was asked for by this number; 0: it was nobody who waits. */
+static void refused(struct sim_instance *in, uint32_t k, uint32_t request, int err)
+{
+	if (request)
+		(void)!apmp_hwrpb_request_refused(&in->hwrpb->slot[sim_cpu_idx(k)].request, request,
+						  err);
+}
+
 /* Quiesced: leaves by the order.  0: its thread is in console code now. */
 static int leave(struct sim_instance *in, uint32_t cpu_idx, uint32_t order, uint32_t to_id,
 		 uint32_t how)
@@ -52,18 +60,22 @@ static bool follow(struct sim_instance *in, uint32_t k, uint32_t order)
 
 	if (sim_is_bound(in)) {
 		apmp_store_release(&in->hwrpb->slot[cpu_idx].rxrdy, 0);
+		refused(in, k, cpus->cpu[k].request, -ETXTBSY);
 		apmp_store_release(&cpus->cpu[k].order, 0);
 		return false;
 	}
 	apmp_pal_quiesce(&in->env, in->hwrpb, cpu_idx);
-	apmp_store_release(&cpus->cpu[k].order, 0);
 	sim_check_leaves(k);
 	err = leave(in, cpu_idx, order, to_id, how);
 	if (err == -EIO)
 		bugcheck(in, k);
+	if (err) {
+		sim_check_enters(k);
+		refused(in, k, cpus->cpu[k].request, err);
+	}
+	apmp_store_release(&cpus->cpu[k].order, 0);
 	if (!err)
 		return true;
-	sim_check_enters(k);
 	apmp_intr_send(&in->env, in->id, APMP_INTR_WORK);
 	return false;
 }
@@ -123,6 +135,7 @@ static void take_startreq(struct sim_instance *in, uint32_t k)
 		(void)!arrive(in, k, apmp_cpu_bits_test(&autostart, sim_cpu_idx(k)));
 		break;
 	case APMP_STARTREQ_REFUSED:
+		refused(in, k, cpus_of(in)->cpu[k].request, -err);
 		if (cpus_of(in)->cpu[k].start_again)
 			(void)!arrive(in, k, true);
 		break;
@@ -132,18 +145,23 @@ static void take_startreq(struct sim_instance *in, uint32_t k)
 }
 
 /* A CPU in console mode: by RX. */
-static int command(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how)
+static int command(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how,
+		   uint32_t request)
 {
 	const struct apmp_hwrpb_command command = {
 	    .word = op == HWRPB_REQUEST_MIGRATE ? APMP_COMMAND_MIGRATE : APMP_COMMAND_DEASSIGN,
 	    .to_id = to_id,
 	    .loan = how & APMP_MIGRATE_LOAN};
+	int err = apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
 
-	return apmp_hwrpb_send(&in->env, in->hwrpb, sim_cpu_idx(k), &command);
+	if (!err)
+		cpus_of(in)->cpu[k].request = request;
+	return err;
 }
 
 /* An active CPU: by interrupt. */
-static int interrupt(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how)
+static int interrupt(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how,
+		     uint32_t request)
 {
 	struct sim_cpus *cpus = cpus_of(in);
 	int err = 0;
@@ -151,19 +169,21 @@ static int interrupt(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t 
 	if (apmp_load_acquire(&cpus->cpu[k].order))
 		return -EAGAIN;
 	if (op == HWRPB_REQUEST_DEASSIGN)
-		err = command(in, k, op, to_id, how);
+		err = command(in, k, op, to_id, how, request);
 	if (err)
 		return err;
 	cpus->cpu[k].start_again = op != HWRPB_REQUEST_STOP;
 	cpus->cpu[k].to_id = to_id;
 	cpus->cpu[k].how = how;
+	cpus->cpu[k].request = request;
 	sim.cpu[k].may_halt |= op == HWRPB_REQUEST_STOP;
 	apmp_store_release(&cpus->cpu[k].order, op);
 	apmp_intr_send(&in->env, sim_cpu_idx(k), APMP_INTR_WORK);
 	return 0;
 }
 
-static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how)
+static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how,
+		 uint32_t request)
 {
 	uint32_t cpu_idx = sim_cpu_idx(k), state;
 
@@ -176,38 +196,48 @@ static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_i
 	if (op == HWRPB_REQUEST_START)
 		return arrive(in, k, true);
 	if (state == HWRPB_CPU_HALTED)
-		return command(in, k, op, to_id, how);
-	return state == HWRPB_CPU_ACTIVE ? interrupt(in, k, op, to_id, how) : -EAGAIN;
+		return command(in, k, op, to_id, how, request);
+	return state == HWRPB_CPU_ACTIVE ? interrupt(in, k, op, to_id, how, request) : -EAGAIN;
 }
 
 /* The instance alone decides [0150]. */
-static int answer(struct sim_instance *in, const struct apmp_hwrpb_request *r)
+static int obey(struct sim_instance *in, uint32_t k, const struct apmp_hwrpb_request *r)
 {
-	uint32_t k = (uint32_t)r->arg[0] - sim.plan.instances, how = (uint32_t)r->arg[2];
+	uint32_t to_id = (uint32_t)r->arg[0], how = (uint32_t)r->arg[1];
 	int err = 0;
 
-	if (r->op < HWRPB_REQUEST_MIGRATE || r->op > HWRPB_REQUEST_DEASSIGN || k >= sim.plan.cpus)
+	if (r->op < HWRPB_REQUEST_MIGRATE || r->op > HWRPB_REQUEST_DEASSIGN)
 		return -EINVAL;
 	if (r->op == HWRPB_REQUEST_MIGRATE) {
 		how &= APMP_MIGRATE_LOAN | APMP_MIGRATE_HALT;
-		APMP_POINT_ARG(&in->env, migrate_902, r->arg[0]);
+		APMP_POINT_ARG(&in->env, migrate_902, sim_cpu_idx(k));
 		if (!(how & APMP_MIGRATE_HALT))
-			err = apmp_pal_validate(&in->tree, in->id, (uint32_t)r->arg[0],
-						(uint32_t)r->arg[1]);
+			err = apmp_pal_validate(&in->tree, in->id, sim_cpu_idx(k), to_id);
 	}
-	return err ? err : order(in, k, r->op, (uint32_t)r->arg[1], how);
+	return err ? err : order(in, k, r->op, to_id, how, r->seq);
+}
+
+static void answer(struct sim_instance *in, uint32_t k)
+{
+	struct hwrpb_request *request = &in->hwrpb->slot[sim_cpu_idx(k)].request;
+	struct apmp_hwrpb_request r;
+	int err;
+
+	if (!apmp_hwrpb_request_get(request, &r))
+		return;
+	apmp_hwrpb_request_done(request, r.seq, 0);
+	err = obey(in, k, &r);
+	if (err)
+		refused(in, k, r.seq, err);
 }
 
 void sim_cpus_work(struct sim_instance *in)
 {
-	struct apmp_hwrpb_request r;
-
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
 		take_startreq(in, k);
-	if (!apmp_hwrpb_request_get(in->hwrpb, &r))
-		return;
-	apmp_hwrpb_request_done(in->hwrpb, r.seq, r.op == HWRPB_REQUEST_CRASH ? 0 : answer(in, &r));
-	if (r.op == HWRPB_REQUEST_CRASH)
+	for (uint32_t k = 0; k < sim.plan.cpus; k++)
+		answer(in, k);
+	if (apmp_load_relaxed(&in->hwrpb->end) == HWRPB_END_CRASH)
 		sim_crash(in);
 }
 

@@ -11,12 +11,19 @@
 #include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
 #include "shm/configure.h"
+#include "shm/cpu_request.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
 
 #define REFUSED_ONE_IN 32u /* by the host, of the sets that grow */
 
 static struct apmp_cpu_mover mover;
+
+/* What this console has asked of each CPU's instance. */
+static struct {
+	struct apmp_cpu_request ask;
+	bool open;
+} order[SIM_CPUS];
 
 static struct apmp_tree_node node_of(uint32_t cpu_idx)
 {
@@ -73,6 +80,7 @@ void sim_move_open(void)
 	if (!sim.plan.cpus)
 		return;
 	apmp_update_object(&sim.update, APMP_OBJECT_STATE, sim.words, sizeof(*sim.words));
+	memset(order, 0, sizeof(order)); /* a dead one's are nobody's */
 	mover = (struct apmp_cpu_mover){.tw = &sim.writer,
 					.cpu_count = sim_cpu_count(),
 					.transit = sim.words->transit,
@@ -158,6 +166,13 @@ static int configure(const struct apmp_call_request *r, int32_t by, bool recorde
 	return 0;
 }
 
+static void close_deassigned(void)
+{
+	for (uint32_t k = 0; k < sim.plan.cpus; k++)
+		order[k].open &= order[k].ask.op != HWRPB_REQUEST_DEASSIGN ||
+				 node_of(sim_cpu_idx(k)).owner != GCT_NONE;
+}
+
 int sim_move_serve(const struct apmp_call_request *r)
 {
 	uint32_t id = apmp_identity_id(r->identity);
@@ -166,12 +181,14 @@ int sim_move_serve(const struct apmp_call_request *r)
 	if (r->seq == apmp_load_relaxed(&sim.words->record[id]))
 		return 0;
 	recorded = r;
-	if (r->op == APMP_CALL_DEASSIGN)
-		return configure(r, handle_of(id), true);
+	if (r->op == APMP_CALL_DEASSIGN) {
+		err = configure(r, handle_of(id), true);
+		if (!err)
+			close_deassigned();
+		return err;
+	}
 	err = apmp_cpu_migrate(&mover, id, (uint32_t)r->arg[0], (uint32_t)r->arg[1],
 			       (uint32_t)r->arg[2], record, NULL);
-	if (!err)
-		apmp_intr_all(&sim.console_env, APMP_INTR_TREE);
 	return err;
 }
 
@@ -181,8 +198,10 @@ void sim_move_settle(void)
 		return;
 	for (uint32_t cpu = 0; cpu < sim_cpu_count(); cpu++)
 		apmp_cpu_settle(&mover, cpu);
-	for (uint32_t id = 0; id < sim.plan.instances; id++)
+	for (uint32_t id = 0; id < sim.plan.instances; id++) {
 		apmp_cpu_arrivals(&mover, id);
+		apmp_cpu_take_back_all(&mover, id);
+	}
 }
 
 /* --- lives --- */
@@ -249,6 +268,8 @@ void sim_move_fenced(struct sim_instance *in)
 
 		(void)apmp_cas(&sim.console_env.lines[cpu].runner, &runner, 0);
 	}
+	for (uint32_t k = 0; k < sim.plan.cpus; k++)
+		order[k].open &= order[k].ask.from_id != in->id && order[k].ask.to_id != in->id;
 	sim.fencing = in->id;
 	apmp_update_begin(&sim.update);
 	apmp_cpu_end_life(&mover, in->id, !in->halts, &gone);
@@ -272,20 +293,41 @@ static void assign(uint32_t cpu_idx, uint32_t to)
 	(void)configure(&r, APMP_ADMINISTRATOR, false); /* refused while it has an owner */
 }
 
+bool sim_order_is_open(uint32_t k)
+{
+	order[k].open = order[k].open && apmp_cpu_asked(&mover, &order[k].ask) == APMP_CPU_OPEN;
+	return order[k].open;
+}
+
+/* Asks the instance that has it; one that is busy refuses: the operator asks again some time. */
+static void give_order(uint32_t k, uint32_t id, const struct sim_ask *ask)
+{
+	struct apmp_cpu_request *r = &order[k].ask;
+
+	if (sim_order_is_open(k))
+		return;
+	*r = (struct apmp_cpu_request){.op = ask->op,
+				       .cpu_idx = sim_cpu_idx(k),
+				       .from_id = id,
+				       .to_id = ask->op == HWRPB_REQUEST_MIGRATE ? (uint32_t)ask->to
+										 : id};
+	order[k].open = !apmp_cpu_ask(&mover, r, (uint32_t)ask->flags);
+}
+
 bool sim_move_work(uint32_t k)
 {
 	struct sim_ask ask = sim.cpu[k].ask;
-	uint32_t cpu_idx = sim_cpu_idx(k), id, seq;
+	uint32_t cpu_idx = sim_cpu_idx(k), id;
 
 	if (!ask.op)
 		return false;
 	id = apmp_tree_owner_id(&sim.writer.tree, node_of(cpu_idx).current_owner);
-	/* One that is busy refuses: the operator asks again some time. */
 	if (id == APMP_NO_PARTITION)
 		assign(cpu_idx, (uint32_t)ask.to % sim.plan.instances);
+	else if (life_of(&mover, id) && ask.op == SIM_ASK_CRASH)
+		apmp_hwrpb_end(&sim.console_env, sim.console_hwrpb[id], HWRPB_END_CRASH);
 	else if (life_of(&mover, id))
-		(void)!apmp_hwrpb_request(&sim.console_env, sim.console_hwrpb[id], ask.op,
-					  (const uint64_t[]){cpu_idx, ask.to, ask.flags}, &seq);
+		give_order(k, id, &ask);
 	sim.cpu[k].ask.op = 0;
 	return true;
 }

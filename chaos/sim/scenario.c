@@ -88,7 +88,7 @@ static uint64_t first_boot(uint32_t id)
 	}
 }
 
-static void ask_first(enum hwrpb_request_op op, uint64_t to, uint64_t flags)
+static void ask_first(uint32_t op, uint64_t to, uint64_t flags)
 {
 	sim.cpu[0].ask = (struct sim_ask){.op = op, .to = to, .flags = flags};
 	sim_wake(SIM_CONSOLE_KEY, 1);
@@ -104,7 +104,7 @@ static void begin_move(void)
 	if (sim.plan.op == SIM_OP_FAILOVER)
 		sim_kill(&sim.instance[SIM_MOVE_FROM], true);
 	else if (sim.plan.op == SIM_OP_CRASH)
-		ask_first(HWRPB_REQUEST_CRASH, 0, 0);
+		ask_first(SIM_ASK_CRASH, 0, 0);
 	else if (sim.plan.op == SIM_OP_DEASSIGN)
 		ask_first(HWRPB_REQUEST_DEASSIGN, 0, 0);
 	else if (sim.plan.op == SIM_OP_HALT)

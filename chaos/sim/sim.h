@@ -146,7 +146,7 @@ enum sim_life {
 struct sim_cpus {
 	struct {
 		_Atomic uint32_t order; /* enum hwrpb_request_op, 0 none */
-		uint32_t to_id, how;
+		uint32_t to_id, how, request;
 		bool has_thread, start_again;
 	} cpu[SIM_CPUS];
 };
@@ -167,8 +167,8 @@ struct sim_crash {
 struct sim_private {
 	struct apmp_member member; /* first */
 	struct sim_crash crash;
-	struct apmp_locks locks;
 	struct sim_cpus cpus;
+	struct apmp_locks locks;
 };
 
 /* What is known of a named lock beside its word. */
@@ -179,9 +179,11 @@ struct sim_named {
 
 struct sim_words;
 
+#define SIM_ASK_CRASH UINT32_MAX /* that its partition fails */
+
 /* What the operator wants done with a CPU. */
 struct sim_ask {
-	uint32_t op; /* enum hwrpb_request_op; 0 nothing */
+	uint32_t op; /* enum hwrpb_request_op, SIM_ASK_CRASH; 0 nothing */
 	uint64_t to, flags;
 };
 

@@ -74,6 +74,8 @@ void sim_move_fenced(struct sim_instance *in);
 int sim_move_serve(const struct apmp_call_request *r);
 /* The operator wants something of the kth CPU.  False: nothing. */
 bool sim_move_work(uint32_t k);
+/* Whether what this console has asked of the kth CPU has no end yet. */
+bool sim_order_is_open(uint32_t k);
 
 /* --- invariant_cpu.c --- */
 

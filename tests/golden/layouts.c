@@ -212,15 +212,16 @@ FIELDS(hwrpb_slot) = {
 	FIELD(hwrpb_slot, revision, _Atomic uint64_t),
 	FIELD(hwrpb_slot, refused, _Atomic uint32_t),
 	FIELD(hwrpb_slot, bound, _Atomic uint32_t),
+	FIELD(hwrpb_slot, request, struct hwrpb_request),
+	FIELD(hwrpb_slot, not_started, _Atomic uint64_t),
+	ARRAY(hwrpb_slot, fill, uint64_t, 3),
 };
 
 FIELDS(hwrpb_request) = {
 	FIELD(hwrpb_request, seq, _Atomic uint32_t),
-	FIELD(hwrpb_request, done, _Atomic uint32_t),
 	FIELD(hwrpb_request, op, _Atomic uint32_t),
-	FIELD(hwrpb_request, result, _Atomic int32_t),
-	ARRAY(hwrpb_request, arg, _Atomic uint64_t, 3),
-	ARRAY(hwrpb_request, fill, uint64_t, 3),
+	FIELD(hwrpb_request, answer, _Atomic uint64_t),
+	ARRAY(hwrpb_request, arg, _Atomic uint64_t, 2),
 };
 
 FIELDS(hwrpb_crash) = {
@@ -268,7 +269,10 @@ FIELDS(hwrpb) = {
 	FIELD(hwrpb, boot_count, _Atomic uint64_t),
 	FIELD(hwrpb, programs, _Atomic uint64_t),
 	ARRAY(hwrpb, fill, uint64_t, 2),
-	FIELD(hwrpb, request, struct hwrpb_request),
+	FIELD(hwrpb, wish, struct hwrpb_request),
+	FIELD(hwrpb, end, _Atomic uint32_t),
+	FIELD(hwrpb, fill_end, uint32_t),
+	ARRAY(hwrpb, fill_line, uint64_t, 3),
 	FIELD(hwrpb, potential, struct apmp_cpu_bits),
 	FIELD(hwrpb, configure, struct apmp_cpu_bits),
 	FIELD(hwrpb, active, struct apmp_cpu_bits),

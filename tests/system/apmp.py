@@ -31,6 +31,9 @@ GRACE = WATCHDOG / 6  # for a process that is about to end when its machine is o
 # Assertions and panics of ours, and what the sanitizers say.
 BAD_WORDS = ("assertion", "does not hold", "Sanitizer", "runtime error:", "signal 6", "signal 11")
 
+# A silence that counts as death, for machine files without a timing: where the host itself pauses.
+STOP = os.environ.get("APMP_TEST_STOP")
+
 DONE, REFUSED, USAGE, NO_MACHINE = 0, 1, 2, 3  # exit codes of apmp
 
 # The trio of examples/01-trio in short: six CPUs, three partitions, one community.
@@ -227,7 +230,8 @@ class Machine:
         self.env.pop("APMP_MACHINE", None)
         self.command = [str(BIN / "apmp")]
         self.file = self.dir / f"{self.name}.yaml"
-        self.file.write_text(text.replace("{name}", self.name))
+        timing = f"timing: {{stop: {STOP}}}\n" if STOP and "\ntiming:" not in text else ""
+        self.file.write_text(text.replace("{name}", self.name) + timing)
         self._events = None
         self._programs = []
         self._wrong = []  # said when it is closed

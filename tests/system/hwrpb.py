@@ -32,6 +32,10 @@ class Hwrpb:
     def _word(self, kind, structure, base, name):
         return struct.unpack_from(kind, self.memory, base + field(structure, name)["offset"])[0]
 
+    @staticmethod
+    def _slot(cpu):
+        return field("hwrpb", "slot")["offset"] + STRUCTURES["hwrpb_slot"]["size"] * cpu
+
     def set_failover(self, cpu, *targets):
         """Targets are partition ids, as Fig. 25 has them: the first that lives gets the CPU."""
         word = sum(target + 1 << 8 * place for place, target in enumerate(targets))
@@ -40,7 +44,7 @@ class Hwrpb:
 
     def make_available(self, cpu):
         """As if the console had given the CPU to this partition."""
-        at = field("hwrpb", "slot")["offset"] + STRUCTURES["hwrpb_slot"]["size"] * cpu
+        at = self._slot(cpu)
         flags = self._word(WORD, "hwrpb_slot", at, "flags")
         struct.pack_into(WORD, self.memory, at + field("hwrpb_slot", "flags")["offset"],
                          flags | AVAILABLE)
@@ -62,9 +66,19 @@ class Hwrpb:
 
     def state(self, cpu):
         """What the instance did with a CPU last: enum hwrpb_cpu_state."""
-        size = STRUCTURES["hwrpb_slot"]["size"]
-        return self._word(HALF, "hwrpb_slot", field("hwrpb", "slot")["offset"] + size * cpu,
-                          "state")
+        return self._word(HALF, "hwrpb_slot", self._slot(cpu), "state")
+
+    def bound(self, cpu):
+        """Number of the task that is bound to a CPU, or 0."""
+        return self._word(HALF, "hwrpb_slot", self._slot(cpu), "bound")
+
+    def asked(self, cpu):
+        """Number of the operator's last request about a CPU, the number that was answered last, and
+        with what."""
+        base = self._slot(cpu) + field("hwrpb_slot", "request")["offset"]
+        answer = self._word(WORD, "hwrpb_request", base, "answer")
+        return (self._word(HALF, "hwrpb_request", base, "seq"), answer >> 32,
+                (answer & 0xffffffff ^ 2**31) - 2**31)
 
     def context(self, cpu):
         """The context that was saved for a CPU, or None."""

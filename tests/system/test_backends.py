@@ -1,8 +1,8 @@
 """The whole life of a machine wherever this host lets one live: as root and as an ordinary user, by
 control groups and by affinity, nested, with nothing writable; and what `doctor` says of each place.
 
-cgroup v2 with cpuset is a place that a host with v1 can't show (a controller is in one hierarchy
-only): tests/unit/test_cpuset.c has it where it is there.
+A controller is in one hierarchy only, so a host has the places of cgroup v1 or those of v2:
+`make check-v2` shows these on a host with v1.
 """
 import contextlib
 import json
@@ -16,14 +16,19 @@ from pathlib import Path
 import pytest
 
 import apmp
+import groups_v2
 import leftovers
 
 ORDINARY = 65533  # not 65534, which others' tests are
 V1 = Path("/sys/fs/cgroup/cpuset")
+TOP, BEST = (V1, "cgroup-v1") if V1.exists() else (groups_v2.TOP, "cgroup-v2")
 CPU = Path("/sys/fs/cgroup/cpu")
 HOST_CPUS = os.sched_getaffinity(0)
 NAME = f"apmp-test.{os.getpid()}"
+SLICE = f"test-{os.getpid()}"
 
+needs_cpuset = pytest.mark.skipif(not V1.exists() and "cpuset" not in groups_v2.CONTROLLERS,
+                                  reason="no cpuset of either version")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a place")
 
 
@@ -100,8 +105,8 @@ def namespace(*options, prepare="true", under=()):
 
 
 @contextlib.contextmanager
-def root_v1():
-    yield [], None, {}, "cgroup-v1", "used: groups below", HOST_CPUS
+def root_as_it_is():
+    yield [], None, {}, BEST, "used: groups below", HOST_CPUS
 
 
 @contextlib.contextmanager
@@ -147,16 +152,16 @@ def root_in_a_cgroup_namespace():
 
 @contextlib.contextmanager
 def root_read_only():
-    with namespace("--mount", prepare=f"mount -o remount,bind,ro {V1}") as holder:
+    with namespace("--mount", prepare=f"mount -o remount,bind,ro {TOP}") as holder:
         yield (["nsenter", f"--target={holder}", "--mount"], None, {}, "affinity",
                "Read-only file system", HOST_CPUS)
 
 
 @contextlib.contextmanager
 def root_without_cgroups():
-    with namespace("--mount", prepare=f"umount --lazy {V1}") as holder:
+    with namespace("--mount", prepare=f"umount --lazy {TOP}") as holder:
         yield (["nsenter", f"--target={holder}", "--mount"], None, {}, "affinity",
-               "cgroup v1 cpuset: not mounted", HOST_CPUS)
+               "not mounted", HOST_CPUS)
 
 
 @contextlib.contextmanager
@@ -165,7 +170,7 @@ def root_in_a_pid_namespace():
     with namespace("--pid", "--fork", "--mount-proc") as holder:
         child = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()[0]
         try:
-            yield (["nsenter", f"--target={child}", "--pid", "--mount"], None, {}, "cgroup-v1",
+            yield (["nsenter", f"--target={child}", "--pid", "--mount"], None, {}, BEST,
                    "used: groups below", HOST_CPUS)
         finally:
             os.kill(int(child), 9)
@@ -178,9 +183,53 @@ def root_of_a_user_namespace():
            "Permission denied", HOST_CPUS)
 
 
-PLACES = [root_v1, root_affinity, user_affinity, user_in_a_group_of_his,
-          user_with_a_group_made_for_him, root_nested_on_one_cpu, root_in_a_cgroup_namespace,
-          root_read_only, root_without_cgroups, root_in_a_pid_namespace, root_of_a_user_namespace]
+@contextlib.contextmanager
+def user_in_a_delegated_scope():
+    """systemd-run --user --scope -p Delegate=yes"""
+    with groups_v2.slice_with(SLICE, ["cpuset", "cpu"], ORDINARY) as path:
+        yield ([*groups_v2.in_a_scope(path, ORDINARY), *as_user()], ORDINARY, {}, "cgroup-v2",
+               f"used: groups below {path}/run-", HOST_CPUS)
+
+
+@contextlib.contextmanager
+def root_in_a_delegated_scope():
+    with groups_v2.slice_with(SLICE, ["cpuset", "cpu", "memory"]) as path:
+        yield (groups_v2.in_a_scope(path), None, {}, "cgroup-v2",
+               f"used: groups below {path}/run-", HOST_CPUS)
+
+
+@contextlib.contextmanager
+def root_in_a_session():
+    """Which has no cpuset; the nearest group that hands it on is the topmost."""
+    with groups_v2.slice_with(SLICE, ["cpuset"]), groups_v2.slice_with(f"{SLICE}-user", []) as path:
+        yield (groups_v2.in_a_scope(path), None, {}, "cgroup-v2",
+               f"used: groups below {groups_v2.TOP}", HOST_CPUS)
+
+
+@contextlib.contextmanager
+def user_in_a_session():
+    with groups_v2.slice_with(SLICE, ["cpuset"]) as path:
+        yield ([*groups_v2.in_a_scope(path), *as_user()], ORDINARY, {}, "affinity",
+               "Permission denied", HOST_CPUS)
+
+
+@contextlib.contextmanager
+def root_in_a_container_beside_others():
+    with groups_v2.slice_with(SLICE, ["cpuset", "cpu"]) as path:
+        group = path / "container"
+        group.mkdir()
+        with namespace("--cgroup", "--mount", under=entering(group),
+                       prepare=groups_v2.REMOUNT) as holder:
+            yield ([*entering(group), "nsenter", f"--target={holder}", "--cgroup", "--mount"],
+                   None, {}, "affinity", "it holds processes that are not ours", HOST_CPUS)
+
+
+PLACES = [root_as_it_is, root_affinity, user_affinity, root_read_only, root_without_cgroups,
+          root_in_a_pid_namespace, root_of_a_user_namespace, *(
+              [user_in_a_group_of_his, user_with_a_group_made_for_him, root_nested_on_one_cpu,
+               root_in_a_cgroup_namespace] if V1.exists() else
+              [user_in_a_delegated_scope, root_in_a_delegated_scope, root_in_a_session,
+               user_in_a_session, root_in_a_container_beside_others])]
 
 
 class Placed(apmp.Machine):
@@ -236,7 +285,7 @@ def host_cpus_under(cpus, host_cpus):
 
 
 @needs_root
-@pytest.mark.skipif(not V1.exists(), reason="no cpuset of cgroup v1")
+@needs_cpuset
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 def test_a_whole_life(placed, place):
     """Up, run, migrate, kill, boot, a new console, down; and nothing is left.
@@ -268,9 +317,10 @@ def test_a_whole_life(placed, place):
 
 
 @needs_root
-@pytest.mark.skipif(not V1.exists(), reason="no cpuset of cgroup v1")
-@pytest.mark.parametrize("place", [user_affinity, user_in_a_group_of_his, root_read_only,
-                                   root_in_a_pid_namespace], ids=lambda place: place.__name__)
+@needs_cpuset
+@pytest.mark.parametrize("place", [
+    user_affinity, user_in_a_group_of_his if V1.exists() else user_in_a_delegated_scope,
+    root_read_only, root_in_a_pid_namespace], ids=lambda place: place.__name__)
 def test_a_power_failure(placed, place):
     """The guard cleans up there as well; so does the next `up`, when that was killed too."""
     with placed(place) as (machine, *_):
@@ -323,8 +373,9 @@ def test_doctor_says_what_an_ordinary_user_lacks_and_who_could_change_it(placed)
     with placed(user_affinity) as (machine, *_):
         document = machine.doctor()
         assert document["ok"] is True and "fixes" not in document
-        v1 = line_of(document, "cpuset cgroup-v1")
-        assert v1["state"] == "limited" and "doctor --fix --user" in v1["change"]
+        groups = line_of(document, f"cpuset {BEST}")
+        assert groups["state"] == "limited"
+        assert ("doctor --fix --user" if V1.exists() else "systemd-run --user") in groups["change"]
         assert line_of(document, "cpuset affinity")["found"].startswith("used: ")
         assert line_of(document, "isolation")["state"] == "limited"
         scheduling = line_of(document, "scheduling")
@@ -356,6 +407,43 @@ def test_an_ordinary_user_with_both_groups_shares_host_cpus(placed):
             assert program.end() == 0
 
 
+@needs_root
+def test_an_ordinary_user_in_a_scope_shares_host_cpus(placed):
+    """As above, where cpu is handed down with cpuset and where it is not. shows: CPU-15"""
+    with groups_v2.slice_with(SLICE, ["cpuset"], ORDINARY) as path:
+        scope = [*groups_v2.in_a_scope(path, ORDINARY), *as_user()]
+        with placed(lambda: contextlib.nullcontext((scope, ORDINARY, {}))) as (machine,):
+            share = line_of(machine.doctor(), "share of CPUs")
+            assert share["state"] == "limited" and "cgroup v2: have cpu" in share["change"], share
+            assert "the cpu controller is not handed down to it" in share["found"], share
+    with placed(user_in_a_delegated_scope) as (machine, *_):
+        assert line_of(machine.doctor(), "share of CPUs")["state"] == "ok"
+        machine.up()
+        assert machine.status()["health"]["capacity"]["enforced"] is True
+        assert machine.apmp("run", "alpha", "--", "true") == ""
+        quota = (Path((machine.rundir / "cgroup").read_text().strip())
+                 / "P-alpha/programs/cpu.max").read_text()
+        shared = machine.partition("alpha")["capacity"] < len(
+            apmp.cpus_of(machine.status(), "alpha"))
+        assert quota.startswith("max") != shared
+
+
+@needs_root
+@pytest.mark.parametrize("container", [False, True])
+def test_a_shell_in_a_group_of_its_own(placed, container):
+    """It is put aside with the box that it starts, and may start others from there."""
+    inside = ["unshare", "--cgroup", "--mount", "sh", "-c", f'{groups_v2.REMOUNT} && exec "$@"',
+              "sh"] if container else []
+    with groups_v2.slice_with(SLICE, ["cpuset", "cpu"]) as path:
+        with placed(lambda: contextlib.nullcontext(([], None, {}))) as (machine,):
+            verb = f"{machine.command[0]} --name {machine.name}"
+            once = f"{verb} up {machine.file} && {verb} run alpha -- true && {verb} down"
+            said = run(*groups_v2.in_a_scope(path), *inside, "sh", "-c",
+                       f"{once} && {once} && cat /proc/self/cgroup", env=machine.env).stdout
+            assert said.count("3 members, cgroup-v2") == 2, said
+            assert said.count("apmp.box") == 1, said
+
+
 def test_doctor_compares_limits(make_machine):
     machine = make_machine()
     done = subprocess.run(["prlimit", "--nofile=100:100", f"--fsize={1 << 20}",
@@ -373,15 +461,21 @@ def inner(placed):
     """A machine of root that sees its own part of the hierarchies only: what it mends there is
     nobody else's."""
     @contextlib.contextmanager
-    def make():
+    def make_v2():
+        with groups_v2.slice_with(SLICE, ["cpuset", "cpu"]) as group:
+            with namespace("--mount", prepare=f"mount --bind {group} {groups_v2.TOP}") as holder:
+                yield (["nsenter", f"--target={holder}", "--mount"], None, {}, ())
+
+    @contextlib.contextmanager
+    def make_v1():
         with v1_group(NAME) as group, cpu_group(NAME) as shares:
             with namespace("--mount", prepare=f"mount --bind {group} {V1} && "
                                               f"mount --bind {shares} {CPU}") as holder:
                 yield (["nsenter", f"--target={holder}", "--mount"], None, {}, (group, shares))
 
-    if os.geteuid() != 0 or not V1.exists() or not CPU.exists():
+    if os.geteuid() != 0:
         pytest.skip("only root can make such a place")
-    with placed(make) as (machine, groups):
+    with placed(make_v1 if V1.exists() else make_v2) as (machine, groups):
         yield machine, groups
 
 
@@ -393,7 +487,7 @@ def test_fix_is_offered_and_never_done_unasked(inner):
     base.chmod(0o755)
     fix = ["--fix", "--user", str(ORDINARY)]
     before = machine.doctor(*fix)
-    assert [f["state"] for f in before["fixes"]] == ["offered"] * 3, before["fixes"]
+    assert [f["state"] for f in before["fixes"]] == ["offered"] * (1 + len(groups)), before
     assert line_of(before, "run directory")["state"] == "bad"
     assert base.stat().st_mode & 0o777 == 0o755
     made = [group / f"apmp.{ORDINARY}" for group in groups]
@@ -402,10 +496,9 @@ def test_fix_is_offered_and_never_done_unasked(inner):
     assert {f["state"] for f in document["fixes"]} == {"done"}, document["fixes"]
     assert line_of(document, "run directory")["state"] == "ok"
     assert base.stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_uid for group in made
-            for path in (group, group / "cgroup.procs")} == {ORDINARY}
-    assert (made[0] / "cpuset.cpus").stat().st_uid == 0
-    assert (made[1] / "cpu.cfs_quota_us").stat().st_uid == 0
+    for group, file in zip(made, ("cpuset.cpus", "cpu.cfs_quota_us")):
+        assert {path.stat().st_uid for path in (group, group / "cgroup.procs")} == {ORDINARY}
+        assert (group / file).stat().st_uid == 0
     assert machine.doctor(*fix, "--yes")["fixes"] == []
     for group in made:
         group.rmdir()
@@ -454,6 +547,18 @@ def test_on_a_terminal_it_asks(inner, answer, state, mode):
     os.close(master)
     assert f"apmp: {state}: close {base} to others" in said
     assert base.stat().st_mode & 0o777 == mode
+
+
+def test_fix_says_who_gives_groups_of_v2(placed):
+    """Without cpuset in cgroup v1 there is no group to make for a user."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make such a place")
+    with placed(root_without_cgroups) as (machine, *_):
+        done = subprocess.run([*machine.command, "doctor", "--fix", "--user", str(ORDINARY)],
+                              env=machine.env, cwd=machine.dir, capture_output=True, text=True,
+                              timeout=apmp.WATCHDOG, check=False)
+        assert f"user {ORDINARY} would start in a group of its own: systemd-run --user" in (
+            done.stderr), done
 
 
 def test_fix_names_a_user_that_there_is_not(inner):

@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,26 @@ def test_who_has_work_gives_nothing(shared):
     assert active(shared, "alpha") == {0, 1, 2}
     spin.terminate()
     shared.until(lambda _: program.loads()["alpha"][2] == 0)
+    home(shared)
+
+
+def test_two_that_wish_do_not_trade(shared, freezer):
+    """Who wishes itself gives nothing, though it has no work for what it has; gamma, which stands
+    still, keeps both wishes open meanwhile."""
+    spin = spin_in(shared, "alpha", 3)
+    alpha, beta = Cpus(shared, "alpha"), Cpus(shared, "beta")
+    shared.until(lambda _: alpha.loads()["alpha"][2] == 3)
+    since = time.monotonic_ns()
+    freezer.freeze_thread(primary_of(shared, "gamma"))
+    beta.send(request("WISH", lock=1))
+    shared.until(bool, lambda: shared.passed("wish_no", "alpha", since=since))
+    alpha.send(request("WISH", lock=1))
+    shared.until(bool, lambda: shared.passed("wish_no", "beta", since=since)
+                 or shared.passed("wish_claimed", "beta", since=since))
+    freezer.thaw()
+    assert (alpha.receive().error, beta.receive().error) == (-errno.ENODEV, -errno.ENODEV)
+    spin.terminate()
+    shared.until(lambda _: alpha.loads()["alpha"][2] == 0)
     home(shared)
 
 

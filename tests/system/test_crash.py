@@ -3,6 +3,9 @@
 Figs. 25 to 27. Every way to fail, and every death in the midst of failing: each CPU ends with one
 owner, and the partition boots again.
 """
+import ctypes
+import functools
+import os
 import signal
 import subprocess
 import time
@@ -31,6 +34,7 @@ timing: {stop: 500ms}
 
 ALL = {"alpha", "beta", "gamma"}
 ALPHA, BETA, GAMMA = 0, 1, 2
+SYS_TGKILL = 234 if os.uname().machine == "x86_64" else 131
 HOME = {0: "alpha", 1: "alpha", 2: "alpha", 3: "alpha", 4: "alpha", 5: "beta", 6: "beta",
         7: "gamma", 8: "solo"}
 # CPU: its targets in alpha's HWRPB, and where it is when alpha has failed.
@@ -233,6 +237,17 @@ def test_faults_at_once(lab, fault):
     lab.apmp("chaos", "inject", fault, "alpha")
     assert ended(lab)["reason"] == "signal"
     went_to_targets(lab)
+
+
+def test_every_thread_fails_at_once(lab):
+    """One of them is told, whole, whoever it is; the CPUs go all the same. shows: FAIL-01"""
+    pid = lab.pid("alpha")
+    tgkill = functools.partial(ctypes.CDLL(None).syscall, SYS_TGKILL, pid)
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        tgkill(int(tid), int(signal.SIGBUS))
+    gasp = ended(lab)
+    assert gasp["text"].startswith("SIGBUS sent by process ") and gasp["signal"] == signal.SIGBUS
+    are_at_targets(lab)
 
 
 def test_cpu_that_somebody_else_runs(lab):

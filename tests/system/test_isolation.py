@@ -90,8 +90,10 @@ class Isolated(apmp.Machine):
             places["claim"] = f"apmp-uids-{(self.rundir / 'uids').read_text()}"
         group = self.group(victims["neighbour"])
         if group:
-            places |= {"neighbour_group": f"{group}/cgroup.procs",
-                       "own_group": f"{group}/cpuset.cpus", "new_group": group}
+            cpus = Path(group) / "cpuset.cpus"  # cgroup v2: of the partition as a whole
+            places |= {"neighbour_group": f"{group}/cgroup.procs", "new_group": group,
+                       "own_group": str(cpus if cpus.exists()
+                                        else cpus.parent.parent / cpus.name)}
         return {"victims": {name: victim(pid) for name, pid in victims.items()},
                 "places": {name: str(path) for name, path in places.items()}}
 

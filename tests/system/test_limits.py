@@ -11,9 +11,15 @@ from pathlib import Path
 import pytest
 
 import apmp
+import groups_v2
 import leftovers
 
 MIB = 1 << 20
+VERSION = "v1" if Path("/sys/fs/cgroup/pids").exists() else "v2"
+LIMIT, PEAK, USED, INACTIVE, EVENTS = (
+    ("memory.limit_in_bytes", "memory.max_usage_in_bytes", "memory.usage_in_bytes",
+     "total_inactive_file", "memory.oom_control") if VERSION == "v1" else
+    ("memory.max", "memory.peak", "memory.current", "inactive_file", "memory.events"))
 
 # Two partitions of four MiB, and one that is off.
 SMALL = """\
@@ -33,15 +39,10 @@ SMALL_THREADS = 10 + 4 * 3 + 2 * 4  # box and console; a partition; a CPU, which
 
 
 class Group:
-    """A group of cgroup v1 with a limit, for a machine of its own."""
+    """A group with a limit, for a machine of its own."""
 
-    def __init__(self, controller):
-        self.path = Path(f"/sys/fs/cgroup/{controller}/apmp-test-{os.getpid()}")
-        try:
-            self.path.mkdir()
-        except OSError as error:
-            pytest.skip(f"no group for {controller}: {error}")
-        self.inside = ["sh", "-c", f"echo $$ > {self.path}/cgroup.procs && exec \"$@\"", "sh"]
+    def __init__(self, path, inside):
+        self.path, self.inside = path, inside
 
     def write(self, name, value):
         (self.path / name).write_text(str(value))
@@ -52,30 +53,48 @@ class Group:
     def number(self, name):
         return int(self.read(name))
 
-    def remove(self):
-        for pid in self.read("cgroup.procs").split():
-            os.kill(int(pid), 9)
-        # The kernel takes its time to charge a dead process' memory back.
-        for _ in range(1000):
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
-                return
-        self.path.rmdir()
+
+@contextlib.contextmanager
+def v1_group(controller):
+    path = Path(f"/sys/fs/cgroup/{controller}/apmp-test-{os.getpid()}")
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"no group for {controller}: {error}")
+    group = Group(path, ["sh", "-c", f"echo $$ > {path}/cgroup.procs && exec \"$@\"", "sh"])
+    yield group
+    for pid in group.read("cgroup.procs").split():
+        os.kill(int(pid), 9)
+    # The kernel takes its time to charge a dead process' memory back.
+    for _ in range(1000):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+            return
+    path.rmdir()
+
+
+@contextlib.contextmanager
+def v2_group(controller):
+    """Each command has a group of its own below the one with the limit."""
+    with groups_v2.slice_with(f"limits-{os.getpid()}", ["cpuset", controller]) as path:
+        yield Group(path, groups_v2.in_a_scope(path))
+        (path / "cgroup.kill").write_text("1")
+
+
+group_with = v1_group if VERSION == "v1" else v2_group
 
 
 @pytest.fixture
 def memory():
-    group = Group("memory")
-    group.write("memory.limit_in_bytes", 64 * MIB)
-    yield group
-    group.remove()
+    with group_with("memory") as group:
+        group.write(LIMIT, 64 * MIB)
+        yield group
 
 
 @pytest.fixture
 def pids():
-    group = Group("pids")
-    yield group
-    group.remove()
+    with group_with("pids") as group:
+        yield group
 
 
 def command(machine, *words, under=(), code=apmp.DONE, env=None):
@@ -124,7 +143,7 @@ def whole_life(machine, under):
 
 
 def no_oom(group):
-    return "oom_kill 0" in group.read("memory.oom_control")
+    return "oom_kill 0" in group.read(EVENTS)
 
 
 # Memory.
@@ -133,7 +152,7 @@ def no_oom(group):
 def test_a_machine_that_does_not_fit_into_its_memory_group(memory, make_machine):
     machine = make_machine(apmp.TRIO)
     had = refused(machine, "bytes of memory", (192 + 4 + 3) * MIB,
-                  f"cgroup v1 memory /{memory.path.name}", memory.inside)
+                  f"cgroup {VERSION} memory /{memory.path.name}", memory.inside)
     assert 40 * MIB < had < 64 * MIB
     assert no_oom(memory)
 
@@ -143,7 +162,7 @@ def test_one_that_fits_lives_in_64_mebibytes(memory, make_machine):
     command(machine, "up", machine.file, under=memory.inside)
     whole_life(machine, memory.inside)
     assert no_oom(memory)
-    assert memory.number("memory.max_usage_in_bytes") < SMALL_WANTS + 8 * MIB
+    assert memory.number(PEAK) < SMALL_WANTS + 8 * MIB
 
 
 @contextlib.contextmanager
@@ -153,10 +172,10 @@ def hog(group, leave):
     process = subprocess.Popen(
         [*group.inside, "python3", "-c",
          f"""import re, sys
-x, usage, stat = [], open("{group.path}/memory.usage_in_bytes"), open("{group.path}/memory.stat")
+x, usage, stat = [], open("{group.path}/{USED}"), open("{group.path}/memory.stat")
 def used():
     usage.seek(0), stat.seek(0)
-    return int(usage.read()) - int(re.search(r"^total_inactive_file (.*)", stat.read(), re.M)[1])
+    return int(usage.read()) - int(re.search(r"^{INACTIVE} (.*)", stat.read(), re.M)[1])
 while {64 * MIB - leave} - used() > 1 << 17:
     x.append(b"x" * (1 << 17))
 print("has it", flush=True)
@@ -176,14 +195,14 @@ def test_memory_that_others_have_taken_meanwhile(memory, make_machine):
     before = machine.at_rest({"alpha", "beta"})
     with hog(memory, 4 * MIB):
         said = machine.refused("partition", "boot", "gamma")
-        assert re.search(r'not enough memory \(cgroup v1 memory .*\) for partition "gamma"',
+        assert re.search(rf'not enough memory \(cgroup {VERSION} memory .*\) for partition "gamma"',
                          said), said
         after = machine.status()
         assert after["cpus"] == before["cpus"]
         assert apmp.instances(after)["gamma"] == apmp.instances(before)["gamma"]
     with hog(memory, MIB):  # the last two are for what runs already
         said = machine.refused("run", "alpha", "--", "true")
-        assert "not enough memory (cgroup v1 memory" in said, said
+        assert f"not enough memory (cgroup {VERSION} memory" in said, said
     machine.apmp("partition", "boot", "gamma")
     machine.apmp("run", "alpha", "--", "true")
     machine.at_rest({"alpha", "beta", "gamma"})
@@ -262,7 +281,7 @@ def test_what_it_wants_for_one_partition_is_enough(make_machine):
 def test_too_few_processes(pids, make_machine):
     pids.write("pids.max", 20)
     had = refused(make_machine(SMALL), "processes and threads", SMALL_THREADS,
-                  f"cgroup v1 pids /{pids.path.name}", pids.inside)
+                  f"cgroup {VERSION} pids /{pids.path.name}", pids.inside)
     assert 10 < had < 20
 
 
@@ -277,8 +296,8 @@ def test_processes_that_others_have_taken_meanwhile(pids, make_machine):
     for words in (["partition", "boot", "gamma"], ["run", "alpha", "--", "true"],
                   ["cpu", "migrate", "1", "--to", "beta"]):
         said = machine.refused(*words)
-        assert re.search(r"not enough processes and threads \(cgroup v1 pids .*\) for partition "
-                         r'"\w+": \d wanted, 0 there', said), said
+        assert re.search(rf"not enough processes and threads \(cgroup {VERSION} pids .*\) for "
+                         r'partition "\w+": \d wanted, 0 there', said), said
     after = machine.status()
     assert after["cpus"] == before["cpus"]
     assert apmp.instances(after)["gamma"] == apmp.instances(before)["gamma"]

@@ -79,12 +79,14 @@ def test_a_stray_store_into_a_line(machine):
     check_cpus(machine.status())
 
 
-def test_a_stray_store_into_the_mailbox(machine):
+def test_stray_stores_into_requests(machine):
     """An HWRPB that its partition has spoilt is its own loss: a reset brings it back."""
     pid = machine.pid("gamma")
-    mailbox = offset("hwrpb", "request")
-    for at in range(0, size("hwrpb_request"), 8):
-        store(pid, "hwrpb", mailbox + at, 0xdeadbeefdeadbeef)
+    slots = range(offset("hwrpb", "slot") + offset("hwrpb_slot", "request"), size("hwrpb"),
+                  size("hwrpb_slot"))
+    for request in (offset("hwrpb", "wish"), *slots[:6]):
+        for at in range(0, size("hwrpb_request"), 8):
+            store(pid, "hwrpb", request + at, 0xdeadbeefdeadbeef)
     machine.try_apmp("cpu", "migrate", "2", "--to", "gamma")
     machine.apmp("partition", "reset", "gamma")
     machine.events.wait_for("member.joined", partition="gamma", incarnation=2)

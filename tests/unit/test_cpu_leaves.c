@@ -11,6 +11,7 @@
 #include "instance/app/apmp.h"
 #include "instance/instance.h"
 #include "shm/hwrpb_message.h"
+#include "shm/hwrpb_write.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 #include "tests/unit/suite.h"
@@ -23,8 +24,9 @@ static struct party *alpha, *beta;
 static struct instance in;
 static struct apmp_wish wish; /* beta's */
 static int bound;	      /* what instance_tasks_quiesce says */
+static bool no_stacks;
 static _Atomic uint32_t refusals,
-    early; /* early: the order had ended before its refusal was there */
+    early; /* early: the order had ended before its refusal was told */
 
 /* ---- what the rest of an instance does ---- */
 
@@ -65,7 +67,7 @@ int instance_stack(struct instance *instance, pthread_attr_t *attr)
 {
 	(void)instance;
 	(void)attr;
-	return 0; /* any: a sanitizer needs a larger one */
+	return no_stacks ? -ENOMEM : 0; /* any: a sanitizer needs a larger one */
 }
 
 uint64_t instance_tasks_wait(struct instance *instance, uint32_t cpu_idx)
@@ -116,7 +118,7 @@ static void report(struct apmp_env *env, uint32_t what, uint64_t about)
 	(void)about;
 	if (what != APMP_REPORT_CPU_REFUSED)
 		return;
-	if (!apmp_load_acquire(&in.cpu[CPU].order) && !apmp_load_relaxed(&in.cpu[CPU].refusal))
+	if (!apmp_load_acquire(&in.cpu[CPU].order))
 		apmp_fetch_add(&early, 1);
 	apmp_fetch_add(&refusals, 1);
 }
@@ -202,11 +204,8 @@ START_TEST(refused)
 	alpha->call_error = -EHOSTDOWN;
 	ask = ask_to_give(BETA);
 	ck_assert_uint_eq(apmp_load_acquire(&ask->state), APP_ASK_BUSY);
-	await(&refusals, 1);
-	ck_assert_uint_eq(apmp_load_relaxed(&early), 0);
-	await(&in.cpu[CPU].order, CPU_ORDER_NONE);
-	instance_trade(&in);
-	ck_assert_uint_eq(apmp_load_acquire(&ask->state), APP_ASK_DONE);
+	while (apmp_load_acquire(&ask->state) != APP_ASK_DONE)
+		instance_trade(&in);
 	ck_assert_int_eq(ask->result, _i ? -ETXTBSY : -EHOSTDOWN);
 }
 END_TEST
@@ -244,15 +243,108 @@ START_TEST(back_before_anybody_looked)
 }
 END_TEST
 
+/* What the operator wants of the CPU has begun; its number. */
+static uint32_t operator_asks(enum hwrpb_request_op op)
+{
+	struct hwrpb_request *request = &in.hwrpb->slot[CPU].request;
+	uint32_t seq;
+
+	ck_assert_int_eq(
+	    apmp_hwrpb_request(&w.console.env, in.hwrpb, request, op, (uint64_t[2]){BETA}, &seq),
+	    0);
+	apmp_hwrpb_request_done(request, seq, 0);
+	return seq;
+}
+
+static int answer_to(uint32_t seq)
+{
+	int result;
+
+	ck_assert(apmp_hwrpb_request_answered(&in.hwrpb->slot[CPU].request, seq, &result));
+	return result;
+}
+
+/* The CPU itself refuses: under the number of the order, and before the next order. */
+START_TEST(refusal_of_the_operators)
+{
+	uint32_t seq = operator_asks(HWRPB_REQUEST_MIGRATE);
+
+	bound = _i ? -ETXTBSY : 0;
+	alpha->call_error = -EHOSTDOWN;
+	ck_assert_int_eq(instance_cpu_order(&in, CPU, CPU_ORDER_MIGRATE, BETA, 0, seq), 0);
+	await(&refusals, 1);
+	ck_assert_uint_eq(apmp_load_relaxed(&early), 0);
+	ck_assert_int_eq(answer_to(seq), _i ? -ETXTBSY : -EHOSTDOWN);
+	await(&in.cpu[CPU].order, CPU_ORDER_NONE);
+}
+END_TEST
+
+/* What a program asked for, and a refused order of a console that is dead, is not told to who waits
+ * for another one. */
+START_TEST(refusal_of_another)
+{
+	uint32_t old = _i ? operator_asks(HWRPB_REQUEST_MIGRATE) : 0, seq;
+
+	seq = operator_asks(HWRPB_REQUEST_STOP);
+	bound = -ETXTBSY;
+	ck_assert_int_eq(instance_cpu_order(&in, CPU, CPU_ORDER_MIGRATE, BETA, 0, old), 0);
+	await(&in.cpu[CPU].order, CPU_ORDER_NONE);
+	ck_assert_int_eq(answer_to(seq), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&refusals), 0);
+}
+END_TEST
+
+/* In console mode it has refused, and the primary has not heard it: what it is told next must not
+ * be answered with that.  shows: CPU-06 */
+START_TEST(refusal_from_console_mode)
+{
+	uint32_t first = operator_asks(HWRPB_REQUEST_MIGRATE), next;
+	int err;
+
+	ck_assert_int_eq(instance_cpu_order(&in, CPU, CPU_ORDER_MIGRATE, WORLD_PARTITIONS,
+					    APMP_MIGRATE_HALT, first),
+			 0);
+	await(&in.hwrpb->slot[CPU].txrdy, 1);
+	await(&in.cpu[CPU].order, CPU_ORDER_NONE);
+	next = operator_asks(HWRPB_REQUEST_MIGRATE);
+	ck_assert_int_eq(instance_cpu_order(&in, CPU, CPU_ORDER_MIGRATE, BETA, 0, next), -EAGAIN);
+	ck_assert_int_eq(apmp_hwrpb_take_startreq(in.hwrpb, CPU, &err), APMP_STARTREQ_REFUSED);
+	instance_cpu_stays(&in, CPU, err); /* answers the one before, for which nobody waits */
+	await(&in.hwrpb->slot[CPU].state, HWRPB_CPU_ACTIVE);
+	ck_assert_int_eq(answer_to(next), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&refusals), 0);
+	ck_assert_int_eq(instance_cpu_order(&in, CPU, CPU_ORDER_MIGRATE, WORLD_PARTITIONS,
+					    APMP_MIGRATE_HALT, next),
+			 0);
+	await(&in.hwrpb->slot[CPU].txrdy, 1);
+	ck_assert_int_eq(apmp_hwrpb_take_startreq(in.hwrpb, CPU, &err), APMP_STARTREQ_REFUSED);
+	instance_cpu_stays(&in, CPU, err);
+	ck_assert_int_eq(answer_to(next), -ENXIO);
+}
+END_TEST
+
+/* It has come, and there is no memory for its stack. */
+START_TEST(no_stack)
+{
+	struct hwrpb_slot *slot = &in.hwrpb->slot[3];
+
+	no_stacks = true;
+	apmp_store_relaxed(&slot->arrivals, 7);
+	ck_assert_int_eq(instance_cpu_arrive(&in, 3, true), -ENOMEM);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot->not_started), UINT64_C(7) << 32 | ENOMEM);
+	ck_assert_uint_eq(apmp_load_relaxed(&refusals), 1);
+}
+END_TEST
+
 /* Its console may not live to end the update by which it comes: then another one still runs there.
  * shows: CPU-01 */
 START_TEST(not_started_before_it_is_ours)
 {
 	apmp_update_begin(&w.up);
 	apmp_hwrpb_set_flags(&w.up, in.hwrpb, ALPHA, 3, 0, HWRPB_PA);
-	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0), -EAGAIN);
+	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0, 0), -EAGAIN);
 	apmp_update_abort(&w.up);
-	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0), -EPERM);
+	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0, 0), -EPERM);
 }
 END_TEST
 
@@ -264,6 +356,10 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, refused, 0, 2);
 	tcase_add_loop_test(tc, back_before_anybody_looked, 0, 2);
+	tcase_add_loop_test(tc, refusal_of_the_operators, 0, 2);
+	tcase_add_loop_test(tc, refusal_of_another, 0, 2);
+	tcase_add_test(tc, refusal_from_console_mode);
+	tcase_add_test(tc, no_stack);
 	tcase_add_test(tc, not_started_before_it_is_ours);
 	return suite_run(suite);
 }

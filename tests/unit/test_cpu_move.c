@@ -154,16 +154,23 @@ static const struct {
 } ways[] = {{0, APMP_P_pal_2206},
 	    {APMP_MIGRATE_HALT, APMP_P_halt_3016},
 	    {APMP_MIGRATE_CONSOLE, APMP_P_rx_3106},
-	    {APMP_MIGRATE_LOAN, APMP_P_pal_2216},
-	    {APMP_MIGRATE_FAILURE | APMP_MIGRATE_LOAN, APMP_P_pal_2216}};
+	    {APMP_MIGRATE_LOAN, APMP_P_pal_2216}};
 
-/* shows: CPU-02, CPU-06, CPU-07, CPU-10 */
+/* shows: CPU-02, CPU-06, CPU-07, CPU-10, TREE-15 */
 START_TEST(migrates)
 {
 	bool loan = ways[_i].how & APMP_MIGRATE_LOAN;
 
 	begin();
+	w.console.wakes = 0;
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		apmp_store_relaxed(&w.line[cpu].pending, 0);
 	ck_assert_int_eq(migrate(1, ALPHA, BETA, ways[_i].how), 0);
+	/* Nobody but the receiver's primary is woken in the midst of it. */
+	ck_assert_uint_eq(w.console.wakes, 1);
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		ck_assert_uint_eq(apmp_load_relaxed(&w.line[cpu].pending),
+				  APMP_INTR_TREE | (cpu == 2 ? APMP_INTR_TXRDY : 0));
 	ck_assert_uint_eq(user(1), BETA);
 	ck_assert_uint_eq(owner(1), loan ? ALPHA : BETA);
 	ck_assert(told(BETA, 1));

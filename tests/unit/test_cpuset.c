@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -367,17 +368,40 @@ static void close_doors(const int doors[APMP_CPUSET_DOORS])
 			close(doors[i]);
 }
 
-static void assert_number(const struct apmp_cpuset *set, const char *file, long wanted)
+/* What a file of partition p's share holds, up to the end of its line. */
+static void assert_share(const struct apmp_cpuset *set, const char *file, const char *wanted)
 {
+	const char *top = apmp_cpuset_quota_path(set);
 	char path[5000], line[64] = "";
 	FILE *in;
 
-	snprintf(path, sizeof(path), "%s/P-p/%s", apmp_cpuset_quota_path(set), file);
+	snprintf(path, sizeof(path), "%s/P-p/%s", top ? top : apmp_cpuset_path(set), file);
 	in = fopen(path, "r");
-	ck_assert_ptr_nonnull(in);
+	ck_assert_msg(in != NULL, "there is no %s", path);
 	ck_assert_ptr_nonnull(fgets(line, sizeof(line), in));
 	fclose(in);
-	ck_assert_msg(strtol(line, NULL, 10) == wanted, "%s is %s, not %ld", file, line, wanted);
+	line[strcspn(line, "\n")] = '\0';
+	ck_assert_msg(strcmp(line, wanted) == 0, "%s is %s, not %s", file, line, wanted);
+}
+
+static void assert_quota(const struct apmp_cpuset *set, long quota_us, long period_us, long weight)
+{
+	char quota[24] = "max", both[64], number[24];
+
+	if (quota_us > 0 || apmp_cpuset_kind(set) == APMP_CPUSET_CGROUP_V1)
+		snprintf(quota, sizeof(quota), "%ld", quota_us);
+	if (apmp_cpuset_kind(set) == APMP_CPUSET_CGROUP_V1) {
+		assert_share(set, "cpu.cfs_quota_us", quota);
+		snprintf(number, sizeof(number), "%ld", period_us);
+		assert_share(set, "cpu.cfs_period_us", number);
+		snprintf(number, sizeof(number), "%ld", weight);
+		assert_share(set, "cpu.shares", number);
+		return;
+	}
+	snprintf(both, sizeof(both), "%s %ld", quota, period_us);
+	assert_share(set, "programs/cpu.max", both);
+	snprintf(number, sizeof(number), "%ld", weight * 100 / 1024 ? weight * 100 / 1024 : 1);
+	assert_share(set, "cpu.weight", number);
 }
 
 static void set_capacity(struct apmp_cpuset *set, unsigned capacity)
@@ -386,7 +410,7 @@ static void set_capacity(struct apmp_cpuset *set, unsigned capacity)
 		      apmp_cpuset_error(set));
 }
 
-/* shows: CPU-15 */
+/* The kernel takes each.  shows: CPU-15 */
 START_TEST(share)
 {
 	static const struct {
@@ -395,45 +419,56 @@ START_TEST(share)
 	} shares[] = {{333, 3330, 10000, 340},	 {1333, 13330, 10000, 1364}, {31, 1000, 32258, 31},
 		      {0, -1, 10000, 0},	 {100, 1000, 10000, 102},    {1, 1000, 1000000, 2},
 		      {2000, 20000, 10000, 2048}};
-	struct apmp_cpuset *set = open_kind(APMP_CPUSET_CGROUP_V1);
-	int first, second, doors[APMP_CPUSET_DOORS];
+	struct apmp_cpuset *set = open_kind(_i);
+	struct family family;
+	int first, second;
 	cpu_set_t all, one;
 
 	if (!set)
 		return;
 	all = host_cpus(&first, &second);
-	if (!apmp_cpuset_quota_path(set)) {
-		ck_assert_str_ne(apmp_cpuset_no_quota(set), "");
+	if (*apmp_cpuset_no_quota(set)) {
 		fprintf(stderr, "left out, no quota: %s\n", apmp_cpuset_no_quota(set));
 		close_empty(set);
 		return;
 	}
-	ck_assert_str_eq(apmp_cpuset_no_quota(set), "");
 	ck_assert_int_eq(apmp_cpuset_partition_capacity(set, "p", 1000), -ENOENT);
 	ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
 	set_capacity(set, 500); /* there is nobody yet: kept in mind */
-	ck_assert_int_eq(apmp_cpuset_doors(set, "p", APMP_CPUSET_INSTANCE, doors), 0);
-	ck_assert_int_eq(doors[1], -1); /* an instance is never held back */
-	close_doors(doors);
-	ck_assert_int_eq(apmp_cpuset_doors(set, "p", APMP_CPUSET_PROGRAMS, doors), 0);
-	close_doors(doors);
-	assert_number(set, "cpu.cfs_quota_us", 5000);
+	family = family_make(0);
+	ck_assert_int_eq(apmp_cpuset_enter(set, "p", APMP_CPUSET_PROGRAMS, family.first), 0);
+	assert_quota(set, 5000, 10000, 512);
 	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
-		long weight = shares[i].weight ? shares[i].weight : 1024L * CPU_COUNT(&all);
-
 		set_capacity(set, shares[i].capacity);
-		assert_number(set, "cpu.cfs_quota_us", shares[i].quota_us);
-		assert_number(set, "cpu.cfs_period_us", shares[i].period_us);
-		assert_number(set, "cpu.shares", weight);
+		assert_quota(set, shares[i].quota_us, shares[i].period_us,
+			     shares[i].weight ? shares[i].weight : 1024L * CPU_COUNT(&all));
 	}
 	/* That of host CPUs which nobody shares follows their number. */
 	set_capacity(set, 0);
-	CPU_ZERO(&one);
-	CPU_SET(first, &one);
+	one = only(first);
 	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one), 0);
-	assert_number(set, "cpu.shares", 1024);
+	assert_quota(set, -1, 10000, 1024);
 	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
-	assert_number(set, "cpu.shares", 1024L * CPU_COUNT(&all));
+	assert_quota(set, -1, 10000, 1024L * CPU_COUNT(&all));
+	family_end(&family);
+	close_empty(set);
+}
+END_TEST
+
+/* An instance is never held back: it has no door to the group with the quota. */
+START_TEST(share_of_an_instance)
+{
+	struct apmp_cpuset *set = open_kind(APMP_CPUSET_CGROUP_V1);
+	int first, second, doors[APMP_CPUSET_DOORS];
+	cpu_set_t all;
+
+	if (!set)
+		return;
+	all = host_cpus(&first, &second);
+	ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
+	ck_assert_int_eq(apmp_cpuset_doors(set, "p", APMP_CPUSET_INSTANCE, doors), 0);
+	ck_assert_int_eq(doors[1], -1);
+	close_doors(doors);
 	close_empty(set);
 }
 END_TEST
@@ -481,10 +516,21 @@ START_TEST(goes_in_by_itself)
 }
 END_TEST
 
-/* What a thread chose for itself: the kernel keeps it in mind (see cpuset.h). */
+/* Whether the kernel keeps in mind what a thread chose for itself (see cpuset.h). */
+static bool kernel_remembers(void)
+{
+	struct utsname host;
+	int major, minor;
+
+	ck_assert_int_eq(uname(&host), 0);
+	ck_assert_int_eq(sscanf(host.release, "%d.%d", &major, &minor), 2);
+	return major > 6 || (major == 6 && minor >= 2);
+}
+
 START_TEST(pinned)
 {
 	struct apmp_cpuset *set = open_kind(_i);
+	const bool affinity = _i == APMP_CPUSET_AFFINITY, remembers = kernel_remembers();
 	cpu_set_t all, one, two;
 	struct family family;
 	int first, second;
@@ -505,13 +551,13 @@ START_TEST(pinned)
 		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two), 0);
 		assert_mask(family.threads[0], &two);
 		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
-		assert_mask(family.threads[0], &two);
+		assert_mask(family.threads[0], affinity || remembers ? &two : &all);
 		/* its CPU goes: it gets what there is */
 		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one), 0);
 		assert_mask(family.threads[0], &one);
 		/* and comes back: so does its mask, but with affinity nobody remembers it */
 		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
-		assert_mask(family.threads[0], _i == APMP_CPUSET_AFFINITY ? &one : &two);
+		assert_mask(family.threads[0], affinity ? &one : remembers ? &two : &all);
 		ck_assert_int_eq(apmp_cpuset_partition_kill(set, "p", PATIENCE_MS), 0);
 	}
 	close_empty(set);
@@ -731,9 +777,10 @@ int main(void)
 	tcase_add_test(tests, text);
 	tcase_add_test(tests, chooses_the_best);
 	tcase_add_test(tests, kernel_refuses_empty_set);
-	tcase_add_test(tests, share);
+	tcase_add_test(tests, share_of_an_instance);
 	tcase_add_test(tests, share_v2);
 	tcase_add_test(tests, share_v1_of_no_known_quota);
+	tcase_add_loop_test(tests, share, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, refusals, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, follows, 1, APMP_CPUSET_KIND_END);
 	tcase_add_loop_test(tests, goes_in_by_itself, 1, APMP_CPUSET_KIND_END);

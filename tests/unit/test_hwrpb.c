@@ -33,12 +33,14 @@ START_TEST(prepared_for_a_life)
 	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
 		ck_assert_uint_eq(apmp_hwrpb_flags(h, cpu), HWRPB_PP | (cpu < 2 ? HWRPB_PA : 0));
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
-	apmp_store_relaxed(&h->request.done, 9);
+	apmp_store_relaxed(&h->end, HWRPB_END_HALT);
+	apmp_store_relaxed(&h->slot[3].request.answer, 9);
 	(void)world_boot(&w, ALPHA);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->boot_count), 2);
 	ck_assert_uint_eq(apmp_load_relaxed(&h->unique), party_identity(alpha));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].state), 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&h->request.done), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->end), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].request.answer), 0);
 }
 END_TEST
 
@@ -251,58 +253,22 @@ START_TEST(other_words_mean_nothing)
 }
 END_TEST
 
-START_TEST(one_request_at_a_time)
+/* It does not wait for what has no answer. */
+START_TEST(told_to_end)
 {
-	static const uint64_t arg[3] = {1, BETA, 1};
-	struct apmp_hwrpb_request got = {.seq = 77};
-	uint32_t seq = 0, next = 88;
-
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 0);
-	ck_assert_uint_eq(got.seq, 77);
-	apmp_store_relaxed(&w.line[0].pending, 0);
-	ck_assert_int_eq(apmp_hwrpb_request(&w.console.env, h, HWRPB_REQUEST_MIGRATE, arg, &seq),
-			 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_REQUEST);
-	ck_assert_int_eq(apmp_hwrpb_request(&w.console.env, h, HWRPB_REQUEST_HALT, arg, &next),
-			 -EBUSY);
-	ck_assert_uint_eq(next, 88);
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1);
-	ck_assert_uint_eq(got.seq, seq);
-	ck_assert_uint_eq(got.op, HWRPB_REQUEST_MIGRATE);
-	ck_assert_mem_eq(got.arg, arg, sizeof(arg));
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1); /* until it is answered */
-	apmp_hwrpb_request_done(h, got.seq, -EPERM);
-	ck_assert_int_eq(apmp_load_relaxed(&h->request.result), -EPERM);
-	ck_assert_uint_eq(apmp_load_relaxed(&h->request.done), seq);
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 0);
-	ck_assert_int_eq(apmp_hwrpb_request(&w.console.env, h, HWRPB_REQUEST_HALT, arg, &next), 0);
-	ck_assert_uint_eq(next, seq + 1);
-}
-END_TEST
-
-/* An end comes in place of what has no answer; what is taken back does nothing. */
-START_TEST(an_end_need_not_wait)
-{
-	static const uint64_t arg[3] = {1, BETA, 1};
+	static const uint64_t arg[2] = {BETA, 1};
 	struct apmp_env *env = &w.console.env;
-	struct apmp_hwrpb_request got;
 	uint32_t seq = 0;
 
-	ck_assert_int_eq(apmp_hwrpb_request(env, h, HWRPB_REQUEST_MIGRATE, arg, &seq), 0);
-	ck_assert(!apmp_hwrpb_request_take_back(h, seq + 1));
-	ck_assert(apmp_hwrpb_request_take_back(h, seq));
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1);
-	ck_assert_uint_eq(got.op, HWRPB_REQUEST_NONE);
+	ck_assert_int_eq(
+	    apmp_hwrpb_request(env, h, &h->slot[1].request, HWRPB_REQUEST_MIGRATE, arg, &seq), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->end), 0);
 	apmp_store_relaxed(&w.line[0].pending, 0);
-	apmp_hwrpb_request_end(env, h, HWRPB_REQUEST_HALT);
+	apmp_hwrpb_end(env, h, HWRPB_END_HALT);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->end), HWRPB_END_HALT);
 	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending), APMP_INTR_REQUEST);
-	ck_assert(!apmp_hwrpb_request_take_back(h, seq));
-	apmp_hwrpb_request_done(h, got.seq, -EINVAL); /* of the one before, just now */
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 1);
-	ck_assert_uint_eq(got.op, HWRPB_REQUEST_HALT);
-	apmp_hwrpb_request_done(h, got.seq, 0);
-	ck_assert_int_eq(apmp_hwrpb_request_get(h, &got), 0);
-	ck_assert(!apmp_hwrpb_request_take_back(h, got.seq));
+	apmp_hwrpb_end(env, h, HWRPB_END_CRASH);
+	ck_assert_uint_eq(apmp_load_relaxed(&h->end), HWRPB_END_CRASH);
 }
 END_TEST
 
@@ -322,7 +288,6 @@ int main(void)
 	tcase_add_test(tc, startreq_at_odd_times);
 	tcase_add_test(tc, startreq_of_before);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
-	tcase_add_test(tc, one_request_at_a_time);
-	tcase_add_test(tc, an_end_need_not_wait);
+	tcase_add_test(tc, told_to_end);
 	return suite_run(suite);
 }

@@ -47,6 +47,21 @@ START_TEST(all_are_interrupted)
 }
 END_TEST
 
+/* All have it pending, whatever else they had, and none is woken. */
+START_TEST(all_in_good_time)
+{
+	uint32_t doorbell = apmp_load_relaxed(&w.line[5].doorbell);
+
+	apmp_intr_send(env, 3, APMP_INTR_APMP);
+	apmp_intr_pend_all(env, APMP_INTR_TREE);
+	ck_assert_uint_eq(w.party[ALPHA].wakes, 1);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[5].doorbell), doorbell + 1);
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		ck_assert_uint_eq(apmp_intr_wait(env, cpu, 0),
+				  APMP_INTR_TREE | (cpu == 3 ? APMP_INTR_APMP : 0));
+}
+END_TEST
+
 /* It has the tree's interrupt pending, and is woken for whatever else. */
 START_TEST(the_tree_can_wait)
 {
@@ -146,6 +161,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, reasons_add_up);
 	tcase_add_test(tc, all_are_interrupted);
+	tcase_add_test(tc, all_in_good_time);
 	tcase_add_test(tc, the_tree_can_wait);
 	tcase_add_test(tc, no_such_cpu);
 	tcase_add_test(tc, what_is_pending_needs_no_wait);

@@ -371,7 +371,7 @@ static void check_nobodys(void)
 	ck_assert_int_eq(cpu_node().owner, GCT_NONE);
 	ck_assert_uint_eq(asked.op, APMP_CALL_DEASSIGN);
 	ck_assert_int_eq((int32_t)asked.arg[0], cpu_node().handle);
-	ck_assert_uint_eq(asked.arg[1], 1);
+	ck_assert_uint_eq(asked.arg[1], APMP_DEASSIGN_UNUSED | APMP_DEASSIGN_HASTE);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->halt_requested), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->rxrdy), 0);
 }
@@ -590,24 +590,27 @@ START_TEST(not_ours)
 }
 END_TEST
 
-/* The primary starts it between its state and its STARTREQ; it is told of the refusal, too. */
+/* Between its state and its STARTREQ, and until the primary has heard that: its refusal would be
+ * taken for one of what it is told now. */
 static void on_point_start(struct party *p, enum apmp_point point, uint64_t arg)
 {
 	(void)arg;
-	if (point == APMP_P_halt_3024)
-		ck_assert_int_eq(apmp_hwrpb_send(&p->env, p->hwrpb, 1, &start_it), 0);
+	if (point == APMP_P_halt_3024 || point == APMP_P_halt_3028)
+		ck_assert_int_eq(apmp_hwrpb_send(&p->env, p->hwrpb, 1, &start_it), -EAGAIN);
 }
 
-START_TEST(started_before_it_has_said)
+START_TEST(told_nothing_before_it_is_heard)
 {
 	int refused;
 
 	alpha->on_point = on_point_start;
 	ck_assert_int_eq(halt_migrate(alpha, GAMMA, 0), 0);
-	ck_assert_int_eq(apmp_pal_console(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, 1, 0), 0);
-	ck_assert_uint_eq(runner(), party_identity(alpha));
+	ck_assert_uint_eq(party_passed(alpha, APMP_P_halt_3028), 1);
 	ck_assert_int_eq(take(&refused), APMP_STARTREQ_REFUSED);
 	ck_assert_int_eq(refused, EHOSTDOWN);
+	send(&start_it);
+	ck_assert_int_eq(apmp_pal_console(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, 1, 0), 0);
+	ck_assert_uint_eq(runner(), party_identity(alpha));
 	nothing_said();
 }
 END_TEST
@@ -627,7 +630,7 @@ static const enum apmp_point points[] = {
 static int no_such_way(struct party *p)
 {
 	const struct apmp_hwrpb_command command = {APMP_COMMAND_MIGRATE, GAMMA, false};
-	int err;
+	int err, refused;
 
 	err = apmp_pal_migrate(&p->env, &p->tree, p->hwrpb, ALPHA, 1, GAMMA, 0);
 	ck_assert_int_eq(err, -EHOSTDOWN);
@@ -635,8 +638,10 @@ static int no_such_way(struct party *p)
 	err = halt_migrate(p, GAMMA, 0);
 	ck_assert_int_eq(err, 0);
 	console();
+	ck_assert_int_eq(take(&refused), APMP_STARTREQ_REFUSED);
 	send(&command);
 	console();
+	ck_assert_int_eq(take(&refused), APMP_STARTREQ_REFUSED);
 	send(&start_it);
 	err = apmp_pal_console(&p->env, &p->tree, p->hwrpb, ALPHA, 1, 0);
 	ck_assert_int_eq(err, 0);
@@ -878,7 +883,7 @@ static void tests_of_words(TCase *tc)
 	tcase_add_loop_test(tc, one_command_at_a_time, 0, 7);
 	tcase_add_test(tc, second_order_on_the_way);
 	tcase_add_loop_test(tc, not_ours, 0, 2);
-	tcase_add_test(tc, started_before_it_has_said);
+	tcase_add_test(tc, told_nothing_before_it_is_heard);
 	tcase_add_test(tc, told_before_its_thread_is_there);
 }
 

@@ -507,29 +507,9 @@ START_TEST(figure_26b)
 }
 END_TEST
 
-/* A refusal that the primary had no time to look at, for it ordered something else, is not taken
- * for what the CPU says when it comes back. */
-START_TEST(refused_then_gone_then_back)
-{
-	int refused;
-
-	ck_assert_int_eq(halt_migrate(GAMMA), 0);
-	alpha->on_wait = on_wait_migrate;
-	ck_assert_int_eq(console_code(alpha), -ETIMEDOUT);
-	ck_assert_uint_eq(state(alpha), HWRPB_CPU_AWAY);
-	comes();
-	beta->on_point = w.console.on_point = NULL; /* they look for the way from ALPHA to BETA */
-	apmp_store_relaxed(&slot(beta)->state, HWRPB_CPU_QUIESCED);
-	ck_assert_int_eq(
-	    apmp_pal_migrate(&beta->env, &beta->tree, beta->hwrpb, BETA, CPU, ALPHA, 0), 0);
-	ck_assert_int_eq(apmp_hwrpb_take_startreq(alpha->hwrpb, CPU, &refused), APMP_STARTREQ_COME);
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, figure_26b);
-	tcase_add_test(tc, refused_then_gone_then_back);
 	tcase_add_test(tc, figure_28);
 	tcase_add_test(tc, figure_28_with_a_boot);
 	tcase_add_test(tc, figures_22_and_23);

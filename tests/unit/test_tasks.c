@@ -542,6 +542,30 @@ START_TEST(test_bound_waits)
 }
 END_TEST
 
+/* The CPU takes what stands behind it in the queue. */
+START_TEST(test_one_behind_a_bound_one)
+{
+	uint64_t number;
+
+	come(1);
+	for (uintptr_t i = 0; i < 2; i++)
+		ck_assert_int_eq(
+		    task_begin(&in, job, NULL, count_until_flag, (void *)i, 1 + 1, &number), 0);
+	begin(count_until_flag, 2);
+	begin(count_until_flag, 3);
+	for (uint32_t i = 2; i < 4; i++) {
+		come(0);
+		await_count(i, 1000);
+		check();
+		ck_assert_int_eq(leave(0), 0); /* and stands behind the other one */
+		check();
+	}
+	ck_assert_uint_eq(count[1], 0);
+	apmp_store_release(&flag, 1);
+	await_end();
+}
+END_TEST
+
 static int end_with(struct apmp_task *task, void *arg)
 {
 	apmp_task_exit(task, (int)(uintptr_t)arg);
@@ -834,6 +858,7 @@ int main(void)
 	tcase_add_test(tc, test_the_clock_waits_for_nobody);
 	tcase_add_test(tc, test_bound);
 	tcase_add_test(tc, test_bound_waits);
+	tcase_add_test(tc, test_one_behind_a_bound_one);
 	tcase_add_test(tc, test_family);
 	tcase_add_test(tc, test_asked_to_end);
 	tcase_add_loop_test(tc, test_made_to_end, 0, MADE_TO_END);
