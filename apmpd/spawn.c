@@ -11,7 +11,7 @@
  *          every signal is blocked from before fork until the child has none of them any more.
  * CLASS    A better nice value is taken on while that is still allowed: who has it keeps it under
  *          another uid, and so do the threads of an instance.  SCHED_FIFO its first thread gets
- *          from the box when the others are there (URGENT): it can't hand that on, and is ended
+ *          from the box when it has made another (URGENT): it can't hand that on, and is ended
  *          when it has not slept for FIFO_MAX_US: a thread like that starves its neighbours.
  * LIMITS   A script that only the box can reach is found, but its interpreter, which has the
  *          program's uid, can't read it.

@@ -307,16 +307,8 @@ static void boot_done(struct partition *p)
 	console_check_on(p->console);
 }
 
-void console_make_urgent(struct partition *p)
-{
-	struct apmp_box_request request = {.op = APMP_BOX_OP_URGENT, .id = p->id};
-
-	box_link_post(&p->console->box, &request, NULL, NULL); /* refused: it is as it was */
-}
-
 static void on_booted(struct partition *p)
 {
-	console_make_urgent(p);
 	console_set_state(p, APMP_PARTITION_RUNNING);
 	console_event(p->console, "instance.booted", p, "{s:I}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(console_identity(p)));
@@ -515,6 +507,16 @@ static void on_report(struct partition *p, uint32_t report, uint64_t about)
 	console_orders_look(p);
 }
 
+/* It calls us: the thread that does so is there, which makes the others, and the clock does not
+ * beat yet. */
+static void make_urgent(struct partition *p)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_URGENT, .id = p->id};
+
+	p->urgent = true;
+	box_link_post(&p->console->box, &request, NULL, NULL); /* refused: it is as it was */
+}
+
 static void serve(struct partition *p, const struct apmp_call_request *r)
 {
 	struct apmp_console_partition *record = &p->console->state->partition[p->id];
@@ -525,6 +527,8 @@ static void serve(struct partition *p, const struct apmp_call_request *r)
 			console_callback_reply(p, r->seq, -ESTALE);
 		return;
 	}
+	if (!p->urgent)
+		make_urgent(p);
 	if (!r->seq && r->op != APMP_CALL_REPORT) { /* the console's word for "ask again" */
 		console_callback_reply(p, 0, -EINVAL);
 		return;
@@ -607,6 +611,7 @@ int console_channel_open(struct partition *p)
 		return err;
 	}
 	p->channel = fds[0];
+	p->urgent = false;
 	p->channel_poll->data = p;
 	return uv_poll_start(p->channel_poll, UV_READABLE, on_channel);
 }

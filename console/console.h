@@ -67,6 +67,7 @@ struct partition {
 	uint64_t host_cpus[16]; /* that the box has set last; zero: not known */
 	uint32_t capacity;	/* that the box was told last, if it was */
 	bool capacity_told, capacity_posted, capacity_refused;
+	bool urgent; /* the box was told by us, in this life, that its threads are there */
 	enum fence_reason fencing;
 	bool fence_pending;  /* SIGKILL was not enough yet */
 	bool bugcheck_asked; /* `fence: bugcheck`: the instance must see the bit and end */
@@ -320,8 +321,6 @@ void console_dumped(struct partition *p, const struct apmp_box_event *event);
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
-/* The first thread of an instance gets its class, when the others are there; again: nothing. */
-void console_make_urgent(struct partition *p);
 __attribute__((warn_unused_result)) int console_channel_open(struct partition *p);
 void console_channel_close(struct partition *p);
 void console_joined(struct partition *p);

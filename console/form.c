@@ -378,9 +378,7 @@ static void take_over(struct console *c)
 			apmp_cpu_take_back_all(&c->mover, i);
 			console_wish_take_back(p);
 			console_callback_reply(p, 0, 0);
-			if (console_state(p) != APMP_PARTITION_BOOTING)
-				console_make_urgent(p); /* what the dead one may not have done */
-			console_set_cpuset(p);		/* the same */
+			console_set_cpuset(p); /* what the dead one may not have set */
 			apmp_cpu_arrivals(&c->mover, i);
 			if (console_state(p) != APMP_PARTITION_MEMBER && console_db_has_member(p))
 				console_joined(p); /* its report was lost */

@@ -6,8 +6,8 @@
  *
  * STATES    asked (the box has been told) -> started, or refused -> ended.  The console waits for
  *           neither: a program on a file system that hangs keeps nobody but its caller waiting.
- * LIMITS    RUN_CALLERS callers that wait for their program: each has one of the server's connections,
- *           and nobody could ask for anything else when they had them all.
+ * LIMITS    RUN_CALLERS callers that wait for their program: each has one of the server's
+ *           connections, and nobody could ask for anything else when they had them all.
  *           A program whose caller was cut off by the death of a console goes on, with its
  *           partition; nobody learns its exit status.
  */

@@ -43,8 +43,8 @@ struct apmp_giver {
  * one is open; -EAGAIN: who served the last one is not done yet: again at a tick. */
 APMP_CHECK int apmp_wish_begin(struct apmp_member *m, struct apmp_wish *wish, uint32_t count);
 /* Sees what became of it; after each interrupt and at each tick while it is open.  True: it is
- * over: all have come, nobody can spare another one (whom a debugger holds is not waited for), or the
- * sharing set was formed anew; came says how many did. */
+ * over: all have come, nobody can spare another one (whom a debugger holds is not waited for), or
+ * the sharing set was formed anew; came says how many did. */
 bool apmp_wish_look(struct apmp_member *m, struct apmp_wish *wish);
 /* Nobody waits for it any more.  A CPU that is on its way comes nevertheless. */
 void apmp_wish_end(struct apmp_member *m, struct apmp_wish *wish);

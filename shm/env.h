@@ -53,8 +53,8 @@ struct apmp_env {
 	const _Atomic uint32_t *armed;
 };
 
-/* Nanoseconds since a moment that any thread may store at any time: 0 when that is after our look at
- * the clock. */
+/* Nanoseconds since a moment that any thread may store at any time: 0 when that is after our look
+ * at the clock. */
 static inline uint64_t apmp_env_since(struct apmp_env *env, const _Atomic uint64_t *moment_ns)
 {
 	uint64_t then = atomic_load_explicit(moment_ns, memory_order_acquire);

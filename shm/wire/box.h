@@ -100,7 +100,7 @@ enum apmp_box_object {
  * ROOM      arg0 processes and threads: whether so many more could be started now, before anything
  *           is changed for them.  -EAGAIN, -ENOMEM: with arg0 wanted, arg1 had, text of what, and
  *           by which limit ("processes and threads (cgroup v1 pids /x)").  RUN refuses alike.
- * URGENT    id: the first thread of its instance gets SCHED_FIFO, now that the others are there.
+ * URGENT    id: the first thread of its instance gets SCHED_FIFO, now that it has made another.
  *           -ESRCH no instance, or one that ends; -EPERM.
  * DUMP      id, arg0 incarnation, text its name; descriptor: memory with copies, and at size a JSON
  *           object of arg1 bytes that says what a dump of that life is to hold (apmpd/PROTOCOL.md).

@@ -111,15 +111,16 @@ def quotas_follow(machine):
 @pytest.mark.machine_file(SHARED)
 def test_work_follows_the_cpus(machine, tmp_path):
     """Twice the CPUs, twice the work; and the other way round when they have gone over. Without
-    quotas both would do the same. shows: CPU-15"""
+    quotas both would do the same each time; what others do on this host may spoil a look at it.
+    shows: CPU-15"""
     programs = [Busy(machine, name, tmp_path / name) for name in "ab"]
     for program in programs:
         program.ask()
     assert capacities(machine) == pytest.approx(
         {"a": 2 * HOST_CPUS / EACH, "b": HOST_CPUS / EACH}, abs=0.01)
     for wanted in (2, 1 / 2, 2):
-        a, b = work_of_both(programs)
-        assert 0.7 < a / b / wanted < 1.4, (wanted, a, b)
+        machine.until(lambda done: 0.7 * wanted * done[1] < done[0] < 1.4 * wanted * done[1],
+                      lambda: work_of_both(programs))
         for cpu in range(HOST_CPUS, 2 * HOST_CPUS):
             machine.apmp("cpu", "migrate", cpu, "--to", "b" if wanted == 2 else "a")
         quotas_follow(machine)

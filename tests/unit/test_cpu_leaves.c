@@ -332,6 +332,7 @@ START_TEST(no_stack)
 	apmp_store_relaxed(&slot->arrivals, 7);
 	ck_assert_int_eq(instance_cpu_arrive(&in, 3, true), -ENOMEM);
 	ck_assert_uint_eq(apmp_load_relaxed(&slot->not_started), UINT64_C(7) << 32 | ENOMEM);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot->state), HWRPB_CPU_HALTED);
 	ck_assert_uint_eq(apmp_load_relaxed(&refusals), 1);
 }
 END_TEST

@@ -180,7 +180,8 @@ START_TEST(come_and_not_started)
 	migrate(ALPHA, BETA);
 	apmp_store_relaxed(&betas->not_started, UINT64_C(1) << 32 | ENOMEM);
 	check_asked(-ENOMEM);
-	apmp_store_relaxed(&betas->state, HWRPB_CPU_HALTED); /* it waits there, and can do no more */
+	/* It waits there, and can do no more. */
+	apmp_store_relaxed(&betas->state, HWRPB_CPU_HALTED);
 	check_asked(-ENOMEM);
 	/* With an arrival before that; it has come again. */
 	apmp_store_relaxed(&betas->state, HWRPB_CPU_AWAY);
