@@ -39,7 +39,7 @@ STRIDE ?= 1
 .PHONY: exhaust
 exhaust: $(B)/apmp-sim
 	set -e; for op in create join leave tick fence recover acquire release \
-			migrate halt rx deassign failover; do \
+			migrate halt rx deassign failover crash; do \
 		echo "== $$op: every death, and every second one"; \
 		$< --exhaust-kills $$op --pairs --stride $(STRIDE) --instances 3 --seed 1 \
 			--workers $$(nproc); done

@@ -107,16 +107,14 @@ static void stay(struct cpu *cpu, int err)
 static bool follow(struct cpu *cpu, enum cpu_order order)
 {
 	struct instance *in = cpu->instance;
-	struct hwrpb_slot *slot = &in->hwrpb->slot[cpu->idx];
 	int err = instance_tasks_quiesce(in, cpu->idx);
 
 	if (err) {
-		apmp_store_release(&slot->rxrdy, 0); /* DEASSIGN may be in RX */
+		apmp_store_release(&in->hwrpb->slot[cpu->idx].rxrdy, 0); /* DEASSIGN may be there */
 		stay(cpu, err);
 		return false;
 	}
-	apmp_store_release(&slot->state, HWRPB_CPU_QUIESCED);
-	APMP_POINT_ARG(&in->env, migrate_904, cpu->idx);
+	apmp_pal_quiesce(&in->env, in->hwrpb, cpu->idx);
 	if (order != CPU_ORDER_MIGRATE) /* else MIGRATE_CPU says so */
 		in->env.report(&in->env, APMP_REPORT_CPU_QUIESCED, cpu->idx);
 	err = leave(cpu, order, cpu->to_id, cpu->how);

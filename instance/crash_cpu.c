@@ -1,10 +1,8 @@
 /*
  * crash_cpu.c - Fig. 27: what each CPU of an instance that fails does.
  *
- * WHAT      It saves its context, or its task's, looks up where it is to go, and goes there by PAL
- *           MIGRATE, as a loan: its permanent owner is what it was.  A target that refuses is
- *           followed by the next one.  Who is told to stay, or can go nowhere, gives up the
- *           execution word and is in console mode.
+ * WHAT      It saves its context, or its task's, and goes where its failover targets say, or
+ *           stays in console mode (shm/pal_failover.c).
  * STATES    enum crash_step (instance_crash.h).  CRASH_SAVED: nothing of ours uses the CPU but
  *           this thread, on its way out.
  * CRASHES   fail_2700 to fail_stays: the partition dies with its CPU; the console reads the same
@@ -17,7 +15,6 @@
 #include <unistd.h>
 
 #include "instance/crash_internal.h"
-#include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
 
@@ -59,37 +56,6 @@ void crash_say_cpu(struct instance *in, uint32_t cpu_idx, const char *what, uint
 	crash_say(in, "CPU ", line.text);
 }
 
-/* The partition it has gone to; APMP_NO_PARTITION: none. */
-static uint32_t go(struct instance *in, uint32_t cpu_idx)
-{
-	struct apmp_env *env = &in->env;
-	uint64_t targets = apmp_load_relaxed(&in->hwrpb->failover[cpu_idx]);
-	uint32_t place = 0, to_id;
-	bool goes;
-
-	APMP_POINT_ARG(env, fail_2702, cpu_idx);
-	goes = apmp_failover_next(targets, in->id, &place, &to_id);
-	APMP_POINT_ARG(env, fail_2704, cpu_idx);
-	for (; goes; goes = apmp_failover_next(targets, in->id, &place, &to_id)) {
-		/* As after an order; an error leaves it ACTIVE, or without its execution word. */
-		apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
-		if (!apmp_pal_migrate(env, &in->tree, in->hwrpb, in->id, cpu_idx, to_id,
-				      APMP_MIGRATE_LOAN))
-			return to_id;
-	}
-	return APMP_NO_PARTITION;
-}
-
-static void stay(struct instance *in, uint32_t cpu_idx)
-{
-	/* Not by HALT, for which it may have had other orders.  Refused: somebody else runs there,
-	 * which may be why we are here. */
-	(void)!apmp_intr_give(&in->env, cpu_idx);
-	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_HALTED);
-	APMP_POINT_ARG(&in->env, fail_stays, cpu_idx);
-	crash_say_cpu(in, cpu_idx, " stays", APMP_NO_PARTITION);
-}
-
 void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 {
 	uint32_t to_id;
@@ -106,13 +72,8 @@ void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 	}
 	APMP_POINT_ARG(&in->env, fail_2700, cpu_idx);
 	step(in, cpu_idx, CRASH_SAVED);
-	to_id = go(in, cpu_idx);
-	if (to_id == APMP_NO_PARTITION) {
-		stay(in, cpu_idx);
-	} else {
-		APMP_POINT_ARG(&in->env, fail_goes, cpu_idx);
-		crash_say_cpu(in, cpu_idx, " goes to ", to_id);
-	}
+	to_id = apmp_pal_fail_over(&in->env, &in->tree, in->hwrpb, in->id, cpu_idx);
+	crash_say_cpu(in, cpu_idx, to_id == APMP_NO_PARTITION ? " stays" : " goes to ", to_id);
 	step(in, cpu_idx, CRASH_SETTLED);
 	instance_crash_wait(in);
 }

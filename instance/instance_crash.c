@@ -33,7 +33,6 @@
 #include <unistd.h>
 
 #include "instance/crash_internal.h"
-#include "shm/hwrpb_message.h"
 #include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
@@ -180,21 +179,14 @@ static void await_all(struct instance *in, enum crash_step step)
 static bool send_stopped(struct instance *in, uint32_t cpu_idx)
 {
 	struct crash_cpu *cpu = &in->crash.cpu[cpu_idx];
-	struct apmp_hwrpb_command command = {.word = APMP_COMMAND_MIGRATE, .loan = true};
-	uint64_t targets = apmp_load_relaxed(&in->hwrpb->failover[cpu_idx]);
-	int refused;
+	uint32_t to_id;
 
-	/* What it says of the target before. */
-	(void)!apmp_hwrpb_take_startreq(in->hwrpb, cpu_idx, &refused);
-	while (apmp_failover_next(targets, in->id, &cpu->place, &command.to_id)) {
-		if (apmp_pal_validate(&in->tree, in->id, cpu_idx, command.to_id) ||
-		    apmp_hwrpb_send(&in->env, in->hwrpb, cpu_idx, &command))
-			continue;
-		apmp_store_release(&cpu->step, CRASH_ORDERED);
-		crash_say_cpu(in, cpu_idx, ", which is stopped, is sent to ", command.to_id);
-		return true;
-	}
-	return false;
+	if (!apmp_pal_send_stopped(&in->env, &in->tree, in->hwrpb, in->id, cpu_idx, &cpu->place,
+				   &to_id))
+		return false;
+	apmp_store_release(&cpu->step, CRASH_ORDERED);
+	crash_say_cpu(in, cpu_idx, ", which is stopped, is sent to ", to_id);
+	return true;
 }
 
 /* Step 2608: those in console mode, but who has got there by failing.  One that was refused is in

@@ -42,6 +42,13 @@ int apmp_pal_validate(const struct apmp_tree *tree, uint32_t self_id, uint32_t c
 	return 0;
 }
 
+void apmp_pal_quiesce(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx)
+{
+	/* From here on a STARTREQ of the time after waits in TX (hwrpb_message.c). */
+	apmp_store_release(&h->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
+	APMP_POINT_ARG(env, migrate_904, cpu_idx);
+}
+
 int apmp__pal_save(const struct apmp__pal *p)
 {
 	apmp_store_relaxed(&p->slot->context, p->env->self);

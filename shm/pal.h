@@ -1,6 +1,6 @@
 /*
- * pal.h - PAL MIGRATE, HALT, and console code of a CPU, in the instance [0290]-[0293],
- * [0312]-[0313], [0327]-[0335].
+ * pal.h - PAL MIGRATE, HALT, console code and failover of a CPU, in the instance [0290]-[0293],
+ * [0296]-[0300], [0312]-[0313], [0327]-[0335].
  */
 #ifndef APMP_SHM_PAL_H
 #define APMP_SHM_PAL_H
@@ -12,6 +12,9 @@
  * -EHOSTDOWN nothing runs there; -EXDEV another community; -EALREADY it is there. */
 APMP_CHECK int apmp_pal_validate(const struct apmp_tree *tree, uint32_t self_id, uint32_t cpu_idx,
 				 uint32_t to_id);
+
+/* Step 904, by the CPU itself: it runs nothing of its instance any more, and is about to leave. */
+void apmp_pal_quiesce(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx);
 
 /* Executed by the CPU itself, quiesced; how: APMP_MIGRATE_*.  0: the CPU is gone from here; its
  * thread must now call apmp_pal_console and nothing else.  Otherwise it goes on here as before
@@ -38,5 +41,17 @@ APMP_CHECK int apmp_pal_halt_deassign(struct apmp_env *env, const struct apmp_tr
  * -EIO: somebody else runs on the CPU; -ETIMEDOUT: the deadline passed. */
 APMP_CHECK int apmp_pal_console(struct apmp_env *env, const struct apmp_tree *tree, struct hwrpb *h,
 				uint32_t self_id, uint32_t cpu_idx, uint64_t deadline_ns);
+
+/* Fig. 27 from step 2702, executed by the CPU itself, whose context is saved: it goes to the first
+ * of its failover targets that takes it, as a loan: its permanent owner is what it was [0300].  The
+ * id of that partition; APMP_NO_PARTITION: none does, or it is told to stay, and it is in console
+ * mode.  Its thread must not do anything more. */
+APMP_CHECK uint32_t apmp_pal_fail_over(struct apmp_env *env, const struct apmp_tree *tree,
+				       struct hwrpb *h, uint32_t self_id, uint32_t cpu_idx);
+/* Step 2608, by the primary: a CPU in console mode is told to go to its next target from *place on,
+ * 0 before the first one.  False: it has none any more. */
+APMP_CHECK bool apmp_pal_send_stopped(struct apmp_env *env, const struct apmp_tree *tree,
+				      struct hwrpb *h, uint32_t self_id, uint32_t cpu_idx,
+				      uint32_t *place, uint32_t *ret_to_id);
 
 #endif

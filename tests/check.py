@@ -36,15 +36,19 @@ STAGE_LIMIT = 1800   # seconds for one build or for all system tests
 # Arguments of apmp-sim. It prints what reproduces a finding, and ends with "N passed, N failed".
 SIMULATIONS = [
     "--seed 1..1500 --twice --workers 2",
+    # It did not settle, for want of time, where the host was too slow for all ticks.
+    "--seed 782 --instances 8 --policy pct",
+    # Two made a set where a stray writer had been, which nobody may be blamed for.
+    "--seed 963 --instances 8 --policy pct",
     *(f"--exhaust-kills {operation} --instances 3 --seed 1..2 --workers 2"
       for operation in ("create", "join", "leave", "tick", "fence", "recover", "acquire",
                         "release")),
     # A CPU that moves: its source, its receiver and the console die.
     *(f"--exhaust-kills {operation} --instances 3 --seed {seeds} --workers 2"
       for operation, seeds in (("migrate", "1"), ("halt", "1..2"), ("rx", "1"), ("deassign", "1"),
-                               ("failover", "1"))),
+                               ("failover", "1"), ("crash", "1..2"))),
     *(f"--exhaust-kills {operation} --pairs --stride 100 --instances 3 --seed 1 --workers 2"
-      for operation in ("migrate", "halt", "rx", "deassign", "failover")),
+      for operation in ("migrate", "halt", "rx", "deassign", "failover", "crash")),
     # A sample of those with a second death or switch; `make exhaust` runs all.
     *(f"--exhaust-kills {operation} --pairs --stride {stride} --instances 3 --seed 1 --workers 2"
       for operation, stride in (("create", 4000), ("join", 4), ("leave", 4), ("tick", 1),
@@ -52,8 +56,8 @@ SIMULATIONS = [
     *(f"--exhaust-switches {operation} --stride {stride} --instances 3 --seed 1 --workers 2"
       for operation, stride in (("join-join", 10000), ("join-death", 1000),
                                 ("leave-suspicion", 1000), ("lock-death", 2000))),
-    "--exhaust-kills update --memory sc --seed 1",
-    "--exhaust-kills update --memory weak --seed 2",
+    # Weak memory: that a store is seen at once is one of the orders that it tries.
+    "--exhaust-kills update --memory weak --seed 2 --workers 2",
     "--exhaust-kills nvram --seed 1..200",
 ]
 

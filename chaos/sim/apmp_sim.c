@@ -48,11 +48,10 @@ static const char usage[] =
     "  --exhaust-kills OP[:I[.J]]\n"
     "                         one run for each access of create, join, leave, tick, fence,\n"
     "                         recover, acquire or release, with a death in its place; or only the\n"
-    "                         Ith.  OP migrate, halt, rx, deassign, failover: for each access "
-    "until\n"
-    "                         a CPU is where it shall be, one each with a death of its source, "
-    "its\n"
-    "                         receiver and the console.  OP update: the console dies in each kind "
+    "                         Ith.  OP migrate, halt, rx, deassign, failover, crash: for each\n"
+    "                         access until a CPU is where it shall be, one each with a death of\n"
+    "                         its source, its receiver and the console.  OP update: the console "
+    "dies in each kind "
     "of update of the "
     "tree, and in its repair.\n"
     "                         nvram: for each step of a write of NVRAM, also with its host, on a\n"
@@ -229,7 +228,7 @@ static void parse_exhaust(const char *option, char *text, bool switches)
 		refuse(option, text,
 		       switches ? "join-join, join-death, leave-suspicion or lock-death"
 				: "create, join, leave, tick, fence, recover, acquire, release, "
-				  "migrate, halt, rx, deassign, failover, update or nvram");
+				  "migrate, halt, rx, deassign, failover, crash, update or nvram");
 	options.search.pairs |= switches || options.search.second;
 }
 

@@ -43,6 +43,7 @@ const char *const sim_operation_names[SIM_OP_COUNT] = {
     [SIM_OP_RX] = "rx",
     [SIM_OP_DEASSIGN] = "deassign",
     [SIM_OP_FAILOVER] = "failover",
+    [SIM_OP_CRASH] = "crash",
     [SIM_OP_UPDATE] = "update",
     [SIM_OP_NVRAM] = "nvram",
     [SIM_OP_JOIN_JOIN] = "join-join",
@@ -60,6 +61,7 @@ struct note {
 	uint32_t participant;
 	uint32_t others; /* that could run instead */
 	bool store;
+	uint32_t alive; /* a bit for each instance */
 };
 
 static struct note notes[NOTES_MAX];
@@ -73,7 +75,7 @@ bool sim_is_preemption(enum sim_operation op)
 
 bool sim_is_move(enum sim_operation op)
 {
-	return op >= SIM_OP_MIGRATE && op <= SIM_OP_FAILOVER;
+	return op >= SIM_OP_MIGRATE && op <= SIM_OP_CRASH;
 }
 
 /* Whether the run is about this operation of this instance. */
@@ -153,6 +155,15 @@ static bool is_of_move(const struct sim_participant *p)
 	return sim.moving && !p->operation && (!p->in || p->thread != SIM_CLOCK) && !sim.quiet;
 }
 
+static uint32_t living(void)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t id = 0; id < sim.plan.instances; id++)
+		mask |= (sim.instance[id].life == SIM_ALIVE ? 1u : 0u) << id;
+	return mask;
+}
+
 void sim_operation_note(enum sim_op op)
 {
 	struct sim_participant *self = sim.current;
@@ -177,6 +188,7 @@ void sim_operation_note(enum sim_op op)
 	    (uint32_t)__builtin_popcountll(sim.ready & ~(UINT64_C(1) << self->idx));
 	notes[note_count].access = sim.accesses;
 	notes[note_count].participant = self->idx;
+	notes[note_count].alive = living();
 	notes[note_count++].store = op != SIM_LOAD;
 	if (wanted)
 		wanted_count = note_count;
@@ -368,7 +380,7 @@ static void kill_each(const struct note *site)
 	bool move = sim_is_move(first.plan.op);
 
 	for (uint32_t v = 0; v < (move ? sizeof(of_move) / sizeof(of_move[0]) : 1); v++) {
-		if (first.plan.op == SIM_OP_FAILOVER && of_move[v] == 2 + SIM_MOVE_FROM)
+		if (move && of_move[v] > 1 && !(site->alive >> (of_move[v] - 2) & 1))
 			continue; /* it is dead already */
 		sim_exhaust_number++;
 		if (first_wanted())
@@ -496,14 +508,14 @@ void sim_exhaust(struct sim_plan *plan, enum sim_operation op, const struct sim_
 	search = wanted;
 	plan->op = op;
 	plan->cpus = sim_is_move(op) ? 2 : 0;
-	if ((op == SIM_OP_NVRAM || op == SIM_OP_UPDATE) && search->worker)
+	if (op == SIM_OP_NVRAM && search->worker)
 		return; /* each run needs what the one before has found: the first worker's */
 	if (op == SIM_OP_NVRAM) {
 		exhaust_nvram(plan);
 		return;
 	}
 	if (op == SIM_OP_UPDATE) {
-		update_exhaust(plan, search->first);
+		update_exhaust(plan, search);
 		return;
 	}
 	plan->kill_rate = 0;

@@ -1,7 +1,8 @@
 /*
  * fault.c - who dies or stands still, and where.
  *
- * KINDS     An instance dies at an access, seen by the box or by nobody; it stands still for less
+ * KINDS     An instance dies at an access, seen by the box or by nobody; it fails there, and says
+ *           so, as one that crashes (play_crash.c); it stands still for less
  *           or more than `stop` (as under SIGSTOP); the whole host pauses; the console dies and is
  *           started again.  A death is instead of the access: what was stored before is there.
  *           Half of the deaths wait in ambush until somebody takes the database lock, since that is
@@ -11,7 +12,7 @@
  */
 #include <stdlib.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 
 #define LINGER_MAX 40u
 #define AMBUSH_MAX 400u /* accesses that create, join, leave or recover make with the lock held */
@@ -107,6 +108,14 @@ static void stall(struct sim_instance *in)
 	sim.stalls++;
 	sim_say("fault: %s stands still for %.1f ms", in->member->name,
 		(double)(in->stalled_until_ns - sim.now_ns) / SIM_MS);
+}
+
+/* The current participant's own code fails. */
+static void crash(struct sim_instance *in)
+{
+	sim.crashes++;
+	sim_say("fault: %s fails", in->member->name);
+	sim_crash(in);
 }
 
 static void kill_console(void)
@@ -207,6 +216,8 @@ void sim_fault_due(void)
 	}
 	if (in->life != SIM_ALIVE)
 		return;
+	if (in->may_crash && in == sim.current->in && !sim.current->fails && !sim_chance(4))
+		crash(in);
 	switch (sim_chance(8)) {
 	case 0:
 		stall(in);

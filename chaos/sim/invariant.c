@@ -199,7 +199,9 @@ static void check_creation(struct sim_instance *in, struct sim_range *range, uin
 	if (off == offsetof(struct apmp_db_header, state) && value == APMP_DB_INITIALIZING)
 		range->creating = in->identity;
 	if (off == offsetof(struct apmp_db_header, incarnation)) {
-		if (range->creating != in->identity || value <= range->last_incarnation)
+		/* Where a stray writer was, two may have got the lock. */
+		if (!range->spoilt &&
+		    (range->creating != in->identity || value <= range->last_incarnation))
 			sim_finding("%s sets the set's incarnation to %llu after %llu%s",
 				    name_of(in), (unsigned long long)value,
 				    (unsigned long long)range->last_incarnation,

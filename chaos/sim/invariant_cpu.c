@@ -229,6 +229,9 @@ void sim_check_enters(uint32_t k)
 	if (*inside && *inside != in->identity && sim_living(*inside))
 		sim_finding("%s executes on CPU %u, and %#llx does, who lives", in->member->name,
 			    sim_cpu_idx(k), (unsigned long long)*inside);
+	if (*inside == in->identity)
+		sim_finding("%s is started on CPU %u, where it runs", in->member->name,
+			    sim_cpu_idx(k));
 	if (in->life == SIM_ALIVE && !sim.journal->open && w.current != in->id)
 		sim_finding("%s executes on CPU %u, which is partition %d's by the tree",
 			    in->member->name, sim_cpu_idx(k), (int)w.current);
@@ -240,6 +243,37 @@ void sim_check_enters(uint32_t k)
 void sim_check_leaves(uint32_t k)
 {
 	sim.cpu[k].inside = 0;
+}
+
+/* Whether one of its failover targets, in whatever place before its own id, could have taken it. */
+static bool has_target(uint32_t id, uint32_t k)
+{
+	for (uint64_t left = sim.targets[id][k]; left & 0xff; left >>= 8) {
+		uint32_t to = (uint32_t)(left & 0xff) - 1;
+
+		if (to == id)
+			return false;
+		if (apmp_tree_alive(&sim.writer.tree, sim.instance[to].identity))
+			return true;
+	}
+	return false;
+}
+
+void sim_check_failed_over(const struct sim_instance *in)
+{
+	struct sim_participant *self = begin_unseen();
+	struct apmp_crash gasp;
+
+	if (in->announced &&
+	    (apmp_crash_read(sim_hwrpb(in->id), &gasp) || gasp.address != gasp.thread))
+		sim_finding("%s has announced its end, and left no whole last gasp",
+			    in->member->name);
+	for (uint32_t k = 0; k < sim.plan.cpus; k++)
+		if (whose(sim_cpu_idx(k)).current == in->id && has_target(in->id, k))
+			sim_finding("%s has failed, a failover target of CPU %u lives, and it "
+				    "stays there",
+				    in->member->name, sim_cpu_idx(k));
+	end_unseen(self);
 }
 
 /* --- quiet --- */

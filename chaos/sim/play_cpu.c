@@ -64,8 +64,7 @@ static bool follow(struct sim_instance *in, uint32_t k, uint32_t order)
 		apmp_store_release(&cpus->cpu[k].order, 0);
 		return false;
 	}
-	apmp_store_release(&in->hwrpb->slot[cpu_idx].state, HWRPB_CPU_QUIESCED);
-	APMP_POINT_ARG(&in->env, migrate_904, cpu_idx);
+	apmp_pal_quiesce(&in->env, in->hwrpb, cpu_idx);
 	sim_check_leaves(k);
 	err = leave(in, cpu_idx, order, to_id, how);
 	if (err == -EIO)
@@ -96,6 +95,8 @@ static void cpu_body(void *arg)
 		apmp_store_relaxed(&in->env.lines[cpu_idx].tree_can_wait, 1);
 		do {
 			(void)apmp_intr_wait(&in->env, cpu_idx, APMP_NEVER);
+			if (sim_crash_begun(in))
+				sim_crash_cpu(in, k);
 			order = apmp_load_acquire(&cpus_of(in)->cpu[k].order);
 		} while (!order || !follow(in, k, order));
 	}
@@ -236,6 +237,8 @@ void sim_cpus_work(struct sim_instance *in)
 		take_startreq(in, k);
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
 		answer(in, k);
+	if (apmp_load_relaxed(&in->hwrpb->end) == HWRPB_END_CRASH)
+		sim_crash(in);
 }
 
 void sim_cpus_begin(struct sim_instance *in)
@@ -248,6 +251,7 @@ void sim_cpus_begin(struct sim_instance *in)
 	in->hwrpb = sim_arena_map(SIM_HWRPB_PA(in->id), HWRPB_SIZE, true);
 	if (apmp_hwrpb_check(in->hwrpb, HWRPB_SIZE))
 		sim_finding("%s has no HWRPB", in->member->name);
+	in->may_crash = true;
 	if (apmp_intr_take(&in->env, in->id, &other))
 		sim_finding("%s finds its primary's execution word taken by %#llx",
 			    in->member->name, (unsigned long long)other);

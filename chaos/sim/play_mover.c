@@ -107,9 +107,11 @@ static void choose_targets(void)
 			for (uint64_t n = sim_chance(4); n > 0; n--)
 				sim.targets[id][k] =
 				    sim.targets[id][k] << 8 | (sim_chance(sim.plan.instances) + 1);
-	if (sim.plan.op == SIM_OP_FAILOVER)
+	if (sim.plan.op == SIM_OP_FAILOVER || sim.plan.op == SIM_OP_CRASH)
 		for (uint32_t k = 0; k < sim.plan.cpus; k++)
 			sim.targets[SIM_MOVE_FROM][k] = SIM_MOVE_TO + 1;
+	if (sim.plan.op == SIM_OP_CRASH) /* and for one of them another target behind that */
+		sim.targets[SIM_MOVE_FROM][1] |= sim.plan.instances << 8;
 }
 
 void sim_move_power_on(int32_t sbb)
@@ -223,6 +225,9 @@ static void prepare(uint32_t id)
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
 		if (!sim.plan.op && !sim_chance(4))
 			apmp_cpu_bits_clear(&sim.console_hwrpb[id]->autostart, sim_cpu_idx(k));
+	for (uint32_t k = 0; k < sim.plan.cpus; k++)
+		apmp_store_relaxed(&sim.console_hwrpb[id]->failover[sim_cpu_idx(k)],
+				   sim.targets[id][k]);
 	sim.current = self;
 }
 
@@ -270,6 +275,8 @@ void sim_move_fenced(struct sim_instance *in)
 	apmp_cpu_end_life(&mover, in->id, !in->halts, &gone);
 	in->filled = false;
 	apmp_update_commit_quietly(&sim.update);
+	if (!in->halts)
+		sim_check_failed_over(in);
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		apmp_cpu_arrivals(&mover, id);
 }
@@ -317,6 +324,8 @@ bool sim_move_work(uint32_t k)
 	id = apmp_tree_owner_id(&sim.writer.tree, node_of(cpu_idx).current_owner);
 	if (id == APMP_NO_PARTITION)
 		assign(cpu_idx, (uint32_t)ask.to % sim.plan.instances);
+	else if (life_of(&mover, id) && ask.op == SIM_ASK_CRASH)
+		apmp_hwrpb_end(&sim.console_env, sim.console_hwrpb[id], HWRPB_END_CRASH);
 	else if (life_of(&mover, id))
 		give_order(k, id, &ask);
 	sim.cpu[k].ask.op = 0;

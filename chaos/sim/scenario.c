@@ -12,7 +12,8 @@
 #include "chaos/sim/sim_update.h"
 #include "shm/intr.h"
 
-#define STILL_TICKS 6u
+#define STILL_TICKS   6u
+#define QUIET_COST_NS 100u /* at most, of an access when no faults come any more */
 
 enum { PHASE_CHAOS, PHASE_SETTLING, PHASE_REFILL };
 
@@ -40,9 +41,7 @@ void sim_plan_random(struct sim_plan *plan, uint64_t seed)
 	    .chaos_ns = sim_random_range(&r, 20, 200) * SIM_MS,
 	};
 	plan->timing.stop_ns = sim_random_range(&r, 8, 20) * plan->timing.tick_ns;
-	/* Not with a stray writer: where a set is re-formed, the patience with who is expected in
-	 * it is shorter than a console with many CPUs to boot may be away. */
-	if (!plan->spoils && !sim_random_once_in(&r, 4))
+	if (!sim_random_once_in(&r, 4))
 		plan->cpus = (uint32_t)sim_random_range(&r, 1, SIM_CPUS);
 }
 
@@ -89,7 +88,7 @@ static uint64_t first_boot(uint32_t id)
 	}
 }
 
-static void ask_first(enum hwrpb_request_op op, uint64_t to, uint64_t flags)
+static void ask_first(uint32_t op, uint64_t to, uint64_t flags)
 {
 	sim.cpu[0].ask = (struct sim_ask){.op = op, .to = to, .flags = flags};
 	sim_wake(SIM_CONSOLE_KEY, 1);
@@ -99,10 +98,13 @@ static void ask_first(enum hwrpb_request_op op, uint64_t to, uint64_t flags)
 static void begin_move(void)
 {
 	uint64_t loan = sim.plan.seed & 1 ? APMP_MIGRATE_LOAN : 0;
+	bool all = sim.plan.op == SIM_OP_FAILOVER || sim.plan.op == SIM_OP_CRASH;
 
-	sim.moving = true;
+	sim.moving = all ? (1u << sim.plan.cpus) - 1 : 1;
 	if (sim.plan.op == SIM_OP_FAILOVER)
 		sim_kill(&sim.instance[SIM_MOVE_FROM], true);
+	else if (sim.plan.op == SIM_OP_CRASH)
+		ask_first(SIM_ASK_CRASH, 0, 0);
 	else if (sim.plan.op == SIM_OP_DEASSIGN)
 		ask_first(HWRPB_REQUEST_DEASSIGN, 0, 0);
 	else if (sim.plan.op == SIM_OP_HALT)
@@ -116,7 +118,10 @@ static void begin_move(void)
 /* What comes before, and between. */
 static void prepare_move(void)
 {
-	if (sim.plan.op == SIM_OP_RX && !sim.prepared && sim.now_ns >= SIM_SCRIPT_NS - 2 * SIM_MS) {
+	bool stop =
+	    sim.plan.op == SIM_OP_RX || (sim.plan.op == SIM_OP_CRASH && !(sim.plan.seed & 1));
+
+	if (stop && !sim.prepared && sim.now_ns >= SIM_SCRIPT_NS - 2 * SIM_MS) {
 		sim.prepared = true;
 		ask_first(HWRPB_REQUEST_STOP, 0, 0);
 	}
@@ -220,18 +225,21 @@ static void enter_phase(int next, uint64_t length_ns)
 }
 
 /* Long enough for a chain of deaths, each found only after `stop`, and a few callbacks.  With one
- * who is expected in a set that was re-formed there is more patience (shm/member_tick.c), and it
- * counts ticks that are in time, of which a clock that pct puts last has few. */
+ * who is expected in a set that was re-formed there is more patience (shm/member_tick.c). */
 static uint64_t settle_bound(void)
 {
 	uint64_t bound = 4 * (uint64_t)sim.plan.instances * sim.plan.timing.stop_ns + 400 * SIM_MS;
 
-	return sim.spoils ? 16 * bound : bound;
+	return sim.spoils ? 4 * bound : bound;
 }
 
 static void begin_quiet(void)
 {
 	sim.quiet = true;
+	/* A host that is too slow for the ticks of all is a fault too: who is always late counts
+	 * nobody's silence, and waits for ever. */
+	if (sim.plan.cost_ns > QUIET_COST_NS)
+		sim.plan.cost_ns = QUIET_COST_NS;
 	sim_fault_plan_next();
 	for (uint32_t id = 0; id < sim.plan.instances; id++)
 		sim.instance[id].boot_at_ns = APMP_NEVER;
@@ -373,6 +381,7 @@ void sim_finish(void)
 {
 	totals.runs++;
 	totals.kills += sim.kills;
+	totals.crashes += sim.crashes;
 	totals.stalls += sim.stalls;
 	totals.spoils += sim.spoils;
 	totals.console_kills += sim.console_kills;

@@ -17,7 +17,7 @@
  */
 #include <errno.h>
 
-#include "chaos/sim/sim.h"
+#include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
 
 #define FAIR_NS (2 * SIM_MS)
@@ -231,6 +231,25 @@ void sim_look_up_soon(void)
 	sim.attention = 0;
 }
 
+void sim_catch(struct sim_participant *p)
+{
+	p->caught = p->state != SIM_ENDED;
+	if (p->state == SIM_WAITING)
+		make_ready(p, false);
+}
+
+/* Others run, or time goes on; then a signal that has come meanwhile strikes. */
+static void stand(void)
+{
+	struct sim_participant *self = sim.current;
+
+	coroutine_yield();
+	if (!self->caught)
+		return;
+	self->caught = false;
+	sim_crash_caught();
+}
+
 /* The running one lets others go first. */
 static void yield(void)
 {
@@ -240,7 +259,7 @@ static void yield(void)
 	for (uint32_t i = 0; i + 1 < sim.plan.depth; i++)
 		if (sim.plan.change[i] == sim.accesses)
 			self->priority = i; /* below all that begin */
-	coroutine_yield();
+	stand();
 }
 
 static void pause(void)
@@ -280,7 +299,7 @@ int sim_wait(uint64_t key, uint64_t deadline_ns)
 	self->deadline_ns = deadline_ns;
 	self->timed_out = false;
 	file(self);
-	coroutine_yield();
+	stand();
 	return self->timed_out ? -ETIMEDOUT : 0;
 }
 
@@ -304,6 +323,7 @@ void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), v
 	make_ready(p, false);
 	p->priority = (1u << 20) + sim_chance(1u << 20);
 	p->linger = 0;
+	p->caught = p->fails = false;
 	p->last_point = APMP_P_NONE;
 	p->store_count = 0;
 	p->operation = SIM_OP_NONE;

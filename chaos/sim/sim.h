@@ -10,7 +10,8 @@
  *           scheduler.c who runs next, what time it is, who waits
  *           fault.c     who dies or stops, what is written over, where
  *           sim_console.c, sim_instance.c, sim_locks.c  the participants
- *           play_mover.c, play_cpu.c  their part in CPUs that move; instrumented like shm/
+ *           play_mover.c, play_cpu.c, play_crash.c  their part in CPUs that move; instrumented
+ *                       like shm/
  *           invariant.c, invariant_cpu.c, sim_locks.c  what must hold at each store, and when all
  *                       is quiet
  *           scenario.c  one run from power on to quiet
@@ -22,10 +23,9 @@
  * SEED      Everything that is chosen comes from sim.random, so a seed is a run, access by access;
  *           sim.hash proves it.  Addresses are other ones each time, and must not matter.
  * LIMITS    Loads are not reordered, stores only by --memory weak.  One thread that locks in each
- *           instance, no applications and tasks, no announced crash (Figs. 26, 27).  At most
- *           SIM_MAX_INSTANCES partitions and SIM_CPUS CPUs beside their primaries, all compatible.
- *           Wakes of those are never lost, for they don't look again at each tick.  Every page of
- *           memory is good.
+ *           instance, no applications and tasks.  At most SIM_MAX_INSTANCES partitions and SIM_CPUS
+ *           CPUs beside their primaries, all compatible.  Wakes of those are never lost, for they
+ *           don't look again at each tick.  Every page of memory is good.
  */
 #ifndef APMP_CHAOS_SIM_SIM_H
 #define APMP_CHAOS_SIM_SIM_H
@@ -37,6 +37,7 @@
 #include "chaos/sim/coroutine.h"
 #include "chaos/sim/random.h"
 #include "shm/call.h"
+#include "shm/crash.h"
 #include "shm/env.h"
 #include "shm/layout_console.h"
 #include "shm/layout_db.h"
@@ -81,6 +82,7 @@ enum sim_operation {
 	SIM_OP_RX,
 	SIM_OP_DEASSIGN,
 	SIM_OP_FAILOVER,
+	SIM_OP_CRASH,
 	SIM_OP_UPDATE, /* sim_update.h: a run of another kind */
 	SIM_OP_NVRAM,  /* no instance's: a write of NVRAM, in the box */
 	/* two at once, for preemptions */
@@ -120,6 +122,8 @@ struct sim_participant {
 	uint64_t priority;		  /* policy pct: the highest runs */
 	uint64_t linger; /* accesses that it still makes after its process was killed; 0: no end */
 	bool timed_out;	 /* the last wait ended by its deadline */
+	bool caught;	 /* a signal is on its way to it, */
+	bool fails;	 /* and it takes none any more */
 	enum apmp_point last_point;
 	struct sim_store stores[SIM_STORES];
 	uint32_t store_count;
@@ -147,9 +151,22 @@ struct sim_cpus {
 	} cpu[SIM_CPUS];
 };
 
+/* An instance that fails, as struct crash in instance/instance_crash.h. */
+struct sim_crash {
+	const struct apmp_crash *_Atomic first;
+	struct apmp_crash gasp[SIM_THREADS]; /* of each thread */
+	_Atomic uint32_t begun, progress;
+	_Atomic uint64_t progress_ns;
+	struct {
+		_Atomic uint32_t step;
+		uint32_t place;
+	} cpu[SIM_CPUS];
+};
+
 /* Private memory of one life. */
 struct sim_private {
 	struct apmp_member member; /* first */
+	struct sim_crash crash;
 	struct sim_cpus cpus;
 	struct apmp_locks locks;
 };
@@ -162,9 +179,11 @@ struct sim_named {
 
 struct sim_words;
 
+#define SIM_ASK_CRASH UINT32_MAX /* that its partition fails */
+
 /* What the operator wants done with a CPU. */
 struct sim_ask {
-	uint32_t op; /* enum hwrpb_request_op; 0 nothing */
+	uint32_t op; /* enum hwrpb_request_op, SIM_ASK_CRASH; 0 nothing */
 	uint64_t to, flags;
 };
 
@@ -197,13 +216,16 @@ struct sim_instance {
 	bool acquires;			/* is in apmp_lock_acquire */
 	/* a callback that is on its way; one at a time */
 	struct {
-		bool busy, pending, done;
+		struct sim_participant *holder; /* of the channel */
+		bool pending, done;
 		uint64_t seq;	   /* of this life's callbacks */
 		uint64_t identity; /* whose: a request may outlive its sender */
 		struct apmp_call call;
 	} request;
 	/* play_cpu.c */
 	struct hwrpb *hwrpb;	     /* this life's mapping */
+	bool may_crash;		     /* it can say so, and hand over its CPUs */
+	bool announced;		     /* and has told the console */
 	bool reported[SIM_LIVES];    /* removals by incarnation */
 	uint64_t lost_in[SIM_LIVES]; /* incarnation of the set in which that life died a member */
 };
@@ -267,7 +289,7 @@ struct sim {
 	struct sim_participant *ambushed; /* that one; NULL: none */
 	bool reap;			  /* some participant was ended by another */
 	uint32_t findings;
-	uint64_t kills, stalls, console_kills, spoils, moved, at_passed;
+	uint64_t kills, crashes, stalls, console_kills, spoils, moved, at_passed;
 	/* the console's */
 	struct apmp_env console_env;
 	struct apmp_tree_writer writer;
@@ -289,10 +311,10 @@ struct sim {
 	/* scenario.c */
 	int phase;
 	uint64_t phase_end_ns, still_since_ns, next_leave_ns, next_ask_ns;
-	bool judged;   /* of an operation: somebody was taken for dead */
-	bool scripted; /* the scenario of an operation has done its one thing */
-	bool prepared; /* what must come before it */
-	bool moving;   /* and the CPU that it is about is not yet where it shall be */
+	bool judged;	 /* of an operation: somebody was taken for dead */
+	bool scripted;	 /* the scenario of an operation has done its one thing */
+	bool prepared;	 /* what must come before it */
+	uint32_t moving; /* and these CPUs that it is about are not yet where they shall be */
 	/* access.c: which threads of a life have touched a word of its private memory plainly: the
 	 * low half read, the high half written */
 	uint16_t plain_use[SIM_MAX_INSTANCES][SIM_PRIVATE_WORDS];
@@ -310,7 +332,7 @@ extern struct sim sim;
 
 /* Sums over all runs; words alone, so that those of several processes can be added. */
 struct sim_totals {
-	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, stalls,
+	uint64_t runs, failed, findings, accesses, switches, virtual_ns, kills, crashes, stalls,
 	    console_kills, spoils, moved, hash;
 	uint64_t pairs;		/* runs with a second death or switch, */
 	uint64_t skipped_pairs; /* and those that the stride left out */
@@ -428,6 +450,8 @@ int sim_wait(uint64_t key, uint64_t deadline_ns);
 void sim_wake(uint64_t key, uint32_t count);
 /* An instance stands still until then. */
 void sim_stall(struct sim_instance *in, uint64_t until_ns);
+/* A signal for it: it is struck before its next access, or in its wait (sim_crash_caught). */
+void sim_catch(struct sim_participant *p);
 void sim_participant_begin(struct sim_participant *p, void (*body)(void *arg), void *arg);
 /* Ends it; returns, unless it is the current one. */
 void sim_participant_end(struct sim_participant *p);
@@ -474,6 +498,10 @@ void sim_instance_stop(struct sim_instance *in);
 
 void sim_instance_begin(struct sim_instance *in);
 void sim_env_init(struct apmp_env *env);
+/* A callback, until then.  -ETIMEDOUT: no answer; the channel is kept. */
+int sim_channel_call(struct sim_instance *in, struct apmp_call *call, uint64_t deadline_ns);
+/* The current participant never returns to a callback that it may be in. */
+void sim_channel_abandon(struct sim_instance *in);
 
 /* --- sim_locks.c: named locks --- */
 

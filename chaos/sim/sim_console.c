@@ -214,6 +214,9 @@ static int serve(const struct apmp_call_request *r, uint64_t sender, uint64_t re
 	case APMP_CALL_MIGRATE_CPU:
 	case APMP_CALL_DEASSIGN:
 		return sim_move_serve(r);
+	case APMP_CALL_EXIT:
+		sim.instance[apmp_identity_id(sender)].announced = true;
+		return 0;
 	default:
 		return -EINVAL;
 	}

@@ -1,5 +1,6 @@
 /*
- * sim_cpu.h - CPUs that move: what play_cpu.c, play_mover.c and invariant_cpu.c share.
+ * sim_cpu.h - CPUs that move: what play_cpu.c, play_crash.c, play_mover.c and invariant_cpu.c
+ * share.
  */
 #ifndef APMP_CHAOS_SIM_SIM_CPU_H
 #define APMP_CHAOS_SIM_SIM_CPU_H
@@ -45,6 +46,18 @@ static inline bool sim_is_bound(const struct sim_instance *in)
 	return !sim.quiet && !sim.plan.op && sim_chance(16) == 0;
 }
 
+/* --- play_crash.c: an instance that fails --- */
+
+/* Its thread that runs now has found that it does; the instance may_crash. */
+__attribute__((noreturn)) void sim_crash(struct sim_instance *in);
+bool sim_crash_begun(struct sim_instance *in);
+/* The current participant was caught.  Returns where that is too early. */
+void sim_crash_caught(void);
+/* The kth CPU, which runs this, sees that its instance fails. */
+__attribute__((noreturn)) void sim_crash_cpu(struct sim_instance *in, uint32_t k);
+/* Each tick: ends what gets no further. */
+void sim_crash_tick(struct sim_instance *in);
+
 /* --- play_mover.c: in the console --- */
 
 /* Tree and words of the CPUs that move; main stack. */
@@ -71,6 +84,8 @@ void sim_check_runner(uint64_t key, uint64_t old, uint64_t value);
 /* The current participant begins or ends to execute on the kth CPU as an instance's. */
 void sim_check_enters(uint32_t k);
 void sim_check_leaves(uint32_t k);
+/* The CPUs of a life that has failed went where they were to go, and it has said why. */
+void sim_check_failed_over(const struct sim_instance *in);
 /* No update is open: tree and HWRPBs agree. */
 void sim_check_owners(void);
 /* Whether the kth CPU has neither owner nor current owner. */

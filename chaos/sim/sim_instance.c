@@ -57,15 +57,17 @@ static void env_wake(struct apmp_env *env, const _Atomic uint32_t *word, int cou
 	sim_wake(sim_arena_key(word), (uint32_t)count);
 }
 
-static int env_call(struct apmp_env *env, struct apmp_call *call)
+int sim_channel_call(struct sim_instance *in, struct apmp_call *call, uint64_t deadline_ns)
 {
-	struct sim_instance *in = instance_of(env);
 	const uint64_t key = SIM_PRIVATE_KEY(in->id) - 1;
 
 	/* Another thread has the channel; or an earlier life's is still on its way. */
-	while (in->request.busy || in->request.pending)
+	while (in->request.holder || in->request.pending) {
+		if (sim.now_ns >= deadline_ns)
+			return -ETIMEDOUT;
 		(void)sim_wait(key, sim.now_ns + SIM_MS);
-	in->request.busy = true;
+	}
+	in->request.holder = sim.current;
 	in->request.call = *call;
 	in->request.call.request.identity = in->identity;
 	in->request.call.request.seq = ++in->request.seq;
@@ -73,12 +75,26 @@ static int env_call(struct apmp_env *env, struct apmp_call *call)
 	in->request.done = false;
 	in->request.pending = true;
 	sim_wake(SIM_CONSOLE_KEY, 1);
-	while (!in->request.done)
-		(void)sim_wait(key, APMP_NEVER);
+	while (!in->request.done) {
+		if (sim.now_ns >= deadline_ns)
+			return -ETIMEDOUT;
+		(void)sim_wait(key, deadline_ns);
+	}
 	call->reply = in->request.call.reply;
 	call->fd = -1;
-	in->request.busy = false;
+	in->request.holder = NULL;
 	return 0;
+}
+
+void sim_channel_abandon(struct sim_instance *in)
+{
+	if (in->request.holder == sim.current)
+		in->request.holder = NULL;
+}
+
+static int env_call(struct apmp_env *env, struct apmp_call *call)
+{
+	return sim_channel_call(instance_of(env), call, APMP_NEVER);
 }
 
 static int env_map(struct apmp_env *env, uint64_t pa, uint64_t size, void **ret_base)
@@ -127,9 +143,8 @@ static void env_point(struct apmp_env *env, enum apmp_point point, uint64_t arg)
 	if (!sim.current)
 		return;
 	sim.current->last_point = point;
-	if (point == APMP_P_migrate_910 && sim.moving &&
-	    arg == sim_cpu_idx(sim.plan.op == SIM_OP_FAILOVER ? sim.plan.cpus - 1 : 0))
-		sim.moving = false;
+	if (point == APMP_P_migrate_910)
+		sim.moving &= ~(1u << (arg - sim.plan.instances));
 	if (point == APMP_P_update_end && !sim.current->store_count)
 		sim_check_owners();
 	if (point == APMP_P_tick_beat)
@@ -182,6 +197,8 @@ static void clock_body(void *arg)
 	for (;;) {
 		int work;
 
+		if (in->may_crash)
+			sim_crash_tick(in);
 		sim_operation_begin(SIM_OP_TICK, in);
 		work = apmp_member_tick(in->member);
 		sim_operation_end();
@@ -298,7 +315,8 @@ void sim_instance_begin(struct sim_instance *in)
 	in->last_beat_ns = sim.now_ns;
 	in->last_silence_end_ns = 0;
 	in->beats_since_told = 0;
-	in->request.busy = false;
+	in->may_crash = in->announced = false;
+	in->request.holder = NULL;
 	in->request.seq = 0;
 	sim_stall(in, 0);
 	if (in->env.lines) { /* of the life before */

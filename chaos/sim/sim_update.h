@@ -79,6 +79,7 @@ const char *update_never_made(void);
 /* An access of the console, before it is made; may not return. */
 void update_note(enum sim_op op);
 void update_event(void);
-void update_exhaust(const struct sim_plan *plan, uint64_t only);
+/* One run for each; or the share of them all that is wanted of this process. */
+void update_exhaust(const struct sim_plan *plan, const struct sim_search *wanted);
 
 #endif

@@ -140,11 +140,11 @@ void sim_sums_text(double seconds)
 		if (totals.kills_after[p])
 			printf("  %-18s %6llu\n", kill_name(p),
 			       (unsigned long long)totals.kills_after[p]);
-	printf("%llu kills, %llu stalls, %llu deaths of the console, %llu pages spoilt, %llu times "
-	       "a CPU came\n",
-	       (unsigned long long)totals.kills, (unsigned long long)totals.stalls,
-	       (unsigned long long)totals.console_kills, (unsigned long long)totals.spoils,
-	       (unsigned long long)totals.moved);
+	printf("%llu kills, %llu crashes, %llu stalls, %llu deaths of the console, %llu pages "
+	       "spoilt, %llu times a CPU came\n",
+	       (unsigned long long)totals.kills, (unsigned long long)totals.crashes,
+	       (unsigned long long)totals.stalls, (unsigned long long)totals.console_kills,
+	       (unsigned long long)totals.spoils, (unsigned long long)totals.moved);
 	printf(
 	    "%llu shared accesses, %llu switches, %.1f s of virtual time in %.1f s: %.1f million "
 	    "accesses/s, ratio %.0f; of CPU time %.1f s: %.1f million/s, ratio %.0f\n",

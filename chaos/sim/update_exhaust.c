@@ -36,7 +36,8 @@ static struct {
 	enum phase phase;
 	uint64_t accesses[2]; /* of the console, in each phase */
 	uint64_t kill_at[2];  /* 0: not */
-	uint64_t run, only;   /* number of this run; the only one wanted, 0 all */
+	const struct sim_search *search;
+	uint64_t run;	      /* number of this one */
 	uint64_t *store_note; /* the dry run: where to note which accesses are stores */
 	uint32_t store_count;
 	uint32_t deaths;
@@ -239,11 +240,12 @@ static void count_run(void)
 	totals.failed += sim.findings != 0;
 }
 
-/* Whether this run is wanted; counts it. */
+/* Whether this run is wanted, and of this process; counts it. */
 static bool wanted(void)
 {
 	sim_exhaust_number = ++now.run;
-	return !now.only || now.run == now.only;
+	return now.search->first ? now.run == now.search->first
+				 : now.run % now.search->workers == now.search->worker;
 }
 
 static void begin_readers(void)
@@ -277,7 +279,8 @@ static void dry_run(void)
 		if (update_digest(&sim.writer.tree, &world.digest[b]))
 			sim_finding("%s: boundary %u can't be read", now.request->name, b);
 	}
-	count_run();
+	if (!now.search->worker)
+		count_run();
 }
 
 /* Dies at each access, read by two. */
@@ -363,10 +366,10 @@ static void exhaust(const struct update_request *request)
 	kill_repair_everywhere();
 }
 
-void update_exhaust(const struct sim_plan *plan, uint64_t only)
+void update_exhaust(const struct sim_plan *plan, const struct sim_search *wanted)
 {
 	now.run = 0;
-	now.only = only;
+	now.search = wanted;
 	for (uint32_t r = 0; r < update_request_count; r++) {
 		sim_begin(plan);
 		sim.plan.noting = SIM_NOTING_FIRST;

@@ -44,6 +44,10 @@ def reform(name, expected=HOLDS, large=False, **defines):
                 **{"N": 2, "ROUNDS": 2, "FAULTS": 1, "SPOILS": 1, "REBOOT": 1, **defines})
 
 
+def migrate(name, expected=HOLDS, large=False, cycles=False, **defines):
+    return Case(name, "migrate", expected, large, cycles, **{"ORDERS": 2, "FAULTS": 1, **defines})
+
+
 CASES = [
     member("no fault, one leaves", FAULTS=0, LEAVES=1),
     member("no step can be repeated for ever", cycles=True, STUCK=1, LEAVES=1),
@@ -102,6 +106,19 @@ CASES = [
            FAULTS=0, N=3),
     reform("WRONG 7: who recovers while it comes over is expected no more", "one_holder",
            WRONG=7, N=3),
+
+    migrate("there and back, 2 faults", FAULTS=2),
+    migrate("3 times, 3 faults", large=True, ORDERS=3, FAULTS=3),
+    migrate("no step can be repeated for ever", cycles=True),
+    migrate("WRONG 1: QUIESCED is not stored", "it_executes_at_last", WRONG=1),
+    migrate("WRONG 2: the execution word is given up behind the answer", "one_executes", WRONG=2,
+            FAULTS=0),
+    migrate("WRONG 3: who has left does not look at TX", "it_executes_at_last", WRONG=3, FAULTS=0),
+    migrate("WRONG 4: what was carried out is not recorded", "moved_as_often_as_asked", WRONG=4),
+    migrate("WRONG 5: the next console leaves it in transit", "it_executes_at_last", WRONG=5),
+    migrate("WRONG 6: who is owed a STARTREQ is forgotten with the console", "it_executes_at_last",
+            WRONG=6),
+    migrate("WRONG 7: recovery before the fence", "one_executes", WRONG=7),
 ]
 
 
@@ -154,7 +171,8 @@ def main():
     parser.add_argument("-k", default="", help="only cases whose name contains this")
     parser.add_argument("-j", type=int, default=os.cpu_count(), help="searches at a time")
     options = parser.parse_args()
-    cases = [case for case in CASES if options.k in case.name and (options.large or not case.large)]
+    cases = [case for case in CASES if options.k in f"{case.model}: {case.name}" and
+             (options.large or not case.large)]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
         for case, (good, found, states, seconds) in zip(cases, pool.map(check, cases)):

@@ -132,9 +132,20 @@ static void check_at_rest(void)
 
 /* ---- migration ---- */
 
+/* That a callback was carried out: else the next console does it again. */
+static void record(void *ctx)
+{
+	apmp_update_store64(&w.up, APMP_OBJECT_STATE, ctx, 1);
+}
+
+static _Atomic uint64_t *recorded(void)
+{
+	return &w.state->partition[ALPHA].last_seq;
+}
+
 static int migrate(uint32_t cpu_idx, uint32_t from, uint32_t to, uint32_t how)
 {
-	return apmp_cpu_migrate(&m, from, cpu_idx, to, how, NULL, NULL);
+	return apmp_cpu_migrate(&m, from, cpu_idx, to, how, record, recorded());
 }
 
 static const struct {
@@ -548,6 +559,8 @@ START_TEST(dies)
 		next_console(_i);
 		check_at_rest();
 		ck_assert(user(cpu) == operations[_i].before || user(cpu) == operations[_i].after);
+		if (_i < 2)
+			ck_assert_uint_eq(apmp_load_relaxed(recorded()), user(cpu) == BETA);
 		if (user(cpu) == operations[_i].after && user(cpu) != operations[_i].before)
 			ck_assert(user(cpu) == NOBODY || told(user(cpu), cpu));
 		if (_i == 4) {

@@ -143,7 +143,8 @@ START_TEST(back_before_it_parked)
 {
 	struct hwrpb_slot *slot = &alpha->hwrpb->slot[1];
 
-	apmp_store_relaxed(&slot->state, HWRPB_CPU_QUIESCED);
+	apmp_store_relaxed(&slot->state, HWRPB_CPU_ACTIVE);
+	apmp_pal_quiesce(&alpha->env, alpha->hwrpb, 1);
 	call_console = alpha->env.call;
 	alpha->env.call = call_and_come_back;
 	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);

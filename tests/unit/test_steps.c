@@ -99,6 +99,8 @@ static bool tx_is_startreq(const struct party *p)
 static bool done(enum apmp_point point)
 {
 	switch (point) {
+	case APMP_P_migrate_904:
+		return state(alpha) == HWRPB_CPU_QUIESCED;
 	case APMP_P_pal_2202:
 		return apmp_load_relaxed(&slot(alpha)->context) == party_identity(alpha) &&
 		       runner() == 0;
@@ -352,10 +354,13 @@ static void comes(void)
 /* shows: CPU-02, CPU-04, CPU-05 */
 START_TEST(figures_22_and_23)
 {
+	apmp_store_relaxed(&slot(alpha)->state, HWRPB_CPU_ACTIVE);
+	apmp_pal_quiesce(&alpha->env, alpha->hwrpb, CPU);
 	ck_assert_int_eq(
 	    apmp_pal_migrate(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU, BETA, 0), 0);
 	comes();
-	PASSED(P(pal_2202), P(pal_2204), P(migrate_906), DEPARTS, ARRIVES, IS_TOLD, IS_STARTED);
+	PASSED(P(migrate_904), P(pal_2202), P(pal_2204), P(migrate_906), DEPARTS, ARRIVES, IS_TOLD,
+	       IS_STARTED);
 }
 END_TEST
 
@@ -481,6 +486,7 @@ START_TEST(figure_28_with_a_boot)
 	booting = true;
 	apmp_cpu_initialize(&m, BETA, CPU, HWRPB_PP | HWRPB_PA);
 	PASSED(P(assign_2806), P(assign_2808));
+	ck_assert(available(beta));
 	apmp_cpu_initialized(&m, BETA, CPU);
 	PASSED(P(assign_2810));
 }
