@@ -225,10 +225,14 @@ def test_a_program_that_takes_all_is_the_one_that_goes(memory, make_machine):
 
 # Limits of one process.
 
+# Of an instance of SMALL: itself, its memory and its community's; and a stack with a
+# gap for each CPU and for two threads that serve programs.
+ADDRESSES = (64 + 6 + 6) * MIB + (4 + 2) * (8 * MIB + MIB // 8)
+
 
 @pytest.mark.parametrize("limit, what, wanted, name", [
     ("--nofile=64:64", "descriptors", 200 + 3 * 19, "RLIMIT_NOFILE"),
-    (f"--as={40 * MIB}", "bytes of address space of one instance", (64 + 6 + 6) * MIB, "RLIMIT_AS"),
+    (f"--as={40 * MIB}", "bytes of address space of one instance", ADDRESSES, "RLIMIT_AS"),
     (f"--fsize={19 * MIB}", "bytes in one file", 20 * MIB, "RLIMIT_FSIZE"),
     pytest.param("--nproc=3", "processes and threads of one partition", 8, "RLIMIT_NPROC",
                  marks=pytest.mark.skipif(os.geteuid() != 0, reason="partitions have no uids")),
@@ -247,7 +251,7 @@ def test_all_that_is_short_is_said_at_once(make_machine):
 
 def test_as_little_as_it_wants_is_enough(make_machine):
     machine = make_machine(SMALL)
-    under = ["prlimit", f"--nofile=32:{200 + 3 * 19}", f"--as={(64 + 6 + 6) * MIB}",
+    under = ["prlimit", f"--nofile=32:{200 + 3 * 19}", f"--as={ADDRESSES}",
              f"--fsize={20 * MIB}", "--nproc=8"]
     if os.environ.get("APMP_TEST_SLOW"):
         pytest.skip("a sanitizer has an address space of its own")
