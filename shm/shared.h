@@ -4,7 +4,7 @@
  * A shared field is _Atomic and is read and written through the names below, each with its
  * memory order written out; a run of fields that was published by a release is copied out whole,
  * checked, and used from the copy.  These are the places where the simulator may switch to
- * another participant or end the one that runs (chaos/sim_access.c).
+ * another participant or end the one that runs (chaos/sim/access.c).
  */
 #ifndef APMP_SHM_SHARED_H
 #define APMP_SHM_SHARED_H
@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define apmp_load_relaxed(p)	 atomic_load_explicit((p), memory_order_relaxed)
 #define apmp_load_acquire(p)	 atomic_load_explicit((p), memory_order_acquire)
@@ -36,24 +37,29 @@ static inline void apmp_relax(void)
 #endif
 }
 
-/* Copies size bytes (a multiple of 8, both sides 8-aligned) out of shared memory, word by word. */
+/* Copies size bytes (a multiple of 8) out of shared memory (8-aligned), word by word. */
 static inline void apmp_copy_out(void *dst, const volatile void *shared, size_t size)
 {
 	const volatile _Atomic uint64_t *from = shared;
-	uint64_t *to = dst;
 
-	for (size_t i = 0; i < size / sizeof(*to); i++)
-		to[i] = apmp_load_relaxed(&from[i]);
+	for (size_t i = 0; i < size / sizeof(*from); i++) {
+		uint64_t word = apmp_load_relaxed(&from[i]);
+
+		memcpy((char *)dst + i * sizeof(word), &word, sizeof(word));
+	}
 }
 
-/* Copies size bytes (a multiple of 8, both sides 8-aligned) into shared memory, word by word. */
+/* Copies size bytes (a multiple of 8) into shared memory (8-aligned), word by word. */
 static inline void apmp_copy_in(volatile void *shared, const void *src, size_t size)
 {
 	volatile _Atomic uint64_t *to = shared;
-	const uint64_t *from = src;
 
-	for (size_t i = 0; i < size / sizeof(*from); i++)
-		apmp_store_relaxed(&to[i], from[i]);
+	for (size_t i = 0; i < size / sizeof(*to); i++) {
+		uint64_t word;
+
+		memcpy(&word, (const char *)src + i * sizeof(word), sizeof(word));
+		apmp_store_relaxed(&to[i], word);
+	}
 }
 
 #endif
