@@ -11,19 +11,12 @@
 #include "chaos/sim/sim_cpu.h"
 #include "shm/assert.h"
 #include "shm/configure.h"
-#include "shm/cpu_request.h"
 #include "shm/intr.h"
 #include "shm/shared.h"
 
 #define REFUSED_ONE_IN 32u /* by the host, of the sets that grow */
 
 static struct apmp_cpu_mover mover;
-
-/* What this console has asked of each CPU's instance. */
-static struct {
-	struct apmp_cpu_request ask;
-	bool open;
-} order[SIM_CPUS];
 
 static struct apmp_tree_node node_of(uint32_t cpu_idx)
 {
@@ -80,7 +73,8 @@ void sim_move_open(void)
 	if (!sim.plan.cpus)
 		return;
 	apmp_update_object(&sim.update, APMP_OBJECT_STATE, sim.words, sizeof(*sim.words));
-	memset(order, 0, sizeof(order)); /* a dead one's are nobody's */
+	for (uint32_t k = 0; k < SIM_CPUS; k++)
+		sim.cpu[k].order_open = false; /* a dead one's are nobody's */
 	mover = (struct apmp_cpu_mover){.tw = &sim.writer,
 					.cpu_count = sim_cpu_count(),
 					.transit = sim.words->transit,
@@ -169,8 +163,8 @@ static int configure(const struct apmp_call_request *r, int32_t by, bool recorde
 static void close_deassigned(void)
 {
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
-		order[k].open &= order[k].ask.op != HWRPB_REQUEST_DEASSIGN ||
-				 node_of(sim_cpu_idx(k)).owner != GCT_NONE;
+		sim.cpu[k].order_open &= sim.cpu[k].order.op != HWRPB_REQUEST_DEASSIGN ||
+					 node_of(sim_cpu_idx(k)).owner != GCT_NONE;
 }
 
 int sim_move_serve(const struct apmp_call_request *r)
@@ -269,7 +263,8 @@ void sim_move_fenced(struct sim_instance *in)
 		(void)apmp_cas(&sim.console_env.lines[cpu].runner, &runner, 0);
 	}
 	for (uint32_t k = 0; k < sim.plan.cpus; k++)
-		order[k].open &= order[k].ask.from_id != in->id && order[k].ask.to_id != in->id;
+		sim.cpu[k].order_open &=
+		    sim.cpu[k].order.from_id != in->id && sim.cpu[k].order.to_id != in->id;
 	sim.fencing = in->id;
 	apmp_update_begin(&sim.update);
 	apmp_cpu_end_life(&mover, in->id, !in->halts, &gone);
@@ -295,14 +290,15 @@ static void assign(uint32_t cpu_idx, uint32_t to)
 
 bool sim_order_is_open(uint32_t k)
 {
-	order[k].open = order[k].open && apmp_cpu_asked(&mover, &order[k].ask) == APMP_CPU_OPEN;
-	return order[k].open;
+	sim.cpu[k].order_open =
+	    sim.cpu[k].order_open && apmp_cpu_asked(&mover, &sim.cpu[k].order) == APMP_CPU_OPEN;
+	return sim.cpu[k].order_open;
 }
 
 /* Asks the instance that has it; one that is busy refuses: the operator asks again some time. */
 static void give_order(uint32_t k, uint32_t id, const struct sim_ask *ask)
 {
-	struct apmp_cpu_request *r = &order[k].ask;
+	struct apmp_cpu_request *r = &sim.cpu[k].order;
 
 	if (sim_order_is_open(k))
 		return;
@@ -311,7 +307,7 @@ static void give_order(uint32_t k, uint32_t id, const struct sim_ask *ask)
 				       .from_id = id,
 				       .to_id = ask->op == HWRPB_REQUEST_MIGRATE ? (uint32_t)ask->to
 										 : id};
-	order[k].open = !apmp_cpu_ask(&mover, r, (uint32_t)ask->flags);
+	sim.cpu[k].order_open = !apmp_cpu_ask(&mover, r, (uint32_t)ask->flags);
 }
 
 bool sim_move_work(uint32_t k)

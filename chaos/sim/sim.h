@@ -37,6 +37,7 @@
 #include "chaos/sim/coroutine.h"
 #include "chaos/sim/random.h"
 #include "shm/call.h"
+#include "shm/cpu_request.h"
 #include "shm/crash.h"
 #include "shm/env.h"
 #include "shm/layout_console.h"
@@ -304,6 +305,8 @@ struct sim {
 		struct sim_ask ask;
 		uint64_t inside; /* identity of who executes on it, by what it has done */
 		bool may_halt;	 /* somebody wants it to be in console mode */
+		struct apmp_cpu_request order; /* what the console has asked of an instance */
+		bool order_open;
 	} cpu[SIM_CPUS];
 	uint64_t targets[SIM_MAX_INSTANCES][SIM_CPUS]; /* failover targets */
 	uint32_t fencing;			       /* partition id; APMP_NO_PARTITION: none */
