@@ -298,7 +298,7 @@ def test_what_is_busy_is_waited_for(make_machine, wait):
     alpha = machine.pid("alpha")
     machine.kill(alpha, signal.SIGSTOP)
     # Of two who want the same one is refused at once: then the other one's is on its way.
-    others = [machine.start("cpu", "migrate", 2, "--to", "beta") for _ in range(2)]
+    others = [machine.start("cpu", "migrate", 1, "--to", "beta") for _ in range(2)]
     machine.until(lambda codes: apmp.REFUSED in codes, lambda: [other.poll() for other in others])
     if wait == "0s":
         assert "is on its way" in machine.try_apmp("apply", file, "--wait", wait).err
