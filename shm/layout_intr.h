@@ -1,8 +1,8 @@
 /*
  * layout_intr.h - interrupt lines: one cache line for each CPU of the machine [0056].
  *
- * W: everyone.  R: everyone.  Nothing here is trusted: what a stray store has lost costs a primary a
- * tick, at which its clock makes it look, and another CPU the time until its next interrupt; a
+ * W: everyone.  R: everyone.  Nothing here is trusted: what a stray store has lost costs a primary
+ * a tick, at which its clock makes it look, and another CPU the time until its next interrupt; a
  * spurious one costs nothing.  `runner` is the exception that makes the rule checkable: who really
  * executes on the CPU, taken and given up by compare-and-swap.
  */
