@@ -5,7 +5,9 @@
  *           words, and counts when no update of the tree was made meanwhile: by the levels of the
  *           root, as any reader of the tree [0117].  In each one holds:
  *             - a CPU is available to at most one life, the one that current_owner names;
- *             - who owns a CPU, lives, and does not have it: only while it is marked in transit;
+ *             - a CPU whose owner lives is nobody's only while it is marked in transit; but one
+ *               that was assigned to a life which is just being fenced, which nobody sees from
+ *               outside, is nobody's until that is over;
  *             - whoever lives and executes on a CPU is its current owner.
  * ORDERING  Execution words change outside of updates: each is read before and behind the rest, and
  *           judged when neither it nor the count of takings has changed.
@@ -93,6 +95,18 @@ static uint64_t bit_of(const struct samples *s, const struct sample *sample, int
 	return id != APMP_NO_PARTITION && sample->life[id] ? UINT64_C(1) << id : 0;
 }
 
+/* Whether it was nobody's, and is not any more, while the same life of its owner went on. */
+static bool was_nowhere(struct samples *s, const struct sample *sample, uint32_t cpu_idx,
+			uint64_t owner)
+{
+	const struct seen *cpu = &sample->cpu[cpu_idx];
+	uint64_t life = owner ? sample->life[__builtin_ctzll(owner)] : 0;
+	uint64_t before = s->nowhere[cpu_idx];
+
+	s->nowhere[cpu_idx] = cpu->node.current_owner || cpu->transit ? 0 : life;
+	return before && before == life && !s->nowhere[cpu_idx];
+}
+
 static bool judge(struct samples *s, const struct sample *sample, uint32_t cpu_idx)
 {
 	const struct seen *cpu = &sample->cpu[cpu_idx];
@@ -104,8 +118,8 @@ static bool judge(struct samples *s, const struct sample *sample, uint32_t cpu_i
 		return violated(s, cpu_idx, cpu, "is available twice");
 	if (cpu->available != current)
 		return violated(s, cpu_idx, cpu, "is not available to its current owner alone");
-	if (!cpu->node.current_owner && owner && !cpu->transit)
-		return violated(s, cpu_idx, cpu, "is nowhere, and not in transit");
+	if (was_nowhere(s, sample, cpu_idx, owner))
+		return violated(s, cpu_idx, cpu, "was nowhere, and not in transit");
 	if (runs != APMP_NO_PARTITION && sample->life[runs] == cpu->runner &&
 	    current != UINT64_C(1) << runs && runner_stood(s, cpu_idx, cpu))
 		return violated(s, cpu_idx, cpu, "is run by another than its current owner");
