@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "instance/crash_internal.h"
+#include "shm/hwrpb.h"
 #include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
@@ -110,20 +111,6 @@ static void record(struct instance *in, struct apmp_crash *crash, const struct c
 	crash_say(in, "bugcheck: ", crash->text);
 }
 
-/* Whether the thread of a CPU is at something, and will see that the instance fails. */
-static bool is_busy(const struct instance *in, uint32_t cpu_idx)
-{
-	switch (apmp_load_acquire(&in->hwrpb->slot[cpu_idx].state)) {
-	case HWRPB_CPU_STARTING:
-	case HWRPB_CPU_CONFIGURED:
-	case HWRPB_CPU_ACTIVE:
-	case HWRPB_CPU_QUIESCED:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* Step 2602: all tasks at once, before the threads of their CPUs are woken: where many share a host
  * CPU, each of these would wait for the tasks of the others. */
 static void stop_tasks(struct instance *in)
@@ -141,7 +128,7 @@ static void order_all(struct instance *in)
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
 		uint32_t nothing = CRASH_NOTHING;
 
-		if (i == in->primary || !is_busy(in, i))
+		if (i == in->primary || !apmp_hwrpb_is_busy(in->hwrpb, i))
 			continue;
 		(void)apmp_cas(&in->crash.cpu[i].step, &nothing, CRASH_ORDERED);
 		apmp_intr_send(&in->env, i, APMP_INTR_WORK);
@@ -155,7 +142,7 @@ static bool all_are(struct instance *in, enum crash_step step)
 	for (uint32_t i = 0; i < apmp_load_relaxed(&in->hwrpb->cpu_count); i++) {
 		uint32_t is = apmp_load_acquire(&in->crash.cpu[i].step);
 
-		if (is != CRASH_NOTHING && is < (uint32_t)step && is_busy(in, i))
+		if (is != CRASH_NOTHING && is < (uint32_t)step && apmp_hwrpb_is_busy(in->hwrpb, i))
 			return false;
 	}
 	return true;

@@ -27,6 +27,19 @@ uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx)
 	return apmp_load_acquire(&h->slot[cpu_idx].flags);
 }
 
+bool apmp_hwrpb_is_busy(const struct hwrpb *h, uint32_t cpu_idx)
+{
+	switch (apmp_load_acquire(&h->slot[cpu_idx].state)) {
+	case HWRPB_CPU_STARTING:
+	case HWRPB_CPU_CONFIGURED:
+	case HWRPB_CPU_ACTIVE:
+	case HWRPB_CPU_QUIESCED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int apmp_hwrpb_available(const struct apmp_tree *tree, const struct hwrpb *h,
 			 struct apmp_cpu_bits *ret_cpus)
 {

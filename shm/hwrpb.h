@@ -14,6 +14,10 @@ APMP_CHECK int apmp_hwrpb_check(const struct hwrpb *h, uint64_t size);
 /* A CPU's flags; 0 for a CPU id that the HWRPB has no slot for. */
 uint64_t apmp_hwrpb_flags(const struct hwrpb *h, uint32_t cpu_idx);
 
+/* Whether the thread of a CPU (an id below cpu_count) is at something, and will see by itself that
+ * its instance fails. */
+bool apmp_hwrpb_is_busy(const struct hwrpb *h, uint32_t cpu_idx);
+
 /* The CPUs that are available to us, as no console that dies now can take back.  -EAGAIN: an update
  * is under way, in which one may be coming [0189]. */
 APMP_CHECK int apmp_hwrpb_available(const struct apmp_tree *tree, const struct hwrpb *h,

@@ -8,6 +8,7 @@
  */
 #include "chaos/sim/sim_cpu.h"
 #include "shm/crash.h"
+#include "shm/hwrpb.h"
 #include "shm/intr.h"
 #include "shm/pal.h"
 #include "shm/shared.h"
@@ -100,25 +101,12 @@ __attribute__((noreturn)) void sim_crash_cpu(struct sim_instance *in, uint32_t k
 
 /* --- Figs. 26A and 26B, the primary --- */
 
-static bool is_busy(struct sim_instance *in, uint32_t k)
-{
-	switch (apmp_load_acquire(&in->hwrpb->slot[sim_cpu_idx(k)].state)) {
-	case HWRPB_CPU_STARTING:
-	case HWRPB_CPU_CONFIGURED:
-	case HWRPB_CPU_ACTIVE:
-	case HWRPB_CPU_QUIESCED:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void order_all(struct sim_instance *in)
 {
 	for (uint32_t k = 0; k < sim.plan.cpus; k++) {
 		uint32_t nothing = NOTHING;
 
-		if (!is_busy(in, k))
+		if (!apmp_hwrpb_is_busy(in->hwrpb, sim_cpu_idx(k)))
 			continue;
 		(void)apmp_cas(&crash_of(in)->cpu[k].step, &nothing, ORDERED);
 		apmp_intr_send(&in->env, sim_cpu_idx(k), APMP_INTR_WORK);
@@ -131,7 +119,7 @@ static bool all_are(struct sim_instance *in, uint32_t wanted)
 	for (uint32_t k = 0; k < sim.plan.cpus; k++) {
 		uint32_t is = apmp_load_acquire(&crash_of(in)->cpu[k].step);
 
-		if (is != NOTHING && is < wanted && is_busy(in, k))
+		if (is != NOTHING && is < wanted && apmp_hwrpb_is_busy(in->hwrpb, sim_cpu_idx(k)))
 			return false;
 	}
 	return true;
