@@ -98,15 +98,14 @@ void apmp__lockers_stop(struct apmp_member *m, uint32_t state)
 		locks->segment = NULL;
 }
 
-void apmp__lockers_go(struct apmp_member *m, uint32_t state, struct apmp_db_locks *segment)
+void apmp__lockers_go(struct apmp_member *m, uint32_t state)
 {
 	struct apmp_locks *locks = m->locks;
 
 	if (!locks)
 		return;
-	locks->segment = segment;
 	atomic_store(&locks->state, state);
-	atomic_store(&locks->table, state == LOCKS_OPEN ? segment : NULL);
+	atomic_store(&locks->table, state == LOCKS_OPEN ? locks->segment : NULL);
 	apmp_fetch_add(&locks->gate, 1);
 	m->env->wake(m->env, &locks->gate, INT32_MAX);
 }
@@ -119,7 +118,8 @@ void apmp__lockers_end(struct apmp_member *m)
 		locks->locker[i].held_count = locks->locker[i].lost = locks->locker[i].broken = 0;
 	for (uint32_t i = 0; i < APMP_LOCK_COUNT; i++)
 		apmp_store_relaxed(&locks->open[i].number, 0);
-	apmp__lockers_go(m, LOCKS_AWAY, NULL);
+	locks->segment = NULL;
+	apmp__lockers_go(m, LOCKS_AWAY);
 }
 
 void apmp__lockers_out(struct apmp_member *m)

@@ -177,7 +177,8 @@ static int join(struct apmp_member *m, void *segment)
 	apmp__lockers_stop(m, LOCKS_SHUT);
 	err = apmp__lock_table_take(m, NULL, table, true);
 	if (err) { /* what is held is known, for another try */
-		apmp__lockers_go(m, LOCKS_MOVING, NULL);
+		m->locks->segment = NULL;
+		apmp__lockers_go(m, LOCKS_MOVING);
 		return err;
 	}
 	m->locks->incarnation = apmp_load_relaxed(&apmp__db(m)->header.incarnation);
@@ -189,7 +190,8 @@ static int join(struct apmp_member *m, void *segment)
 	apmp__lock_memory_enter(m, table);
 	apmp__lock_table_release(m, NULL, table);
 	free_strays(m, table);
-	apmp__lockers_go(m, LOCKS_CLAIMING, table);
+	m->locks->segment = table;
+	apmp__lockers_go(m, LOCKS_CLAIMING);
 	return 0;
 }
 
@@ -260,7 +262,7 @@ void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
 	struct apmp_locks *locks = m->locks;
 
 	if (apmp__locks_claiming(m) && !expected(m)) {
-		apmp__lockers_go(m, LOCKS_OPEN, locks->segment);
+		apmp__lockers_go(m, LOCKS_OPEN);
 		/* In place, who had not come over may have opened a name where we did. */
 		if (apmp_load_relaxed(&h->reformed_of))
 			apmp_fetch_or(&h->validate, UINT64_C(1) << m->id);
@@ -272,6 +274,6 @@ void apmp__locks_work(struct apmp_member *m, uint64_t reasons)
 
 		apmp__lockers_stop(m, LOCKS_SHUT);
 		free_strays(m, locks->segment);
-		apmp__lockers_go(m, state, locks->segment);
+		apmp__lockers_go(m, state);
 	}
 }

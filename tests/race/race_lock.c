@@ -210,6 +210,36 @@ START_TEST(instances_come_and_go)
 }
 END_TEST
 
+/* Goes in by the way that one takes who lets go while the set is still being claimed. */
+static void enter_and_leave(uint32_t idx)
+{
+	for (uint32_t round = 0; round < 10 * ROUNDS; round++) {
+		struct apmp_db_locks *table;
+
+		must(apmp__locker_enter_slowly(l[idx], false, APMP_NEVER, &table) == 0);
+		must(!table || apmp_load_relaxed(&table->lock[0].openers) < BIT(INSTANCES));
+		apmp__locker_leave(l[idx]);
+	}
+	apmp_fetch_add(&done, 1);
+}
+
+static void primary_or_claimer(uint32_t idx)
+{
+	if (idx < INSTANCES * LOCKERS)
+		enter_and_leave(idx);
+	else
+		primary(idx - INSTANCES * LOCKERS);
+}
+
+/* What tells who is inside where the segment is does not change under it: -fsanitize=thread. */
+START_TEST(gate_opens_while_some_claim)
+{
+	threads_run(INSTANCES * LOCKERS + INSTANCES, primary_or_claimer);
+	ck_assert_uint_eq(apmp_load_relaxed(&failed), 0);
+	world_check_set(&w, BIT(ALPHA) | BIT(BETA));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("race_lock");
@@ -219,5 +249,6 @@ int main(void)
 	tcase_add_test(tc, one_at_a_time);
 	tcase_add_test(tc, contexts_die);
 	tcase_add_test(tc, instances_come_and_go);
+	tcase_add_test(tc, gate_opens_while_some_claim);
 	return suite_run(suite);
 }

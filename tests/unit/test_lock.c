@@ -165,9 +165,9 @@ START_TEST(opening_without_waiting)
 	ck_assert_uint_eq(opened(a, "x", 1), lock);
 	apmp__lockers_stop(&alpha->member, LOCKS_SHUT);
 	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), -EAGAIN);
-	apmp__lockers_go(&alpha->member, LOCKS_CLAIMING, alpha->member.locks->segment);
+	apmp__lockers_go(&alpha->member, LOCKS_CLAIMING);
 	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), -EAGAIN);
-	apmp__lockers_go(&alpha->member, LOCKS_OPEN, alpha->member.locks->segment);
+	apmp__lockers_go(&alpha->member, LOCKS_OPEN);
 	ck_assert_int_eq(apmp_lock_try_open(a, "x", 1, &lock), 0);
 }
 END_TEST
