@@ -26,30 +26,27 @@
 
 /* ---- the end ---- */
 
-static json_int_t elapsed(struct console *c, const struct cpu_order *o)
-{
-	return (json_int_t)(c->env.now(&c->env) - o->begin_ns);
-}
-
-static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool active)
+static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool active,
+		 uint64_t end_ns)
 {
 	struct varlink_call *call = o->call;
+	json_int_t elapsed = (json_int_t)(end_ns - o->begin_ns);
 	const char *from = c->partition[o->ask.from_id].name, *to = c->partition[o->ask.to_id].name;
 
 	o->active = false;
 	o->call = NULL;
 	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
 		console_event(c, "cpu.migrated", &c->partition[o->ask.to_id], "{s:i,s:s,s:I}",
-			      "cpu", (int)cpu_idx, "from", from, "elapsed_ns", elapsed(c, o));
+			      "cpu", (int)cpu_idx, "from", from, "elapsed_ns", elapsed);
 	if (!call)
 		return;
 	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
 		varlink_call_reply(call, json_pack("{s:s,s:s,s:I,s:b,s:b}", "from", from, "to", to,
-						   "elapsed_ns", elapsed(c, o), "active", active,
+						   "elapsed_ns", elapsed, "active", active,
 						   "loan_ended", o->loan_ends));
 	else
 		varlink_call_reply(
-		    call, json_pack("{s:s,s:I}", "partition", from, "elapsed_ns", elapsed(c, o)));
+		    call, json_pack("{s:s,s:I}", "partition", from, "elapsed_ns", elapsed));
 }
 
 /* Whether it ends an order, that the CPU works, or waits in console mode, in this partition. */
@@ -59,8 +56,8 @@ static bool ends(const struct cpu_order *o, const struct partition *p, bool acti
 	       o->ask.op != (active ? HWRPB_REQUEST_STOP : HWRPB_REQUEST_START);
 }
 
-/* A CPU works, or waits in console mode, in this partition: reported, or found so. */
-static void came(struct partition *p, uint32_t cpu_idx, bool active)
+/* A CPU works, or waits in console mode, in this partition: reported, or found so, then. */
+static void came(struct partition *p, uint32_t cpu_idx, bool active, uint64_t then_ns)
 {
 	struct console *c = p->console;
 	struct cpu_order *o = &c->order[cpu_idx];
@@ -73,7 +70,7 @@ static void came(struct partition *p, uint32_t cpu_idx, bool active)
 			      from->name);
 	console_failover_came(p, cpu_idx);
 	if (ends(o, p, active))
-		done(c, cpu_idx, o, active);
+		done(c, cpu_idx, o, active, then_ns);
 	if (!from || !from->exists)
 		return;
 	/* Now that nobody waits for it: the sender's host CPUs are fewer, and its primary sees that
@@ -105,7 +102,8 @@ static void look(struct console *c, uint32_t cpu_idx)
 	else if (asked != APMP_CPU_OPEN && o->ask.op == HWRPB_REQUEST_DEASSIGN)
 		console_order_deassigned(c, cpu_idx);
 	else if (asked != APMP_CPU_OPEN)
-		came(&c->partition[o->ask.to_id], cpu_idx, asked == APMP_CPU_WORKS);
+		came(&c->partition[o->ask.to_id], cpu_idx, asked == APMP_CPU_WORKS,
+		     c->env.now(&c->env));
 }
 
 void console_orders_look(struct partition *p)
@@ -120,9 +118,11 @@ void console_orders_look(struct partition *p)
 
 void console_order_reported(struct partition *p, uint32_t cpu_idx, bool active)
 {
+	uint64_t then_ns = p->console->env.now(&p->console->env);
+
 	console_event(p->console, active ? "cpu.started" : "cpu.stopped", p, "{s:i}", "cpu",
 		      (int)cpu_idx);
-	came(p, cpu_idx, active);
+	came(p, cpu_idx, active, then_ns);
 }
 
 /* It is nobody's: it is given to who was named, and goes there at once. */

@@ -11,6 +11,9 @@
  * ORDERING  version, odd, before the table (release fence); the table before version, even
  *           (release); acquired by app_members_look, which reads version again behind the table.
  *           The bell is rung after that, so what is passed over as half written is looked at again.
+ *           It is rung for who listens only: version before the look at listeners, and listeners
+ *           before the look at version, with a full fence on both sides, so that either the primary
+ *           sees that somebody listens, or who begins to sees what the primary has written.
  */
 #include <errno.h>
 #include <string.h>
@@ -30,7 +33,9 @@ static void end_write(struct instance *in)
 	struct apps_members *m = &in->apps.members;
 
 	apmp_store_release(&m->version, apmp_load_relaxed(&m->version) + 1);
-	instance_apps_ring(in);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (apmp_load_relaxed(&in->apps.listeners))
+		instance_apps_ring(in);
 }
 
 void instance_apps_members(struct instance *in, const struct apmp_member_change *changes,
@@ -199,6 +204,9 @@ static uint32_t changes_due(const struct app *app, const struct app_view *now, s
 
 void app_events_begin(struct instance *in, struct app *app, bool cpus)
 {
+	apmp_fetch_add(&in->apps.listeners, 1);
+	atomic_thread_fence(memory_order_seq_cst);
+	app_members_look(in);
 	app->kind = APP_EVENTS;
 	app->tells_cpus = cpus;
 	app->told = (struct app_view){0};
@@ -206,6 +214,11 @@ void app_events_begin(struct instance *in, struct app *app, bool cpus)
 	    changes_in(app, &in->apps.now) - changes_due(app, &in->apps.now, app->told);
 	app->seq = 0;
 	app->begun = false;
+}
+
+void app_events_end(struct instance *in)
+{
+	apmp_fetch_add(&in->apps.listeners, UINT32_MAX);
 }
 
 int app_events_tell(struct instance *in, struct app *app)

@@ -63,6 +63,8 @@ static void await(struct apps *apps, const struct app *app, uint32_t events)
 
 void app_drop(struct instance *in, struct app *app)
 {
+	if (app->kind == APP_EVENTS)
+		app_events_end(in);
 	if (app->kind == APP_LOCKS)
 		app_locks_end(in, app);
 	if (app->kind == APP_TASKS)

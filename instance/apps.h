@@ -67,7 +67,9 @@ struct apps {
 	int epoll, listener, bell; /* bell: an eventfd that the primary rings; -1: no programs */
 	char word[APMP_APP_WORD_SIZE]; /* lets a program in */
 	struct apps_members members;
-	struct app_view now; /* of members */
+	_Atomic uint32_t
+	    listeners;	     /* W: the thread of programs; connections that are told of them */
+	struct app_view now; /* of members, while there are listeners */
 	uint64_t arrivals;
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
@@ -84,7 +86,8 @@ struct apps {
  * pinned to a CPU.  -errno, -ENOMEM: the partition has no room for its stack; it goes on without
  * programs that use libapmp. */
 __attribute__((warn_unused_result)) int instance_apps_start(struct instance *in);
-/* Hands over changes of membership; never waits.  The primary alone calls it. */
+/* Hands over changes of membership; never waits, and wakes nobody when no program listens.  The
+ * primary alone calls it. */
 void instance_apps_members(struct instance *in, const struct apmp_member_change *changes,
 			   uint32_t count);
 /* The same of the CPUs that are active here. */
@@ -107,6 +110,8 @@ app_answer(struct app *app, int error, uint32_t number, const char *format, ...)
 void app_members_look(struct instance *in);
 /* A connection is for events from now on; cpus: also of CPUs. */
 void app_events_begin(struct instance *in, struct app *app, bool cpus);
+/* One that was has ended. */
+void app_events_end(struct instance *in);
 /* Tells what has changed since it was last told, as far as the socket takes it.  0 all; -EAGAIN:
  * again when there is room; -EPIPE. */
 __attribute__((warn_unused_result)) int app_events_tell(struct instance *in, struct app *app);

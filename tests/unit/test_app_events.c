@@ -11,6 +11,7 @@
 
 #include "instance/app/apmp.h"
 #include "instance/instance.h"
+#include "shm/shared.h"
 #include "tests/unit/suite.h"
 #include "tests/unit/world.h"
 
@@ -233,12 +234,44 @@ START_TEST(cpus_and_failures)
 }
 END_TEST
 
+static bool was_rung(void)
+{
+	uint64_t rings;
+
+	return read(in.apps.bell, &rings, sizeof(rings)) > 0;
+}
+
+/* A partition whose CPUs come and go wakes nobody for programs that aren't there. */
+START_TEST(bell_rings_for_listeners_only)
+{
+	struct apmp_cpu_bits active = {{0x5}};
+	struct app other = {.sock = app.sock};
+
+	instance_apps_cpus(&in, &active);
+	change(ALPHA);
+	ck_assert(!was_rung());
+	app_events_begin(&in, &app, true);
+	ck_assert_uint_eq(in.apps.now.cpus.word[0], 0x5); /* seen without a bell */
+	app_events_begin(&in, &other, false);
+	app_events_end(&in);
+	active.word[0] = 0x7;
+	instance_apps_cpus(&in, &active);
+	ck_assert(was_rung());
+	change(BETA);
+	ck_assert(was_rung());
+	app_events_end(&in);
+	change(GAMMA);
+	ck_assert(!was_rung());
+}
+END_TEST
+
 /* The primary writes while it is looked at: nothing half written is seen, the bell is rung. */
 START_TEST(half_written_is_passed_over)
 {
 	struct app_view before;
 	uint64_t rings;
 
+	apmp_store_relaxed(&in.apps.listeners, 1);
 	change(ALPHA);
 	before = in.apps.now;
 	in.apps.members.present[BETA] = apmp_identity(BETA, 77);
@@ -261,6 +294,7 @@ int main(void)
 	tcase_add_test(tcase, the_state_then_each_change);
 	tcase_add_loop_test(tcase, it_adds_up_whenever_it_reads, 0, 200);
 	tcase_add_test(tcase, who_never_reads_is_owed_little);
+	tcase_add_test(tcase, bell_rings_for_listeners_only);
 	tcase_add_test(tcase, half_written_is_passed_over);
 	tcase_add_test(tcase, cpus_and_failures);
 	return suite_run(suite);
