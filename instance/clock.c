@@ -52,14 +52,12 @@ static uint64_t tick_after(const struct instance *in, uint64_t t_ns)
 void instance_clock(struct instance *in)
 {
 	struct apmp_env *env = &in->env;
-	struct apmp_intr_line *line;
 	uint64_t next;
 
 	while (sem_wait(&in->clock_start) < 0)
 		; /* EINTR */
 	instance_thread_is(APMP_THREAD_CLOCK);
 	instance_beacon(in, APMP_BEACON_CLOCK); /* before the first beat */
-	line = &env->lines[in->primary];
 	next = tick_after(in, env->now(env));
 	for (;;) {
 		uint64_t now;
@@ -69,7 +67,7 @@ void instance_clock(struct instance *in)
 		work = instance_living(apmp_member_tick(&in->member));
 		instance_crash_tick(in);
 		/* A lost interrupt costs a tick: what is pending is announced again. */
-		if (work > 0 || apmp_load_relaxed(&line->pending) ||
+		if (apmp_intr_due(env, in->primary) || work > 0 ||
 		    apmp_load_relaxed(&in->trade.busy))
 			apmp_intr_send(env, in->primary, APMP_INTR_WORK);
 		instance_tasks_tick(in);

@@ -157,7 +157,7 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, to_id), to_id, handle_of(m, to_id),
 			how & APMP_MIGRATE_LOAN, &words, m->life(m, to_id));
 	send_startreq(m, to_id, cpu_idx);
-	apmp_intr_pend_all(env, APMP_INTR_TREE);
+	apmp_intr_moved(env);
 	return 0;
 }
 

@@ -32,10 +32,20 @@ void apmp_intr_all(struct apmp_env *env, uint64_t reasons)
 		apmp_intr_send(env, cpu, reasons);
 }
 
-void apmp_intr_pend_all(struct apmp_env *env, uint64_t reasons)
+void apmp_intr_moved(struct apmp_env *env)
 {
 	for (uint32_t cpu = 0; cpu < env->line_count; cpu++)
-		pend(&env->lines[cpu], reasons);
+		pend(&env->lines[cpu], APMP_INTR_MOVED);
+}
+
+bool apmp_intr_due(struct apmp_env *env, uint32_t cpu_idx)
+{
+	_Atomic uint64_t *pending = &env->lines[cpu_idx].pending;
+	uint64_t reasons = apmp_load_relaxed(pending);
+
+	if (reasons & APMP_INTR_MOVED)
+		reasons = apmp_fetch_and(pending, ~(uint64_t)APMP_INTR_MOVED);
+	return reasons & ~(uint64_t)APMP_INTR_MOVED;
 }
 
 uint64_t apmp_intr_wait(struct apmp_env *env, uint32_t cpu_idx, uint64_t deadline_ns)

@@ -15,9 +15,13 @@ void apmp_intr_send(struct apmp_env *env, uint32_t cpu_idx, uint64_t reasons);
  * and sees it at its next interrupt. */
 void apmp_intr_all(struct apmp_env *env, uint64_t reasons);
 
-/* The same, and wakes nobody: each CPU has it pending, and looks at its next interrupt; its clock
- * sees to that within a tick.  For what nobody waits for. */
-void apmp_intr_pend_all(struct apmp_env *env, uint64_t reasons);
+/* Interrupts every CPU with MOVED [0117], and wakes nobody: who has to do with the CPU is told so
+ * by name.  The clock's interrupt is where the others follow. */
+void apmp_intr_moved(struct apmp_env *env);
+
+/* What a clock does at each tick for its CPU: takes MOVED, of which there is nothing to follow, and
+ * says whether more is pending: a lost interrupt costs a tick. */
+bool apmp_intr_due(struct apmp_env *env, uint32_t cpu_idx);
 
 /* Takes what is pending on the line of a CPU; waits for an interrupt until the deadline when
  * nothing is.  Returns the reasons, 0 when the deadline passed or it was woken for nothing. */

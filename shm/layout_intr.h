@@ -23,6 +23,7 @@
 #define APMP_INTR_TXRDY	  0x4u	/* a CPU slot of the HWRPB has a message for the primary [0293] */
 #define APMP_INTR_REQUEST 0x8u	/* the HWRPB has a request, or says that it is to end */
 #define APMP_INTR_WORK	  0x10u /* the instance's own: its clock has work for its primary */
+#define APMP_INTR_MOVED	  0x20u /* as TREE: a CPU has gone from one of the others to another */
 
 struct apmp_intr_line {
 	_Atomic uint32_t doorbell;	/* W: anyone, +1 after pending.  R: the CPU; futex word */

@@ -190,7 +190,6 @@ __attribute__((noreturn)) static void bugcheck(struct sim_instance *in)
 static void clock_body(void *arg)
 {
 	struct sim_instance *in = arg;
-	struct apmp_intr_line *line = &in->env.lines[in->id];
 	const uint64_t tick_ns = sim.plan.timing.tick_ns;
 	uint64_t next = sim.now_ns;
 
@@ -206,7 +205,7 @@ static void clock_body(void *arg)
 			bugcheck(in);
 		if (work > 0 && work & APMP_WORK_FENCE)
 			sim_script_judged();
-		if (work > 0 || line->pending)
+		if (apmp_intr_due(&in->env, in->id) || work > 0)
 			apmp_intr_send(&in->env, in->id, APMP_INTR_WORK);
 		next += tick_ns;
 		if (next < sim.now_ns)

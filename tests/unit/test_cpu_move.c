@@ -170,7 +170,7 @@ START_TEST(migrates)
 	ck_assert_uint_eq(w.console.wakes, 1);
 	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
 		ck_assert_uint_eq(apmp_load_relaxed(&w.line[cpu].pending),
-				  APMP_INTR_TREE | (cpu == 2 ? APMP_INTR_TXRDY : 0));
+				  APMP_INTR_MOVED | (cpu == 2 ? APMP_INTR_TXRDY : 0));
 	ck_assert_uint_eq(user(1), BETA);
 	ck_assert_uint_eq(owner(1), loan ? ALPHA : BETA);
 	ck_assert(told(BETA, 1));

@@ -159,7 +159,9 @@ START_TEST(nobody_is_told_of_nothing)
 {
 	apmp_store_relaxed(&alpha->hwrpb->slot[1].state, HWRPB_CPU_QUIESCED);
 	ck_assert_int_eq(migrate(alpha, 1, BETA, false), 0);
-	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending) & ~(uint64_t)APMP_INTR_TREE, 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[0].pending) &
+			      ~(uint64_t)(APMP_INTR_TREE | APMP_INTR_MOVED),
+			  0);
 }
 END_TEST
 
