@@ -89,7 +89,6 @@ int main(void)
 	TCase *tcase = suite_case(suite, "members");
 
 	tcase_add_checked_fixture(tcase, setup, NULL);
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, nothing_half_written_is_taken);
 	return suite_run(suite);
 }

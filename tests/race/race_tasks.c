@@ -136,7 +136,6 @@ int main(void)
 	TCase *tcase = suite_case(suite, "tasks");
 
 	tcase_add_checked_fixture(tcase, setup, NULL);
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, numbers_of_the_short_lived);
 	return suite_run(suite);
 }
