@@ -91,7 +91,7 @@ def test_orders_while_a_wish_is_open(machine, wish):
     machine.apmp("cpu", "assign", 8, "--to", "gamma")
     machine.until(lambda status: apmp.named(status["partitions"], "gamma")["active"]
                   == [1, 2, 5, 8])
-    assert "the same partition" in machine.refused("cpu", "wish", 1, "--to", "gamma")
+    assert 'change of partition "gamma"' in machine.refused("cpu", "wish", 1, "--to", "gamma")
     assert wish.poll() is None
     release(machine, "beta")
     code, said = end_of(wish)

@@ -449,7 +449,11 @@ def test_bound(home):
     for words in (["migrate", 2, "--to", "beta"], ["stop", 2], ["deassign", 2]):
         assert f"task {task['number']} of partition \"alpha\" is bound to CPU 2" in (
             home.refused("cpu", *words))
-    home.events.wait_for("cpu.refused", partition="alpha", cpu=2, after=mark)
+    home.events.wait_for("cpu.refused", partition="alpha", cpu=2, after=mark,
+                         reason=f"task {task['number']} is bound to it")
+    assert home.refused("cpu", "stop", 2, "--wait", "50ms").endswith(
+        "is bound to CPU 2, and 50 ms were waited; end it (`apmp run alpha -- apmp-task --list` "
+        "names its program), or wait longer")
     assert home.cpu(2)["state"] == "active"
     said = run(home, "alpha", "--bind", 4, TASKS / "spin.so")
     assert said.code == 69 and "can't be bound to CPU 4: it runs no tasks" in said.err
