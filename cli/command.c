@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,8 +68,11 @@ int cli_number(const struct cli_args *args, const char *what, const char *text, 
 
 	errno = 0;
 	number = strtoll(text, &end, 10);
-	if (errno || end == text || *end || number < 0)
+	if (end == text || *end || *text == '-')
 		return cli_usage(args, "%s is a number, not \"%s\"", what, text);
+	if (errno)
+		return cli_usage(args, "%s is a number up to %lld; %s is more", what, LLONG_MAX,
+				 text);
 	*ret = number;
 	return CLI_DONE;
 }

@@ -50,7 +50,7 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 	table_print(table, cli);
 }
 
-/* Its targets in their order, "-" without one; the caller frees it. */
+/* Where it goes when that fails: its targets in their order, "-" without one; the caller frees it. */
 static char *failover(const json_t *cpu)
 {
 	const json_t *names = json_object_get(cpu, "failover"), *name;
@@ -59,6 +59,8 @@ static char *failover(const json_t *cpu)
 	char *text;
 	size_t i;
 
+	if (json_is_true(json_object_get(cpu, "primary"))) /* whatever its rule */
+		return cli_text("stays");
 	if (!own) /* then the rules are its owner's */
 		own = cli_string(cpu, "owner");
 	json_array_foreach(names, i, name)
