@@ -311,7 +311,13 @@ static int no_command(const struct cli *read, int argc, char **argv, bool help)
 		return CLI_DONE;
 	said = joined(known < words ? known + 1 : known, argv);
 	none.family = family = joined(known, argv);
-	if (known == words)
+	if (known > 0 && known == words && words + 1 < argc && !is_option(argv[argc - 1]))
+		cli_usage(
+		    &none,
+		    "%s stands in the midst of a verb; options stand before all of its words, or "
+		    "behind them",
+		    argv[words]);
+	else if (known == words)
 		cli_usage(&none, "%s wants one of these verbs", said);
 	else
 		cli_usage(&none, "there is no verb \"%s\"", said);

@@ -188,7 +188,8 @@ static void print_health(const struct cli *cli, const json_t *health)
 	print_line(cli, "console", restarts == 0,
 		   restarts == 0
 		       ? cli_text("never restarted")
-		       : cli_text("restarted %lld times%s%s", (long long)restarts,
+		       : cli_text("restarted %lld time%s%s%s", (long long)restarts,
+				  restarts == 1 ? "" : "s",
 				  last ? "; how the last one ended: " : "", last ? last : ""));
 	print_line(cli, "NVRAM", strcmp(state, "failed") != 0,
 		   cli_text("%s; at power on: %s", state, cli_string(nvram, "power_on")));

@@ -105,6 +105,7 @@ struct cpu_order {
 	struct apmp_cpu_request ask;
 	bool assign;	/* of DEASSIGN: it is assigned to ask.to_id then, and the order a MIGRATE */
 	bool loan_ends; /* of MIGRATE */
+	int refused;	/* why the one before was; 0: it was done */
 	uint64_t wait_ms; /* how long who asked waits for its end; 0: as long as it takes */
 	uint64_t begin_ns;
 };

@@ -36,6 +36,7 @@ static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool 
 	const char *from = c->partition[o->ask.from_id].name, *to = c->partition[o->ask.to_id].name;
 
 	o->active = false;
+	o->refused = 0;
 	o->call = NULL;
 	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
 		console_event(c, "cpu.migrated", &c->partition[o->ask.to_id], "{s:i,s:s,s:I}",
@@ -90,13 +91,14 @@ static void say_why(const struct console *c, uint32_t cpu_idx, const struct cpu_
 {
 	const struct partition *from = &c->partition[o->ask.from_id],
 			       *to = &c->partition[o->ask.to_id];
-	uint32_t task = apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].bound);
+	uint32_t task;
 
 	switch (err) {
 	case -EBUSY:
 		snprintf(ret_text, size, "it is the primary");
 		return;
 	case -ETXTBSY:
+		task = apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].bound);
 		if (task) /* it may have ended by now */
 			snprintf(ret_text, size, "task %u is bound to it", task);
 		else
@@ -110,6 +112,12 @@ static void say_why(const struct console *c, uint32_t cpu_idx, const struct cpu_
 		return;
 	case -EHOSTDOWN:
 		snprintf(ret_text, size, "%s is not running", to->name);
+		return;
+	case -EXDEV:
+		snprintf(ret_text, size, "%s is in another community", to->name);
+		return;
+	case -EALREADY:
+		snprintf(ret_text, size, "there is nothing to do with it any more");
 		return;
 	case -EPERM:
 		snprintf(ret_text, size, "%s has it on loan, or no more", from->name);
@@ -127,8 +135,10 @@ static void failed(struct console *c, uint32_t cpu_idx, int err)
 	c->order[cpu_idx].active = false;
 	c->order[cpu_idx].call = NULL;
 	say_why(c, cpu_idx, &o, err, why, sizeof(why));
-	console_event(c, "cpu.refused", &c->partition[o.ask.from_id], "{s:i,s:s}", "cpu",
-		      (int)cpu_idx, "reason", why);
+	c->order[cpu_idx].refused = err;
+	if (!o.wait_ms || o.refused != err) /* who has time asks again and again */
+		console_event(c, "cpu.refused", &c->partition[o.ask.from_id], "{s:i,s:s}", "cpu",
+			      (int)cpu_idx, "reason", why);
 	if (o.call)
 		console_order_refuse(o.call, cpu_idx, &o, c, err);
 }
@@ -385,10 +395,12 @@ void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_id
 		   const struct cpu_order *wanted, uint32_t how)
 {
 	struct cpu_order *o = &c->order[cpu_idx];
+	int refused = o->refused;
 
 	if (!is_free(c, call, cpu_idx))
 		return;
 	*o = *wanted;
+	o->refused = refused;
 	o->console = c;
 	o->ask.cpu_idx = cpu_idx;
 	o->begin_ns = c->env.now(&c->env);

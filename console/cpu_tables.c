@@ -337,12 +337,20 @@ static void put(struct console *c, _Atomic uint64_t *word, uint64_t value)
 		apmp_update_store64(&c->update, APMP_OBJECT_STATE, word, value);
 }
 
+/* Then it stays, whatever its rule [0298]. */
+static bool is_primary(struct console *c, const struct partition *p, uint32_t cpu_idx)
+{
+	struct apmp_tree_node n;
+
+	return apmp_tree_cpu(&c->tw.tree, cpu_idx, &n) == 0 && n.current_owner == p->handle &&
+	       n.flags & NODE_PRIMARY;
+}
+
 static void on_cpu_failover(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
 	const struct partition *p = console_wanted(c, call, parameters, "partition");
 	struct apmp_cpu_bits cpus;
-	struct apmp_tree_node n;
 	json_t *list, *answer;
 	uint64_t targets;
 
@@ -354,10 +362,8 @@ static void on_cpu_failover(struct varlink_call *call, const json_t *parameters,
 			put(c, &kept(c, p->id)->failover[idx], targets);
 	list = cpus_json(c, &cpus);
 	answer = json_pack("{s:O}", "cpus", list);
-	for (uint32_t idx = 0; idx < c->cpu_count;
-	     idx++) /* which stays, whatever its rule [0298] */
-		if (apmp_cpu_bits_test(&cpus, idx) && apmp_tree_cpu(&c->tw.tree, idx, &n) == 0 &&
-		    n.current_owner == p->handle && n.flags & NODE_PRIMARY)
+	for (uint32_t idx = 0; idx < c->cpu_count; idx++)
+		if (apmp_cpu_bits_test(&cpus, idx) && is_primary(c, p, idx))
 			json_object_set_new(answer, "primary", json_integer(idx));
 	end(c, call, p, "set_failover", told(parameters, list),
 	    targets ? targets_json(c, targets) : json_pack("[s]", p->name), answer);

@@ -194,8 +194,9 @@ def test_the_primary_stays_whatever_its_rule(machine, operator):
     everybody = operator("CpuFailover", partition="alpha", targets=["gamma"])
     assert everybody == {"cpus": ALL, "primary": 0}
     assert operator("CpuFailover", partition="lone", targets=[], cpus=[6]) == {"cpus": [6]}
-    assert [line.split()[-1] for line in machine.apmp("cpu", "list").splitlines()[1:3]] == \
-        ["stays", "gamma"]
+    machine.apmp("cpu", "failover", "alpha", 1, "gamma,stay")
+    assert [line.split()[7:] for line in machine.apmp("cpu", "list").splitlines()[1:3]] == \
+        [["stays"], ["gamma", "stays"]]
     fail(machine, "crash")
     settled(machine, gamma=[1, 2, 3, 5])
     assert users(machine)[0] == "alpha"

@@ -44,6 +44,9 @@ START_TEST(usage_mistakes)
 	    {"apmp run alpha", "run wants PARTITION -- COMMAND..."},
 	    {"apmp chaos inject kill", "chaos inject wants"},
 	    {"apmp chaos inject kill alpha --at join:x", "is a number, not \"x\""},
+	    {"apmp cpu --json list",
+	     "--json stands in the midst of a verb; options stand before all of its words, or "
+	     "behind them; see `apmp cpu --help`"},
 	    {"apmp chaos", "chaos wants one of these verbs; see `apmp chaos --help`"},
 	    {"apmp chaos foo", "no verb \"chaos foo\"; see `apmp chaos --help`\n"},
 	    {"apmp chaos quiet foo", "\"foo\" is too much"},
@@ -90,6 +93,8 @@ START_TEST(help_is_everywhere)
 	ck_assert_int_eq(apmp("apmp help cpu migrate"), CLI_DONE);
 	expect(out,
 	       "usage: apmp cpu migrate CPU... --to PARTITION [--loan] [--by pal|halt|deassign]");
+	ck_assert_int_eq(apmp("apmp run --help"), CLI_DONE);
+	expect(out, "usage: apmp run PARTITION [--detach] [--confined] -- COMMAND...\n");
 	ck_assert_int_eq(apmp("apmp up --help"), CLI_DONE);
 	expect(out, "./machine.yaml");
 	ck_assert_int_eq(apmp("apmp partition reset --help"), CLI_DONE);
@@ -268,7 +273,7 @@ START_TEST(status_and_cpus)
 	ck_assert_int_eq(apmp("apmp cpu list"), CLI_DONE);
 	expect(out,
 	       "CPU  OWNER  CURRENT-OWNER  STATE       PRIMARY  HOST-CPU  AUTOSTART  FAILOVER\n"
-	       "  0  alpha  beta           active      primary         1  yes        gamma stays\n"
+	       "  0  alpha  beta           active      primary         1  yes        stays\n"
 	       "  4  -      -              unassigned  -               -  -          -\n");
 }
 END_TEST
