@@ -188,10 +188,17 @@ static int try_acquire(struct instance *in, struct app *app)
 {
 	struct app_locks *l = &app->locks;
 	const struct app_lock *lock = &l->open[l->wanted];
-	int err = instance_living(apmp_lock_acquire(l->locker, lock->number, 0));
+	bool late = l->deadline_ns != APMP_NEVER && in->env.now(&in->env) >= l->deadline_ns;
+	int err = -EAGAIN;
 
-	if (err == -ETIMEDOUT &&
-	    (l->deadline_ns == APMP_NEVER || in->env.now(&in->env) < l->deadline_ns))
+	if (!in->apps.kept_out)
+		err = instance_living(apmp_lock_acquire(l->locker, lock->number, 0));
+	if (err == -EAGAIN) {
+		in->apps.kept_out = true;
+		late = late && l->timeout_ns; /* else it asks whether the lock is held */
+		err = -ETIMEDOUT;
+	}
+	if (err == -ETIMEDOUT && !late)
 		return -EAGAIN;
 	if (!answer_acquire(app, lock, err))
 		return 0;
@@ -273,6 +280,8 @@ void app_locks_try(struct instance *in)
 {
 	uint32_t i = 0;
 
+	/* As long as one is kept out, all behind it are: they must not come first. */
+	in->apps.kept_out = false;
 	while (i < in->apps.queue_count)
 		if (!try(in, in->apps.queue[i]))
 			i++;
