@@ -6,6 +6,10 @@
  *           thread has done something, as a program of ours may have let go; when the word of a
  *           lock has changed (app_waker.c), as others may have; and once a tick, as a death wakes
  *           nobody for sure, and the table of names wakes nobody here.
+ *           While the primary keeps lockers out (shm/lock_gate.c) nothing is granted.  Of a turn in
+ *           which one has found that, none behind him is tried: the gate may open in between, and
+ *           would for him who came later.  Who only tries waits for that moment: he asks whether
+ *           the lock is held.
  * STATES    of a connection: idle -> waiting (OPEN, ACQUIRE) -> idle (answered).  While it waits
  *           its requests are not read, and only its end is noticed.
  * CRASHES   A program that ends holding locks leaves them broken: its connection ends with its last
