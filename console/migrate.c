@@ -87,8 +87,9 @@ static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *m, uint32_t id)
 static uint64_t life_of(struct apmp_cpu_mover *m, uint32_t id)
 {
 	const struct partition *p = &console_of(m)->partition[id];
+	uint64_t life = p->exists && p->pid ? console_identity(p) : 0;
 
-	return p->exists && p->pid && !p->fencing ? console_identity(p) : 0;
+	return life != apmp_load_relaxed(&console_of(m)->state->partition[id].ending) ? life : 0;
 }
 
 static uint64_t targets_of(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)
