@@ -46,7 +46,7 @@ static int set_cpuset(struct partition *p, const uint64_t cpus[16],
 	memcpy(request.cpus, cpus, sizeof(request.cpus));
 	snprintf(request.text, sizeof(request.text), "%s", p->name);
 	err = box_link_call(&p->console->box, &request, NULL, 0, ret_event, NULL);
-	if (err)
+	if (err) /* the box has undone it */
 		fprintf(stderr, "apmp-console: host CPUs of partition %s: %s\n", p->name,
 			ret_event->text);
 	else
