@@ -123,6 +123,7 @@ struct put_aside;
 struct console_settling {
 	struct console *console;
 	varlink_handler *handler;
+	bool until_written;
 };
 
 #define CONSOLE_SETTLING_MAX 32u
@@ -317,7 +318,7 @@ void console_dump_hurry(struct partition *p);
 void console_dumped(struct partition *p, const struct apmp_box_event *event);
 
 /* settle.c: serves what waited for a reaping, if nothing is being reaped any more, and for a dump
- * that is copied. */
+ * that is copied, or written. */
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
