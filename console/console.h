@@ -392,7 +392,7 @@ void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t
 __attribute__((warn_unused_result)) int console_serve(struct console *c, int listen_fd);
 json_t *console_status(struct console *c);
 json_t *console_tree(struct console *c);
-json_t *console_trace(struct console *c, const json_t *who);
+void console_trace(struct console *c, struct varlink_call *call, const json_t *who);
 void console_run(struct console *c, struct varlink_call *call, const json_t *parameters);
 void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);

@@ -57,7 +57,7 @@ static void on_trace(struct varlink_call *call, const json_t *parameters, void *
 			return;
 		}
 	}
-	varlink_call_reply(call, json_pack("{s:o}", "entries", console_trace(ctx, who)));
+	console_trace(ctx, call, who);
 }
 
 static void boot_gone(void *ctx)
