@@ -10,7 +10,8 @@
  * WRITERS   struct apps_members: the primary.  All else: the thread of programs.
  * ORDERING  version, odd, before the table (release fence); the table before version, even
  *           (release); acquired by app_members_look, which reads version again behind the table.
- *           The bell is rung after that, so what is passed over as half written is looked at again.
+ *           The bell is rung after that, so what is passed over as half written is looked at again,
+ *           and nothing is told before: what was seen last may be of a time when nobody listened.
  *           It is rung for who listens only: version before the look at listeners, and listeners
  *           before the look at version, with a full fence on both sides, so that either the primary
  *           sees that somebody listens, or who begins to sees what the primary has written.
@@ -94,7 +95,8 @@ void app_members_look(struct instance *in)
 	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++)
 		seen.cpus.word[w] = apmp_load_relaxed(&m->cpus[w]);
 	atomic_thread_fence(memory_order_acquire);
-	if (version % 2 == 0 && apmp_load_relaxed(&m->version) == version)
+	in->apps.is_seen = version % 2 == 0 && apmp_load_relaxed(&m->version) == version;
+	if (in->apps.is_seen)
 		in->apps.now = seen;
 }
 
@@ -210,8 +212,6 @@ void app_events_begin(struct instance *in, struct app *app, bool cpus)
 	app->kind = APP_EVENTS;
 	app->tells_cpus = cpus;
 	app->told = (struct app_view){0};
-	app->told.changes =
-	    changes_in(app, &in->apps.now) - changes_due(app, &in->apps.now, app->told);
 	app->seq = 0;
 	app->begun = false;
 }
@@ -225,8 +225,13 @@ int app_events_tell(struct instance *in, struct app *app)
 {
 	const struct app_view *now = &in->apps.now;
 	uint32_t due = changes_due(app, now, app->told);
-	uint64_t missed = due ? changes_in(app, now) - app->told.changes - due : 0;
+	uint64_t missed;
 
+	if (!in->apps.is_seen)
+		return 0;	      /* the bell follows */
+	if (!app->begun && !app->seq) /* what came and went before is nothing to it */
+		app->told.changes = changes_in(app, now) - due;
+	missed = due ? changes_in(app, now) - app->told.changes - due : 0;
 	app->seq += missed;
 	app->told.changes += missed;
 	for (; due; due--) {

@@ -70,6 +70,7 @@ struct apps {
 	_Atomic uint32_t
 	    listeners;	     /* W: the thread of programs; connections that are told of them */
 	struct app_view now; /* of members, while there are listeners */
+	bool is_seen;	     /* now is what it was at the last look, and not half written */
 	uint64_t arrivals;
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
@@ -112,8 +113,8 @@ void app_members_look(struct instance *in);
 void app_events_begin(struct instance *in, struct app *app, bool cpus);
 /* One that was has ended. */
 void app_events_end(struct instance *in);
-/* Tells what has changed since it was last told, as far as the socket takes it.  0 all; -EAGAIN:
- * again when there is room; -EPIPE. */
+/* Tells what has changed since it was last told, as far as the socket takes it.  0 all, or the bell
+ * will ring; -EAGAIN: again when there is room; -EPIPE. */
 __attribute__((warn_unused_result)) int app_events_tell(struct instance *in, struct app *app);
 
 #endif
