@@ -254,6 +254,7 @@ START_TEST(other_words_mean_nothing)
 	char word[HWRPB_MSG_SIZE] = "";
 
 	memcpy(word, other_words[_i], strnlen(other_words[_i], sizeof(word)));
+	set_available(0, HWRPB_PA);
 	memcpy(h->slot[3].tx, word, sizeof(word));
 	apmp_store_relaxed(&h->slot[3].txrdy, 1);
 	ck_assert(!has_come(3));
