@@ -209,7 +209,11 @@ START_TEST(refuses)
 	ck_assert_int_eq(migrate(1, ALPHA, BETA, 0), -ENOEXEC);
 	ck_assert_uint_eq(passed, 0);
 	host_error = -ENOSPC;
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		apmp_store_relaxed(&w.line[cpu].pending, 0);
 	ck_assert_int_eq(migrate(1, ALPHA, GAMMA, 0), -ENOSPC);
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++) /* the tree has changed, and back [0117] */
+		ck_assert_uint_eq(apmp_load_relaxed(&w.line[cpu].pending), APMP_INTR_TREE);
 	ck_assert(user(1) == ALPHA && owner(1) == ALPHA && !told(GAMMA, 1) && !told(ALPHA, 1));
 	check_at_rest();
 }
