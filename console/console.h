@@ -413,8 +413,8 @@ void port_attach(struct partition *p, struct varlink_call *call);
 /* Shows what the box's OUTPUT of the partition has to say, if there is one.  -ENOMEM; libuv's. */
 __attribute__((warn_unused_result)) int output_open(struct partition *p);
 void output_close(struct partition *p);
-/* The end for a program, which stays the console's; makes it if need be.  As output_open() and
- * console_object_need(). */
+/* An end for one program, to be closed; makes the line if need be, and as it was at first.  As
+ * output_open() and console_object_need(); -errno of the terminal. */
 __attribute__((warn_unused_result)) int output_need(struct partition *p, int *ret_fd,
 						    struct apmp_box_event *ret_event);
 

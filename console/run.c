@@ -152,18 +152,17 @@ static void on_started(void *ctx, const struct apmp_box_event *event)
 static int streams(struct program *prog, bool detach, int ret_fds[3],
 		   struct apmp_box_event *ret_event)
 {
-	int output, count = varlink_call_take_fds(prog->call, ret_fds, 3), err;
+	int count = varlink_call_take_fds(prog->call, ret_fds, 3), err;
 
 	if (count == 3 || !detach)
 		return count;
 	while (count > 0)
 		close(ret_fds[--count]);
-	err = output_need(prog->partition, &output, ret_event);
+	err = output_need(prog->partition, &ret_fds[1], ret_event);
 	if (err)
 		return err;
 	ret_fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	ret_fds[1] = fcntl(output, F_DUPFD_CLOEXEC, 0);
-	ret_fds[2] = fcntl(output, F_DUPFD_CLOEXEC, 0);
+	ret_fds[2] = fcntl(ret_fds[1], F_DUPFD_CLOEXEC, 0);
 	for (int i = 0; i < 3; i++)
 		if (ret_fds[i] < 0)
 			err = -EMFILE;
