@@ -27,8 +27,9 @@ enum {
 	VARLINK_MESSAGE_MAX = 1 << 20, /* bytes of a call: a longer one closes its connection */
 	VARLINK_QUEUE_MAX = 4 << 20,   /* bytes waiting for one peer: more of a stream is refused */
 	VARLINK_REPLY_MAX = 64 << 20,  /* bytes of a reply that the client accepts */
-	VARLINK_CONN_MAX = 128,	       /* connections; further ones wait in the listen queue */
-	VARLINK_FDS_MAX = 8,	       /* descriptors that may come with one call */
+	VARLINK_CONN_MAX = 128, /* connections; for a further one an idle one goes, or it waits */
+	VARLINK_STREAMS_MAX = VARLINK_CONN_MAX - 32, /* open calls with `more`; further: Refused */
+	VARLINK_FDS_MAX = 8,			     /* descriptors that may come with one call */
 };
 
 /* The text of org.apmp.machine.varlink. */

@@ -17,7 +17,9 @@
  *           UV_PRIORITIZED is, which nothing else raises unless the peer sends urgent data.
  * REENTRY   Handlers and hangup callbacks run from the loop only: an answer never starts the next
  *           call inside itself, and a failed write is told to the handler in the next turn.
- * LIMITS    VARLINK_CONN_MAX connections, then accepting pauses; one message of
+ * LIMITS    VARLINK_CONN_MAX connections: for one more the one is closed that has been without a
+ *           call for longest; when each has a call, accepting pauses.  VARLINK_STREAMS_MAX open
+ *           calls with `more`: the others' are for who wants an answer and goes.  One message of
  *           VARLINK_MESSAGE_MAX in, VARLINK_QUEUE_MAX of a stream and one final answer out, each.
  */
 #include "shm/wire/varlink.h"
@@ -51,14 +53,15 @@ struct conn;
 struct varlink_server {
 	unsigned magic;
 	unsigned conn_count;
-	unsigned handles; /* of libuv, our own: the last one closed frees the server */
+	unsigned stream_count; /* open calls with `more` */
+	unsigned handles;      /* of libuv, our own: the last one closed frees the server */
 	bool paused, closing;
 	int listen_fd;
 	uv_loop_t *loop;
 	uv_poll_t listen;
 	uv_timer_t retry;
 	SLIST_HEAD(, method) methods;
-	LIST_HEAD(, conn) conns;
+	LIST_HEAD(, conn) conns; /* newest first */
 	void (*answered)(void *ctx);
 	void *answered_ctx;
 };
@@ -79,6 +82,7 @@ struct conn {
 struct varlink_call {
 	unsigned magic;
 	bool more, oneway, upgrade;
+	bool counted; /* among the streams */
 	struct conn *conn;
 	json_t *message;
 	void (*hangup)(void *ctx);
@@ -108,6 +112,8 @@ static void on_conn_closed(uv_handle_t *handle)
 
 static void call_free(struct varlink_call *call)
 {
+	if (call->counted)
+		call->conn->server->stream_count--;
 	call->magic = 0;
 	json_decref(call->message);
 	free(call);
@@ -226,6 +232,7 @@ static void call_finish(struct varlink_call *call, const char *error, json_t *pa
 	call_free(call);
 	varlink__message_reset(&conn->in);
 	conn_watch(conn);
+	listen_resume(conn->server); /* it may make room */
 }
 
 void varlink_call_reply(struct varlink_call *call, json_t *parameters)
@@ -356,6 +363,22 @@ static struct method *find_method(const struct varlink_server *server, const cha
 	return method;
 }
 
+static const char many_streams[] =
+    "as many callers as there is room for wait for programs or follow events; try again when one "
+    "of them has ended";
+
+/* Counts the call when it is one of a stream.  false: there are too many. */
+static bool stream_count(struct varlink_call *call)
+{
+	struct varlink_server *server = call->conn->server;
+
+	if (call->more && server->stream_count == VARLINK_STREAMS_MAX)
+		return false;
+	call->counted = call->more;
+	server->stream_count += call->counted;
+	return true;
+}
+
 /* Hands the call to its handler, or answers what is wrong with it. */
 static void call_dispatch(struct varlink_call *call, const char *full, const json_t *parameters)
 {
@@ -388,6 +411,8 @@ static void call_dispatch(struct varlink_call *call, const char *full, const jso
 	bad = varlink__parameters_check(text, name, parameters, buf, sizeof(buf));
 	if (bad)
 		varlink_call_invalid(call, bad);
+	else if (!stream_count(call))
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", many_streams));
 	else if (method)
 		method->handler(call, parameters, method->ctx);
 	else if (strcmp(name, "GetInfo") == 0)
@@ -522,17 +547,32 @@ static void on_retry(uv_timer_t *timer)
 	listen_resume(timer->data);
 }
 
+/* The oldest that has no call, and did not send one just now; NULL: all have. */
+static struct conn *oldest_idle(const struct varlink_server *server)
+{
+	struct conn *conn, *oldest = NULL;
+
+	LIST_FOREACH(conn, &server->conns, link)
+	if (!conn->call && varlink__queue_bytes(&conn->out) == 0 &&
+	    recv(conn->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+		oldest = conn;
+	return oldest;
+}
+
 static void on_listen(uv_poll_t *poll, int status, int events)
 {
 	struct varlink_server *server = poll->data;
+	struct conn *idle = NULL;
 
 	varlink__assert(server->magic == SERVER_MAGIC);
 	(void)status; /* accept4() says it better */
 	(void)events;
-	while (server->conn_count < VARLINK_CONN_MAX) {
+	while (server->conn_count < VARLINK_CONN_MAX || (idle = oldest_idle(server))) {
 		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
+			if (server->conn_count == VARLINK_CONN_MAX)
+				conn_close(idle);
 			conn_open(server, fd);
 		} else if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
 			return;

@@ -546,6 +546,56 @@ START_TEST(connections_beyond_the_limit_wait)
 }
 END_TEST
 
+/* Whoever has connections and asks for nothing loses the oldest; who waits for an answer does not. */
+START_TEST(idle_connections_make_room)
+{
+	int fds[2 * VARLINK_CONN_MAX], asked = raw_open(), count = sizeof(fds) / sizeof(fds[0]);
+	char byte;
+
+	raw_send(asked, "{\"method\":\"org.apmp.machine.PartitionBoot\","
+			"\"parameters\":{\"name\":\"never\"}}|");
+	for (int i = 0; i < count; i++)
+		fds[i] = raw_open();
+	json_decref(call("Status", NULL, NULL));
+	ck_assert_int_eq(recv(fds[0], &byte, 1, 0), 0);
+	ck_assert_int_eq(recv(fds[count - 1], &byte, 1, MSG_DONTWAIT), -1);
+	ck_assert_int_eq(recv(asked, &byte, 1, MSG_DONTWAIT), -1);
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	close(asked);
+}
+END_TEST
+
+/* Many who follow leave room for who wants an answer. */
+START_TEST(there_is_an_end_of_streams)
+{
+	static const char follow[] = "{\"method\":\"org.apmp.machine.Events\",\"more\":true,"
+				     "\"parameters\":{\"follow\":true}}|";
+	int fds[VARLINK_STREAMS_MAX], more = raw_open(), count = sizeof(fds) / sizeof(fds[0]);
+	char byte;
+
+	for (int i = 0; i < count; i++) {
+		fds[i] = raw_open();
+		raw_send(fds[i], follow);
+		ck_assert_int_eq(recv(fds[i], &byte, 1, 0), 1);
+	}
+	raw_send(more, follow);
+	raw_expect(more, "{\"parameters\":{\"reason\":\"as many callers as there is room for wait "
+			 "for programs or follow events; try again when one of them has ended\"},"
+			 "\"error\":\"org.apmp.machine.Refused\"}");
+	json_decref(call("Status", NULL, NULL));
+	close(fds[0]);
+	json_decref(
+	    call("PartitionHalt", json_pack("{s:s}", "name", "never"), NULL)); /* it is gone */
+	raw_send(more, follow);
+	raw_expect(more, "{\"parameters\":{\"event\":{\"seq\":0,\"t_ns\":0,\"kind\":"
+			 "\"member.joined\",\"partition\":\"alpha\"}},\"continues\":true}");
+	for (int i = 1; i < count; i++)
+		close(fds[i]);
+	close(more);
+}
+END_TEST
+
 START_TEST(others_are_turned_away)
 {
 	static const char *const inner[] = {"", "/apmp", "/apmp/mock"};
@@ -821,6 +871,8 @@ int main(void)
 	tcase_add_loop_test(order, a_hangup_is_told, 0, 2);
 	tcase_add_test(order, power_off_is_a_hangup_for_the_others);
 	tcase_add_test(order, connections_beyond_the_limit_wait);
+	tcase_add_test(order, idle_connections_make_room);
+	tcase_add_test(order, there_is_an_end_of_streams);
 	tcase_add_test(extra, descriptors_come_with_their_call);
 	tcase_add_test(extra, descriptors_that_nobody_takes_are_closed);
 	tcase_add_test(extra, an_upgrade_hands_over_every_byte);
