@@ -108,8 +108,8 @@ struct cpu_order {
 	uint64_t begin_ns;
 };
 
-/* Somebody who waits until what was changed is in NVRAM. */
-#define CONSOLE_DURABLE_WAITERS VARLINK_CONN_MAX
+/* Somebody who waits until what was changed is in NVRAM: a caller, or the power that goes off. */
+#define CONSOLE_DURABLE_WAITERS (VARLINK_CONN_MAX + 1)
 
 struct durable_waiter {
 	void (*then)(void *ctx, int error);

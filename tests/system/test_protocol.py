@@ -13,6 +13,7 @@ import pytest
 import apmp
 
 MACHINE_INTERFACE = "org.apmp.machine"
+CONNECTIONS = 128  # VARLINK_CONN_MAX
 METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt", "PartitionCrash",
            "PartitionReset", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart", "CpuStop",
            "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete", "PartitionSet",
@@ -311,5 +312,35 @@ def test_power_off_asked_by_many(make_machine):
             for _ in range(16):
                 client.send("PowerOff")
         machine.kill(console, signal.SIGCONT)
+        assert apmp.ended(box), "it was told to power off"
+    os.close(box)
+
+
+def test_power_off_while_all_wait(make_machine):
+    """Every connection has a change that is not in NVRAM yet, also the one that asked for it: the
+    console answers them all. The box stands still meanwhile, so that nothing gets there."""
+    machine = make_machine()
+    machine.up()
+    box = os.pidfd_open(machine.box_pid())
+    change = ("PartitionSet", {"name": "alpha", "boot": True})
+
+    def changes(client):
+        client.send("Events", more=True)
+        events = []
+        while not events or events[-1].get("continues"):
+            events.append(client.receive())
+        return sum(event["parameters"]["event"]["kind"] == "tree.changed" for event in events)
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(machine)) for _ in range(CONNECTIONS)]
+        os.kill(machine.box_pid(), signal.SIGSTOP)
+        for client in clients[:-1]:
+            client.send(*change)
+        machine.until(lambda count: count == CONNECTIONS - 1, lambda: changes(clients[-1]))
+        assert clients[-1].call("PowerOff") == {"parameters": {}}
+        clients[-1].send(*change)
+        os.kill(machine.box_pid(), signal.SIGCONT)
+        for client in clients[:-1]:
+            assert client.receive() == {"parameters": {}}
         assert apmp.ended(box), "it was told to power off"
     os.close(box)
