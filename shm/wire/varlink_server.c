@@ -18,9 +18,10 @@
  * REENTRY   Handlers and hangup callbacks run from the loop only: an answer never starts the next
  *           call inside itself, and a failed write is told to the handler in the next turn.
  * LIMITS    VARLINK_CONN_MAX connections: for one more the one is closed that has been without a
- *           call for longest; when each has a call, accepting pauses.  VARLINK_STREAMS_MAX open
- *           calls with `more`: the others' are for who wants an answer and goes.  One message of
- *           VARLINK_MESSAGE_MAX in, VARLINK_QUEUE_MAX of a stream and one final answer out, each.
+ *           call for longest, and for IDLE_MS; when there is none, accepting pauses.
+ *           VARLINK_STREAMS_MAX open calls with `more`: the other connections are for who wants an
+ *           answer and goes.  One message of VARLINK_MESSAGE_MAX in, VARLINK_QUEUE_MAX of a stream
+ *           and one final answer out, each.
  */
 #include "shm/wire/varlink.h"
 #include "shm/wire/varlink_internal.h"
@@ -38,7 +39,8 @@ enum {
 	CALL_MAGIC = 0x76436c6c,
 	TURN_MAX = 16,	/* calls of one connection in one turn of the loop: others want theirs; */
 	TURN_MS = 1,	/* from then on each gets one: the loop has more to do than calls */
-	RETRY_MS = 100, /* until accept() is tried again when descriptors or memory ran out */
+	RETRY_MS = 100, /* until accept() is tried again when descriptors, memory or room ran out */
+	IDLE_MS = 1000, /* from then on a connection without a call makes room: it had its time */
 };
 
 struct method {
@@ -61,7 +63,7 @@ struct varlink_server {
 	uv_poll_t listen;
 	uv_timer_t retry;
 	SLIST_HEAD(, method) methods;
-	LIST_HEAD(, conn) conns; /* newest first */
+	LIST_HEAD(, conn) conns;
 	void (*answered)(void *ctx);
 	void *answered_ctx;
 };
@@ -69,7 +71,8 @@ struct varlink_server {
 struct conn {
 	unsigned magic;
 	int fd;
-	int watched; /* the events of libuv that are asked for; 0: stopped */
+	int watched;	  /* the events of libuv that are asked for; 0: stopped */
+	uint64_t idle_ms; /* when its last call ended, or it came */
 	bool gone, closing;
 	struct varlink_server *server;
 	struct varlink_call *call; /* the open one */
@@ -229,10 +232,10 @@ static void call_finish(struct varlink_call *call, const char *error, json_t *pa
 	if (call_send(call, error, parameters, false) < 0)
 		conn->gone = true;
 	conn->call = NULL;
+	conn->idle_ms = uv_now(conn->server->loop);
 	call_free(call);
 	varlink__message_reset(&conn->in);
 	conn_watch(conn);
-	listen_resume(conn->server); /* it may make room */
 }
 
 void varlink_call_reply(struct varlink_call *call, json_t *parameters)
@@ -537,6 +540,7 @@ static void conn_open(struct varlink_server *server, int fd)
 	conn->poll.data = conn;
 	conn->server = server;
 	conn->fd = fd;
+	conn->idle_ms = uv_now(server->loop);
 	LIST_INSERT_HEAD(&server->conns, conn, link);
 	server->conn_count++;
 	conn_watch(conn);
@@ -547,16 +551,20 @@ static void on_retry(uv_timer_t *timer)
 	listen_resume(timer->data);
 }
 
-/* The oldest that has no call, and did not send one just now; NULL: all have. */
-static struct conn *oldest_idle(const struct varlink_server *server)
+/* The one that has been without a call for longest, and did not send one just now; NULL: none for
+ * long enough. */
+static struct conn *longest_idle(const struct varlink_server *server)
 {
-	struct conn *conn, *oldest = NULL;
+	struct conn *conn, *longest = NULL;
+	uint64_t before_ms = uv_now(server->loop) - IDLE_MS;
 
 	LIST_FOREACH(conn, &server->conns, link)
-	if (!conn->call && varlink__queue_bytes(&conn->out) == 0 &&
-	    recv(conn->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
-		oldest = conn;
-	return oldest;
+	if (!conn->call && varlink__queue_bytes(&conn->out) == 0 && conn->idle_ms <= before_ms &&
+	    recv(conn->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+		longest = conn;
+		before_ms = conn->idle_ms;
+	}
+	return longest;
 }
 
 static void on_listen(uv_poll_t *poll, int status, int events)
@@ -567,7 +575,7 @@ static void on_listen(uv_poll_t *poll, int status, int events)
 	varlink__assert(server->magic == SERVER_MAGIC);
 	(void)status; /* accept4() says it better */
 	(void)events;
-	while (server->conn_count < VARLINK_CONN_MAX || (idle = oldest_idle(server))) {
+	while (server->conn_count < VARLINK_CONN_MAX || (idle = longest_idle(server))) {
 		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
@@ -577,13 +585,13 @@ static void on_listen(uv_poll_t *poll, int status, int events)
 		} else if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
 			return;
 		} else {
-			uv_timer_start(&server->retry, on_retry, RETRY_MS, 0);
 			break;
 		}
 	}
 	/* The caller in the queue would wake us again and again. */
 	server->paused = true;
 	uv_poll_stop(&server->listen);
+	uv_timer_start(&server->retry, on_retry, RETRY_MS, 0);
 }
 
 static void listen_resume(struct varlink_server *server)

@@ -284,6 +284,17 @@ def test_another_user_is_turned_away(shared):
     assert "status" not in said.stdout and said.stdout.strip() in ("b''", ""), said.stdout
 
 
+def test_connections_that_are_only_held(shared):
+    """Whoever connects and asks for nothing keeps nobody out; who has asked is answered."""
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(Client(shared))
+        asked.send("Events", {"follow": True}, more=True)
+        held = [stack.enter_context(Client(shared)) for _ in range(CONNECTIONS + 8)]
+        assert shared.status()["machine"] == shared.name
+        assert held[0].receive() is None
+        assert asked.receive()["continues"]
+
+
 def test_power_off(make_machine):
     """The answer comes first; then the end."""
     machine = make_machine()
