@@ -94,8 +94,10 @@ void app_members_look(struct instance *in)
 	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++)
 		seen.cpus.word[w] = apmp_load_relaxed(&m->cpus[w]);
 	atomic_thread_fence(memory_order_acquire);
-	if (version % 2 == 0 && apmp_load_relaxed(&m->version) == version)
+	if (version % 2 == 0 && apmp_load_relaxed(&m->version) == version) {
 		in->apps.now = seen;
+		in->apps.now_is_known = true;
+	}
 }
 
 /* A difference between what is and what was told. */
@@ -202,18 +204,26 @@ static uint32_t changes_due(const struct app *app, const struct app_view *now, s
 	return count;
 }
 
+/* What is now is the state that it begins with, if that is known: false, then the bell will ring. */
+static bool know(const struct apps *apps, struct app *app)
+{
+	app->told.changes = changes_in(app, &apps->now) - changes_due(app, &apps->now, app->told);
+	app->known = apps->now_is_known;
+	return app->known;
+}
+
 void app_events_begin(struct instance *in, struct app *app, bool cpus)
 {
-	apmp_fetch_add(&in->apps.listeners, 1);
+	if (!apmp_fetch_add(&in->apps.listeners, 1)) /* what was seen last may be long ago */
+		in->apps.now_is_known = false;
 	atomic_thread_fence(memory_order_seq_cst);
 	app_members_look(in);
 	app->kind = APP_EVENTS;
 	app->tells_cpus = cpus;
 	app->told = (struct app_view){0};
-	app->told.changes =
-	    changes_in(app, &in->apps.now) - changes_due(app, &in->apps.now, app->told);
 	app->seq = 0;
 	app->begun = false;
+	(void)know(&in->apps, app);
 }
 
 void app_events_end(struct instance *in)
@@ -224,9 +234,13 @@ void app_events_end(struct instance *in)
 int app_events_tell(struct instance *in, struct app *app)
 {
 	const struct app_view *now = &in->apps.now;
-	uint32_t due = changes_due(app, now, app->told);
-	uint64_t missed = due ? changes_in(app, now) - app->told.changes - due : 0;
+	uint32_t due;
+	uint64_t missed;
 
+	if (!app->known && !know(&in->apps, app))
+		return 0;
+	due = changes_due(app, now, app->told);
+	missed = due ? changes_in(app, now) - app->told.changes - due : 0;
 	app->seq += missed;
 	app->told.changes += missed;
 	for (; due; due--) {

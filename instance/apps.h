@@ -56,7 +56,8 @@ struct app {
 	int sock;	      /* non-blocking */
 	struct app_view told; /* APP_EVENTS */
 	uint64_t seq;	      /* APP_EVENTS: of the last event */
-	bool begun;	      /* APP_EVENTS: the state at its beginning was told */
+	bool known;	      /* APP_EVENTS: the state at its beginning is */
+	bool begun;	      /* APP_EVENTS: that was told */
 	bool tells_cpus;      /* APP_EVENTS: of CPUs too */
 	struct app_ask *ask;  /* APP_CPUS: what it waits for, or NULL */
 	struct app_locks locks; /* APP_LOCKS */
@@ -70,6 +71,7 @@ struct apps {
 	_Atomic uint32_t
 	    listeners;	     /* W: the thread of programs; connections that are told of them */
 	struct app_view now; /* of members, while there are listeners */
+	bool now_is_known;   /* seen since there are listeners */
 	uint64_t arrivals;
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */

@@ -77,10 +77,8 @@ void apmp_locks_init(struct apmp_member *m, struct apmp_locks *locks);
 /* A locker for one context.  -ENFILE: all APMP_LOCKER_COUNT are in use; -ENOSYS: apmp_locks_init
  * was not called. */
 APMP_CHECK int apmp_locker_init(struct apmp_member *m, struct apmp_locker **ret_locker);
-/* Gives it back.  -EBUSY: it holds a lock. */
-APMP_CHECK int apmp_locker_fini(struct apmp_locker *l);
-/* Its context died, in an instance that lives: what it holds is broken, then it is given back.  To
- * be called by the instance when nobody uses it any more [0272]. */
+/* Its context has ended, in an instance that lives: what it still holds is broken, then it is given
+ * back.  To be called by the instance when nobody uses it any more [0272]. */
 void apmp_locker_died(struct apmp_locker *l);
 
 /* Opens the lock of this name, or makes it; opened twice it must be closed twice.  Rank is from 1;

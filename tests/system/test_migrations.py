@@ -12,7 +12,7 @@ import apmp
 from hwrpb import Hwrpb
 
 MIGRATIONS = int(os.environ.get("APMP_MIGRATIONS", "1000"))
-HANG_GUARD = 120 + MIGRATIONS // 20  # seconds
+HANG_GUARD = 900 + MIGRATIONS // 20  # seconds
 PARTITIONS = 8
 CPUS_EACH = 3
 

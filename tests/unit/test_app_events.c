@@ -285,6 +285,30 @@ START_TEST(half_written_is_passed_over)
 }
 END_TEST
 
+/* The first that listens comes while the primary writes: what was seen before is no state. */
+START_TEST(begins_with_what_is)
+{
+	change(ALPHA);
+	in.apps.members.version++;
+	app_events_begin(&in, &app, false);
+	ck_assert_int_eq(app_events_tell(&in, &app), 0);
+	ck_assert(!hear());
+	in.apps.members.version++;
+	change(BETA); /* as does the bell: it is looked at */
+	ck_assert(was_rung());
+	settle(0);
+	ck_assert_uint_eq(seq, 2);
+	ck_assert(app.begun);
+	/* And so it is for the next one, when nobody has listened for a while. */
+	app_events_end(&in);
+	change(ALPHA);
+	in.apps.members.version++;
+	app_events_begin(&in, &app, false);
+	ck_assert_int_eq(app_events_tell(&in, &app), 0);
+	ck_assert(!hear());
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("events of programs");
@@ -296,6 +320,7 @@ int main(void)
 	tcase_add_test(tcase, who_never_reads_is_owed_little);
 	tcase_add_test(tcase, bell_rings_for_listeners_only);
 	tcase_add_test(tcase, half_written_is_passed_over);
+	tcase_add_test(tcase, begins_with_what_is);
 	tcase_add_test(tcase, cpus_and_failures);
 	return suite_run(suite);
 }
