@@ -546,8 +546,8 @@ START_TEST(connections_beyond_the_limit_wait)
 }
 END_TEST
 
-/* Whoever has connections and asks for nothing for long loses them to others; who waits for an answer
- * does not. */
+/* Whoever has connections and asks for nothing for long loses them to others; who waits for an
+ * answer does not. */
 START_TEST(idle_connections_make_room)
 {
 	int fds[VARLINK_CONN_MAX + 4], asked = raw_open(), count = sizeof(fds) / sizeof(fds[0]);
