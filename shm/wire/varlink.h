@@ -107,6 +107,10 @@ VARLINK_MUST_CHECK int varlink_call_take_fds(struct varlink_call *call, int *fds
  */
 void varlink_call_on_hangup(struct varlink_call *call, void (*cb)(void *ctx), void *ctx);
 
+/* cb runs, from the loop, when the kernel has taken all of a stream that had to wait for its peer:
+ * the time to go on with what was refused. */
+void varlink_call_on_drained(struct varlink_call *call, void (*cb)(void *ctx), void *ctx);
+
 /*
  * Final reply, then the connection leaves Varlink: *ret_fd is the non-blocking socket, the
  * caller's; bytes that the peer sent after the call are still in it. In all cases the call is gone.

@@ -88,8 +88,8 @@ struct varlink_call {
 	bool counted; /* among the streams */
 	struct conn *conn;
 	json_t *message;
-	void (*hangup)(void *ctx);
-	void *hangup_ctx;
+	void (*hangup)(void *ctx), (*drained)(void *ctx);
+	void *hangup_ctx, *drained_ctx;
 };
 
 static void on_conn(uv_poll_t *poll, int status, int events);
@@ -330,6 +330,13 @@ void varlink_call_on_hangup(struct varlink_call *call, void (*cb)(void *ctx), vo
 	call->hangup_ctx = ctx;
 }
 
+void varlink_call_on_drained(struct varlink_call *call, void (*cb)(void *ctx), void *ctx)
+{
+	varlink__assert(call->magic == CALL_MAGIC);
+	call->drained = cb;
+	call->drained_ctx = ctx;
+}
+
 /* ---- calls ---- */
 
 static void service_info(struct varlink_call *call)
@@ -489,6 +496,16 @@ static void conn_serve(struct conn *conn)
 	}
 }
 
+/* Goes on with what waits for the peer; whose stream it is hears when nothing does any more. */
+static void conn_drain(struct conn *conn)
+{
+	struct varlink_call *call = conn->call;
+
+	conn_flush(conn);
+	if (!conn->gone && varlink__queue_bytes(&conn->out) == 0 && call && call->drained)
+		call->drained(call->drained_ctx);
+}
+
 /*
  * status is an error when EPOLLERR came: the peer closed before it had read all. What it sent
  * before is still served; the end is seen by reading.
@@ -503,8 +520,8 @@ static void on_conn(uv_poll_t *poll, int status, int events)
 		conn->watched = 0; /* libuv stopped it */
 	if (hangup && conn->call && !conn->call->oneway)
 		conn->gone = true;
-	if (!conn->gone)
-		conn_flush(conn);
+	if (!conn->gone && varlink__queue_bytes(&conn->out) > 0)
+		conn_drain(conn);
 	if (!conn->gone)
 		conn_serve(conn);
 	if (conn->closing)
