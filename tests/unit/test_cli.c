@@ -328,7 +328,8 @@ START_TEST(rules_of_cpus)
 	ck_assert_int_eq(apmp("apmp cpu failover alpha all 1 beta"), CLI_USAGE);
 	expect(err, "\"all\" stands alone");
 	ck_assert_int_eq(apmp("apmp cpu failover alpha all beta gamma"), CLI_USAGE);
-	expect(err, "targets are one word, with commas and no blanks between them: \"beta,gamma\"?");
+	expect(err, "targets are one word, with commas and no blanks between them: "
+		    "\"beta,gamma\"?");
 	expect_sent("apmp --json cpu autostart alpha 1 2 1 2",
 		    "{\"partition\": \"alpha\", \"cpus\": [1, 2]}");
 	expect_line("apmp cpu autostart alpha 1 1", "autostart set of \"alpha\": CPU 1\n");
