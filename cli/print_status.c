@@ -55,12 +55,13 @@ static char *failover(const json_t *cpu)
 {
 	const json_t *names = json_object_get(cpu, "failover"), *name;
 	const char *own = json_string_value(json_object_get(cpu, "current_owner"));
-	json_t *words = json_array();
+	json_t *words;
 	char *text;
 	size_t i;
 
 	if (json_is_true(json_object_get(cpu, "primary"))) /* whatever its rule */
 		return cli_text("stays");
+	words = json_array();
 	if (!own) /* then the rules are its owner's */
 		own = cli_string(cpu, "owner");
 	json_array_foreach(names, i, name)

@@ -131,7 +131,8 @@ def test_a_stopped_instance_is_not_waited_for_for_ever(machine):
     assert "CPU 4: it was not done within 100 ms" in said
     assert 'partition "beta" had not begun, and it is taken back' in said
     assert machine.refused("cpu", "deassign", 4) == \
-        'another change of CPU 4 is on its way, and waits for partition "beta"; try again when it is done'
+        'another change of CPU 4 is on its way, and waits for partition "beta"; ' \
+        "try again when it is done"
     machine.kill(machine.pid("beta"), signal.SIGCONT)
     machine.apmp("cpu", "stop", 4, "--wait", "10s")
     assert where(machine, 4) == ("beta", "beta", "console")
