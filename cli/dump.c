@@ -4,7 +4,8 @@
  * WHAT      They are files of the state directory; a running machine is asked why there is none,
  *           and whether one is just being written, which is waited for.  A copy is made as the
  *           original was: with holes, its sums checked.
- * LIMITS    A console that is new does not know of what is being written for the one before.
+ * LIMITS    A console that is new does not know of what is being written for the one before; that
+ *           is not waited for, and taken for one of before the power on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,9 +57,9 @@ static int open_dumps(struct cli *cli, struct dumps *ret)
 				  json_pack("{s:s,s:s}", "path", "$" STATE_PATH_VARIABLE, "reason",
 					    strerror(-err)));
 	snprintf(ret->path, sizeof(ret->path), "%s/%s", base, ret->machine.name);
+	/* It has never kept anything; where it does not run either, there is no such machine. */
 	if (access(ret->path, F_OK) < 0) {
-		int r =
-		    cli_choose(cli, &ret->machine); /* which says that there is no such machine */
+		int r = cli_choose(cli, &ret->machine);
 
 		if (r != CLI_DONE)
 			return r;
