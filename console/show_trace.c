@@ -1,12 +1,12 @@
 /*
  * show_trace.c - the flight recorders of partitions, console and box.
  *
- * WHAT      An answer has all that was asked for, merged by time.  A stream (`more`) has it party by
- *           party, in pieces: an entry costs the console some microseconds and a recorder has
- *           thousands, so each piece is made in a turn of its own, and between two of them the loop
- *           serves everybody else.
- * STATES    of a stream: a party is copied -> its pieces are sent -> the next party, or the end; or
- *           gone with its peer.  A turn is that of the first whose peer reads what it gets.
+ * WHAT      An answer has all that was asked for, merged by time.  A stream (`more`) has it party
+ *           by party, in pieces: an entry costs the console some microseconds and a recorder has
+ *           thousands, so each piece is made in a turn of its own, and between two of them the
+ *           loop serves everybody else.
+ * STATES    of a stream: a party is copied -> its pieces are sent -> the next party, or the end;
+ *           or gone with its peer.  A turn is that of the first whose peer reads what it gets.
  * LIMITS    A party that is recreated while it waits for its turn is read as the new one.  A peer
  *           that does not read is looked at every WAIT_MS.
  */

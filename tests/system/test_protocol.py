@@ -16,9 +16,9 @@ import apmp
 MACHINE_INTERFACE = "org.apmp.machine"
 METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt", "PartitionCrash",
            "PartitionReset", "PartitionDump", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart",
-           "CpuStop", "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete", "PartitionSet",
-           "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove", "CpuAssign",
-           "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
+           "CpuStop", "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete",
+           "PartitionSet", "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove",
+           "CpuAssign", "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
            "MemoryList", "HardwareAdd", "HardwareRemove", "HardwareList", "Run", "ConsolePort",
            "Inject", "Points", "PowerOff", "Memory"}
 

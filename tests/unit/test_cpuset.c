@@ -654,6 +654,7 @@ START_TEST(refused_by_a_process_stays)
 		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two, 0), -EINVAL);
 		assert_partition(set, "p", &all);
 		assert_mask(family.first, &all);
+		ck_assert_int_eq(apmp_cpuset_partition_kill(set, "p", PATIENCE_MS), 0);
 		family_end(&family);
 	}
 	close_empty(set);
