@@ -169,7 +169,7 @@ static int fit(struct writing *w, uint64_t *ret_bytes)
 	return core_place(w->piece, dump->count, strlen(dump->text)) < 0 ? -EINVAL : 0;
 }
 
-/* From which of the dumps on, newest first, there is no place for their bytes beside the new one. */
+/* From which of the dumps on, newest first, their bytes have no place beside the new one. */
 static int first_too_large(const struct writing *w, const struct dump_file *files, int count,
 			   uint64_t bytes)
 {

@@ -3,9 +3,9 @@
  *
  * WHAT      A CPU is shown when its slot in the HWRPB was ever used in that life, or has a context.
  *           Addresses are shown with the place in the program that they are, which addr2line(1)
- *           takes: `addr2line -fe apmp-instance 0x...`, or of a task its own file.  That of a return
- *           address is the end of the call, one byte before it: behind a call that never returns
- *           another function begins.
+ *           takes: `addr2line -fe apmp-instance 0x...`, or of a task its own file.  That of a
+ *           return address is the end of the call, one byte before it: behind a call that never
+ *           returns another function begins.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -81,8 +81,8 @@ static void close_dumps(struct dumps *dumps)
 	free(dumps->files);
 }
 
-/* However long it takes: who does not want to wait interrupts us.  What the answer says is looked at
- * later, with what is there. */
+/* However long it takes: who does not want to wait interrupts us.  What the answer says is looked
+ * at later, with what is there. */
 static void await_dump(const struct machine *machine, const char *partition)
 {
 	struct varlink_client *client;

@@ -187,7 +187,7 @@ const struct cli_command cli_commands[] = {
 	{.about = "after a failure"},
 	{"dump", "[PARTITION] [FILE]", "the newest dump of a partition; with FILE a copy of it",
 	 "apmp dump alpha alpha.core", 0, 2, 0,
-	 {{"list", NULL, "all that are kept; with --name also of a machine that is off"}}, cli_dump},
+	 {{"list", NULL, "all that are kept; with --name also while it is off"}}, cli_dump},
 	{"analyze", "FILE [cpus|db|locks|tasks|trace|memory ADDRESS [BYTES]]",
 	 "why a partition failed, from its dump alone",
 	 "apmp analyze alpha.core cpus", 1, 4, 0,
