@@ -13,7 +13,9 @@
  *           The bell is rung after that, so what is passed over as half written is looked at again.
  *           It is rung for who listens only: version before the look at listeners, and listeners
  *           before the look at version, with a full fence on both sides, so that either the primary
- *           sees that somebody listens, or who begins to sees what the primary has written.
+ *           sees that somebody listens, or who begins to sees what the primary has written.  When
+ *           he comes while it writes, what was seen before may be long ago: the stream begins with
+ *           the bell.
  */
 #include <errno.h>
 #include <string.h>

@@ -76,6 +76,7 @@ struct apps {
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
 	uint32_t queue_count;
+	bool kept_out;	       /* somebody, just now, by the instance and not by a holder */
 	_Atomic uint32_t asks; /* that are not free */
 	struct app_ask ask[APP_ASKS];
 	struct app_waker waker;

@@ -161,7 +161,7 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		bool again;
 
 		if (got)
-			return got;
+			return deadline_ns ? got : -EAGAIN;
 		got = table ? try(l, table, lock, ours, &seen) : -ENOTCONN;
 		again = (got == -EBUSY || got == -EAGAIN) && deadline_ns &&
 			l->m->env->now(l->m->env) < deadline_ns;
@@ -176,7 +176,7 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		if (again)
 			continue;
 		if (got == -EBUSY || got == -EAGAIN)
-			return -ETIMEDOUT;
+			return got == -EAGAIN && !deadline_ns ? -EAGAIN : -ETIMEDOUT;
 		l->watched = 0;
 		return got;
 	}
