@@ -509,6 +509,7 @@ def test_the_instance_ends(machine, end):
     if end == "reset":
         machine.events.wait_for("member.joined", partition="beta", after=mark)
     else:
+        machine.events.wait_for("instance.fenced", partition="beta", after=mark)
         machine.boots_and_joins("beta")
     assert not listed(machine, "beta")
     assert run(machine, "beta", TASKS / "primes.so", 1000000).out == PRIMES
