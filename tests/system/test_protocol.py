@@ -124,7 +124,9 @@ def test_events_follow_a_half_closed_client(shared):
         assert first["parameters"]["event"]["seq"] == 1
         assert first["parameters"]["event"]["kind"] == "machine.on"
         following.socket.shutdown(socket.SHUT_WR)
+        mark = shared.events.mark()
         shared.kill_partition("beta")
+        shared.events.wait_for("instance.fenced", partition="beta", after=mark)
         shared.boots_and_joins("beta")
         last, kinds = 1, []
         while "member.joined" not in kinds or "member.removed" not in kinds:
