@@ -181,22 +181,17 @@ void apmp_cpu_arrivals(struct apmp_cpu_mover *m, uint32_t id)
 void apmp_cpu_settle(struct apmp_cpu_mover *m, uint32_t cpu_idx)
 {
 	struct apmp_cpu_words words = words_of(m, cpu_idx);
-	uint64_t identity = apmp_load_relaxed(words.transit), owed = 0;
+	uint64_t identity = apmp_load_relaxed(words.transit);
 	uint32_t id = apmp_identity_id(identity);
 	struct apmp_tree_node cpu;
 
-	if (!identity || id == APMP_NO_PARTITION || !m->hwrpb(m, id) || !find_cpu(m, cpu_idx, &cpu))
+	if (id == APMP_NO_PARTITION || !m->hwrpb(m, id) || !find_cpu(m, cpu_idx, &cpu))
 		return;
 	apmp_store_relaxed(&m->source[cpu_idx], 0); /* it returns: no migration */
 	/* Its thread may still be in PAL MIGRATE, or on its way to park: STARTREQ waits for that,
 	 * and starts nobody if the CPU has left again by then. */
-	if (identity == m->life(m, id)) {
-		owed = identity;
-		(void)m->host_cpus(m, id, cpu_idx); /* refused: it runs where the partition may */
-	}
-	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, id), id, handle_of(m, id), true, &words, owed);
-	send_startreq(m, id, cpu_idx);
-	apmp_intr_all(env_of(m), APMP_INTR_TREE);
+	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, id), id, handle_of(m, id), true, &words,
+			identity == m->life(m, id) ? identity : 0);
 }
 
 /* ---- assignment ---- */

@@ -84,7 +84,7 @@ void apmp_cpu_followed(struct apmp_cpu_mover *m, int32_t handle, uint32_t to_id)
 void apmp_cpu_arrivals(struct apmp_cpu_mover *m, uint32_t id);
 
 /* A dead console left this CPU in transit: it arrives at whom `transit` names, its last confirmed
- * user. */
+ * user.  apmp_cpu_arrivals for each partition, and the interrupts to all, follow. */
 void apmp_cpu_settle(struct apmp_cpu_mover *m, uint32_t cpu_idx);
 
 /* Whether a CPU of a partition that fails would go to one of its failover targets now. */

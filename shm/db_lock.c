@@ -14,6 +14,10 @@
  *           must recover.  lock_wait: nothing is left but a WAITERS bit, which costs one wake.
  * LIMITS    A waiter looks again at each tick, so a holder's death is seen at the latest one tick
  *           after its fence, whoever else waits.  No queue: waiters race.
+ *           A stray store into beat_of of who holds it and is no member yet makes it nobody's until
+ *           that one's clock has put it right, at its next tick: it may be taken from the living
+ *           meanwhile.  Of two that create then who has the last ID goes on (member_create.c); what
+ *           two have done to one set is found unfinished or odd, and is recovered or re-formed.
  */
 #include <errno.h>
 

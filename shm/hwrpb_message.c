@@ -8,12 +8,14 @@
  *           has two commands, and STARTREQ of one that was started is a second one.
  * WRITERS   TX: the console, and console code of the CPU; both write the same text.  RX: the
  *           primary while rxrdy is 0; the CPU clears that when it has copied RX.
- * ORDERING  txrdy and rxrdy are released after the text and acquired before it.  A STARTREQ that
- *           finds the CPU QUIESCED stays in TX; the CPU that settles looks at txrdy after it has
- *           moved the state (pal.c).  Both accesses of txrdy are read-modify-writes, so one of the
- *           two sees the other's, and no STARTREQ is forgotten.
- *           One of a CPU that has left is dropped: by the console when it takes the available bit,
- *           or by the primary, who had it in hand then.
+ * ORDERING  txrdy and rxrdy are released after the text and acquired before it.  A STARTREQ is
+ *           taken in AWAY, HALTED and 0 only, and the state is read before it is taken: the console
+ *           drops what is in TX when the CPU departs, and it departs in QUIESCED, so what is taken
+ *           is of an arrival that no console takes back.  In the other states it stays in TX; the
+ *           CPU that settles looks at txrdy after it has moved the state (pal.c), by a
+ *           read-modify-write like the console's, so one of the two sees the other's, and no
+ *           STARTREQ is forgotten.  One of a CPU that runs is a second one, and is dropped when it
+ *           departs or halts.
  * CRASHES   rx_3102: RX is written and not ready.  rx_3104, halt_3024 to halt_3028, reassign_3202:
  *           all die, for they are one process.
  */
@@ -38,41 +40,26 @@ static bool is_ours(const struct hwrpb_slot *slot)
 	return apmp_load_acquire(&slot->flags) & HWRPB_PA;
 }
 
-/* Whether the CPU has moved on meanwhile, so that its message is to be looked at after all. */
-static bool put_back(struct hwrpb_slot *slot)
-{
-	(void)apmp_swap(&slot->txrdy, 1);
-	/* Of two swaps one is first: apmp_hwrpb_set_flags drops this, or we see that the CPU left.
-	 */
-	return !is_ours(slot) || apmp_load_acquire(&slot->state) != HWRPB_CPU_QUIESCED;
-}
-
 enum apmp_startreq apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx, int *ret_refused)
 {
 	struct hwrpb_slot *slot = &h->slot[cpu_idx];
 	uint32_t state, refused;
 
-	if (!apmp_load_relaxed(&slot->txrdy))
+	/* Acquires the state that a CPU which settled before it was in. */
+	if (!apmp_load_acquire(&slot->txrdy))
 		return APMP_STARTREQ_NONE;
-	do {
-		/* Acquires what was stored in TX, and before that in flags, state and refused. */
-		if (!apmp_swap(&slot->txrdy, 0) || !holds(slot->tx, HWRPB_MSG_STARTREQ))
-			return APMP_STARTREQ_NONE;
-		state = apmp_load_acquire(&slot->state);
-		/* It has left: this is of the time that ended, or it would be available. */
-		if (state == HWRPB_CPU_QUIESCED && !is_ours(slot))
-			return APMP_STARTREQ_NONE;
-	} while (state == HWRPB_CPU_QUIESCED && put_back(slot));
-	if (state == HWRPB_CPU_QUIESCED)
+	state = apmp_load_acquire(&slot->state);
+	if (state != 0 && state != HWRPB_CPU_AWAY && state != HWRPB_CPU_HALTED)
+		return APMP_STARTREQ_NONE;
+	/* Acquires what was stored in TX, and before that in flags. */
+	if (!apmp_swap(&slot->txrdy, 0) || !holds(slot->tx, HWRPB_MSG_STARTREQ))
 		return APMP_STARTREQ_NONE;
 	refused = apmp_swap(&slot->refused, 0);
 	if (refused) {
 		*ret_refused = (int)refused;
 		return APMP_STARTREQ_REFUSED;
 	}
-	if (state != 0 && state != HWRPB_CPU_AWAY)
-		return APMP_STARTREQ_NONE;
-	return is_ours(slot) ? APMP_STARTREQ_COME : APMP_STARTREQ_NONE;
+	return state != HWRPB_CPU_HALTED && is_ours(slot) ? APMP_STARTREQ_COME : APMP_STARTREQ_NONE;
 }
 
 void apmp_hwrpb_say_refused(struct apmp_env *env, struct hwrpb *h, uint32_t cpu_idx, int err)

@@ -13,9 +13,9 @@ enum apmp_startreq {
 	APMP_STARTREQ_REFUSED = 2, /* it could not do as it was told, and stays halted [0330] */
 };
 
-/* The primary takes a CPU's STARTREQ.  Of REFUSED, *ret_refused is the errno.  A message of a CPU
- * that is on its way stays until it has settled; one that is nobody's by now, or comes a second
- * time, is dropped. */
+/* The primary takes a CPU's STARTREQ.  Of REFUSED, *ret_refused is the errno.  Of COME, the CPU is
+ * ours, and no console that dies takes that back.  A message of a CPU that is on its way, or works,
+ * stays until it has settled in console mode; one that is a stray store is dropped. */
 APMP_CHECK enum apmp_startreq apmp_hwrpb_take_startreq(struct hwrpb *h, uint32_t cpu_idx,
 						       int *ret_refused);
 

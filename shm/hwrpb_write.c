@@ -51,10 +51,9 @@ void apmp_hwrpb_set_flags(struct apmp_update *up, struct hwrpb *h, uint32_t part
 
 	apmp_update_store64(up, APMP_OBJECT_HWRPB(partition_id), flags,
 			    (apmp_load_relaxed(flags) & ~clear) | set);
-	/* A STARTREQ of the time that ends: it must not meet the CPU's next arrival half made.
-	 * Behind the flag, by a swap: the primary may be putting it back (hwrpb_message.c). */
+	/* A STARTREQ of the time that ends: it must not meet the CPU's next arrival half made. */
 	if (clear & HWRPB_PA)
-		(void)apmp_swap(&h->slot[cpu_idx].txrdy, 0);
+		apmp_store_relaxed(&h->slot[cpu_idx].txrdy, 0);
 }
 
 void apmp_hwrpb_set_tables(struct hwrpb *h, const struct apmp_console_partition *kept)

@@ -46,10 +46,9 @@ bool apmp_pal_send_stopped(struct apmp_env *env, const struct apmp_tree *tree, s
 {
 	struct apmp_hwrpb_command command = {.word = APMP_COMMAND_MIGRATE, .loan = true};
 	uint64_t targets = targets_of(h, cpu_idx);
-	int refused;
 
-	/* What it says of the target before. */
-	(void)!apmp_hwrpb_take_startreq(h, cpu_idx, &refused);
+	/* What it says of the target before; also when its STARTREQ is not in TX yet. */
+	apmp_store_relaxed(&h->slot[cpu_idx].refused, 0);
 	while (apmp_failover_next(targets, self_id, place, &command.to_id)) {
 		if (apmp_pal_validate(tree, self_id, cpu_idx, command.to_id) ||
 		    apmp_hwrpb_send(env, h, cpu_idx, &command))

@@ -324,7 +324,7 @@ static const char *unsettled(uint32_t k)
 	slot = &sim_hwrpb(w.current)->slot[cpu_idx];
 	if (sim.words->arrival[cpu_idx])
 		return "a CPU is still owed a STARTREQ";
-	if (slot->txrdy)
+	if (slot->txrdy && slot->state != HWRPB_CPU_ACTIVE) /* else a second one */
 		return "a STARTREQ lies untaken";
 	if (slot->rxrdy)
 		return "a thread is parked with a message in RX";

@@ -79,15 +79,15 @@ enum apmp_box_object {
  *           kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
  * CPUSET    id, text its name, cpus; arg0 how much of them its programs get, in 1/1000 host CPU (0:
- *           all).  -errno.
+ *           all).  -errno: it has what it had.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
  *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid, arg1 uid.  kind
  *           APMP_BOX_RUN_CONFINED: with the partition's own uid instead of the box's.  -ESRCH no
  *           instance; -EPERM confined, and partitions have no uids; -errno of exec.
  * RUN_KILL  arg0 number of the program, arg1 signal.
- * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, the box
- *           powers off.
+ * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, and the box
+ *           powers off, unless it was on before: then it goes on with the next console.
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
  * NVRAM     size; descriptor: memfd with the new contents, whole; the box copies them at once.

@@ -7,17 +7,19 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
 import apmp
 
 MACHINE_INTERFACE = "org.apmp.machine"
+CONNECTIONS = 128  # VARLINK_CONN_MAX
 METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt", "PartitionCrash",
-           "PartitionReset", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart", "CpuStop",
-           "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete", "PartitionSet",
-           "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove", "CpuAssign",
-           "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
+           "PartitionReset", "PartitionDump", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart",
+           "CpuStop", "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete",
+           "PartitionSet", "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove",
+           "CpuAssign", "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
            "MemoryList", "HardwareAdd", "HardwareRemove", "HardwareList", "Run", "ConsolePort",
            "Inject", "Points", "PowerOff", "Memory"}
 
@@ -123,7 +125,9 @@ def test_events_follow_a_half_closed_client(shared):
         assert first["parameters"]["event"]["seq"] == 1
         assert first["parameters"]["event"]["kind"] == "machine.on"
         following.socket.shutdown(socket.SHUT_WR)
+        mark = shared.events.mark()
         shared.kill_partition("beta")
+        shared.events.wait_for("instance.fenced", partition="beta", after=mark)
         shared.boots_and_joins("beta")
         last, kinds = 1, []
         while "member.joined" not in kinds or "member.removed" not in kinds:
@@ -283,6 +287,17 @@ def test_another_user_is_turned_away(shared):
     assert "status" not in said.stdout and said.stdout.strip() in ("b''", ""), said.stdout
 
 
+def test_connections_that_are_only_held(shared):
+    """Whoever connects and asks for nothing keeps nobody out; who has asked is answered."""
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(Client(shared))
+        asked.send("Events", {"follow": True}, more=True)
+        held = [stack.enter_context(Client(shared)) for _ in range(CONNECTIONS + 8)]
+        assert shared.status()["machine"] == shared.name
+        assert held[0].receive() is None
+        assert asked.receive()["continues"]
+
+
 def test_power_off(make_machine):
     """The answer comes first; then the end."""
     machine = make_machine()
@@ -311,5 +326,80 @@ def test_power_off_asked_by_many(make_machine):
             for _ in range(16):
                 client.send("PowerOff")
         machine.kill(console, signal.SIGCONT)
+        assert apmp.ended(box), "it was told to power off"
+    os.close(box)
+
+
+PIECE = 128  # entries, at most
+
+
+def test_a_trace_comes_in_pieces(machine):
+    """The same as in one answer, party by party; who does not read holds up nobody."""
+    machine.apmp("chaos", "joins", "--count", "100")  # much is recorded
+    machine.at_rest({"alpha", "beta", "gamma"})
+    parties = ["gamma", "console", "alpha"]
+    with Client(machine) as reader, Client(machine) as other:
+        reader.send("Trace", {"who": parties}, more=True)
+        other.send("Trace", {"who": parties})
+        whole = other.receive()["parameters"]["entries"]
+        pieces, continues = [], True
+        while continues:
+            reply = reader.receive()
+            pieces.append(reply["parameters"]["entries"])
+            continues = reply.get("continues", False)
+    assert all(len(piece) <= PIECE for piece in pieces) and len(pieces) > len(whole) // PIECE / 2
+    for party in parties:
+        came = [entry for piece in pieces for entry in piece if entry["who"] == party]
+        assert [entry["t_ns"] for entry in came] == sorted(entry["t_ns"] for entry in came)
+        both = [entry for entry in whole if entry["who"] == party and entry in came]
+        assert len(both) > len(came) / 2  # what was recorded between the two is in one alone
+
+
+def test_others_are_served_between_the_pieces_of_a_trace(machine):
+    """What the console does for another one meanwhile is in its own part of the trace."""
+    console = next(pid for pid, command in machine.processes()
+                   if command.startswith("apmp-console"))
+    with Client(machine) as reader, Client(machine) as other:
+        machine.kill(console, signal.SIGSTOP)  # both calls are there when it goes on
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        reader.send("Trace", {"who": ["alpha", "console"]}, more=True)
+        other.send("PartitionSet", {"name": "beta", "boot": False})
+        machine.kill(console, signal.SIGCONT)
+        assert other.receive() == {"parameters": {}}
+        entries, continues = [], True
+        while continues:
+            reply = reader.receive()
+            entries += reply["parameters"]["entries"]
+            continues = reply.get("continues", False)
+    assert entries[0]["who"] == "alpha" and entries[-1]["who"] == "console"
+    assert entries[-1]["t_ns"] > before
+
+
+def test_power_off_while_all_wait(make_machine):
+    """Every connection has a change that is not in NVRAM yet, also the one that asked for it: the
+    console answers them all. The box stands still meanwhile, so that nothing gets there."""
+    machine = make_machine()
+    machine.up()
+    box = os.pidfd_open(machine.box_pid())
+    change = ("PartitionSet", {"name": "alpha", "boot": True})
+
+    def changes(client):
+        client.send("Events", more=True)
+        events = []
+        while not events or events[-1].get("continues"):
+            events.append(client.receive())
+        return sum(event["parameters"]["event"]["kind"] == "tree.changed" for event in events)
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(machine)) for _ in range(CONNECTIONS)]
+        os.kill(machine.box_pid(), signal.SIGSTOP)
+        for client in clients[:-1]:
+            client.send(*change)
+        machine.until(lambda count: count == CONNECTIONS - 1, lambda: changes(clients[-1]))
+        assert clients[-1].call("PowerOff") == {"parameters": {}}
+        clients[-1].send(*change)
+        os.kill(machine.box_pid(), signal.SIGCONT)
+        for client in clients[:-1]:
+            assert client.receive() == {"parameters": {}}
         assert apmp.ended(box), "it was told to power off"
     os.close(box)

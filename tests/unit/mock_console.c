@@ -4,7 +4,8 @@
  * WHAT      PartitionBoot "never" is never answered; PartitionHalt "never" is answered when the
  *           caller of that was seen to hang up. PartitionBoot "later" is answered from the loop.
  *           PartitionHalt "forgetful" has the next PowerOff answered and not done.
- *           Events since FLOOD writes until the queue is full. CpuMigrate of CPU 0, 1, 2 is refused
+ *           Events since FLOOD writes until the queue is full, and with follow ends when the
+ *           caller has read that. CpuMigrate of CPU 0, 1, 2 is refused
  *           as primary, busy twice, and done. ConsolePort echoes. CPU 9, bus 9.9.9 and memory of
  *           the partition "full" are refused; any other partition is fine. What changes the
  *           configuration answers with its own parameters beside the reply that is declared.
@@ -126,7 +127,14 @@ static json_t *event(json_int_t seq, size_t padding)
 	return answer;
 }
 
-static void flood(struct varlink_call *call)
+static void on_drained(void *call)
+{
+	if (varlink_call_queued(call))
+		abort();
+	varlink_call_reply(call, NULL);
+}
+
+static void flood(struct varlink_call *call, bool follow)
 {
 	json_int_t seq = 0;
 	int r;
@@ -137,7 +145,10 @@ static void flood(struct varlink_call *call)
 	if (r != -ENOBUFS || varlink_call_queued(call) < VARLINK_QUEUE_MAX ||
 	    varlink_call_queued(call) > VARLINK_QUEUE_MAX + 2 * EVENT_BYTES)
 		abort();
-	varlink_call_reply(call, json_pack("{s:{s:I}}", "event", "missed", seq));
+	if (follow)
+		varlink_call_on_drained(call, on_drained, call);
+	else
+		varlink_call_reply(call, json_pack("{s:{s:I}}", "event", "missed", seq));
 }
 
 static void on_hangup(void *ctx)
@@ -165,7 +176,7 @@ static void on_events(struct varlink_call *call, const json_t *parameters, void 
 		return;
 	}
 	if (since == FLOOD) {
-		flood(call);
+		flood(call, json_is_true(json_object_get(parameters, "follow")));
 		return;
 	}
 	for (json_int_t seq = since; seq < since + 2; seq++)
@@ -518,27 +529,39 @@ static void on_inject(struct varlink_call *call, const json_t *parameters, void 
 		varlink_call_reply(call, json_incref((json_t *)(uintptr_t)parameters));
 }
 
+/* One piece, for a single party. */
+static json_t *traced(const char *who)
+{
+	if (strcmp(who, "alpha") == 0)
+		return load("{\"entries\": [{\"t_ns\": 1000, \"who\": \"alpha\","
+			    "\"thread\": 0, \"point\": \"join_812\","
+			    "\"figure\": \"8A 812\", \"arg\": 16},"
+			    "{\"t_ns\": 4000, \"who\": \"alpha\","
+			    "\"thread\": 0, \"point\": \"join_814\","
+			    "\"figure\": \"8A 814\", \"arg\": 16}]}");
+	if (strcmp(who, "beta") == 0)
+		return load("{\"entries\": [{\"t_ns\": 3500, \"who\": \"beta\","
+			    "\"thread\": 3, \"point\": \"join_813\","
+			    "\"figure\": \"8A 813\", \"arg\": 0}]}");
+	return load("{\"entries\": []}");
+}
+
+/* In pieces, for an answer would take a console too long. */
 static void on_trace(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
+	static const char *const all[] = {"alpha", "beta", "console", "box"};
 	const json_t *who = json_object_get(parameters, "who");
-	const char *name = json_string_value(json_array_get(who, 0));
+	size_t count = json_array_size(who), i;
+	int err = 0;
 
 	(void)ctx;
-	if (json_array_size(who) != 1) /* an answer about all would take a console too long */
-		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", "one at a time"));
-	else if (strcmp(name, "alpha") == 0)
-		varlink_call_reply(call, load("{\"entries\": [{\"t_ns\": 1000, \"who\": \"alpha\","
-					      "\"thread\": 0, \"point\": \"join_812\","
-					      "\"figure\": \"8A 812\", \"arg\": 16},"
-					      "{\"t_ns\": 4000, \"who\": \"alpha\","
-					      "\"thread\": 0, \"point\": \"join_814\","
-					      "\"figure\": \"8A 814\", \"arg\": 16}]}"));
-	else if (strcmp(name, "beta") == 0)
-		varlink_call_reply(call, load("{\"entries\": [{\"t_ns\": 3500, \"who\": \"beta\","
-					      "\"thread\": 3, \"point\": \"join_813\","
-					      "\"figure\": \"8A 813\", \"arg\": 0}]}"));
-	else
+	for (i = 0; !err && i < (count ? count : sizeof(all) / sizeof(all[0])); i++)
+		err = varlink_call_continue(
+		    call, traced(count ? json_string_value(json_array_get(who, i)) : all[i]));
+	if (!err)
 		varlink_call_reply(call, load("{\"entries\": []}"));
+	else
+		varlink_call_expected_more(call);
 }
 
 static void on_power_off(struct varlink_call *call, const json_t *parameters, void *ctx)

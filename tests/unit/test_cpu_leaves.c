@@ -279,6 +279,19 @@ START_TEST(refusal_of_the_operators)
 }
 END_TEST
 
+/* A task has been bound to it meanwhile: what RX says of that is no command for another time. */
+START_TEST(refusal_of_a_deassignment)
+{
+	uint32_t seq = operator_asks(HWRPB_REQUEST_DEASSIGN);
+
+	bound = -ETXTBSY;
+	ck_assert_int_eq(instance_cpu_order(&in, CPU, CPU_ORDER_DEASSIGN, 0, 0, seq), 0);
+	await(&in.cpu[CPU].order, CPU_ORDER_NONE);
+	ck_assert_int_eq(answer_to(seq), -ETXTBSY);
+	ck_assert_uint_eq(apmp_load_relaxed(&in.hwrpb->slot[CPU].rxrdy), 0);
+}
+END_TEST
+
 /* What a program asked for, and a refused order of a console that is dead, is not told to who waits
  * for another one. */
 START_TEST(refusal_of_another)
@@ -358,6 +371,7 @@ int main(void)
 	tcase_add_loop_test(tc, refused, 0, 2);
 	tcase_add_loop_test(tc, back_before_anybody_looked, 0, 2);
 	tcase_add_loop_test(tc, refusal_of_the_operators, 0, 2);
+	tcase_add_test(tc, refusal_of_a_deassignment);
 	tcase_add_loop_test(tc, refusal_of_another, 0, 2);
 	tcase_add_test(tc, refusal_from_console_mode);
 	tcase_add_test(tc, no_stack);

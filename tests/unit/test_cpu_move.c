@@ -209,7 +209,11 @@ START_TEST(refuses)
 	ck_assert_int_eq(migrate(1, ALPHA, BETA, 0), -ENOEXEC);
 	ck_assert_uint_eq(passed, 0);
 	host_error = -ENOSPC;
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++)
+		apmp_store_relaxed(&w.line[cpu].pending, 0);
 	ck_assert_int_eq(migrate(1, ALPHA, GAMMA, 0), -ENOSPC);
+	for (uint32_t cpu = 0; cpu < WORLD_CPUS; cpu++) /* the tree has changed, and back [0117] */
+		ck_assert_uint_eq(apmp_load_relaxed(&w.line[cpu].pending), APMP_INTR_TREE);
 	ck_assert(user(1) == ALPHA && owner(1) == ALPHA && !told(GAMMA, 1) && !told(ALPHA, 1));
 	check_at_rest();
 }
@@ -262,7 +266,9 @@ START_TEST(first_assignment)
 	ck_assert_uint_eq(party_passed(&w.console, APMP_P_assign_2805), 0);
 	apmp_cpu_examine(&m, 7);
 	TRAIL(APMP_P_assign_2804, APMP_P_assign_2800, APMP_P_assign_2802, APMP_P_assign_2805);
+	apmp_store_relaxed(&w.line[7].runner, 0xbad); /* a stray store, on which ALPHA would end */
 	assign(7, ALPHA);
+	ck_assert_uint_eq(apmp_load_relaxed(&w.line[7].runner), 0);
 	TRAIL(APMP_P_assign_2805, APMP_P_assign_2807, APMP_P_assign_2809, APMP_P_assign_2811,
 	      APMP_P_assign_2808, APMP_P_con_2304, APMP_P_assign_2810);
 	ck_assert(user(7) == ALPHA && owner(7) == ALPHA && told(ALPHA, 7));

@@ -195,6 +195,19 @@ START_TEST(come_and_not_started)
 }
 END_TEST
 
+/* It is to be started again: that it could not be when it came is of another time. */
+START_TEST(started_after_all)
+{
+	apmp_store_relaxed(&alphas->state, HWRPB_CPU_HALTED);
+	apmp_store_relaxed(&alphas->not_started, ENOMEM); /* of its arrival number 0 */
+	ck_assert_int_eq(ask(HWRPB_REQUEST_START, ALPHA), 0);
+	check_asked(APMP_CPU_OPEN);
+	begin();
+	apmp_store_relaxed(&alphas->state, HWRPB_CPU_ACTIVE);
+	check_asked(APMP_CPU_WORKS);
+}
+END_TEST
+
 START_TEST(deassigned)
 {
 	ck_assert_int_eq(ask(HWRPB_REQUEST_DEASSIGN, ALPHA), 0);
@@ -293,6 +306,7 @@ int main(void)
 	tcase_add_test(tc, come_to_another_life);
 	tcase_add_test(tc, not_yet_come_back);
 	tcase_add_test(tc, come_and_not_started);
+	tcase_add_test(tc, started_after_all);
 	tcase_add_test(tc, deassigned);
 	tcase_add_test(tc, refused);
 	tcase_add_loop_test(tc, old_answer_after_a_new_order, 0, 2);

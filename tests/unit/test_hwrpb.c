@@ -194,22 +194,32 @@ START_TEST(startreq_and_start)
 }
 END_TEST
 
+static void set_available(uint64_t clear, uint64_t set)
+{
+	apmp_update_begin(&w.up);
+	apmp_hwrpb_set_flags(&w.up, h, ALPHA, 3, clear, set);
+	apmp_update_commit(&w.up);
+}
+
 /* STARTREQ of a CPU whose thread has not parked yet waits; of one that runs here it is a second
- * one, from a console that was restarted. */
+ * one, from a console that was restarted: it ends when the CPU halts. */
 START_TEST(startreq_at_odd_times)
 {
+	static const uint32_t busy[] = {HWRPB_CPU_STARTING, HWRPB_CPU_CONFIGURED, HWRPB_CPU_ACTIVE,
+					HWRPB_CPU_QUIESCED};
+
 	arrive();
-	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
+	apmp_store_relaxed(&h->slot[3].state, busy[_i]);
 	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 1);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
 	ck_assert(has_come(3));
 	apmp_hwrpb_startreq(&w.console.env, h, 3);
-	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_ACTIVE);
+	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_HALTED);
 	ck_assert(!has_come(3));
 	ck_assert_uint_eq(apmp_load_relaxed(&h->slot[3].txrdy), 0);
-	/* Nor of one that has left again meanwhile. */
-	arrive();
+	/* A stray one, of a CPU that is not here. */
+	apmp_hwrpb_startreq(&w.console.env, h, 3);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
 	apmp_fetch_and(&h->slot[3].flags, ~(uint64_t)HWRPB_PA);
 	ck_assert(!has_come(3));
@@ -217,14 +227,14 @@ START_TEST(startreq_at_odd_times)
 }
 END_TEST
 
-/* The CPU has left while the primary had its STARTREQ in hand: it is not put back, where the next
- * arrival would find it, half made, before the console has given the CPU away for good. */
+/* The CPU has left before anybody took its STARTREQ: its next arrival, half made, does not meet it,
+ * before the console has given the CPU away for good. */
 START_TEST(startreq_of_before)
 {
 	arrive();
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_QUIESCED);
-	apmp_fetch_and(&h->slot[3].flags, ~(uint64_t)HWRPB_PA);
 	ck_assert(!has_come(3));
+	set_available(HWRPB_PA, 0);
 	apmp_store_relaxed(&h->slot[3].state, HWRPB_CPU_AWAY);
 	apmp_update_begin(&w.up);
 	apmp_hwrpb_set_flags(&w.up, h, ALPHA, 3, 0, HWRPB_PA);
@@ -244,6 +254,7 @@ START_TEST(other_words_mean_nothing)
 	char word[HWRPB_MSG_SIZE] = "";
 
 	memcpy(word, other_words[_i], strnlen(other_words[_i], sizeof(word)));
+	set_available(0, HWRPB_PA);
 	memcpy(h->slot[3].tx, word, sizeof(word));
 	apmp_store_relaxed(&h->slot[3].txrdy, 1);
 	ck_assert(!has_come(3));
@@ -285,7 +296,7 @@ int main(void)
 	tcase_add_test(tc, flags_change_in_an_update);
 	tcase_add_test(tc, tables_of_the_console);
 	tcase_add_test(tc, startreq_and_start);
-	tcase_add_test(tc, startreq_at_odd_times);
+	tcase_add_loop_test(tc, startreq_at_odd_times, 0, 4);
 	tcase_add_test(tc, startreq_of_before);
 	tcase_add_loop_test(tc, other_words_mean_nothing, 0, 5);
 	tcase_add_test(tc, told_to_end);

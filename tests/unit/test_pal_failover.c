@@ -117,12 +117,43 @@ START_TEST(a_stopped_one_is_sent)
 }
 END_TEST
 
+static uint32_t next_place, next_to;
+
+/* The primary looks just when the CPU is in console mode again, and has not said why yet. */
+static void send_to_the_next(struct party *p, enum apmp_point point, uint64_t arg)
+{
+	(void)arg;
+	if (point != APMP_P_halt_3024)
+		return;
+	p->call_error = 0;
+	ck_assert(send_stopped(&next_place, &next_to));
+}
+
+/* shows: FAIL-01 */
+START_TEST(a_stopped_one_is_refused)
+{
+	ck_assert_int_eq(apmp_pal_halt(&alpha->env, alpha->hwrpb, CPU), 0);
+	(void)world_boot(&w, DELTA);
+	set_targets(TO(BETA) | TO(DELTA) << 8);
+	ck_assert(send_stopped(&next_place, &next_to));
+	ck_assert_uint_eq(next_to, BETA);
+	alpha->call_error = -EHOSTDOWN;
+	alpha->on_point = send_to_the_next;
+	ck_assert_int_eq(apmp_pal_console(&alpha->env, &alpha->tree, alpha->hwrpb, ALPHA, CPU, 0),
+			 -ETIMEDOUT);
+	ck_assert_uint_eq(next_to, DELTA);
+	ck_assert_uint_eq(apmp_tree_owner_id(&w.tw.tree, node().current_owner), DELTA);
+	ck_assert_uint_eq(apmp_load_relaxed(&slot->txrdy), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, goes_to_the_first_that_takes_it);
 	tcase_add_loop_test(tc, stays_in_console_mode, 0, 3);
 	tcase_add_test(tc, another_runs_there);
 	tcase_add_test(tc, a_stopped_one_is_sent);
+	tcase_add_test(tc, a_stopped_one_is_refused);
 }
 
 int main(void)
