@@ -127,28 +127,28 @@ static json_t *event(json_int_t seq, size_t padding)
 	return answer;
 }
 
-static void on_drained(void *call)
+static json_int_t flooded;
+
+static void end_flood(void *call)
 {
-	if (varlink_call_queued(call))
-		abort();
-	varlink_call_reply(call, NULL);
+	varlink_call_reply(call, json_pack("{s:{s:I}}", "event", "missed", flooded));
 }
 
 static void flood(struct varlink_call *call, bool follow)
 {
-	json_int_t seq = 0;
 	int r;
 
+	flooded = 0;
 	do
-		r = varlink_call_continue(call, event(seq++, EVENT_BYTES));
+		r = varlink_call_continue(call, event(flooded++, EVENT_BYTES));
 	while (r == 0);
 	if (r != -ENOBUFS || varlink_call_queued(call) < VARLINK_QUEUE_MAX ||
 	    varlink_call_queued(call) > VARLINK_QUEUE_MAX + 2 * EVENT_BYTES)
 		abort();
 	if (follow)
-		varlink_call_on_drained(call, on_drained, call);
+		varlink_call_on_drained(call, end_flood, call);
 	else
-		varlink_call_reply(call, json_pack("{s:{s:I}}", "event", "missed", seq));
+		end_flood(call);
 }
 
 static void on_hangup(void *ctx)
