@@ -286,8 +286,8 @@ START_TEST(half_written_is_passed_over)
 }
 END_TEST
 
-/* Nobody has listened for a while, and the primary is just writing when somebody begins to: what was
- * seen last is not told as what is. */
+/* Nobody has listened for a while, and the primary is just writing when somebody begins to: what
+ * was seen last is not told as what is. */
 START_TEST(old_view_is_not_told)
 {
 	change(ALPHA);

@@ -1,7 +1,7 @@
 /*
- * test_startreq.c - the primary takes a CPU's STARTREQ while consoles take the CPU away: whatever of
- * the one comes between which accesses of the other, no CPU is started in an update that may still
- * be undone.
+ * test_startreq.c - the primary takes a CPU's STARTREQ while consoles take the CPU away: between
+ * whichever accesses of the one the steps of the others come, no CPU is started in an update that
+ * may still be undone.
  */
 #include "shm/shared.h"
 #include "tests/unit/suite.h"
@@ -16,8 +16,8 @@ static struct hwrpb *hwrpb;
 static uint32_t looks, steps;  /* of this run, until now */
 static uint32_t before[STEPS]; /* the access that each step comes before; BEHIND: none */
 
-/* A console has died while the CPU was in transit, and the next one has returned it, sends STARTREQ,
- * and lets it go after all; then it comes back, in an update that is open in the end. */
+/* A console has died while the CPU was in transit, and the next one has returned it, sends
+ * STARTREQ, and lets it go after all; then it comes back, in an update that is open in the end. */
 static void step(uint32_t idx)
 {
 	if (idx == 0)
