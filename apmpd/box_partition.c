@@ -48,13 +48,12 @@ static int set_cpus(struct apmp_box *box, struct apmp_call *call, uint64_t capac
 		return apmp__call_fail(call, -EEXIST, "partition %" PRIu64 " is \"%s\", not \"%s\"",
 				       call->request->id, partition->name, name);
 	cpus_of(call->request, &cpus);
-	error = partition->name[0] ? apmp_cpuset_partition_set(box->cpuset, name, &cpus)
-				   : apmp_cpuset_partition_create(box->cpuset, name, &cpus);
+	error = partition->name[0] ? 0 : apmp_cpuset_partition_create(box->cpuset, name, &cpus);
 	if (error)
 		return apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset));
 	/* It is a name that the back end has taken: it fits. */
 	snprintf(partition->name, sizeof(partition->name), "%.*s", APMP_NAME_SIZE - 1, name);
-	error = apmp_cpuset_partition_capacity(box->cpuset, name, (unsigned)capacity);
+	error = apmp_cpuset_partition_set(box->cpuset, name, &cpus, (unsigned)capacity);
 	return error ? apmp__call_fail(call, error, "%s", apmp_cpuset_error(box->cpuset)) : 0;
 }
 

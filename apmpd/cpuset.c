@@ -338,32 +338,43 @@ int apmp_cpuset_partition_create(struct apmp_cpuset *set, const char *name,
 	return 0;
 }
 
-int apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus)
+/* May end half-way: what was done is in *p. */
+static int change(struct apmp_cpuset *set, struct apmp__cpuset_partition *p,
+		  const cpu_set_t *host_cpus, unsigned capacity)
 {
+	int error = CPU_EQUAL(host_cpus, &p->host_cpus) ? 0 : set->ops->set(set, p, host_cpus);
+
+	if (error)
+		return error;
+	p->host_cpus = *host_cpus;
+	p->capacity = capacity;
+	return apmp__quota_write(set, p);
+}
+
+int apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus,
+			      unsigned capacity)
+{
+	char why[sizeof(set->error)];
 	struct apmp__cpuset_partition *p;
+	cpu_set_t before;
+	unsigned capacity_before;
 	int error = find_or_fail(set, name, &p);
 
 	if (!error)
 		error = check_cpus(set, name, host_cpus);
-	if (error || CPU_EQUAL(host_cpus, &p->host_cpus))
-		return error;
-	error = set->ops->set(set, p, host_cpus);
 	if (error)
 		return error;
-	p->host_cpus = *host_cpus;
-	/* Of host CPUs that nobody shares the weight is by their number. */
-	return apmp__quota_write(set, p);
-}
-
-int apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity)
-{
-	struct apmp__cpuset_partition *p;
-	int error = find_or_fail(set, name, &p);
-
-	if (error)
-		return error;
-	p->capacity = capacity;
-	return apmp__quota_write(set, p);
+	before = p->host_cpus;
+	capacity_before = p->capacity;
+	error = change(set, p, host_cpus, capacity);
+	if (!error)
+		return 0;
+	memcpy(why, set->error, sizeof(why));
+	if (change(set, p, &before, capacity_before) == 0)
+		memcpy(set->error, why, sizeof(why));
+	else
+		apmp__cpuset_fail(set, error, "%s (and cannot undo it)", why);
+	return error;
 }
 
 int apmp_cpuset_load(struct apmp_cpuset *set, const char *name, struct apmp_cpuset_load *ret_load)

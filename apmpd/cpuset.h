@@ -119,22 +119,19 @@ const char *apmp_cpuset_error(const struct apmp_cpuset *set);
 __attribute__((warn_unused_result)) int
 apmp_cpuset_partition_create(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus);
 
-/* Gives the partition other host CPUs; every thread in both groups is on them when this returns
- * (a running thread within one scheduler tick).  Writes only what changes.  An empty set is not
- * allowed: the kernel refuses it for groups with tasks in v1 (ENOSPC), and in v2 it would mean
- * "all of the parent's"; so here it is -EINVAL in every back end, and nothing is changed.
- * -ENOENT: no such partition; -EINVAL: empty set; -errno: the kernel refused; the old set then
- * holds (or the union of old and new, if undoing was refused as well); or it refused what
- * apmp_cpuset_partition_capacity would write, and the new set holds. */
-__attribute__((warn_unused_result)) int
-apmp_cpuset_partition_set(struct apmp_cpuset *set, const char *name, const cpu_set_t *host_cpus);
-
-/* Keeps the programs of the partition to this capacity, in 1/1000 host CPU; 0: no limit but its
- * host CPUs.  Where there can be no quota it is kept in mind and does nothing.
- * -ENOENT: no such partition; -EINVAL: a group above allows less; -errno: the kernel refused.  It
- * is tried anew with the next call then. */
-__attribute__((warn_unused_result)) int
-apmp_cpuset_partition_capacity(struct apmp_cpuset *set, const char *name, unsigned capacity);
+/* Gives the partition these host CPUs; every thread in both groups is on them when this returns
+ * (a running thread within one scheduler tick).  Keeps its programs to this capacity, in 1/1000
+ * host CPU; 0: no limit but its host CPUs; where there can be no quota it is kept in mind and does
+ * nothing.  Writes only what changes.  An empty set is not allowed: the kernel refuses it for
+ * groups with tasks in v1 (ENOSPC), and in v2 it would mean "all of the parent's"; so here it is
+ * -EINVAL in every back end.
+ * -ENOENT: no such partition; -EINVAL: empty set; -errno: the kernel refused (EBUSY: in v1, a group
+ * that a program has made keeps a host CPU).  Then nothing is changed, unless undoing is refused as
+ * well. */
+__attribute__((warn_unused_result)) int apmp_cpuset_partition_set(struct apmp_cpuset *set,
+								  const char *name,
+								  const cpu_set_t *host_cpus,
+								  unsigned capacity);
 
 /* Threads of the partition's programs, outside of groups that these have made themselves. */
 struct apmp_cpuset_load {

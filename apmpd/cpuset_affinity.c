@@ -173,7 +173,8 @@ static int apply_to_process(pid_t pid, const cpu_set_t *old, const cpu_set_t *cp
 
 /* Returns how many threads of the group were changed. */
 static int apply_to_group(struct apmp__cpuset_partition *p, enum apmp_cpuset_group group,
-			  const cpu_set_t *cpus, struct apmp_process_list *list)
+			  const cpu_set_t *old, const cpu_set_t *cpus,
+			  struct apmp_process_list *list)
 {
 	int changed = 0, error = choose_members(p, group, list);
 
@@ -182,7 +183,7 @@ static int apply_to_group(struct apmp__cpuset_partition *p, enum apmp_cpuset_gro
 
 		if (!list->processes[i].chosen)
 			continue;
-		n = apply_to_process(list->processes[i].pid, &p->host_cpus, cpus, group);
+		n = apply_to_process(list->processes[i].pid, old, cpus, group);
 		if (n < 0)
 			error = n;
 		else
@@ -191,7 +192,7 @@ static int apply_to_group(struct apmp__cpuset_partition *p, enum apmp_cpuset_gro
 	return error ? error : changed;
 }
 
-static int apply(struct apmp__cpuset_partition *p, const cpu_set_t *cpus)
+static int apply(struct apmp__cpuset_partition *p, const cpu_set_t *old, const cpu_set_t *cpus)
 {
 	for (int pass = 0; pass < PASSES; pass++) {
 		struct apmp_process_list list;
@@ -199,9 +200,9 @@ static int apply(struct apmp__cpuset_partition *p, const cpu_set_t *cpus)
 
 		if (error)
 			return error;
-		instance = apply_to_group(p, APMP_CPUSET_INSTANCE, cpus, &list);
+		instance = apply_to_group(p, APMP_CPUSET_INSTANCE, old, cpus, &list);
 		if (instance >= 0)
-			programs = apply_to_group(p, APMP_CPUSET_PROGRAMS, cpus, &list);
+			programs = apply_to_group(p, APMP_CPUSET_PROGRAMS, old, cpus, &list);
 		apmp_process_list_fini(&list);
 		if (instance < 0 || programs < 0)
 			return instance < 0 ? instance : programs;
@@ -214,12 +215,14 @@ static int apply(struct apmp__cpuset_partition *p, const cpu_set_t *cpus)
 static int affinity_set(struct apmp_cpuset *set, struct apmp__cpuset_partition *p,
 			const cpu_set_t *host_cpus)
 {
-	int error = apply(p, host_cpus);
+	int undo, error = apply(p, &p->host_cpus, host_cpus);
 
-	if (error)
-		apmp__cpuset_fail(set, error, "cannot change the host CPUs of partition \"%s\": %s",
-				  p->name, strerror(-error));
-	return error;
+	if (!error)
+		return 0;
+	undo = apply(p, host_cpus, &p->host_cpus);
+	return apmp__cpuset_fail(set, error,
+				 "cannot change the host CPUs of partition \"%s\": %s%s", p->name,
+				 strerror(-error), undo ? " (and cannot undo it)" : "");
 }
 
 static int affinity_get(struct apmp_cpuset *set, struct apmp__cpuset_partition *p,

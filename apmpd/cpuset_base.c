@@ -5,9 +5,10 @@
  * v2       A group of v2 may either hold processes or hand controllers on to groups below it.
  *          (cpuset and cpu can be switched on below one that holds processes, but then the groups
  *          below are for threads of these, and no process can enter.)  So in our own group they are
- *          switched on only if nobody is in it but ourselves, our children (the guard) and those
- *          who have started us (`apmp up` waits for the box, a shell for `apmp up`): these move
- *          before that to a group "apmp.box" beside the machine's.
+ *          switched on only if nobody is in it but ourselves, our children (the guard), those who
+ *          have started us (`apmp up` waits for the box, a shell for `apmp up`) and who stands
+ *          beside them in a pipe: these move before that to a group "apmp.box" beside the
+ *          machine's.
  *          That is the case with `systemd-run --user --scope -p Delegate=yes`.  Otherwise the
  *          nearest group above us that hands cpuset on already and lets us write is taken.
  *          Nothing is switched on in a group above: that would be a setting of the host.
@@ -191,18 +192,18 @@ static bool file_has(int dir_fd, const char *name, const char *word)
 	       has_word(text, " \n", word);
 }
 
-/* A child of ours, ourselves, or one of those who have started us; who has ended is no stranger. */
+/* A child of ours, ourselves, one of those who have started us, or of a process group with them, as
+ * the other end of a pipe is; who has ended is no stranger. */
 static bool is_kin(pid_t pid)
 {
-	struct apmp_process p;
+	struct apmp_process p, ancestor = {.parent = getpid()};
 
 	if (apmp_process_get(pid, &p) < 0 || p.parent == getpid())
 		return true;
-	p.parent = getpid();
-	while (p.parent != pid)
-		if (p.parent == 0 || apmp_process_get(p.parent, &p) < 0)
-			return false;
-	return true;
+	while (ancestor.parent != 0 && apmp_process_get(ancestor.parent, &ancestor) == 0)
+		if (ancestor.pid == pid || ancestor.process_group == p.process_group)
+			return true;
+	return false;
 }
 
 static int open_box_group(int dir_fd)

@@ -89,7 +89,7 @@ __attribute__((format(printf, 3, 4))) int apmp__cpuset_fail(struct apmp_cpuset *
 __attribute__((warn_unused_result)) int apmp_cgroup_own(const char *controller, char *ret_mount,
 							char *ret_base, size_t path_size);
 
-/* cpuset_quota.c: see apmp_cpuset_partition_capacity().  Sentences are in set->error. */
+/* cpuset_quota.c: see apmp_cpuset_partition_set().  Sentences are in set->error. */
 /* After the back end.  What can't be is told in set->no_quota. */
 void apmp__quota_open(struct apmp_cpuset *set);
 /* Writes what the partition is to have; nothing as long as it has no group.  -errno. */

@@ -129,33 +129,54 @@ static bool await_end(struct campaign *c, const char *name, const char *point)
 	return true;
 }
 
-/* Sees a migration end, one way or the other; *ret_died: with the victim.  A CPU that comes back
- * to where it has been does not pass all points again, so the victim may live; then it is
- * disarmed. */
+/* The migration is over, and its victim lives, as a CPU that comes back to where it has been does not
+ * pass all points again; or it has died, and that was not told before.  It is disarmed, and ends now
+ * in any case. */
+static bool end_late(struct campaign *c, const char *victim, const char *point)
+{
+	const struct machine_wanted end = {"instance.fenced", victim};
+	const char *died_at;
+	char error[64];
+	json_t *event = machine_call(&c->machine, "Inject",
+				     json_pack("{s:s,s:s,s:s,s:i}", "fault", "kill", "partition",
+					       victim, "point", point, "count", 0),
+				     error);
+
+	if (!event)
+		return machine_violated(&c->machine, "disarming", error);
+	json_decref(event);
+	json_decref(machine_call(&c->machine, "Inject",
+				 json_pack("{s:s,s:s}", "fault", "kill", "partition", victim),
+				 error)); /* refused: it has ended */
+	event = machine_event(&c->machine, &end, 1);
+	if (!event)
+		return machine_violated(&c->machine, "the victim did not end", victim);
+	died_at = json_string_value(json_object_get(event, "died_at"));
+	if (died_at && strcmp(died_at, point) == 0)
+		count_kill(c, event, point);
+	else
+		c->armed[apmp_point_find(point)]--;
+	json_decref(event);
+	return true;
+}
+
+/* Sees a migration end, one way or the other, and its victim. */
 static bool await_migration(struct campaign *c, const char *victim, const char *from,
-			    const char *to, const char *point, bool *ret_died)
+			    const char *to, const char *point)
 {
 	const struct machine_wanted ends[] = {
 	    {"instance.fenced", victim}, {"cpu.migrated", to}, {"cpu.refused", from}};
-	json_t *event = machine_event(&c->machine, ends, 3), *answer;
-	char error[64];
+	json_t *event = machine_event(&c->machine, ends, 3);
+	bool died;
 
 	if (!event)
 		return machine_violated(&c->machine, "a migration did not end, kill armed at",
 					point);
-	*ret_died = strcmp(json_string_value(json_object_get(event, "kind")), ends[0].kind) == 0;
-	if (*ret_died)
+	died = strcmp(json_string_value(json_object_get(event, "kind")), ends[0].kind) == 0;
+	if (died)
 		count_kill(c, event, point);
 	json_decref(event);
-	if (*ret_died)
-		return true;
-	c->armed[apmp_point_find(point)]--;
-	answer = machine_call(&c->machine, "Inject",
-			      json_pack("{s:s,s:s,s:s,s:i}", "fault", "kill", "partition", victim,
-					"point", point, "count", 0),
-			      error);
-	json_decref(answer);
-	return answer || machine_violated(&c->machine, "disarming", error);
+	return died || end_late(c, victim, point);
 }
 
 /* Halts a partition; its own end is passed over in the events. */
@@ -238,7 +259,6 @@ static bool kill_migrator(struct campaign *c, size_t point_idx)
 	const char *point = points_of[OP_MIGRATE][point_idx], *from = NULL, *to = NULL, *victim;
 	const struct machine_wanted started = {"cpu.started", NULL};
 	struct varlink_client *migration;
-	bool died = false;
 	char error[64];
 	int cpu;
 
@@ -255,12 +275,12 @@ static bool kill_migrator(struct campaign *c, size_t point_idx)
 	migration = machine_begin(
 	    &c->machine, "CpuMigrate",
 	    json_pack("{s:i,s:s,s:b}", "cpu", cpu, "to", to, "loan", below(c, 3) == 0));
-	if (!migration || !await_migration(c, victim, from, to, point, &died))
+	if (!migration || !await_migration(c, victim, from, to, point))
 		return machine_violated(&c->machine, "migration with a kill at", point);
 	json_decref(machine_end(migration, error));
 	if (strcmp(error, "silent") == 0)
 		return machine_violated(&c->machine, "migration got no answer, kill at", point);
-	return check(c, false) && (!died || command(c, "PartitionBoot", victim, ""));
+	return check(c, false) && command(c, "PartitionBoot", victim, "");
 }
 
 /* One round.  False: a violation was found. */

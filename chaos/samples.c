@@ -5,12 +5,12 @@
  *           words, and counts when no update of the tree was made meanwhile: by the levels of the
  *           root, as any reader of the tree [0117].  In each one holds:
  *             - a CPU is available to at most one life, the one that current_owner names;
- *             - a CPU whose owner lives is nobody's only while it is marked in transit; but one
- *               that was assigned to a life which is just being fenced, which nobody sees from
- *               outside, is nobody's until that is over;
+ *             - a CPU whose owner lives and can use it is nobody's only while it is marked in
+ *               transit; of an owner whose end is under way (`ending`) it waits for the next life;
  *             - whoever lives and executes on a CPU is its current owner.
  * ORDERING  Execution words change outside of updates: each is read before and behind the rest, and
- *           judged when neither it nor the count of takings has changed.
+ *           judged when neither it nor the count of takings has changed.  `ending` too; but it is
+ *           written before the update that leaves a CPU out for it, and names its life for good.
  * LIMITS    It sees what stands still for as long as a sample takes, some microseconds.
  */
 #include "chaos/samples.h"
@@ -30,7 +30,8 @@ struct seen {
 };
 
 struct sample {
-	uint64_t life[APMP_MAX_PARTITIONS]; /* identity of the present life, 0 none */
+	uint64_t life[APMP_MAX_PARTITIONS];   /* identity of the present life, 0 none */
+	uint64_t ending[APMP_MAX_PARTITIONS]; /* that of the life that was last told to end */
 	struct seen cpu[APMP_MAX_CPUS];
 };
 
@@ -46,6 +47,7 @@ static void see_lives(const struct samples *s, struct sample *ret)
 		struct apmp_tree_partition p;
 
 		ret->life[id] = 0;
+		ret->ending[id] = apmp_load_acquire(&s->outside.state->partition[id].ending);
 		/* One that ends has given up its CPUs before it is fenced. */
 		if (h && apmp_tree_partition(&s->outside.tree, id, &p) == 0 &&
 		    p.node.flags & NODE_INITIALIZED)
@@ -95,22 +97,19 @@ static uint64_t bit_of(const struct samples *s, const struct sample *sample, int
 	return id != APMP_NO_PARTITION && sample->life[id] ? UINT64_C(1) << id : 0;
 }
 
-/* Whether it was nobody's, and is not any more, while the same life of its owner went on. */
-static bool was_nowhere(struct samples *s, const struct sample *sample, uint32_t cpu_idx,
-			uint64_t owner)
+/* Whether a CPU of this owner that is not on its way should be his: he runs on and can use it. */
+static bool owner_has_it(const struct samples *s, const struct sample *sample, uint32_t cpu_idx)
 {
-	const struct seen *cpu = &sample->cpu[cpu_idx];
-	uint64_t life = owner ? sample->life[__builtin_ctzll(owner)] : 0;
-	uint64_t before = s->nowhere[cpu_idx];
+	uint32_t id = apmp_tree_owner_id(&s->outside.tree, sample->cpu[cpu_idx].node.owner);
 
-	s->nowhere[cpu_idx] = cpu->node.current_owner || cpu->transit ? 0 : life;
-	return before && before == life && !s->nowhere[cpu_idx];
+	return id != APMP_NO_PARTITION && sample->life[id] &&
+	       sample->life[id] != sample->ending[id] &&
+	       flags_of(s->outside.hwrpb[id], cpu_idx) & HWRPB_COMPATIBLE;
 }
 
 static bool judge(struct samples *s, const struct sample *sample, uint32_t cpu_idx)
 {
 	const struct seen *cpu = &sample->cpu[cpu_idx];
-	uint64_t owner = bit_of(s, sample, cpu->node.owner);
 	uint64_t current = bit_of(s, sample, cpu->node.current_owner);
 	uint32_t runs = apmp_identity_id(cpu->runner);
 
@@ -118,8 +117,8 @@ static bool judge(struct samples *s, const struct sample *sample, uint32_t cpu_i
 		return violated(s, cpu_idx, cpu, "is available twice");
 	if (cpu->available != current)
 		return violated(s, cpu_idx, cpu, "is not available to its current owner alone");
-	if (was_nowhere(s, sample, cpu_idx, owner))
-		return violated(s, cpu_idx, cpu, "was nowhere, and not in transit");
+	if (!cpu->node.current_owner && !cpu->transit && owner_has_it(s, sample, cpu_idx))
+		return violated(s, cpu_idx, cpu, "is nowhere, and not in transit");
 	if (runs != APMP_NO_PARTITION && sample->life[runs] == cpu->runner &&
 	    current != UINT64_C(1) << runs && runner_stood(s, cpu_idx, cpu))
 		return violated(s, cpu_idx, cpu, "is run by another than its current owner");

@@ -16,9 +16,8 @@ struct samples {
 	pthread_t thread;
 	_Atomic bool stop, violated;
 	_Atomic uint64_t taken; /* samples, each of the whole machine at one level of its tree */
-	_Atomic uint64_t in_transit;	 /* CPUs that they saw on their way */
-	uint64_t nowhere[APMP_MAX_CPUS]; /* of one that is nobody's: the life of its owner */
-	char what[200];			 /* the first violation; written before violated */
+	_Atomic uint64_t in_transit; /* CPUs that they saw on their way */
+	char what[200];		     /* the first violation; written before violated */
 };
 
 /* Begins.  Errors of outside_open; -EAGAIN: no thread. */

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/analyze.h"
@@ -23,7 +22,7 @@
 #include "shm/name.h"
 #include "shm/wire/state_path.h"
 
-enum { ASK_SECONDS = 5, SAY_MS = 1000, LOOK_MS = 50 };
+enum { ASK_SECONDS = 5, SAY_MS = 1000 };
 
 struct dumps {
 	struct machine machine;
@@ -73,43 +72,21 @@ static void close_dumps(struct dumps *dumps)
 	free(dumps->files);
 }
 
-/* Whether a machine that runs says that the dump of a partition is being written. */
-static bool is_under_way(const struct machine *machine, const char *name)
-{
-	struct varlink_reply reply;
-	const json_t *partition;
-	bool under_way = false;
-	size_t i;
-
-	if (cli_ask(machine, "Status", ASK_SECONDS, &reply) < 0)
-		return false;
-	json_array_foreach(
-	    json_object_get(json_object_get(reply.parameters, "status"), "partitions"), i,
-	    partition)
-	{
-		if (strcmp(cli_string(partition, "name"), name) == 0)
-			under_way =
-			    json_object_get(json_object_get(partition, "instance"), "dumping");
-	}
-	varlink_reply_fini(&reply);
-	return under_way;
-}
-
-/* However long it takes: who does not want to wait interrupts us. */
+/* However long it takes: who does not want to wait interrupts us.  What the answer says is looked at
+ * later, with what is there. */
 static void await_dump(const struct machine *machine, const char *partition)
 {
-	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
-	const long long say_ms = cli_now_ms() + SAY_MS;
-	bool said = false;
+	struct varlink_client *client;
 
-	while (is_under_way(machine, partition)) {
-		if (!said && cli_now_ms() > say_ms) {
-			fprintf(stderr, "apmp: waits for the dump of %s, which is being written\n",
-				partition);
-			said = true;
-		}
-		(void)nanosleep(&pause, NULL);
+	if (cli_machine_connect(machine, &client) < 0)
+		return;
+	if (varlink_client_send(client, "PartitionDump", json_pack("{s:s}", "name", partition), 0,
+				NULL, 0) == 0 &&
+	    !cli_await(machine, client, cli_now_ms() + SAY_MS)) {
+		fprintf(stderr, "apmp: waits until the dump of %s is written\n", partition);
+		(void)cli_await(machine, client, -1);
 	}
+	varlink_client_close(client);
 }
 
 /* Why there is none, as far as a machine that runs can tell. */

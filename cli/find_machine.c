@@ -316,3 +316,37 @@ int cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **r
 {
 	return cli_call_asked(cli, method, parameters, NULL, ret_answer);
 }
+
+int cli_stream(struct cli *cli, const char *method, json_t *parameters, bool endless,
+	       bool (*take)(void *ctx, const struct varlink_reply *reply), void *ctx)
+{
+	struct varlink_client *client;
+	struct machine machine;
+	bool more = true;
+	int r = cli_connect(cli, &machine, &client);
+
+	if (r != CLI_DONE) {
+		json_decref(parameters);
+		return r;
+	}
+	r = varlink_client_send(client, method, parameters, VARLINK_MORE, NULL, 0);
+	if (r == 0)
+		(void)cli_await(&machine, client, -1);
+	while (r == 0 && more) {
+		struct varlink_reply reply = {0};
+
+		r = varlink_client_receive(client, &reply);
+		if (r == -EINTR)
+			r = 0;
+		else if (r == 0 && reply.error)
+			r = cli_refuse(cli, CLI_REFUSED, reply.error,
+				       json_incref(reply.parameters));
+		else if (r == 0)
+			more = take(ctx, &reply) && reply.continues;
+		varlink_reply_fini(&reply);
+	}
+	varlink_client_close(client);
+	if (r == -EPIPE && endless)
+		return CLI_DONE;
+	return r < 0 ? cli_no_answer(cli, &machine, r) : r;
+}

@@ -67,6 +67,12 @@ int cli_machine_call(const struct machine *machine, struct varlink_client *clien
 int cli_exchange(struct cli *cli, const char *method, json_t *parameters, struct machine *machine,
 		 struct varlink_reply *ret_reply);
 
+/* One call with `more`: take is given each reply that is no error, until it says false, or the last
+ * one.  endless: the power going off is an end like any other.  An exit code, after saying why not.
+ */
+int cli_stream(struct cli *cli, const char *method, json_t *parameters, bool endless,
+	       bool (*take)(void *ctx, const struct varlink_reply *reply), void *ctx);
+
 /* Says that the console did not answer: CLI_REFUSED. */
 int cli_no_answer(const struct cli *cli, const struct machine *machine, int error);
 

@@ -1,5 +1,4 @@
 /* `apmp events`: what happened. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +26,10 @@ static void print_event(const json_t *event)
 	free(text);
 }
 
-/* Prints the events of one reply; whether more will come. */
-static bool take_event(const struct cli *cli, const struct varlink_reply *reply)
+/* Prints the event of one reply; whether anybody wants another. */
+static bool take_event(void *ctx, const struct varlink_reply *reply)
 {
+	const struct cli *cli = ctx;
 	const json_t *event = json_object_get(reply->parameters, "event");
 
 	if (json_object_size(event) > 0 && cli->json)
@@ -38,15 +38,13 @@ static bool take_event(const struct cli *cli, const struct varlink_reply *reply)
 		print_event(event);
 	/* Whoever reads the other end of a pipe wants each event when it happens. */
 	fflush(stdout);
-	return reply->continues && !ferror(stdout);
+	return !ferror(stdout);
 }
 
 int cli_events(struct cli *cli, const struct cli_args *args)
 {
-	json_t *parameters = json_object();
-	struct varlink_client *client;
-	struct machine machine;
-	bool more = true;
+	bool follow = cli_option(args, "follow");
+	json_t *parameters = json_pack("{s:b}", "follow", follow);
 	int r = CLI_DONE;
 
 	if (cli_option(args, "since")) {
@@ -55,33 +53,8 @@ int cli_events(struct cli *cli, const struct cli_args *args)
 		r = cli_number(args, "--since", cli_option(args, "since"), &since);
 		json_object_set_new(parameters, "since", json_integer(since));
 	}
-	if (cli_option(args, "follow"))
-		json_object_set_new(parameters, "follow", json_true());
 	if (r == CLI_DONE)
-		r = cli_connect(cli, &machine, &client);
-	if (r != CLI_DONE) {
-		json_decref(parameters);
-		return r;
-	}
-	r = varlink_client_send(client, "Events", parameters, VARLINK_MORE, NULL, 0);
-	if (r == 0)
-		(void)cli_await(&machine, client, -1);
-	while (r == 0 && more) {
-		struct varlink_reply reply = {0};
-
-		r = varlink_client_receive(client, &reply);
-		if (r == -EINTR)
-			r = 0;
-		else if (r == 0 && reply.error)
-			r = cli_refuse(cli, CLI_REFUSED, reply.error,
-				       json_incref(reply.parameters));
-		else if (r == 0)
-			more = take_event(cli, &reply);
-		varlink_reply_fini(&reply);
-	}
-	varlink_client_close(client);
-	/* The power going off ends every stream: for one that follows, that is its end. */
-	if (r == -EPIPE && cli_option(args, "follow"))
-		return CLI_DONE;
-	return r < 0 ? cli_no_answer(cli, &machine, r) : r;
+		return cli_stream(cli, "Events", parameters, follow, take_event, cli);
+	json_decref(parameters);
+	return r;
 }

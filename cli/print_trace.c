@@ -1,43 +1,18 @@
 /*
  * `apmp trace`: the flight recorders, merged by time.
  *
- * Each party is asked for by itself: one answer takes the console some milliseconds for every
- * thousand entries, and between two of them it sees to fences and migrations.
+ * They come party by party, in pieces, between which the console sees to fences and migrations.
  */
 #include <stdlib.h>
 
 #include "cli/find_machine.h"
 #include "cli/table.h"
 
-/* Adds the entries of one party. */
-static int ask(struct cli *cli, const char *who, json_t *entries)
+/* Adds the entries of one piece. */
+static bool take_piece(void *ctx, const struct varlink_reply *reply)
 {
-	json_t *answer;
-	int code = cli_call(cli, "Trace", json_pack("{s:[s]}", "who", who), &answer);
-
-	if (code != CLI_DONE)
-		return code;
-	json_array_extend(entries, json_object_get(answer, "entries"));
-	json_decref(answer);
-	return CLI_DONE;
-}
-
-/* Adds those of everybody. */
-static int ask_all(struct cli *cli, json_t *entries)
-{
-	const json_t *partitions;
-	json_t *answer;
-	int code = cli_call(cli, "Status", NULL, &answer);
-
-	if (code != CLI_DONE)
-		return code;
-	partitions = json_object_get(json_object_get(answer, "status"), "partitions");
-	for (size_t i = 0; code == CLI_DONE && i < json_array_size(partitions); i++)
-		code = ask(cli, cli_string(json_array_get(partitions, i), "name"), entries);
-	json_decref(answer);
-	if (code == CLI_DONE)
-		code = ask(cli, "console", entries);
-	return code == CLI_DONE ? ask(cli, "box", entries) : code;
+	json_array_extend(ctx, json_object_get(reply->parameters, "entries"));
+	return true;
 }
 
 struct placed {
@@ -102,11 +77,12 @@ static void print_trace(const struct cli *cli, const json_t *entries)
 
 int cli_trace(struct cli *cli, const struct cli_args *args)
 {
-	json_t *asked = json_array(), *entries;
-	int code = args->count ? CLI_DONE : ask_all(cli, asked);
+	json_t *who = json_array(), *asked = json_array(), *entries;
+	int code;
 
-	for (int i = 0; code == CLI_DONE && i < args->count; i++)
-		code = ask(cli, args->args[i], asked);
+	for (int i = 0; i < args->count; i++)
+		json_array_append_new(who, json_string(args->args[i]));
+	code = cli_stream(cli, "Trace", json_pack("{s:o}", "who", who), false, take_piece, asked);
 	entries = sorted(asked);
 	for (size_t i = 0; code == CLI_DONE && cli->json && i < json_array_size(entries); i++)
 		cli_print_json(json_array_get(entries, i));

@@ -123,6 +123,7 @@ struct put_aside;
 struct console_settling {
 	struct console *console;
 	varlink_handler *handler;
+	bool until_written;
 };
 
 #define CONSOLE_SETTLING_MAX 32u
@@ -317,7 +318,7 @@ void console_dump_hurry(struct partition *p);
 void console_dumped(struct partition *p, const struct apmp_box_event *event);
 
 /* settle.c: serves what waited for a reaping, if nothing is being reaped any more, and for a dump
- * that is copied. */
+ * that is copied, or written. */
 void console_settled(struct console *c);
 
 /* callbacks.c: serves a partition's channel. */
@@ -391,7 +392,7 @@ void console_node_name(struct console *c, int32_t handle, char *ret_name, size_t
 __attribute__((warn_unused_result)) int console_serve(struct console *c, int listen_fd);
 json_t *console_status(struct console *c);
 json_t *console_tree(struct console *c);
-json_t *console_trace(struct console *c, const json_t *who);
+void console_trace(struct console *c, struct varlink_call *call, const json_t *who);
 void console_run(struct console *c, struct varlink_call *call, const json_t *parameters);
 void console_program_ended(struct console *c, uint64_t number, int status);
 void console_power_off(struct console *c);

@@ -343,15 +343,17 @@ void console_dumped(struct partition *p, const struct apmp_box_event *event)
 {
 	json_int_t left_out = (json_int_t)event->size;
 
-	if (event->error) {
-		tell_none(p, event->arg[0], event->text);
-		return;
-	}
 	if (p->dump_due == event->arg[0])
 		p->dump_due = 0;
-	apmp_store_relaxed(&p->console->state->partition[p->id].dumped, event->arg[0]);
-	console_event(p->console, "instance.dumped", p, "{s:I,s:s,s:I,s:I,s:o*}", "incarnation",
-		      (json_int_t)event->arg[0], "path", event->text, "bytes",
-		      (json_int_t)event->arg[1], "elapsed_ns", (json_int_t)event->arg[2],
-		      "left_out", left_out ? json_integer(left_out) : NULL);
+	if (event->error) {
+		tell_none(p, event->arg[0], event->text);
+	} else {
+		apmp_store_relaxed(&p->console->state->partition[p->id].dumped, event->arg[0]);
+		console_event(p->console, "instance.dumped", p, "{s:I,s:s,s:I,s:I,s:o*}",
+			      "incarnation", (json_int_t)event->arg[0], "path", event->text,
+			      "bytes", (json_int_t)event->arg[1], "elapsed_ns",
+			      (json_int_t)event->arg[2], "left_out",
+			      left_out ? json_integer(left_out) : NULL);
+	}
+	console_settled(p->console);
 }

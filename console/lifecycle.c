@@ -573,6 +573,9 @@ void console_fence(struct partition *p, enum fence_reason reason)
 		answer_waiters(p, -EINPROGRESS);
 	}
 	box_link_post(&c->box, &request, on_killed, p);
+	/* Only now: a console that died before this would leave a life that lives on, without the
+	 * CPUs that are to come.  Acquired with the next level of the tree. */
+	apmp_store_relaxed(&c->state->partition[p->id].ending, console_identity(p));
 }
 
 static bool in_set(const struct partition *p)

@@ -46,7 +46,7 @@ static int set_cpuset(struct partition *p, const uint64_t cpus[16],
 	memcpy(request.cpus, cpus, sizeof(request.cpus));
 	snprintf(request.text, sizeof(request.text), "%s", p->name);
 	err = box_link_call(&p->console->box, &request, NULL, 0, ret_event, NULL);
-	if (err)
+	if (err) /* the box has undone it */
 		fprintf(stderr, "apmp-console: host CPUs of partition %s: %s\n", p->name,
 			ret_event->text);
 	else
@@ -87,8 +87,9 @@ static struct hwrpb *hwrpb_of(struct apmp_cpu_mover *m, uint32_t id)
 static uint64_t life_of(struct apmp_cpu_mover *m, uint32_t id)
 {
 	const struct partition *p = &console_of(m)->partition[id];
+	uint64_t life = p->exists && p->pid ? console_identity(p) : 0;
 
-	return p->exists && p->pid && !p->fencing ? console_identity(p) : 0;
+	return life != apmp_load_relaxed(&console_of(m)->state->partition[id].ending) ? life : 0;
 }
 
 static uint64_t targets_of(struct apmp_cpu_mover *m, uint32_t id, uint32_t cpu_idx)

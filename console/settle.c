@@ -6,7 +6,8 @@
  *           deleted, or give away what it had.
  *           Whoever waits for the event and asks for one of these at once means "as soon as it can
  *           be done", so the call is put aside until nothing is being reaped.
- *           What is about a partition whose memory is being dumped waits for that, and it alone.
+ *           What is about a partition whose memory is being dumped waits for that, and it alone;
+ *           who wants the dump, until it is written.
  * STATES    put aside -> served (reaped, or the box says that processes do not end; and copied), or
  *           gone with its peer.
  */
@@ -33,13 +34,14 @@ static bool being_reaped(const struct console *c)
 	return false;
 }
 
-/* The partition that the call names, whose memory is being dumped; NULL. */
-static struct partition *being_dumped(struct console *c, const json_t *parameters)
+/* The partition that the call names, whose dump it waits for; NULL. */
+static struct partition *being_dumped(const struct console_settling *method,
+				      const json_t *parameters)
 {
 	const char *name = json_string_value(json_object_get(parameters, "name"));
-	struct partition *p = name ? console_partition(c, name) : NULL;
+	struct partition *p = name ? console_partition(method->console, name) : NULL;
 
-	return p && p->dumping ? p : NULL;
+	return p && (method->until_written ? p->dump_due != 0 : p->dumping) ? p : NULL;
 }
 
 /* Takes one out of the list that a peer is gone of. */
@@ -57,9 +59,9 @@ static void on_call(struct varlink_call *call, const json_t *parameters, void *c
 {
 	const struct console_settling *method = ctx;
 	struct put_aside **at = &method->console->put_aside, *one = NULL;
-	struct partition *dumped = being_dumped(method->console, parameters);
+	struct partition *dumped = being_dumped(method, parameters);
 
-	if (dumped)
+	if (dumped && !method->until_written)
 		console_dump_hurry(dumped);
 	if (dumped || being_reaped(method->console))
 		one = calloc(1, sizeof(*one));
@@ -81,7 +83,7 @@ static struct put_aside **first_ready(struct console *c)
 
 	if (being_reaped(c))
 		return NULL;
-	while (*at && being_dumped(c, (*at)->parameters))
+	while (*at && being_dumped((*at)->method, (*at)->parameters))
 		at = &(*at)->next;
 	return *at ? at : NULL;
 }
@@ -100,13 +102,15 @@ void console_settled(struct console *c)
 	}
 }
 
-int console_serve_settled(struct console *c, const struct console_method *method)
+int console_serve_settled(struct console *c, const struct console_method *method,
+			  bool until_written)
 {
 	struct console_settling *settling = &c->settling[c->settling_count];
 
 	if (c->settling_count == CONSOLE_SETTLING_MAX)
 		return -ENOBUFS;
 	c->settling_count++;
-	*settling = (struct console_settling){.console = c, .handler = method->handler};
+	*settling = (struct console_settling){
+	    .console = c, .handler = method->handler, .until_written = until_written};
 	return varlink_server_method(c->server, method->name, on_call, settling);
 }

@@ -60,11 +60,8 @@ static json_t *instance_json(struct partition *p, const struct apmp_db *db, uint
 	if (apmp_load_relaxed(&record->dumped))
 		json_object_set_new(o, "dumped",
 				    json_integer((json_int_t)apmp_load_relaxed(&record->dumped)));
-	if (p->picture || p->dump_due)
-		json_object_set_new(
-		    o, "dumping",
-		    json_integer((json_int_t)(p->dump_due ? p->dump_due
-							  : apmp_identity_incarnation(identity))));
+	if (p->dump_due)
+		json_object_set_new(o, "dumping", json_integer((json_int_t)p->dump_due));
 	if (p->pid && !console_reaping(p))
 		json_object_set_new(o, "pid", json_integer((json_int_t)p->pid));
 	if (members >> p->id & 1 && identity &&

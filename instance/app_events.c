@@ -10,11 +10,12 @@
  * WRITERS   struct apps_members: the primary.  All else: the thread of programs.
  * ORDERING  version, odd, before the table (release fence); the table before version, even
  *           (release); acquired by app_members_look, which reads version again behind the table.
- *           The bell is rung after that, so what is passed over as half written is looked at again,
- *           and nothing is told before: what was seen last may be of a time when nobody listened.
+ *           The bell is rung after that, so what is passed over as half written is looked at again.
  *           It is rung for who listens only: version before the look at listeners, and listeners
  *           before the look at version, with a full fence on both sides, so that either the primary
- *           sees that somebody listens, or who begins to sees what the primary has written.
+ *           sees that somebody listens, or who begins to sees what the primary has written.  When
+ *           he comes while it writes, what was seen before may be long ago: the stream begins with
+ *           the bell.
  */
 #include <errno.h>
 #include <string.h>
@@ -95,9 +96,10 @@ void app_members_look(struct instance *in)
 	for (uint32_t w = 0; w < APMP_MAX_CPUS / 64u; w++)
 		seen.cpus.word[w] = apmp_load_relaxed(&m->cpus[w]);
 	atomic_thread_fence(memory_order_acquire);
-	in->apps.is_seen = version % 2 == 0 && apmp_load_relaxed(&m->version) == version;
-	if (in->apps.is_seen)
+	if (version % 2 == 0 && apmp_load_relaxed(&m->version) == version) {
 		in->apps.now = seen;
+		in->apps.now_is_known = true;
+	}
 }
 
 /* A difference between what is and what was told. */
@@ -204,9 +206,18 @@ static uint32_t changes_due(const struct app *app, const struct app_view *now, s
 	return count;
 }
 
+/* What is now is the state that it begins with, if that is known: false, then the bell will ring. */
+static bool know(const struct apps *apps, struct app *app)
+{
+	app->told.changes = changes_in(app, &apps->now) - changes_due(app, &apps->now, app->told);
+	app->known = apps->now_is_known;
+	return app->known;
+}
+
 void app_events_begin(struct instance *in, struct app *app, bool cpus)
 {
-	apmp_fetch_add(&in->apps.listeners, 1);
+	if (!apmp_fetch_add(&in->apps.listeners, 1)) /* what was seen last may be long ago */
+		in->apps.now_is_known = false;
 	atomic_thread_fence(memory_order_seq_cst);
 	app_members_look(in);
 	app->kind = APP_EVENTS;
@@ -214,6 +225,7 @@ void app_events_begin(struct instance *in, struct app *app, bool cpus)
 	app->told = (struct app_view){0};
 	app->seq = 0;
 	app->begun = false;
+	(void)know(&in->apps, app);
 }
 
 void app_events_end(struct instance *in)
@@ -224,13 +236,12 @@ void app_events_end(struct instance *in)
 int app_events_tell(struct instance *in, struct app *app)
 {
 	const struct app_view *now = &in->apps.now;
-	uint32_t due = changes_due(app, now, app->told);
+	uint32_t due;
 	uint64_t missed;
 
-	if (!in->apps.is_seen)
-		return 0;	      /* the bell follows */
-	if (!app->begun && !app->seq) /* what came and went before is nothing to it */
-		app->told.changes = changes_in(app, now) - due;
+	if (!app->known && !know(&in->apps, app))
+		return 0;
+	due = changes_due(app, now, app->told);
 	missed = due ? changes_in(app, now) - app->told.changes - due : 0;
 	app->seq += missed;
 	app->told.changes += missed;

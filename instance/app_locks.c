@@ -6,6 +6,10 @@
  *           thread has done something, as a program of ours may have let go; when the word of a
  *           lock has changed (app_waker.c), as others may have; and once a tick, as a death wakes
  *           nobody for sure, and the table of names wakes nobody here.
+ *           While the primary keeps lockers out (shm/lock_gate.c) nothing is granted.  Of a turn in
+ *           which one has found that, none behind him is tried: the gate may open in between, and
+ *           would for him who came later.  Who only tries waits for that moment: he asks whether
+ *           the lock is held.
  * STATES    of a connection: idle -> waiting (OPEN, ACQUIRE) -> idle (answered).  While it waits
  *           its requests are not read, and only its end is noticed.
  * CRASHES   A program that ends holding locks leaves them broken: its connection ends with its last
@@ -188,10 +192,17 @@ static int try_acquire(struct instance *in, struct app *app)
 {
 	struct app_locks *l = &app->locks;
 	const struct app_lock *lock = &l->open[l->wanted];
-	int err = instance_living(apmp_lock_acquire(l->locker, lock->number, 0));
+	bool late = l->deadline_ns != APMP_NEVER && in->env.now(&in->env) >= l->deadline_ns;
+	int err = -EAGAIN;
 
-	if (err == -ETIMEDOUT &&
-	    (l->deadline_ns == APMP_NEVER || in->env.now(&in->env) < l->deadline_ns))
+	if (!in->apps.kept_out)
+		err = instance_living(apmp_lock_acquire(l->locker, lock->number, 0));
+	if (err == -EAGAIN) {
+		in->apps.kept_out = true;
+		late = late && l->timeout_ns; /* else it asks whether the lock is held */
+		err = -ETIMEDOUT;
+	}
+	if (err == -ETIMEDOUT && !late)
 		return -EAGAIN;
 	if (!answer_acquire(app, lock, err))
 		return 0;
@@ -273,6 +284,8 @@ void app_locks_try(struct instance *in)
 {
 	uint32_t i = 0;
 
+	/* As long as one is kept out, all behind it are: they must not come first. */
+	in->apps.kept_out = false;
 	while (i < in->apps.queue_count)
 		if (!try(in, in->apps.queue[i]))
 			i++;

@@ -56,7 +56,8 @@ struct app {
 	int sock;	      /* non-blocking */
 	struct app_view told; /* APP_EVENTS */
 	uint64_t seq;	      /* APP_EVENTS: of the last event */
-	bool begun;	      /* APP_EVENTS: the state at its beginning was told */
+	bool known;	      /* APP_EVENTS: the state at its beginning is */
+	bool begun;	      /* APP_EVENTS: that was told */
 	bool tells_cpus;      /* APP_EVENTS: of CPUs too */
 	struct app_ask *ask;  /* APP_CPUS: what it waits for, or NULL */
 	struct app_locks locks; /* APP_LOCKS */
@@ -70,11 +71,12 @@ struct apps {
 	_Atomic uint32_t
 	    listeners;	     /* W: the thread of programs; connections that are told of them */
 	struct app_view now; /* of members, while there are listeners */
-	bool is_seen;	     /* now is what it was at the last look, and not half written */
+	bool now_is_known;   /* seen since there are listeners */
 	uint64_t arrivals;
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */
 	uint32_t queue_count;
+	bool kept_out;	       /* somebody, just now, by the instance and not by a holder */
 	_Atomic uint32_t asks; /* that are not free */
 	struct app_ask ask[APP_ASKS];
 	struct app_waker waker;
@@ -113,8 +115,8 @@ void app_members_look(struct instance *in);
 void app_events_begin(struct instance *in, struct app *app, bool cpus);
 /* One that was has ended. */
 void app_events_end(struct instance *in);
-/* Tells what has changed since it was last told, as far as the socket takes it.  0 all, or the bell
- * will ring; -EAGAIN: again when there is room; -EPIPE. */
+/* Tells what has changed since it was last told, as far as the socket takes it.  0 all; -EAGAIN:
+ * again when there is room; -EPIPE. */
 __attribute__((warn_unused_result)) int app_events_tell(struct instance *in, struct app *app);
 
 #endif

@@ -116,10 +116,11 @@ void tasks_init(struct instance *in);
 __attribute__((warn_unused_result)) int task_place(struct instance *in, struct task_job *job,
 						   struct task **ret_task);
 void task_place_free(struct task *task);
-/* A task that has all that it needs, thread too, is ready from now on; as a child of parent if that
- * is not NULL, bound to CPU bound - 1 if that is not 0.  -ENODEV: that CPU runs no tasks. */
+/* A task that has all that it needs, thread too, is ready from now on, with this number; as a child
+ * of parent if that is not NULL, bound to CPU bound - 1 if that is not 0.  When this returns it may
+ * have ended, and its place be another's.  -ENODEV: that CPU runs no tasks. */
 __attribute__((warn_unused_result)) int task_put(struct task *task, struct task *parent,
-						 uint32_t bound);
+						 uint32_t bound, uint64_t *ret_number);
 /* Asks all tasks of a job to end. */
 void task_job_end(struct instance *in, struct task_job *job);
 

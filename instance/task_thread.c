@@ -358,12 +358,10 @@ int task_begin(struct instance *in, struct task_job *job, struct task *parent,
 		task->self.services = &services;
 		task->function = function;
 		task->arg = arg;
-		err = task_put(task, parent, bound);
+		err = task_put(task, parent, bound, ret_number);
 	}
 	if (err)
 		task_place_free(task);
-	else
-		*ret_number = task->self.number;
 	leave(self);
 	return err;
 }

@@ -319,7 +319,7 @@ void task_place_free(struct task *task)
 	pthread_mutex_unlock(&ts->lock);
 }
 
-int task_put(struct task *task, struct task *parent, uint32_t bound)
+int task_put(struct task *task, struct task *parent, uint32_t bound, uint64_t *ret_number)
 {
 	struct tasks *ts = &task->in->tasks;
 	bool may;
@@ -327,7 +327,7 @@ int task_put(struct task *task, struct task *parent, uint32_t bound)
 	pthread_mutex_lock(&ts->lock);
 	may = may_bind(ts, bound);
 	if (may) {
-		task->self.number = ++ts->numbers;
+		*ret_number = task->self.number = ++ts->numbers;
 		if (!task->job->number)
 			task->job->number = task->self.number;
 		task->parent = parent;

@@ -1,8 +1,9 @@
 /*
  * layout_console.h - what a restarted console must find again: journal, partitions, events.
  *
- * W: the console alone.  R: the next console (the box keeps the descriptor); the box reads nothing
- * in it.  The comment of each structure holds for all of its fields.
+ * W: the console alone.  R: the next console (the box keeps the descriptor), and who looks from
+ * outside (chaos/samples.c); the box reads nothing in it.  The comment of each structure holds for
+ * all of its fields.
  */
 #ifndef APMP_SHM_LAYOUT_CONSOLE_H
 #define APMP_SHM_LAYOUT_CONSOLE_H
@@ -65,6 +66,8 @@ struct apmp_console_partition {
 	_Atomic uint64_t suspected;	   /* times others reported its silence, since power on */
 	_Atomic uint64_t unsuspected;	   /* times they took that back: it beat again */
 	_Atomic uint64_t dumped;	   /* incarnation of the newest dump, 0 none */
+	_Atomic uint64_t
+	    ending; /* identity that the box was last told to end: no CPU comes to it */
 	/* Permanent, in an update; copied into the HWRPB of each life. */
 	_Atomic uint64_t failover[APMP_MAX_CPUS];	    /* as of struct hwrpb */
 	_Atomic uint64_t no_autostart[APMP_MAX_CPUS / 64u]; /* CPUs that wait in console mode

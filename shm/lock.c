@@ -161,7 +161,7 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		bool again;
 
 		if (got)
-			return got;
+			return deadline_ns ? got : -EAGAIN;
 		got = table ? try(l, table, lock, ours, &seen) : -ENOTCONN;
 		again = (got == -EBUSY || got == -EAGAIN) && deadline_ns &&
 			l->m->env->now(l->m->env) < deadline_ns;
@@ -176,7 +176,7 @@ int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns
 		if (again)
 			continue;
 		if (got == -EBUSY || got == -EAGAIN)
-			return -ETIMEDOUT;
+			return got == -EAGAIN && !deadline_ns ? -EAGAIN : -ETIMEDOUT;
 		l->watched = 0;
 		return got;
 	}
@@ -326,14 +326,6 @@ int apmp_locker_init(struct apmp_member *m, struct apmp_locker **ret_locker)
 	return -ENFILE;
 }
 
-int apmp_locker_fini(struct apmp_locker *l)
-{
-	if (l->held_count)
-		return -EBUSY;
-	apmp_store_release(&l->taken, 0); /* acquired by the next to take it */
-	return 0;
-}
-
 void apmp_locker_died(struct apmp_locker *l)
 {
 	struct apmp_db_locks *table;
@@ -348,5 +340,5 @@ void apmp_locker_died(struct apmp_locker *l)
 			apmp__lock_break(l->m, table, slot, l->word);
 	}
 	apmp__locker_leave(l);
-	apmp_store_release(&l->taken, 0);
+	apmp_store_release(&l->taken, 0); /* acquired by the next to take it */
 }

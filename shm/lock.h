@@ -77,10 +77,8 @@ void apmp_locks_init(struct apmp_member *m, struct apmp_locks *locks);
 /* A locker for one context.  -ENFILE: all APMP_LOCKER_COUNT are in use; -ENOSYS: apmp_locks_init
  * was not called. */
 APMP_CHECK int apmp_locker_init(struct apmp_member *m, struct apmp_locker **ret_locker);
-/* Gives it back.  -EBUSY: it holds a lock. */
-APMP_CHECK int apmp_locker_fini(struct apmp_locker *l);
-/* Its context died, in an instance that lives: what it holds is broken, then it is given back.  To
- * be called by the instance when nobody uses it any more [0272]. */
+/* Its context has ended, in an instance that lives: what it still holds is broken, then it is given
+ * back.  To be called by the instance when nobody uses it any more [0272]. */
 void apmp_locker_died(struct apmp_locker *l);
 
 /* Opens the lock of this name, or makes it; opened twice it must be closed twice.  Rank is from 1;
@@ -101,7 +99,7 @@ APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
  * the set is being re-formed.
  * 0; 1 BROKEN: a holder was lost, what the lock protects may be half done: so for every holder
  * until apmp_lock_good.
- * -ETIMEDOUT; -EDEADLK it holds one of the same or higher rank, l->in_the_way [0177]; -EALREADY it
+ * -ETIMEDOUT; -EAGAIN (of a try): just now nothing is granted to anybody here, held or not; -EDEADLK it holds one of the same or higher rank, l->in_the_way [0177]; -EALREADY it
  * holds this one; -EMFILE it holds APMP_LOCKER_HELD; -ESTALE it is not open (or no more: the
  * instance has left); -ENOTCONN the instance is no member; -EOWNERDEAD this instance was judged
  * dead: it must touch nothing shared and end. */

@@ -61,10 +61,10 @@ struct apmp_member {
 	_Atomic uint64_t waits_for;	/* W: primary; who holds the table lock it waits for */
 	uint64_t last_tick_ns, tick_no; /* W: clock */
 	struct apmp_watch watch[APMP_MAX_PARTITIONS]; /* W: clock */
-	/* Whom to fence.  W: clock, and primary for whom it quarantines; primary clears. */
-	_Atomic uint64_t dead[APMP_MAX_PARTITIONS]; /* identity */
+	/* Whom to fence.  W: clock; the bit last, which the primary clears. */
+	_Atomic uint64_t dead[APMP_MAX_PARTITIONS];	 /* identity */
+	_Atomic uint64_t judged_ns[APMP_MAX_PARTITIONS]; /* when, for the last time */
 	_Atomic uint64_t dead_mask;
-	_Atomic uint64_t judged_ns;	     /* W: as dead_mask, before it; when */
 	uint64_t odd_count;		     /* W: primary; times shared memory made no sense */
 	uint64_t known[APMP_MAX_PARTITIONS]; /* W: primary; members that changes were told of */
 	struct apmp_locks *locks;	     /* shm/lock.h; NULL: takes no named locks */

@@ -77,8 +77,9 @@ void apmp__fence_dead(struct apmp_member *m, struct apmp_db *db)
 		 * beats, and takes it back. */
 		if (!(apmp_fetch_and(&m->dead_mask, ~bit) & bit))
 			continue;
-		/* Who was late itself suspects nobody. */
-		if (apmp_env_since(m->env, &m->judged_ns) > 2 * m->timing.tick_ns)
+		/* Who was late itself suspects nobody; nor does who has looked no more since, as
+		 * others in between beat again. */
+		if (apmp_env_since(m->env, &m->judged_ns[id]) > 2 * m->timing.tick_ns)
 			continue;
 		fence(m, db, id, apmp_load_relaxed(&m->dead[id]));
 	}

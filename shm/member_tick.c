@@ -9,10 +9,9 @@
  *           nobody meanwhile, but is neither suspected nor judged; the count begins anew when the
  *           debugger goes.
  *           Whoever holds the database lock is watched by all, since a joiner has no big brother.
- * WRITERS   The clock thread alone; dead[] and dead_mask are handed to the primary, which adds to
- *           them only whom it quarantines.
- * ORDERING  beat_of before heartbeat (release); dead[] before dead_mask (release), acquired by
- *           apmp__fence_dead.
+ * WRITERS   The clock thread alone; dead[], judged_ns[] and dead_mask are handed to the primary.
+ * ORDERING  beat_of before heartbeat (release); dead[] and judged_ns[] before dead_mask (release),
+ *           acquired by apmp__fence_dead.
  * LIMITS    Time is counted in own ticks that were not late: who was itself kept from running, or
  *           slept with its host, suspects nobody for it.
  */
@@ -56,7 +55,7 @@ static void miss(struct apmp_member *m, uint32_t id, int *work)
 	}
 	if ((uint64_t)w->missed * m->timing.tick_ns >= w->stop_ns) {
 		apmp_store_relaxed(&m->dead[id], w->identity);
-		apmp_store_relaxed(&m->judged_ns, m->last_tick_ns);
+		apmp_store_relaxed(&m->judged_ns[id], m->last_tick_ns);
 		apmp_fetch_or(&m->dead_mask, UINT64_C(1) << id);
 		*work |= APMP_WORK_FENCE;
 	}

@@ -165,7 +165,8 @@ static int acquire(struct sim_instance *in, struct apmp_locker *l, uint32_t n)
 		entered(in, n, got);
 	else if (got == -ESTALE)
 		in->lock[n] = 0;
-	else if (got != -ENOTCONN && got != -EOWNERDEAD && got != -ETIMEDOUT)
+	else if (got != -ENOTCONN && got != -EOWNERDEAD && got != -ETIMEDOUT &&
+		 (got != -EAGAIN || deadline))
 		sim_finding("%s can't acquire lock \"%s\": %s", in->member->name, names[n],
 			    strerror(-got));
 	return got;

@@ -79,7 +79,7 @@ enum apmp_box_object {
  *           kill.
  * SIGNAL    id, arg0 signal: to its instance alone (injector).  -ESRCH.
  * CPUSET    id, text its name, cpus; arg0 how much of them its programs get, in 1/1000 host CPU (0:
- *           all).  -errno.
+ *           all).  -errno: it has what it had.
  * RUN       id, arg0 number of the program (the console's choice), arg1 how many arguments, text
  *           name; descriptors: memfd with the arguments, the environment, an empty string and the
  *           directory, each with its NUL; and stdin, stdout, stderr -> arg0 pid, arg1 uid.  kind

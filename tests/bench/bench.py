@@ -21,6 +21,7 @@ import bench_failover
 import bench_figures
 from bench_removed import removed
 
+MIGRATE_MOST = 1.3   # times its peer, the median of all rounds
 TICK_NS = 2_000_000  # of the machines here, as of any whose file says nothing else
 
 
@@ -44,6 +45,10 @@ def migrate(context):
             chain = peer_chain(context, stack, machine, link, host_cpus)
             for _ in range(40):
                 migrate_round(link, asks, chain, inside, outside)
+    ratio = statistics.median(inside.ratios)
+    if ratio > MIGRATE_MOST:
+        context.failures.append(f"migrate: it takes {ratio:.2f} times as long as its peer, and "
+                                f"{MIGRATE_MOST} times is the most")
 
 
 def migrate_round(link, asks, chain, inside, outside):

@@ -314,6 +314,7 @@ FIELDS(apmp_console_partition) = {
 	FIELD(apmp_console_partition, suspected, _Atomic uint64_t),
 	FIELD(apmp_console_partition, unsuspected, _Atomic uint64_t),
 	FIELD(apmp_console_partition, dumped, _Atomic uint64_t),
+	FIELD(apmp_console_partition, ending, _Atomic uint64_t),
 	ARRAY(apmp_console_partition, failover, _Atomic uint64_t, APMP_MAX_CPUS),
 	ARRAY(apmp_console_partition, no_autostart, _Atomic uint64_t, APMP_MAX_CPUS / 64u),
 };

@@ -2,6 +2,7 @@
  * never takes what is half written, and after the last ring of the bell it has seen all, also when
  * it didn't listen for a moment. */
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -21,11 +22,13 @@ static void setup(void)
 	ck_assert_int_ge(in.apps.bell, 0);
 }
 
-/* All partitions live the same life at any time. */
+/* All partitions live the same life at any time.  No bell rings before somebody listens. */
 static void primary(void)
 {
 	struct apmp_member_change change[APMP_MAX_PARTITIONS];
 
+	while (!apmp_load_relaxed(&in.apps.listeners))
+		(void)sched_yield();
 	for (uint64_t life = 1; life <= CHANGES; life++) {
 		for (uint32_t id = 0; id < APMP_MAX_PARTITIONS; id++)
 			change[id] =
@@ -86,7 +89,6 @@ int main(void)
 	TCase *tcase = suite_case(suite, "members");
 
 	tcase_add_checked_fixture(tcase, setup, NULL);
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, nothing_half_written_is_taken);
 	return suite_run(suite);
 }

@@ -42,12 +42,12 @@ class Hwrpb:
         at = field("hwrpb", "failover")["offset"] + 8 * cpu
         struct.pack_into(WORD, self.memory, at, word)
 
-    def make_available(self, cpu):
-        """As if the console had given the CPU to this partition."""
+    def make_available(self, cpu, available=True):
+        """As if the console had given the CPU to this partition, or taken it away."""
         at = self._slot(cpu)
         flags = self._word(WORD, "hwrpb_slot", at, "flags")
         struct.pack_into(WORD, self.memory, at + field("hwrpb_slot", "flags")["offset"],
-                         flags | AVAILABLE)
+                         flags | AVAILABLE if available else flags & ~AVAILABLE)
 
     def crash(self):
         """The last gasp, or None."""

@@ -562,7 +562,7 @@ def contended(machine, name):
     return apmp.named(machine.apmp("lock", "list", json=True), name)["contended"]
 
 
-SLOW = apmp.TRIO + "timing: {tick: 200ms, suspect: 3, stop: 4s}\n"
+SLOW = apmp.TRIO + "timing: {tick: 2s, suspect: 3, stop: 20s}\n"
 
 
 @pytest.mark.machine_file(SLOW)

@@ -432,13 +432,15 @@ def test_an_ordinary_user_in_a_scope_shares_host_cpus(placed):
 @needs_root
 @pytest.mark.parametrize("container", [False, True])
 def test_a_shell_in_a_group_of_its_own(placed, container):
-    """It is put aside with the box that it starts, and may start others from there."""
+    """It is put aside with the box that it starts, and with who reads what that says, and may start
+    others from there."""
     inside = ["unshare", "--cgroup", "--mount", "sh", "-c", f'{groups_v2.REMOUNT} && exec "$@"',
               "sh"] if container else []
     with groups_v2.slice_with(SLICE, ["cpuset", "cpu"]) as path:
         with placed(lambda: contextlib.nullcontext(([], None, {}))) as (machine,):
             verb = f"{machine.command[0]} --name {machine.name}"
-            once = f"{verb} up {machine.file} && {verb} run alpha -- true && {verb} down"
+            once = f"{verb} up {machine.file} | tee /dev/null && {verb} run alpha -- true && " \
+                   f"{verb} down"
             said = run(*groups_v2.in_a_scope(path), *inside, "sh", "-c",
                        f"{once} && {once} && cat /proc/self/cgroup", env=machine.env).stdout
             assert said.count("3 members, cgroup-v2") == 2, said

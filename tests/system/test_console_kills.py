@@ -10,7 +10,7 @@ import pytest
 from apmp import DONE
 
 KILLS = int(os.environ.get("APMP_CONSOLE_KILLS", "1000"))
-HANG_GUARD = 60 + KILLS // 2  # seconds; the campaign has a guard of its own for each answer
+HANG_GUARD = 900 + KILLS // 2  # seconds; the campaign has a guard of its own for each answer
 
 MACHINE = """\
 machine: {name}

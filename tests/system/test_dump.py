@@ -17,6 +17,7 @@ import apmp
 from standin import OBJECTS, PAGE, Watched, close_all
 from test_fence import fence_unreaped, unreaped  # noqa: F401 (a fixture)
 from test_nvram import fill, mount  # noqa: F401 (a fixture)
+from test_protocol import Client
 
 MARKER = b"a marker that alpha has written into its private memory"
 UNUSED = 12 << 20  # what the instance itself has lies below
@@ -134,6 +135,27 @@ def test_one_that_is_being_written(machine, reset):
     assert shown["incarnation"] == 1 + reset and before in (None, 1 + reset)
     assert "dumping" not in machine.partition("alpha")["instance"]
     assert analyze(machine, shown["path"])["announced"]
+
+
+def test_who_asks_is_answered_when_it_is_written(machine, unreaped):  # noqa: F811
+    """Also who asks before it is begun, while what was fenced is reaped; with nothing to wait for,
+    at once."""
+    with private_memory(machine) as memory:  # much to write after it is copied
+        os.pwrite(memory.fileno(), random.randbytes(8 << 20), UNUSED)
+    with Client(machine) as client:
+        assert client.call("PartitionDump", {"name": "alpha"}) == {"parameters": {}}
+        assert client.call("PartitionDump", {"name": "nobody"})["error"].endswith("NoSuchPartition")
+        machine.apmp("partition", "crash", "alpha")
+        assert client.call("PartitionDump", {"name": "alpha"}) == {"parameters": {}}
+        assert dumps_of(machine) == ["alpha-1.core"]
+        machine.boots_and_joins("alpha")
+        zombie = fence_unreaped(machine, unreaped)
+        client.send("PartitionDump", {"name": "beta"})
+        assert "dumping" not in machine.partition("beta")["instance"]
+        zombie.reap()
+        assert client.receive() == {"parameters": {}}
+        assert dumps_of(machine) == ["alpha-1.core", "beta-1.core"]
+    machine.boots_and_joins("beta")
 
 
 def test_a_signal_that_was_sent_has_no_address(machine):

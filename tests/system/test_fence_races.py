@@ -23,7 +23,7 @@ import apmp
 from operator_calls import Operator
 
 RACES = int(os.environ.get("APMP_FENCE_RACES", "300"))
-HANG_GUARD = 60 + RACES // 10  # seconds
+HANG_GUARD = 900 + RACES // 10  # seconds
 
 # Victims have every host CPU that there is, so that they run while the box does.
 MACHINE = """\

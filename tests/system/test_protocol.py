@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -14,10 +15,10 @@ import apmp
 
 MACHINE_INTERFACE = "org.apmp.machine"
 METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt", "PartitionCrash",
-           "PartitionReset", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart", "CpuStop",
-           "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete", "PartitionSet",
-           "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove", "CpuAssign",
-           "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
+           "PartitionReset", "PartitionDump", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart",
+           "CpuStop", "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete",
+           "PartitionSet", "CommunityCreate", "CommunityDelete", "CommunityAdd", "CommunityRemove",
+           "CpuAssign", "CpuDeassign", "BusAssign", "BusDeassign", "MemoryAssign", "MemoryDeassign",
            "MemoryList", "HardwareAdd", "HardwareRemove", "HardwareList", "Run", "ConsolePort",
            "Inject", "Points", "PowerOff", "Memory"}
 
@@ -313,3 +314,48 @@ def test_power_off_asked_by_many(make_machine):
         machine.kill(console, signal.SIGCONT)
         assert apmp.ended(box), "it was told to power off"
     os.close(box)
+
+
+PIECE = 128  # entries, at most
+
+
+def test_a_trace_comes_in_pieces(machine):
+    """The same as in one answer, party by party; who does not read holds up nobody."""
+    machine.apmp("chaos", "joins", "--count", "100")  # much is recorded
+    machine.at_rest({"alpha", "beta", "gamma"})
+    parties = ["gamma", "console", "alpha"]
+    with Client(machine) as reader, Client(machine) as other:
+        reader.send("Trace", {"who": parties}, more=True)
+        other.send("Trace", {"who": parties})
+        whole = other.receive()["parameters"]["entries"]
+        pieces, continues = [], True
+        while continues:
+            reply = reader.receive()
+            pieces.append(reply["parameters"]["entries"])
+            continues = reply.get("continues", False)
+    assert all(len(piece) <= PIECE for piece in pieces) and len(pieces) > len(whole) // PIECE / 2
+    for party in parties:
+        came = [entry for piece in pieces for entry in piece if entry["who"] == party]
+        assert [entry["t_ns"] for entry in came] == sorted(entry["t_ns"] for entry in came)
+        both = [entry for entry in whole if entry["who"] == party and entry in came]
+        assert len(both) > len(came) / 2  # what was recorded between the two is in one alone
+
+
+def test_others_are_served_between_the_pieces_of_a_trace(machine):
+    """What the console does for another one meanwhile is in its own part of the trace."""
+    console = next(pid for pid, command in machine.processes()
+                   if command.startswith("apmp-console"))
+    with Client(machine) as reader, Client(machine) as other:
+        machine.kill(console, signal.SIGSTOP)  # both calls are there when it goes on
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        reader.send("Trace", {"who": ["alpha", "console"]}, more=True)
+        other.send("PartitionSet", {"name": "beta", "boot": False})
+        machine.kill(console, signal.SIGCONT)
+        assert other.receive() == {"parameters": {}}
+        entries, continues = [], True
+        while continues:
+            reply = reader.receive()
+            entries += reply["parameters"]["entries"]
+            continues = reply.get("continues", False)
+    assert entries[0]["who"] == "alpha" and entries[-1]["who"] == "console"
+    assert entries[-1]["t_ns"] > before

@@ -567,6 +567,13 @@ class Memory:
         with open(f"/proc/self/fd/{self._files['tree'][0].fileno()}", "r+b", buffering=0) as file:
             os.pwrite(file.fileno(), data, at)
 
+    def state(self, field, partition):
+        """A word of what the console keeps of a partition."""
+        one, all_of_them = "apmp_console_partition", "apmp_console_state"
+        at = (Shape.offset(all_of_them, "partition") + Shape.offset(one, field)
+              + partition * _DUMP["structures"][one]["size"])
+        return struct.unpack("<Q", os.pread(self._files["state"][0].fileno(), 8, at))[0]
+
     def hwrpbs(self):
         """{partition: bytes} of those that have had a life."""
         found = {}

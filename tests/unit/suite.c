@@ -6,6 +6,9 @@
 
 #include "shm/assert.h"
 
+/* Only guards against a hang: some seconds of work on a host that is busy with twenty other things. */
+#define TEST_LIMIT 60
+
 void apmp_panic(const char *file, int line, const char *what)
 {
 	(void)fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, what);
@@ -17,6 +20,7 @@ TCase *suite_case(Suite *suite, const char *name)
 	TCase *tcase = tcase_create(name);
 
 	suite_add_tcase(suite, tcase);
+	tcase_set_timeout(tcase, TEST_LIMIT);
 	return tcase;
 }
 

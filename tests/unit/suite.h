@@ -10,7 +10,7 @@
 /* Runs the suite and frees it.  The program's exit status: 0 when all passed. */
 int suite_run(Suite *suite);
 
-/* Adds an empty test case of this name. */
+/* Adds an empty test case of this name.  Each test of it has a minute, as a guard against hangs. */
 TCase *suite_case(Suite *suite, const char *name);
 
 #endif

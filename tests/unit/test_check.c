@@ -695,7 +695,6 @@ int main(void)
 	Suite *s = suite_create("check");
 	TCase *judged = suite_case(s, "judged"), *kept = suite_case(s, "kept");
 
-	tcase_set_timeout(judged, 60); /* sanitizers on a busy host */
 	tcase_add_checked_fixture(judged, setup, teardown);
 	tcase_add_test(judged, a_good_machine);
 	tcase_add_loop_test(judged, each_violation_is_found, 0, POKE_COUNT);

@@ -726,7 +726,6 @@ int main(void)
 	TCase *mocked = suite_case(suite, "mocked"), *alone = suite_case(suite, "alone");
 
 	tcase_add_checked_fixture(mocked, apmp_mock_setup, apmp_mock_teardown);
-	tcase_set_timeout(mocked, 30);
 	tcase_add_test(mocked, usage_mistakes);
 	tcase_add_test(mocked, help_is_everywhere);
 	tcase_add_test(mocked, families);

@@ -158,7 +158,6 @@ int main(void)
 	TCase *mocked = suite_case(suite, "mocked");
 
 	tcase_add_checked_fixture(mocked, apmp_mock_setup, apmp_mock_teardown);
-	tcase_set_timeout(mocked, 30);
 	tcase_add_test(mocked, verbs);
 	tcase_add_test(mocked, options);
 	tcase_add_test(mocked, live_names);

@@ -482,8 +482,6 @@ int main(void)
 	Suite *suite = suite_create("configure_death");
 	TCase *tc = asking_case(suite, "death"), *swap = asking_case(suite, "swap");
 
-	tcase_set_timeout(tc, 60);
-	tcase_set_timeout(swap, 60);
 	tcase_add_test(tc, software);
 	tcase_add_test(tc, deletion);
 	tcase_add_test(tc, components);

@@ -221,7 +221,6 @@ int main(void)
 	tcase_add_test(tc, changed_memory_is_named);
 	tcase_add_test(tc, a_cut_file_is_refused);
 	tcase_add_test(tc, another_file_is_no_core);
-	tcase_set_timeout(tc, 60);
 	tc = suite_case(suite, "places");
 	tcase_add_test(tc, pieces_are_whole_pages);
 	return suite_run(suite);

@@ -592,7 +592,6 @@ int main(void)
 	TCase *tc = suite_case(suite, "cpu_move");
 
 	tcase_add_checked_fixture(tc, NULL, teardown);
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, migrates, 0, (int)(sizeof(ways) / sizeof(ways[0])));
 	tcase_add_test(tc, refuses);
 	tcase_add_test(tc, first_assignment);

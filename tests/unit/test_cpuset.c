@@ -5,6 +5,7 @@
  */
 #include "apmpd/cpuset_ops.h"
 #include "apmpd/process_list.h"
+#include "tests/unit/family.h"
 
 #include <check.h>
 #include <errno.h>
@@ -49,120 +50,6 @@ static void close_empty(struct apmp_cpuset *set)
 	apmp_cpuset_close(set);
 }
 
-/* The first two host CPUs that are ours; the second one is -1 if there is just one. */
-static cpu_set_t host_cpus(int *ret_first, int *ret_second)
-{
-	cpu_set_t all;
-
-	ck_assert_int_eq(sched_getaffinity(0, sizeof(all), &all), 0);
-	*ret_first = *ret_second = -1;
-	for (int cpu = 0; cpu < CPU_SETSIZE && *ret_second < 0; cpu++)
-		if (CPU_ISSET(cpu, &all)) {
-			if (*ret_first < 0)
-				*ret_first = cpu;
-			else
-				*ret_second = cpu;
-		}
-	return all;
-}
-
-static cpu_set_t only(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return set;
-}
-
-static void assert_mask(pid_t tid, const cpu_set_t *wanted)
-{
-	char has[APMP_CPUSET_TEXT_SIZE], should[APMP_CPUSET_TEXT_SIZE];
-	cpu_set_t mask;
-
-	ck_assert_int_eq(sched_getaffinity(tid, sizeof(mask), &mask), 0);
-	ck_assert_int_eq(apmp_cpuset_format(&mask, has, sizeof(has)), 0);
-	ck_assert_int_eq(apmp_cpuset_format(wanted, should, sizeof(should)), 0);
-	ck_assert_str_eq(has, should);
-}
-
-static void assert_partition(struct apmp_cpuset *set, const char *name, const cpu_set_t *wanted)
-{
-	cpu_set_t has;
-
-	ck_assert_int_eq(apmp_cpuset_partition_get(set, name, &has), 0);
-	ck_assert(CPU_EQUAL(&has, wanted));
-}
-
-/* A child that makes `children` children and a thread in each process; returns when all of them
- * are there.  They end when killed, or with us. */
-struct family {
-	pid_t first;
-	pid_t members[8];
-	pid_t threads[8];
-	int count;
-	int hold;
-};
-
-static void *wait_forever(void *argument)
-{
-	int *wires = argument;
-	pid_t ids[2] = {getpid(), (pid_t)syscall(SYS_gettid)};
-	char c;
-
-	if (write(wires[1], ids, sizeof(ids)) != sizeof(ids) || read(wires[2], &c, 1) < 0)
-		_exit(1);
-	_exit(0);
-}
-
-static struct family family_make(int children)
-{
-	struct family family = {.count = children + 1};
-	int report[2], hold[2], wires[3];
-	pthread_t thread;
-
-	ck_assert_int_eq(pipe2(report, O_CLOEXEC), 0);
-	ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
-	family.first = fork();
-	ck_assert_int_ge(family.first, 0);
-	if (family.first == 0) {
-		close(hold[1]);
-		wires[1] = report[1];
-		wires[2] = hold[0];
-		for (int i = 0; i < children; i++)
-			if (fork() == 0)
-				break;
-		pthread_create(&thread, NULL, wait_forever, wires);
-		pthread_join(thread, NULL);
-	}
-	close(report[1]);
-	close(hold[0]);
-	family.hold = hold[1];
-	for (int i = 0; i < family.count; i++) {
-		pid_t ids[2];
-
-		ck_assert_int_eq(read(report[0], ids, sizeof(ids)), sizeof(ids));
-		family.members[i] = ids[0];
-		family.threads[i] = ids[1];
-	}
-	close(report[0]);
-	return family;
-}
-
-static void family_assert(const struct family *family, const cpu_set_t *wanted)
-{
-	for (int i = 0; i < family->count; i++) {
-		assert_mask(family->members[i], wanted);
-		assert_mask(family->threads[i], wanted);
-	}
-}
-
-static void family_end(struct family *family)
-{
-	close(family->hold);
-	ck_assert_int_eq(waitpid(family->first, NULL, 0), family->first);
-}
-
 START_TEST(text)
 {
 	static const char *const lists[] = {"", "0", "0-3", "0,2", "0-1,3-5,1023"};
@@ -204,11 +91,11 @@ START_TEST(refusals)
 	ck_assert_int_eq(apmp_cpuset_partition_create(set, "../a", &all), -EINVAL);
 	ck_assert_int_eq(apmp_cpuset_partition_create(set, "a", &all), 0);
 	ck_assert_int_eq(apmp_cpuset_partition_create(set, "a", &all), -EEXIST);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "a", &none), -EINVAL);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "a", &high), -EINVAL);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "a", &none, 0), -EINVAL);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "a", &high, 0), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(apmp_cpuset_error(set), "1023"));
 	assert_partition(set, "a", &all);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "b", &all), -ENOENT);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "b", &all, 0), -ENOENT);
 	ck_assert_int_eq(apmp_cpuset_partition_get(set, "b", &all), -ENOENT);
 	ck_assert_int_eq(apmp_cpuset_partition_kill(set, "b", 0), -ENOENT);
 	ck_assert_int_eq(apmp_cpuset_partition_remove(set, "b"), -ENOENT);
@@ -250,13 +137,13 @@ START_TEST(follows)
 	family_assert(&instance, &all);
 	ck_assert_int_eq(apmp_cpuset_partition_pids(set, "web", NULL, 0), 4);
 	/* to another one (through the union), growing, shrinking */
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "web", &two), 0);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "web", &two, 0), 0);
 	assert_partition(set, "web", &two);
 	family_assert(&programs, &two);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "web", &all), 0);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "web", &all, 0), 0);
 	assert_partition(set, "web", &all);
 	family_assert(&programs, &all);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "web", &one), 0);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "web", &one, 0), 0);
 	family_assert(&programs, &one);
 	family_assert(&instance, &all);
 	ck_assert_int_eq(apmp_cpuset_partition_remove(set, "web"), -EBUSY);
@@ -404,9 +291,9 @@ static void assert_quota(const struct apmp_cpuset *set, long quota_us, long peri
 	assert_share(set, "cpu.weight", number);
 }
 
-static void set_capacity(struct apmp_cpuset *set, unsigned capacity)
+static void set_capacity(struct apmp_cpuset *set, const cpu_set_t *cpus, unsigned capacity)
 {
-	ck_assert_msg(apmp_cpuset_partition_capacity(set, "p", capacity) == 0, "%s",
+	ck_assert_msg(apmp_cpuset_partition_set(set, "p", cpus, capacity) == 0, "%s",
 		      apmp_cpuset_error(set));
 }
 
@@ -432,23 +319,22 @@ START_TEST(share)
 		close_empty(set);
 		return;
 	}
-	ck_assert_int_eq(apmp_cpuset_partition_capacity(set, "p", 1000), -ENOENT);
 	ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
-	set_capacity(set, 500); /* there is nobody yet: kept in mind */
+	set_capacity(set, &all, 500); /* there is nobody yet: kept in mind */
 	family = family_make(0);
 	ck_assert_int_eq(apmp_cpuset_enter(set, "p", APMP_CPUSET_PROGRAMS, family.first), 0);
 	assert_quota(set, 5000, 10000, 512);
 	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
-		set_capacity(set, shares[i].capacity);
+		set_capacity(set, &all, shares[i].capacity);
 		assert_quota(set, shares[i].quota_us, shares[i].period_us,
 			     shares[i].weight ? shares[i].weight : 1024L * CPU_COUNT(&all));
 	}
 	/* That of host CPUs which nobody shares follows their number. */
-	set_capacity(set, 0);
+	set_capacity(set, &all, 0);
 	one = only(first);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one), 0);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one, 0), 0);
 	assert_quota(set, -1, 10000, 1024);
-	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
+	ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all, 0), 0);
 	assert_quota(set, -1, 10000, 1024L * CPU_COUNT(&all));
 	family_end(&family);
 	close_empty(set);
@@ -548,15 +434,15 @@ START_TEST(pinned)
 				 0);
 		ck_assert_int_eq(sched_setaffinity(family.threads[0], sizeof(two), &two), 0);
 		/* its CPU stays: so does its mask */
-		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two), 0);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two, 0), 0);
 		assert_mask(family.threads[0], &two);
-		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all, 0), 0);
 		assert_mask(family.threads[0], affinity || remembers ? &two : &all);
 		/* its CPU goes: it gets what there is */
-		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one), 0);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one, 0), 0);
 		assert_mask(family.threads[0], &one);
 		/* and comes back: so does its mask, but with affinity nobody remembers it */
-		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all), 0);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &all, 0), 0);
 		assert_mask(family.threads[0], affinity ? &one : remembers ? &two : &all);
 		ck_assert_int_eq(apmp_cpuset_partition_kill(set, "p", PATIENCE_MS), 0);
 	}
@@ -705,6 +591,112 @@ START_TEST(cleans_after_death)
 }
 END_TEST
 
+/* A group that a program has made keeps its host CPU, so the way from one host CPU to another ends
+ * half-way: at both. */
+START_TEST(refused_by_a_group_stays)
+{
+	struct apmp_cpuset *set = open_kind(APMP_CPUSET_CGROUP_V1);
+	struct family family;
+	int first, second, fd;
+	cpu_set_t one, two;
+	char cpus[16];
+
+	if (!set)
+		return;
+	(void)host_cpus(&first, &second);
+	if (second >= 0) {
+		one = only(first);
+		two = only(second);
+		family = family_make(0);
+		ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &one), 0);
+		ck_assert_int_eq(apmp_cpuset_enter(set, "p", APMP_CPUSET_PROGRAMS, family.first),
+				 0);
+		ck_assert_int_eq(mkdirat(set->dir_fd, "P-p/programs/own", 0755), 0);
+		fd = openat(set->dir_fd, "P-p/programs/own", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		snprintf(cpus, sizeof(cpus), "%d", first);
+		ck_assert_int_eq(apmp__cgroup_write(fd, "cpuset.cpus", cpus), 0);
+		close(fd);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two, 0), -EBUSY);
+		assert_partition(set, "p", &one);
+		family_assert(&family, &one);
+		ck_assert_int_eq(unlinkat(set->dir_fd, "P-p/programs/own", AT_REMOVEDIR), 0);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two, 0), 0);
+		assert_partition(set, "p", &two);
+		family_assert(&family, &two);
+		family_end(&family);
+	}
+	close_empty(set);
+}
+END_TEST
+
+/* Without groups: a process that may not be there is refused when others have been changed. */
+START_TEST(refused_by_a_process_stays)
+{
+	struct apmp_cpuset *set = open_kind(APMP_CPUSET_AFFINITY),
+			   *fence = open_kind(APMP_CPUSET_CGROUP_V1);
+	struct family family;
+	int first, second;
+	cpu_set_t all = host_cpus(&first, &second), one = only(first), two;
+
+	if (fence && second >= 0) {
+		two = only(second);
+		family = family_make(1);
+		ck_assert_int_eq(apmp_cpuset_partition_create(fence, "q", &one), 0);
+		for (int i = 0; i < 2; i++)
+			if (family.members[i] != family.first)
+				ck_assert_int_eq(apmp_cpuset_enter(fence, "q", APMP_CPUSET_PROGRAMS,
+								   family.members[i]),
+						 0);
+		ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
+		ck_assert_int_eq(apmp_cpuset_enter(set, "p", APMP_CPUSET_PROGRAMS, family.first),
+				 0);
+		ck_assert_int_eq(apmp_cpuset_partition_pids(set, "p", NULL, 0), 2);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &two, 0), -EINVAL);
+		assert_partition(set, "p", &all);
+		assert_mask(family.first, &all);
+		ck_assert_int_eq(apmp_cpuset_partition_kill(set, "p", PATIENCE_MS), 0);
+		family_end(&family);
+	}
+	close_empty(set);
+	if (fence)
+		close_empty(fence);
+}
+END_TEST
+
+/* CPUs and capacity are one. */
+START_TEST(refused_by_a_quota_stays)
+{
+	struct apmp_cpuset *set = open_kind(APMP_CPUSET_CGROUP_V1);
+	char folder[] = "/tmp/apmp-unit-XXXXXX";
+	struct family family;
+	int first, second, quota_fd;
+	cpu_set_t all, one;
+
+	if (!set)
+		return;
+	all = host_cpus(&first, &second);
+	if (second >= 0 && !*apmp_cpuset_no_quota(set)) {
+		one = only(first);
+		family = family_make(0);
+		ck_assert_int_eq(apmp_cpuset_partition_create(set, "p", &all), 0);
+		ck_assert_int_eq(apmp_cpuset_enter(set, "p", APMP_CPUSET_PROGRAMS, family.first),
+				 0);
+		ck_assert_ptr_nonnull(mkdtemp(folder));
+		quota_fd = set->partitions->quota_fd;
+		set->partitions->quota_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ck_assert_int_eq(apmp_cpuset_partition_set(set, "p", &one, 500), -ENOENT);
+		assert_partition(set, "p", &all);
+		close(set->partitions->quota_fd);
+		set->partitions->quota_fd = quota_fd;
+		ck_assert_int_eq(rmdir(folder), 0);
+		set_capacity(set, &all, 0);
+		assert_quota(set, -1, 10000, 1024L * CPU_COUNT(&all));
+		family_end(&family);
+	}
+	close_empty(set);
+}
+END_TEST
+
 /* Why an empty set is not asked of the kernel: v1 refuses it for a group with processes. */
 START_TEST(kernel_refuses_empty_set)
 {
@@ -777,6 +769,9 @@ int main(void)
 	tcase_add_test(tests, text);
 	tcase_add_test(tests, chooses_the_best);
 	tcase_add_test(tests, kernel_refuses_empty_set);
+	tcase_add_test(tests, refused_by_a_group_stays);
+	tcase_add_test(tests, refused_by_a_process_stays);
+	tcase_add_test(tests, refused_by_a_quota_stays);
 	tcase_add_test(tests, share_of_an_instance);
 	tcase_add_test(tests, share_v2);
 	tcase_add_test(tests, share_v1_of_no_known_quota);

@@ -296,14 +296,22 @@ START_TEST(header_names_the_dead)
 }
 END_TEST
 
+/* The clock of beta judges one dead. */
+static void judge(uint32_t id, uint64_t when_ns)
+{
+	struct apmp_member *m = &w.party[BETA].member;
+
+	apmp_store_relaxed(&m->dead[id], party_identity(&w.party[id]));
+	apmp_store_relaxed(&m->judged_ns[id], when_ns);
+	apmp_fetch_or(&m->dead_mask, BIT(id));
+}
+
 /* Judged dead by the clock, and meanwhile fenced for another: the console is not asked again. */
 START_TEST(already_fenced)
 {
 	struct party *beta = &w.party[BETA];
 
-	apmp_store_relaxed(&beta->member.dead[GAMMA], party_identity(&w.party[GAMMA]));
-	apmp_store_relaxed(&beta->member.dead_mask, BIT(GAMMA));
-	apmp_store_relaxed(&beta->member.judged_ns, w.now_ns);
+	judge(GAMMA, w.now_ns);
 	world_fence(&w, GAMMA);
 	beta->calls = 0;
 	ck_assert_int_eq(party_run(beta, party_work), 0);
@@ -317,9 +325,7 @@ START_TEST(judged_just_now)
 {
 	struct party *beta = &w.party[BETA];
 
-	apmp_store_relaxed(&beta->member.dead[GAMMA], party_identity(&w.party[GAMMA]));
-	apmp_store_relaxed(&beta->member.dead_mask, BIT(GAMMA));
-	apmp_store_relaxed(&beta->member.judged_ns, w.now_ns + 1);
+	judge(GAMMA, w.now_ns + 1);
 	ck_assert_int_eq(party_run(beta, party_work), 0);
 	ck_assert(!alive(GAMMA));
 }
@@ -337,12 +343,25 @@ START_TEST(beats_while_another_is_fenced)
 {
 	struct party *beta = &w.party[BETA];
 
-	apmp_store_relaxed(&beta->member.dead[GAMMA], party_identity(&w.party[GAMMA]));
-	apmp_store_relaxed(&beta->member.dead[DELTA], party_identity(&w.party[DELTA]));
-	apmp_store_relaxed(&beta->member.dead_mask, BIT(GAMMA) | BIT(DELTA));
-	apmp_store_relaxed(&beta->member.judged_ns, w.now_ns);
+	judge(GAMMA, w.now_ns);
+	judge(DELTA, w.now_ns);
 	beta->on_call = on_call_delta_beats;
 	ck_assert_int_eq(party_run(beta, party_work), 0);
+	ck_assert(!alive(GAMMA));
+	ck_assert(alive(DELTA));
+}
+END_TEST
+
+/* One was judged long ago, behind another that beats again, so that nobody looks at it any more;
+ * that a third is judged now says nothing about it. */
+START_TEST(a_judgement_grows_old_by_itself)
+{
+	uint64_t ago = 3 * w.party[BETA].member.timing.tick_ns;
+
+	world_ticks(&w, 4);
+	judge(DELTA, w.now_ns - ago);
+	judge(GAMMA, w.now_ns);
+	ck_assert_int_eq(party_run(&w.party[BETA], party_work), 0);
 	ck_assert(!alive(GAMMA));
 	ck_assert(alive(DELTA));
 }
@@ -590,6 +609,7 @@ static void tests_of_fencing(TCase *tc)
 	tcase_add_test(tc, judged_just_now);
 	tcase_add_test(tc, fence_pending);
 	tcase_add_test(tc, beats_while_another_is_fenced);
+	tcase_add_test(tc, a_judgement_grows_old_by_itself);
 	tcase_add_test(tc, whom_a_debugger_holds);
 	tcase_add_test(tc, judged_and_debugged);
 	tcase_add_test(tc, a_debugger_holds_one_life);

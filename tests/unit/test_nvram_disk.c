@@ -191,7 +191,6 @@ int main(void)
 	Suite *suite = suite_create("nvram_disk");
 	TCase *tc = suite_case(suite, "files");
 
-	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, setup, tear_down);
 	tcase_add_test(tc, written_is_read);
 	tcase_add_test(tc, an_old_file_is_never_written_into);

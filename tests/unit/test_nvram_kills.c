@@ -192,7 +192,6 @@ int main(void)
 	Suite *suite = suite_create("nvram_kills");
 	TCase *tc = suite_case(suite, "kills");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, tear_down);
 	tcase_add_loop_test(tc, before_or_after, 0, 5);
 	return suite_run(suite);

@@ -668,6 +668,5 @@ int main(void)
 	tcase_add_test(single, what_needs_a_power_cycle);
 	tcase_add_loop_test(random, random_machines, 0, ROUNDS);
 	tcase_add_loop_test(random, random_machines_cut_off, 0, ROUNDS);
-	tcase_set_timeout(random, 60);
 	return suite_run(suite);
 }

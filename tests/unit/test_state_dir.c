@@ -288,7 +288,6 @@ int main(void)
 	Suite *suite = suite_create("state_dir");
 	TCase *tc = suite_case(suite, "folders");
 
-	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, setup, tear_down);
 	tcase_add_test(tc, base);
 	tcase_add_test(tc, made_with_all_above_it);

@@ -167,7 +167,6 @@ int main(void)
 	Suite *suite = suite_create("tree_garbage");
 	TCase *tc = asking_case(suite, "garbage");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, spoilt_anywhere, 0, 4);
 	tcase_add_test(tc, spoilt_bitmap);
 	return suite_run(suite);

@@ -789,11 +789,9 @@ END_TEST
 
 static TCase *with_mock(Suite *suite, const char *name)
 {
-	TCase *tcase = tcase_create(name);
+	TCase *tcase = suite_case(suite, name);
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 30);
-	suite_add_tcase(suite, tcase);
 	return tcase;
 }
 

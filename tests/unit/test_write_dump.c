@@ -286,6 +286,5 @@ int main(void)
 	tcase_add_test(tc, what_is_no_folder_is_not_used);
 	tcase_add_test(tc, other_names_are_no_dumps);
 	tcase_add_test(tc, what_a_dead_box_began_is_removed);
-	tcase_set_timeout(tc, 60);
 	return suite_run(suite);
 }
