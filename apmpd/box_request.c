@@ -90,13 +90,11 @@ static int power_off(struct apmp_box *box, struct apmp_call *call, const char *w
 static int op_on(struct apmp_box *box, struct apmp_call *call)
 {
 	const struct apmp_box_request *request = call->request;
+	bool failed = request->arg[0] != 0;
 
-	if (request->arg[0] == 0) {
-		apmp__box_word(box, APMP_WORD_ON, "%s", request->text);
-		return 0;
-	}
-	apmp__box_word(box, APMP_WORD_FAILED, "%s", request->text);
-	return power_off(box, call, "power on failed");
+	apmp__box_word(box, failed ? APMP_WORD_FAILED : APMP_WORD_ON, "%s", request->text);
+	/* A machine that is on goes on, with the next console. */
+	return failed && !box->was_on ? power_off(box, call, "power on failed") : 0;
 }
 
 static int op_off(struct apmp_box *box, struct apmp_call *call)

@@ -6,9 +6,8 @@
  * ORDERING Requests are read only while the queue is empty.  So answers can't pile up for a console
  *          that asks and does not listen, and an object can't be dropped while a message with its
  *          descriptor still waits to be sent.  The queue is bounded by what happens by itself: one
- *          event for each process of the machine, and the list of objects for a new console.
- * LIMITS   A console that blocks in sending while it does not read, with both sockets full, would
- *          wait for ever; each holds about a hundred messages.
+ *          event for each process of the machine, and the list of objects for a new console.  So
+ *          a console that waits for room has to read meanwhile (console/box_link.c).
  */
 #include "apmpd/console_link.h"
 

@@ -292,6 +292,32 @@ static void check_buses(struct check *check, const struct machine_partition *par
 	}
 }
 
+/* Each once, and nothing behind where the CPU stays, as `apmp cpu failover` has it.  False after
+ * complaining about this one. */
+static bool check_place(struct check *check, const struct machine_partition *partition,
+			const struct machine_failover *rule, size_t place)
+{
+	const struct machine_name *target = &rule->targets[place];
+
+	for (size_t i = 0; i < place; i++) {
+		bool stays = strcmp(rule->targets[i].text, partition->name.text) == 0;
+
+		if (strcmp(rule->targets[i].text, target->text) == 0)
+			apmp__machine_error(check->errors, target->at,
+					    "expected each target once, found '%s' again",
+					    target->text);
+		else if (stays)
+			apmp__machine_error(check->errors, target->at,
+					    "expected nothing behind '%s', where the CPU stays, "
+					    "found '%s'",
+					    partition->name.text, target->text);
+		else
+			continue;
+		return false;
+	}
+	return true;
+}
+
 static void check_failover(struct check *check, const struct machine_partition *partition)
 {
 	for (size_t i = 0; i < partition->failover_count; i++) {
@@ -300,7 +326,8 @@ static void check_failover(struct check *check, const struct machine_partition *
 		if (rule->cpu != APMP_MACHINE_FAILOVER_ALL && !check->cpus[rule->cpu])
 			unknown_cpu(check, rule->cpu, rule->at);
 		for (size_t t = 0; t < rule->target_count; t++)
-			check_target(check, partition, &rule->targets[t]);
+			if (check_place(check, partition, rule, t))
+				check_target(check, partition, &rule->targets[t]);
 		for (size_t j = 0; j < i; j++) {
 			if (partition->failovers[j].cpu != rule->cpu)
 				continue;

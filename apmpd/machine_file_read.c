@@ -83,8 +83,8 @@ static bool scaled(const struct value *value, const struct unit *units, uint64_t
 static bool read_size(struct walk *walk, const struct key *key, const struct value *value,
 		      void *into)
 {
-	static const struct unit units[] = {
-	    {"", 1}, {"K", 1ull << 10}, {"M", 1ull << 20}, {"G", 1ull << 30}, {NULL, 0}};
+	static const struct unit units[] = {{"", 1},	       {"K", 1ull << 10}, {"M", 1ull << 20},
+					    {"G", 1ull << 30}, {"T", 1ull << 40}, {NULL, 0}};
 	char least[APMP_MACHINE_NAME_SIZE], most[APMP_MACHINE_NAME_SIZE];
 	char unit[APMP_MACHINE_NAME_SIZE];
 	struct machine_size *size = into;
@@ -95,7 +95,8 @@ static bool read_size(struct walk *walk, const struct key *key, const struct val
 	apmp__machine_size_text(key->max, most);
 	apmp__machine_size_text(key->unit, unit);
 	if (!scaled(value, units, &bytes))
-		ok = apmp__expected(walk, value, "a size such as 64M (bytes, or with K, M or G)");
+		ok =
+		    apmp__expected(walk, value, "a size such as 64M (bytes, or with K, M, G or T)");
 	else if (bytes < key->min || bytes > key->max)
 		ok = apmp__expected(walk, value, "a size from %s to %s", least, most);
 	else if (bytes % key->unit != 0)

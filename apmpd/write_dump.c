@@ -1,11 +1,12 @@
 /* Writing a dump.
  *
  * WHAT     Memory is read twice: once to know what of it is not zero, its sums, and so the room
- *          that it needs; once to write it.  In between the oldest dumps make room.
+ *          that it needs; once to write it.  In between the oldest dumps make room for its bytes,
+ *          and afterwards those go that are too many: as long as it is not there, they are.
  * STATES   nothing -> DUMP_NEW is being written -> all is in it (copied) -> on the disk (fsync) ->
- *          has its name (rename) -> the name is on the disk.
+ *          has its name (rename) -> the name is on the disk -> no more than `keep`.
  * CRASHES  crash_2610: DUMP_NEW is left, which the next power on and `clean` remove.  Dumps that
- *          made room for it are gone.
+ *          made room for its bytes are gone.  After the rename: one too many, until the next.
  * LIMITS   The parts are at rest: who wrote them is fenced.  The room on the disk is looked at
  *          before anything is removed; others may take it afterwards.
  */
@@ -168,38 +169,29 @@ static int fit(struct writing *w, uint64_t *ret_bytes)
 	return core_place(w->piece, dump->count, strlen(dump->text)) < 0 ? -EINVAL : 0;
 }
 
-/* From which of the dumps on, newest first, there is no place for them: beside the new one, which
- * takes the place of one of its name. */
-static int first_too_many(const struct writing *w, const struct dump_file *files, int count,
-			  uint64_t bytes, uint64_t *ret_freed)
+/* From which of the dumps on, newest first, their bytes have no place beside the new one. */
+static int first_too_large(const struct writing *w, const struct dump_file *files, int count,
+			   uint64_t bytes)
 {
-	uint64_t kept = 0, sum = bytes;
-	int first = count;
+	int first = 0;
 
-	*ret_freed = 0;
-	for (int i = 0; i < count; i++) {
-		bool same = strcmp(files[i].name, w->result->name) == 0;
-
-		if (!same && first == count) {
-			sum += files[i].bytes;
-			kept++;
-			if (sum > w->dump->limit || kept >= w->dump->keep)
-				first = i;
-		}
-		if (same || i >= first)
-			*ret_freed += files[i].bytes;
-	}
+	while (first < count && (bytes += files[first].bytes) <= w->dump->limit)
+		first++;
 	return first;
 }
 
-static int check_disk(struct writing *w, uint64_t bytes, uint64_t freed)
+/* Whether there is room when the dumps from first on are gone. */
+static int check_disk(struct writing *w, uint64_t bytes, const struct dump_file *files, int first,
+		      int count)
 {
 	struct statvfs fs;
 	uint64_t had;
 
 	if (fstatvfs(w->folder_fd, &fs) < 0)
 		return fail(w, -errno, "no room on the disk can be told: %s", strerror(errno));
-	had = (uint64_t)fs.f_bavail * fs.f_frsize + freed;
+	had = (uint64_t)fs.f_bavail * fs.f_frsize;
+	for (int i = first; i < count; i++)
+		had += files[i].bytes;
 	if (had >= bytes + APMP_STATE_SIZE_MAX)
 		return 0;
 	return fail(w, -ENOSPC,
@@ -208,24 +200,60 @@ static int check_disk(struct writing *w, uint64_t bytes, uint64_t freed)
 		    had, (uint64_t)APMP_STATE_SIZE_MAX, bytes);
 }
 
+static int remove_from(struct writing *w, const struct dump_file *files, int first, int count)
+{
+	for (int i = first; i < count; i++)
+		if (unlinkat(w->folder_fd, files[i].name, 0) < 0 && errno != ENOENT)
+			return fail(w, -errno, "%s can't be removed to make room: %s",
+				    files[i].name, strerror(errno));
+	return 0;
+}
+
+static int name_new(struct writing *w, const struct dump_file *files, int count)
+{
+	uint64_t number = count ? files[0].number + 1 : 1;
+
+	if (number > DUMP_NUMBER_MAX)
+		return fail(w, -EOVERFLOW, "no number follows that of %s; move it away",
+			    files[0].name);
+	dump_file_name(w->dump->partition, number, w->result->name);
+	return 0;
+}
+
+/* What `keep` has no place for goes when the new one is there, unless the disk wants it before. */
 static int make_room(struct writing *w, uint64_t bytes)
 {
 	struct dump_file *files;
-	uint64_t freed;
 	int count = dump_files(w->folder_fd, &files), first, error;
+	int kept = (int)w->dump->keep - 1;
 
 	if (count < 0)
 		return fail(w, count, "the dumps that are there can't be listed: %s",
 			    strerror(-count));
-	first = first_too_many(w, files, count, bytes, &freed);
-	error = check_disk(w, bytes, freed);
-	for (int i = 0; i < count && !error; i++)
-		if ((i >= first || strcmp(files[i].name, w->result->name) == 0) &&
-		    unlinkat(w->folder_fd, files[i].name, 0) < 0 && errno != ENOENT)
-			error = fail(w, -errno, "%s can't be removed to make room: %s",
-				     files[i].name, strerror(errno));
+	first = first_too_large(w, files, count, bytes);
+	error = name_new(w, files, count);
+	if (!error)
+		error = check_disk(w, bytes, files, first, count);
+	if (error == -ENOSPC && kept < first) {
+		first = kept;
+		error = check_disk(w, bytes, files, first, count);
+	}
+	if (!error)
+		error = remove_from(w, files, first, count);
 	free(files);
 	return error;
+}
+
+/* The new one takes the place of the oldest. */
+static void keep_newest(struct writing *w)
+{
+	struct dump_file *files;
+	int count = dump_files(w->folder_fd, &files);
+
+	if (count < 0)
+		return;						 /* the next one tries it again */
+	(void)!remove_from(w, files, (int)w->dump->keep, count); /* likewise */
+	free(files);
 }
 
 /* ---- writing ---- */
@@ -331,8 +359,11 @@ static int write_into(struct writing *w)
 	if (error)
 		return error;
 	error = write_new(w);
-	return error ? fail(w, error, "cannot write %" PRIu64 " bytes: %s", bytes, strerror(-error))
-		     : 0;
+	if (error)
+		return fail(w, error, "cannot write %" PRIu64 " bytes: %s", bytes,
+			    strerror(-error));
+	keep_newest(w);
+	return 0;
 }
 
 int apmp_dump_write(const struct apmp_dump *dump, struct apmp_dump_result *ret)
@@ -341,7 +372,6 @@ int apmp_dump_write(const struct apmp_dump *dump, struct apmp_dump_result *ret)
 	int error;
 
 	*ret = (struct apmp_dump_result){0};
-	dump_file_name(dump->partition, dump->incarnation, ret->name);
 	if (!w) {
 		snprintf(ret->why, sizeof(ret->why), "no memory");
 		dump->copied(dump->ctx);

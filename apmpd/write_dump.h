@@ -38,12 +38,12 @@ struct apmp_dump_result {
 	char why[160];	   /* with an error: a sentence */
 };
 
-/* Writes it as DUMP_FOLDER/PARTITION-INCARNATION.core, in place of one of that name: it is whole on
- * the disk, or not there.  So many of the oldest dumps are removed before that no more than keep,
- * and bytes of no more than limit, are there at any moment.
+/* Writes it as DUMP_FOLDER/PARTITION-NUMBER.core, where NUMBER follows the highest that is there:
+ * it is whole on the disk, or not there.  So many of the oldest dumps are removed that their bytes
+ * are never more than limit, and, when it is there, that they are no more than keep.
  * -ENOSPC: not enough room on the disk, where what NVRAM may need is left free; -E2BIG: more than
- * limit even without private memory; -EINVAL: parts that are none; -EFBIG: RLIMIT_FSIZE; -ENOMEM;
- * -errno.  copied was called in any case. */
+ * limit even without private memory; -EINVAL: parts that are none; -EFBIG: RLIMIT_FSIZE;
+ * -EOVERFLOW: no number follows; -ENOMEM; -errno.  copied was called in any case. */
 __attribute__((warn_unused_result)) int apmp_dump_write(const struct apmp_dump *dump,
 							struct apmp_dump_result *ret);
 

@@ -3,8 +3,8 @@
  *
  * WHAT      Without more words a summary; with one of parts[] that part in full.  Each part is one
  *           JSON value, and the text is printed from it.
- * LIMITS    A file whose sums are wrong is refused; with --damaged it is read all the same, as long
- *           as its head is whole.
+ * LIMITS    A file whose sums are wrong, or that was cut, is refused; with --damaged it is read all
+ *           the same, as far as it goes, as long as its head and the configuration tree are there.
  */
 #include "cli/analyze.h"
 
@@ -41,7 +41,7 @@ static int open_view(struct post_mortem *pm, const char **ret_why)
 
 	if (err)
 		return err;
-	*ret_why = "it has no configuration tree";
+	*ret_why = "it has no configuration tree, by which the rest is found";
 	if (image_tree(image, &pm->view.tree))
 		return -EBADMSG;
 	pm->id = (uint32_t)json_integer_value(json_object_get(text, "id"));
@@ -60,6 +60,11 @@ static int check_sums(const struct core *core, char *ret_text, size_t size)
 		return 0;
 	if (piece < 0)
 		snprintf(ret_text, size, "%s", strerror(-piece));
+	else if (core_missing(core, &core->piece[piece]))
+		snprintf(ret_text, size,
+			 "it was cut: it ends before its memory at %#" PRIx64
+			 " does; --damaged reads what is there",
+			 core->piece[piece].pa);
 	else
 		snprintf(ret_text, size,
 			 "its memory at %#" PRIx64 " was changed; --damaged reads it all the same",
@@ -145,15 +150,23 @@ char *core_thread_text(uint32_t thread)
 	return cli_text("odd: %#x", thread);
 }
 
-static json_t *left_out_json(const struct post_mortem *pm)
+/* What of its memory was left out, or else is missing because the file was cut. */
+static json_t *gaps_json(const struct post_mortem *pm, bool left_out)
 {
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < pm->core.count; i++)
-		if (pm->core.piece[i].left_out)
+	for (uint32_t i = 0; i < pm->core.count; i++) {
+		const struct core_piece *piece = &pm->core.piece[i];
+		uint64_t size = !left_out	  ? core_missing(&pm->core, piece)
+				: piece->left_out ? piece->size
+						  : 0;
+
+		if (size)
 			json_array_append_new(
-			    list, json_pack("{s:I,s:I}", "pa", (json_int_t)pm->core.piece[i].pa,
-					    "size", (json_int_t)pm->core.piece[i].size));
+			    list, json_pack("{s:I,s:I}", "pa",
+					    (json_int_t)(piece->pa + piece->size - size), "size",
+					    (json_int_t)size));
+	}
 	return list;
 }
 
@@ -236,11 +249,12 @@ static json_t *summary_json(struct post_mortem *pm)
 					     "t_ns",	"fence",     "exit_status", "announced",
 					     "died_at", "late",	     "status"};
 	char *end = core_end_text(pm->core.text);
-	json_t *json = json_pack(
-	    "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "ended", end, "crash", analyze_crash(pm),
-	    "panic", analyze_panic(pm), "cpus", analyze_cpus(pm), "tasks", analyze_tasks(pm),
-	    "members", members_json(pm), "locks", held_json(pm), "last",
-	    analyze_trace(pm, UINT32_MAX, SUMMARY_POINTS), "left_out", left_out_json(pm));
+	json_t *json =
+	    json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "ended", end, "crash",
+		      analyze_crash(pm), "panic", analyze_panic(pm), "cpus", analyze_cpus(pm),
+		      "tasks", analyze_tasks(pm), "members", members_json(pm), "locks",
+		      held_json(pm), "last", analyze_trace(pm, UINT32_MAX, SUMMARY_POINTS),
+		      "left_out", gaps_json(pm, true), "missing", gaps_json(pm, false));
 
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
 		json_object_set(json, copied[i], json_object_get(pm->core.text, copied[i]));
@@ -256,7 +270,7 @@ static void line(const char *what, char *text)
 	free(text);
 }
 
-static void print_crash(const json_t *summary)
+static void print_crash(const json_t *summary, bool knows)
 {
 	const json_t *crash = json_object_get(summary, "crash");
 	const char *panic = json_string_value(json_object_get(summary, "panic"));
@@ -268,7 +282,8 @@ static void print_crash(const json_t *summary)
 	if (panic)
 		line("panic", cli_text("%s", panic));
 	if (!json_is_object(crash)) {
-		line("crash", cli_text("it has not said why: its end was silent"));
+		line("crash", cli_text(knows ? "it has not said why: its end was silent"
+					     : "where it would have said why is missing"));
 		return;
 	}
 	line("crash", cli_text("%s, in thread %s: %s", cli_string(crash, "reason"),
@@ -279,18 +294,19 @@ static void print_crash(const json_t *summary)
 				  at ? ", at address " : "", at ? at : ""));
 }
 
-static void print_left_out(const json_t *left_out)
+static void print_gaps(const char *what, const json_t *gaps, const char *why)
 {
 	const json_t *piece;
 	size_t i;
 
-	json_array_foreach(left_out, i, piece)
+	json_array_foreach(gaps, i, piece)
 	{
 		char *size = cli_bytes_text(piece, "size");
 
-		line("left out", cli_text("%s of memory at %#llx: too much for the limit", size,
-					  (unsigned long long)json_integer_value(
-					      json_object_get(piece, "pa"))));
+		line(what,
+		     cli_text("%s of memory at %#llx: %s", size,
+			      (unsigned long long)json_integer_value(json_object_get(piece, "pa")),
+			      why));
 		free(size);
 	}
 }
@@ -319,9 +335,9 @@ static void print_cpus_short(struct cli *cli, const json_t *cpus)
 	table_print(table, cli);
 }
 
-static void print_summary(struct cli *cli, const json_t *summary, const json_t *text)
+static void print_summary(struct cli *cli, const json_t *summary, const struct post_mortem *pm)
 {
-	char *when = core_time_text(text);
+	char *when = core_time_text(pm->core.text);
 	char *names = cli_names_text(json_object_get(summary, "members"));
 	char *locks = cli_names_text(json_object_get(summary, "locks"));
 
@@ -330,13 +346,14 @@ static void print_summary(struct cli *cli, const json_t *summary, const json_t *
 		      cli_string(summary, "machine"),
 		      (long long)json_integer_value(json_object_get(summary, "incarnation"))));
 	line("ended", cli_text("%s, at %s", cli_string(summary, "ended"), when));
-	print_crash(summary);
+	print_crash(summary, pm->hwrpb != NULL);
 	line("members", cli_text("%s%s", names,
 				 json_is_true(json_object_get(summary, "late"))
 				     ? " (seen late: after survivors had recovered)"
 				     : ""));
 	line("held locks", cli_text("%s", locks));
-	print_left_out(json_object_get(summary, "left_out"));
+	print_gaps("left out", json_object_get(summary, "left_out"), "too much for the limit");
+	print_gaps("missing", json_object_get(summary, "missing"), "the file was cut");
 	free(when);
 	free(names);
 	free(locks);
@@ -385,6 +402,7 @@ static int refuse_bytes(struct cli *cli, const char *file, json_int_t pa, json_i
 {
 	const char *why = err == -ENOENT    ? "no piece of it has them all"
 			  : err == -ENODATA ? "they were left out, as too much for the limit"
+			  : err == -ERANGE  ? "the file was cut before them"
 					    : strerror(-err);
 	char address[24];
 
@@ -461,7 +479,7 @@ static int show(struct cli *cli, const struct cli_args *args, struct post_mortem
 	else if (what)
 		parts[part].print(cli, json);
 	else
-		print_summary(cli, json, pm->core.text);
+		print_summary(cli, json, pm);
 	json_decref(json);
 	return CLI_DONE;
 }

@@ -2,8 +2,10 @@
  * `apmp analyze FILE cpus|tasks`: what the CPUs of a failed partition did.
  *
  * WHAT      A CPU is shown when its slot in the HWRPB was ever used in that life, or has a context.
- *           Return addresses are shown with the place in the program that they are, which
- *           addr2line(1) takes: `addr2line -fe apmp-instance 0x...`, or of a task its own file.
+ *           Addresses are shown with the place in the program that they are, which addr2line(1)
+ *           takes: `addr2line -fe apmp-instance 0x...`, or of a task its own file.  That of a
+ *           return address is the end of the call, one byte before it: behind a call that never
+ *           returns another function begins.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,18 +62,19 @@ json_t *analyze_crash(const struct post_mortem *pm)
 	return json;
 }
 
-/* An address, and where that is in the instance or in the program of the task; null: not behind
- * where it begins. */
-static json_t *address_json(uint64_t address, uint64_t image, const struct apmp_context *context)
+/* An address, and where the instruction at `at` is in the instance or in the program of the task;
+ * null: not behind where it begins. */
+static json_t *address_json(uint64_t address, uint64_t at, uint64_t image,
+			    const struct apmp_context *context)
 {
 	const uint64_t large = UINT64_C(1) << 32; /* no program of ours is */
 	const bool in_task =
-	    context->program && address >= context->program && address < context->program_end;
-	const bool in_program = !in_task && image && address >= image && address - image < large;
+	    context->program && at >= context->program && at < context->program_end;
+	const bool in_program = !in_task && image && at >= image && at - image < large;
 
 	return json_pack("{s:o,s:o,s:o}", "address", hex_json(address), "in_program",
-			 in_program ? hex_json(address - image) : json_null(), "in_task",
-			 in_task ? hex_json(address - context->program) : json_null());
+			 in_program ? hex_json(at - image) : json_null(), "in_task",
+			 in_task ? hex_json(at - context->program) : json_null());
 }
 
 /* Of the program; null: it is not known. */
@@ -96,11 +99,16 @@ static json_t *context_json(const struct post_mortem *pm, uint32_t cpu)
 		if (apmp_context_register_name(i))
 			json_object_set_new(registers, apmp_context_register_name(i),
 					    hex_json(context.reg[i]));
-	if (context.register_count > APMP_CONTEXT_PC)
-		json_array_append_new(frames,
-				      address_json(context.reg[APMP_CONTEXT_PC], image, &context));
-	for (uint32_t i = 0; i < context.frame_count && i < HWRPB_FRAMES; i++)
-		json_array_append_new(frames, address_json(context.frame[i], image, &context));
+	if (context.register_count > APMP_CONTEXT_PC) {
+		uint64_t pc = context.reg[APMP_CONTEXT_PC];
+
+		json_array_append_new(frames, address_json(pc, pc, image, &context));
+	}
+	for (uint32_t i = 0; i < context.frame_count && i < HWRPB_FRAMES; i++) {
+		uint64_t address = context.frame[i];
+
+		json_array_append_new(frames, address_json(address, address - 1, image, &context));
+	}
 	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "task", cli_view_number(context.task),
 			 "task_program", task_name_json(&context), "t_ns",
 			 cli_view_number(context.t_ns), "registers", registers, "frames", frames);

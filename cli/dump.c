@@ -2,9 +2,10 @@
  * `apmp dump`: the dumps of a machine, also of one that is off.
  *
  * WHAT      They are files of the state directory; a running machine is asked why there is none,
- *           and whether one is just being written: the newest of a partition waits for that.  A
- *           copy is made as the original was: with holes, its sums checked.
- * LIMITS    A console that is new does not know of what is being written for the one before.
+ *           and whether one is just being written, which is waited for.  A copy is made as the
+ *           original was: with holes, its sums checked.
+ * LIMITS    A console that is new does not know of what is being written for the one before; that
+ *           is not waited for, and taken for one of before the power on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +56,14 @@ static int open_dumps(struct cli *cli, struct dumps *ret)
 		return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
 				  json_pack("{s:s,s:s}", "path", "$" STATE_PATH_VARIABLE, "reason",
 					    strerror(-err)));
+	snprintf(ret->path, sizeof(ret->path), "%s/%s", base, ret->machine.name);
+	/* It has never kept anything; where it does not run either, there is no such machine. */
+	if (access(ret->path, F_OK) < 0) {
+		int r = cli_choose(cli, &ret->machine);
+
+		if (r != CLI_DONE)
+			return r;
+	}
 	snprintf(ret->path, sizeof(ret->path), "%s/%s/" DUMP_FOLDER, base, ret->machine.name);
 	ret->folder_fd = open(ret->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ret->count = ret->folder_fd < 0 ? 0 : dump_files(ret->folder_fd, &ret->files);
@@ -72,37 +81,68 @@ static void close_dumps(struct dumps *dumps)
 	free(dumps->files);
 }
 
-/* However long it takes: who does not want to wait interrupts us.  What the answer says is looked at
- * later, with what is there. */
+/* However long it takes: who does not want to wait interrupts us.  What the answer says is looked
+ * at later, with what is there. */
 static void await_dump(const struct machine *machine, const char *partition)
 {
 	struct varlink_client *client;
 
 	if (cli_machine_connect(machine, &client) < 0)
 		return;
-	if (varlink_client_send(client, "PartitionDump", json_pack("{s:s}", "name", partition), 0,
+	if (varlink_client_send(client, "PartitionDump", json_pack("{s:s*}", "name", partition), 0,
 				NULL, 0) == 0 &&
 	    !cli_await(machine, client, cli_now_ms() + SAY_MS)) {
-		fprintf(stderr, "apmp: waits until the dump of %s is written\n", partition);
+		fprintf(stderr, "apmp: waits until the dump of %s is written\n",
+			partition ? partition : "each partition that has failed");
 		(void)cli_await(machine, client, -1);
 	}
 	varlink_client_close(client);
 }
 
-/* Why there is none, as far as a machine that runs can tell. */
-static const char *why_none(const struct dumps *dumps)
+/* NULL: it is off, or does not answer. */
+static json_t *ask_status(const struct machine *machine)
 {
 	struct varlink_reply reply;
-	const char *why = "no instance of it has failed, or its dump was not written, or has made "
-			  "room for newer ones (`apmp events` says)";
+	json_t *status;
 
-	if (cli_ask(&dumps->machine, "Status", ASK_SECONDS, &reply) < 0)
-		return "the machine is off, and none was kept";
-	if (!reply.error &&
-	    json_is_null(json_object_get(json_object_get(reply.parameters, "status"), "dump")))
-		why = "dumps are off (`dump: no` in the machine file)";
+	if (cli_ask(machine, "Status", ASK_SECONDS, &reply) < 0)
+		return NULL;
+	status = json_incref(json_object_get(reply.parameters, "status"));
 	varlink_reply_fini(&reply);
-	return why;
+	return status;
+}
+
+/* NULL: there is no such partition. */
+static const json_t *status_of(const json_t *status, const char *partition)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "partitions"), i, one)
+	{
+		if (strcmp(cli_string(one, "name"), partition) == 0)
+			return one;
+	}
+	return NULL;
+}
+
+/* Why there is none, as far as a machine that runs can tell. */
+static const char *why_none(const json_t *status)
+{
+	if (!status)
+		return "the machine is off, and none was kept";
+	if (json_is_null(json_object_get(status, "dump")))
+		return "dumps are off (`dump: no` in the machine file)";
+	return "no instance of it has failed, or its dump was not written, or has made "
+	       "room for newer ones (`apmp events` says)";
+}
+
+/* Whether the newest dump of a partition is of before the power on. */
+static bool is_earlier(const json_t *status, const char *partition)
+{
+	const json_t *instance = json_object_get(status_of(status, partition), "instance");
+
+	return instance && !json_object_get(instance, "dumped");
 }
 
 /* What a file holds: its own words, and how it is kept. */
@@ -110,7 +150,7 @@ static json_t *file_json(const struct dumps *dumps, const struct dump_file *file
 {
 	int fd = openat(dumps->folder_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	int err = fd < 0 ? -errno : 0;
-	struct core *core = malloc(sizeof(*core));
+	struct core *core = calloc(1, sizeof(*core));
 	char *path = cli_text("%s/%s", dumps->path, file->name), *ended, *when;
 	const char *why = NULL;
 	json_t *json;
@@ -119,13 +159,15 @@ static json_t *file_json(const struct dumps *dumps, const struct dump_file *file
 		cli_out_of_memory();
 	if (fd >= 0)
 		err = core_open(fd, core, &why);
-	ended =
-	    err ? cli_text("damaged: %s", why ? why : strerror(-err)) : core_end_text(core->text);
+	if (err || core->cut)
+		ended = cli_text("damaged: %s", !err ? "it was cut" : why ? why : strerror(-err));
+	else
+		ended = core_end_text(core->text);
 	when = err ? cli_text("-") : core_time_text(core->text);
 	json =
-	    json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:I}", "machine", dumps->machine.name, "partition",
-		      file->partition, "incarnation", (json_int_t)file->incarnation, "path", path,
-		      "when", when, "ended", ended, "bytes", (json_int_t)file->bytes);
+	    json_pack("{s:s,s:s,s:O?,s:s,s:s,s:s,s:I}", "machine", dumps->machine.name, "partition",
+		      file->partition, "incarnation", json_object_get(core->text, "incarnation"),
+		      "path", path, "when", when, "ended", ended, "bytes", (json_int_t)file->bytes);
 	if (fd >= 0 && !err)
 		core_close(core);
 	else if (fd >= 0)
@@ -162,12 +204,16 @@ static int list(struct cli *cli, const struct dumps *dumps, const char *partitio
 	for (int i = 0; i < dumps->count; i++)
 		if (!partition || strcmp(dumps->files[i].partition, partition) == 0)
 			json_array_append_new(files, file_json(dumps, &dumps->files[i]));
-	if (cli->json)
+	if (cli->json) {
 		cli_print_json(files);
-	else if (json_array_size(files))
+	} else if (json_array_size(files)) {
 		print_files(cli, files);
-	else
-		printf("there is no dump in %s: %s\n", dumps->path, why_none(dumps));
+	} else {
+		json_t *status = ask_status(&dumps->machine);
+
+		printf("there is no dump in %s: %s\n", dumps->path, why_none(status));
+		json_decref(status);
+	}
 	json_decref(files);
 	return CLI_DONE;
 }
@@ -232,51 +278,57 @@ static int copy(struct cli *cli, const json_t *file, const char *path)
 	return r;
 }
 
-/* Whether the machine is on and has no such partition. */
-static bool is_unknown(const struct dumps *dumps, const char *partition)
+static int refuse_none(struct cli *cli, const struct dumps *dumps, const char *partition,
+		       const json_t *status)
 {
-	struct varlink_reply reply = {0};
-	const json_t *list;
-	bool found;
+	if (status && !status_of(status, partition))
+		return cli_refuse(cli, CLI_REFUSED, VARLINK_MACHINE ".NoSuchPartition",
+				  json_pack("{s:s}", "partition", partition));
+	return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
+			  json_pack("{s:s,s:s,s:s}", "partition", partition, "path", dumps->path,
+				    "reason", why_none(status)));
+}
 
-	if (cli_ask(&dumps->machine, "Status", ASK_SECONDS, &reply) < 0)
-		return false;
-	list = json_object_get(json_object_get(reply.parameters, "status"), "partitions");
-	found = !json_is_array(list);
-	for (size_t i = 0; !found && i < json_array_size(list); i++)
-		found = strcmp(cli_string(json_array_get(list, i), "name"), partition) == 0;
-	varlink_reply_fini(&reply);
-	return !found;
+static void print_file(const json_t *file)
+{
+	const char *copy = json_string_value(json_object_get(file, "copy"));
+	char *incarnation = cli_number_text(file, "incarnation");
+	char *size = cli_bytes_text(file, "bytes");
+
+	printf("%s\npartition %s, incarnation %s, %s at %s; %s on the disk\n",
+	       copy ? copy : cli_string(file, "path"), cli_string(file, "partition"), incarnation,
+	       cli_string(file, "ended"), cli_string(file, "when"), size);
+	if (json_is_true(json_object_get(file, "earlier")))
+		printf("it is of before the machine was powered on; since then the partition has "
+		       "left none\n");
+	free(incarnation);
+	free(size);
 }
 
 static int show(struct cli *cli, const struct dumps *dumps, const char *partition,
 		const char *copied_to)
 {
+	json_t *status = ask_status(&dumps->machine), *file = NULL;
 	int r = CLI_DONE, i = 0;
-	json_t *file;
-	char *size;
 
 	while (i < dumps->count && strcmp(dumps->files[i].partition, partition) != 0)
 		i++;
-	if (i == dumps->count && is_unknown(dumps, partition))
-		return cli_refuse(cli, CLI_REFUSED, VARLINK_MACHINE ".NoSuchPartition",
-				  json_pack("{s:s}", "partition", partition));
-	if (i == dumps->count)
-		return cli_refuse(cli, CLI_REFUSED, "org.apmp.cli.NoDump",
-				  json_pack("{s:s,s:s,s:s}", "partition", partition, "path",
-					    dumps->path, "reason", why_none(dumps)));
-	file = file_json(dumps, &dumps->files[i]);
-	if (copied_to)
+	if (i < dumps->count)
+		file = file_json(dumps, &dumps->files[i]);
+	else
+		r = refuse_none(cli, dumps, partition, status);
+	if (file && copied_to) {
+		json_object_set_new(file, "copy", json_string(copied_to));
 		r = copy(cli, file, copied_to);
-	size = cli_bytes_text(file, "bytes");
-	if (r == CLI_DONE && cli->json)
-		cli_print_json(file);
-	else if (r == CLI_DONE)
-		printf("%s\npartition %s, incarnation %lld, %s at %s; %s on the disk\n",
-		       copied_to ? copied_to : cli_string(file, "path"), partition,
-		       (long long)dumps->files[i].incarnation, cli_string(file, "ended"),
-		       cli_string(file, "when"), size);
-	free(size);
+	}
+	if (r == CLI_DONE) {
+		json_object_set_new(file, "earlier", json_boolean(is_earlier(status, partition)));
+		if (cli->json)
+			cli_print_json(file);
+		else
+			print_file(file);
+	}
+	json_decref(status);
 	json_decref(file);
 	return r;
 }
@@ -291,7 +343,7 @@ int cli_dump(struct cli *cli, const struct cli_args *args)
 		return cli_usage(args, "--list wants no FILE");
 	dumps.folder_fd = -1;
 	r = choose(cli, &dumps.machine);
-	if (r == CLI_DONE && partition && !cli_option(args, "list"))
+	if (r == CLI_DONE)
 		await_dump(&dumps.machine, partition);
 	if (r == CLI_DONE)
 		r = open_dumps(cli, &dumps);

@@ -192,6 +192,33 @@ static void compare_setting(struct plan *plan, const char *what, const json_t *n
 	free(wanted);
 }
 
+/* As a machine file has it. */
+static char *dumps_text(const json_t *dump)
+{
+	char *limit =
+	    cli_size_text((unsigned long long)json_integer_value(json_object_get(dump, "limit")));
+	char *text = json_is_object(dump)
+			 ? cli_text("{limit: %s, keep: %lld}", limit,
+				    (long long)json_integer_value(json_object_get(dump, "keep")))
+			 : cli_text("no");
+
+	free(limit);
+	return text;
+}
+
+static void compare_dumps(struct plan *plan, const json_t *now, const json_t *want)
+{
+	char *is, *wanted;
+
+	if (!now || !want || json_equal(now, want))
+		return;
+	is = dumps_text(now);
+	wanted = dumps_text(want);
+	plan_say(plan->power_cycle, "dump is %s, and in the file %s", is, wanted);
+	free(is);
+	free(wanted);
+}
+
 static void compare_settings(struct plan *plan)
 {
 	static const struct {
@@ -220,7 +247,7 @@ static void compare_settings(struct plan *plan)
 			json_object_get(want, "fence"));
 	compare_setting(plan, "notice_exit", json_object_get(now, "notice_exit"),
 			json_object_get(want, "notice_exit"));
-	compare_setting(plan, "dump", json_object_get(now, "dump"), json_object_get(want, "dump"));
+	compare_dumps(plan, json_object_get(now, "dump"), json_object_get(want, "dump"));
 }
 
 static void decide(struct plan *plan)

@@ -187,11 +187,11 @@ const struct cli_command cli_commands[] = {
 	{.about = "after a failure"},
 	{"dump", "[PARTITION] [FILE]", "the newest dump of a partition; with FILE a copy of it",
 	 "apmp dump alpha alpha.core", 0, 2, 0,
-	 {{"list", NULL, "all that are kept, also while the machine is off"}}, cli_dump},
+	 {{"list", NULL, "all that are kept; with --name also while it is off"}}, cli_dump},
 	{"analyze", "FILE [cpus|db|locks|tasks|trace|memory ADDRESS [BYTES]]",
 	 "why a partition failed, from its dump alone",
 	 "apmp analyze alpha.core cpus", 1, 4, 0,
-	 {{"damaged", NULL, "read it also when its memory was changed"}}, cli_analyze},
+	 {{"damaged", NULL, "read it also when its memory was changed or cut"}}, cli_analyze},
 
 	{.about = "faults on purpose"},
 	{"chaos list", "", "the faults that can be injected", "apmp chaos list", 0, 0, 0, {{0}},

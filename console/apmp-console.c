@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "console/console.h"
 #include "shm/configure.h"
@@ -338,8 +337,7 @@ int main(void)
 		snprintf(text, sizeof(text), "the machine can't be formed: %.200s",
 			 c->why[0] ? c->why : strerror(-err));
 		fprintf(stderr, "apmp-console: %s\n", text);
-		tell_on(c, text, true);
-		pause(); /* the box powers off */
+		tell_on(c, text, true); /* the box powers off, or starts the next console */
 		return 1;
 	}
 	apmp_linux_panic_into(c->recorder);

@@ -10,6 +10,7 @@
 #include "console/box_link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -23,6 +24,7 @@
 void box_link_init(struct box_link *link, int sock, box_event_handler *on_event)
 {
 	*link = (struct box_link){.sock = sock, .on_event = on_event};
+	(void)fcntl(sock, F_SETFL, O_NONBLOCK); /* a socket that is open refuses nothing */
 }
 
 /* A name in a sentence may be cut in the middle of a character, or be no text at all; what is told
@@ -46,7 +48,7 @@ static bool try_receive(struct box_link *link, struct apmp_box_event *event, int
 		make_text(event->text);
 		return true;
 	}
-	if (n == -EAGAIN) /* libuv makes what it polls non-blocking */
+	if (n == -EAGAIN)
 		return false;
 	fprintf(stderr, "apmp-console: the box is gone: %s\n", n < 0 ? strerror(-n) : "closed");
 	exit(1);
@@ -152,22 +154,6 @@ int box_link_serve(struct box_link *link, uv_loop_t *loop)
 	return uv_poll_start(&link->poll, UV_READABLE, on_readable);
 }
 
-static void send_request(struct box_link *link, struct apmp_box_request *request, const int *fds,
-			 unsigned fd_count)
-{
-	struct pollfd writable = {.fd = link->sock, .events = POLLOUT};
-	int err;
-
-	request->seq = ++link->seq ? link->seq : ++link->seq; /* 0 is no seq */
-	while ((err = apmp_datagram_send(link->sock, request, sizeof(*request), fds, fd_count)) ==
-	       -EAGAIN)
-		(void)poll(&writable, 1, -1);
-	if (err) {
-		fprintf(stderr, "apmp-console: can't reach the box: %s\n", strerror(-err));
-		exit(1);
-	}
-}
-
 static bool is_posted(const struct box_link *link, uint32_t seq)
 {
 	for (uint32_t i = 0; i < BOX_LINK_PENDING; i++)
@@ -200,6 +186,39 @@ static void put_off(struct box_link *link, const struct apmp_box_event *event)
 	link->queue[(link->queue_head + link->queue_count++) % link->queue_room] = *event;
 	if (link->idle.data)
 		uv_idle_start(&link->idle, on_idle);
+}
+
+/* What is there is put off. */
+static void put_off_one(struct box_link *link)
+{
+	struct apmp_box_event event;
+	int fds[APMP_DATAGRAM_FDS];
+	unsigned count;
+
+	if (!try_receive(link, &event, fds, &count))
+		return;
+	close_all(fds, 0, count);
+	put_off(link, &event);
+}
+
+/* Whoever waits for room reads meanwhile: the box takes no request while it has something to say
+ * that does not fit. */
+static void send_request(struct box_link *link, struct apmp_box_request *request, const int *fds,
+			 unsigned fd_count)
+{
+	struct pollfd room = {.fd = link->sock, .events = POLLIN | POLLOUT};
+	int err;
+
+	request->seq = ++link->seq ? link->seq : ++link->seq; /* 0 is no seq */
+	while ((err = apmp_datagram_send(link->sock, request, sizeof(*request), fds, fd_count)) ==
+	       -EAGAIN) {
+		(void)poll(&room, 1, -1);
+		put_off_one(link);
+	}
+	if (err) {
+		fprintf(stderr, "apmp-console: can't reach the box: %s\n", strerror(-err));
+		exit(1);
+	}
 }
 
 int box_link_call(struct box_link *link, struct apmp_box_request *request, const int *send_fds,

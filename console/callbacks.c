@@ -579,14 +579,13 @@ static void on_channel(uv_poll_t *poll, int status, int events)
 	unsigned count = 0;
 
 	(void)status;
-	(void)events;
 	n = apmp_datagram_receive(p->channel, &request, sizeof(request), fds, &count);
 	while (count > 0)
 		close(fds[--count]);
 	if (n == (int)sizeof(request))
 		serve(p, &request);
-	else if (n < 0 && n != -EAGAIN && n != -EMSGSIZE)
-		uv_poll_stop(poll); /* the socket itself is broken */
+	else if ((n < 0 && n != -EAGAIN && n != -EMSGSIZE) || (n == 0 && events & UV_DISCONNECT))
+		uv_poll_stop(poll); /* it is broken, or shut down: that would be read without end */
 	/* Anything else is not a request: an instance that sends it gets no answer. */
 }
 
@@ -613,7 +612,7 @@ int console_channel_open(struct partition *p)
 	p->channel = fds[0];
 	p->urgent = false;
 	p->channel_poll->data = p;
-	return uv_poll_start(p->channel_poll, UV_READABLE, on_channel);
+	return uv_poll_start(p->channel_poll, UV_READABLE | UV_DISCONNECT, on_channel);
 }
 
 void console_channel_close(struct partition *p)

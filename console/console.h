@@ -108,8 +108,8 @@ struct cpu_order {
 	uint64_t begin_ns;
 };
 
-/* Somebody who waits until what was changed is in NVRAM. */
-#define CONSOLE_DURABLE_WAITERS VARLINK_CONN_MAX
+/* Somebody who waits until what was changed is in NVRAM: a caller, or the power that goes off. */
+#define CONSOLE_DURABLE_WAITERS (VARLINK_CONN_MAX + 1)
 
 struct durable_waiter {
 	void (*then)(void *ctx, int error);
@@ -414,8 +414,8 @@ void port_attach(struct partition *p, struct varlink_call *call);
 /* Shows what the box's OUTPUT of the partition has to say, if there is one.  -ENOMEM; libuv's. */
 __attribute__((warn_unused_result)) int output_open(struct partition *p);
 void output_close(struct partition *p);
-/* The end for a program, which stays the console's; makes it if need be.  As output_open() and
- * console_object_need(). */
+/* An end for one program, to be closed; makes the line if need be, and as it was at first.  As
+ * output_open() and console_object_need(); -errno of the terminal. */
 __attribute__((warn_unused_result)) int output_need(struct partition *p, int *ret_fd,
 						    struct apmp_box_event *ret_event);
 

@@ -139,7 +139,8 @@ void console_when_durable(struct console *c, void (*then)(void *ctx, int error),
 		then(ctx, 0);
 		return;
 	}
-	/* One for each connection at most: its next call starts when this one is answered. */
+	/* One for each connection at most, whose next call starts when this one is answered; and
+	 * one for the power that goes off, which nobody waits for. */
 	apmp_assert(c->durable_waiters < CONSOLE_DURABLE_WAITERS);
 	c->durable_waiter[c->durable_waiters++] =
 	    (struct durable_waiter){.then = then, .ctx = ctx, .level = level};

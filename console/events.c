@@ -3,8 +3,8 @@
  *
  * WHAT      Each event is a line of JSON in a ring of slots in struct apmp_console_state.  A
  *           subscriber is given every event from its `next` on; one too slow for its socket is
- *           left alone until the next event, and one that the ring has overtaken is told how many
- *           it missed.
+ *           left alone until it has read what it was given, and one that the ring has overtaken
+ *           is told how many it missed.
  * CRASHES   event_seq rises after the slot is whole: a dead console leaves no half event.  The
  *           subscribers' connections end with their console; clients come back with `since`.
  * LIMITS    APMP_EVENT_SLOTS events are kept; one is at most APMP_EVENT_SIZE bytes.
@@ -53,30 +53,23 @@ static json_t *wrap(json_t *event)
 	return json_pack("{s:o}", "event", event ? event : json_object());
 }
 
-/* Sends what the subscriber has not had.  false: its peer is gone, the hangup follows. */
-static bool pump(struct subscriber *s)
+/* Sends what the subscriber has not had, as far as there is room; a peer that is gone is taken out by
+ * its hangup. */
+static void pump(void *ctx)
 {
+	struct subscriber *s = ctx;
 	struct console *c = s->console;
+	int err = 0;
 
-	while (s->next <= newest(c)) {
-		int err;
+	while (!err && s->next <= newest(c)) {
+		uint64_t missed = s->next < oldest(c) ? oldest(c) - s->next : 0;
+		json_t *event = missed ? json_pack("{s:I}", "missed", (json_int_t)missed)
+				       : event_json(c, s->next);
 
-		if (s->next < oldest(c)) {
-			uint64_t missed = oldest(c) - s->next;
-
-			err = varlink_call_continue(
-			    s->call, wrap(json_pack("{s:I}", "missed", (json_int_t)missed)));
-			if (!err)
-				s->next += missed;
-		} else {
-			err = varlink_call_continue(s->call, wrap(event_json(c, s->next)));
-			if (!err)
-				s->next++;
-		}
-		if (err)
-			return err != -EPIPE;
+		err = varlink_call_continue(s->call, wrap(event));
+		if (!err)
+			s->next += missed ? missed : 1;
 	}
-	return true;
 }
 
 /* The event with its fields, or without them; its length, also when that is size or more. */
@@ -125,7 +118,7 @@ void console_event(struct console *c, const char *kind, struct partition *p, con
 	apmp_store_release(&slot->seq, seq);
 	apmp_store_release(&c->state->event_seq, seq);
 	for (struct subscriber *s = subscribers; s; s = s->next_subscriber)
-		(void)pump(s); /* a peer that is gone is taken out by its hangup */
+		pump(s);
 }
 
 static void forget(void *ctx)
@@ -171,5 +164,6 @@ void console_events_serve(struct console *c, struct varlink_call *call, const js
 	s->next_subscriber = subscribers;
 	subscribers = s;
 	varlink_call_on_hangup(call, forget, s);
-	(void)pump(s); /* a peer that is gone is taken out by its hangup */
+	varlink_call_on_drained(call, pump, s);
+	pump(s);
 }

@@ -214,6 +214,7 @@ static uint64_t begin_life(struct partition *p, uint32_t primary, void (*within)
 	spec.unique = apmp_identity(p->id, self.incarnation + 1);
 	apmp_hwrpb_prepare(p->hwrpb, &spec);
 	apmp_hwrpb_set_tables(p->hwrpb, &c->state->partition[p->id]);
+	apmp_recorder_begin(p->recorder);
 	apmp_update_begin(&c->update);
 	incarnation = apmp_tree_partition_boot(&c->tw, p->id, name);
 	apmp_tree_initialize_owner(&c->tw, p->handle);
@@ -508,7 +509,7 @@ static void fenced(struct partition *p)
 	p->fence_pending = false;
 	console_orders_died(p);
 	console_wish_died(p);
-	died_at = apmp_point_info(apmp_swap(&p->recorder->died_at, APMP_P_NONE));
+	died_at = apmp_point_info(apmp_load_relaxed(&p->recorder->died_at));
 	console_event(c, "instance.fenced", p, "{s:I,s:s*}", "incarnation",
 		      (json_int_t)apmp_identity_incarnation(identity), "died_at",
 		      died_at ? died_at->name : NULL);

@@ -165,7 +165,7 @@ static void on_reset(struct varlink_call *call, const json_t *parameters, void *
 /* Put aside until then. */
 static void on_dump(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	if (console_wanted(ctx, call, parameters, "name"))
+	if (!text_of(parameters, "name") || console_wanted(ctx, call, parameters, "name"))
 		varlink_call_reply(call, NULL);
 }
 

@@ -6,15 +6,18 @@
  *           equals in everything but this: a program that prints without end holds up itself, and
  *           never the instance.  It is read whether somebody is attached or not, so a program waits
  *           for a full terminal no longer than it takes to be read again; a console that dies is
- *           such a while, for the box keeps both ends.
+ *           such a while, for the box keeps both ends.  Each has an open file of its own, and with
+ *           each that is started the line is made again what it was at first.
  * STATES    none -> made, with the partition's first such program -> dropped with the partition, or
  *           when a program has hung it up: the next one gets a new one.
  * LIMITS    It is a serial line of LINE_BYTES in LINE_MS, so that the console has time for the
- *           rest of the machine.  Programs share it, their lines may mix.
+ *           rest of the machine.  Programs share it, their lines may mix, and one that stops it
+ *           (^S) stops the others until the next is started.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -104,6 +107,19 @@ void output_close(struct partition *p)
 	uv_close((uv_handle_t *)&o->pause, on_closed);
 }
 
+/* An end of its own for a program: what it does to that (O_NONBLOCK) is nobody else's.  The line is
+ * as it was at first, whatever one before it has made of it: raw, stopped, or its alone. */
+static int own_end(int master, int end)
+{
+	int fd;
+
+	port_line(master);
+	(void)ioctl(end, TIOCNXCL);
+	(void)tcflow(end, TCOON);
+	fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 /* A program of root may hang the line up (vhangup): its end is dead for all who have it. */
 static void drop_dead(struct partition *p)
 {
@@ -127,7 +143,10 @@ int output_need(struct partition *p, int *ret_fd, struct apmp_box_event *ret_eve
 		err = output_open(p);
 	if (!err)
 		err = console_object(p->console, APMP_BOX_OUTPUT, p->id, 0, fds);
-	if (!err)
+	if (err)
+		return err;
+	fds[1] = own_end(fds[0], fds[1]);
+	if (fds[1] >= 0)
 		*ret_fd = fds[1];
-	return err;
+	return fds[1] < 0 ? fds[1] : 0;
 }

@@ -6,9 +6,7 @@
  *
  * STATES    asked (the box has been told) -> started, or refused -> ended.  The console waits for
  *           neither: a program on a file system that hangs keeps nobody but its caller waiting.
- * LIMITS    RUN_CALLERS callers that wait for their program: each has one of the server's
- *           connections, and nobody could ask for anything else when they had them all.
- *           A program whose caller was cut off by the death of a console goes on, with its
+ * LIMITS    A program whose caller was cut off by the death of a console goes on, with its
  *           partition; nobody learns its exit status.
  */
 #include <errno.h>
@@ -23,8 +21,6 @@
 
 #include "console/console.h"
 #include "shm/shared.h"
-
-#define RUN_CALLERS (VARLINK_CONN_MAX - 32)
 
 struct program {
 	struct program *next;
@@ -152,18 +148,17 @@ static void on_started(void *ctx, const struct apmp_box_event *event)
 static int streams(struct program *prog, bool detach, int ret_fds[3],
 		   struct apmp_box_event *ret_event)
 {
-	int output, count = varlink_call_take_fds(prog->call, ret_fds, 3), err;
+	int count = varlink_call_take_fds(prog->call, ret_fds, 3), err;
 
 	if (count == 3 || !detach)
 		return count;
 	while (count > 0)
 		close(ret_fds[--count]);
-	err = output_need(prog->partition, &output, ret_event);
+	err = output_need(prog->partition, &ret_fds[1], ret_event);
 	if (err)
 		return err;
 	ret_fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	ret_fds[1] = fcntl(output, F_DUPFD_CLOEXEC, 0);
-	ret_fds[2] = fcntl(output, F_DUPFD_CLOEXEC, 0);
+	ret_fds[2] = fcntl(ret_fds[1], F_DUPFD_CLOEXEC, 0);
 	for (int i = 0; i < 3; i++)
 		if (ret_fds[i] < 0)
 			err = -EMFILE;
@@ -227,21 +222,6 @@ static void begin(struct partition *p, struct varlink_call *call, const json_t *
 	varlink_call_on_hangup(call, caller_gone, prog);
 }
 
-/* How many are there for a program's sake alone. */
-static int callers(void)
-{
-	int count = 0;
-
-	for (const struct program *prog = programs; prog; prog = prog->next)
-		count += prog->stays && prog->call;
-	return count;
-}
-
-static void refuse_more(struct varlink_call *call, const char *reason)
-{
-	varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", reason));
-}
-
 void console_run(struct console *c, struct varlink_call *call, const json_t *parameters)
 {
 	const char *name = json_string_value(json_object_get(parameters, "partition"));
@@ -256,11 +236,12 @@ void console_run(struct console *c, struct varlink_call *call, const json_t *par
 	else if (json_array_size(json_object_get(parameters, "argv")) == 0)
 		varlink_call_invalid(call, "argv");
 	else if (box_link_crowded(&c->box))
-		refuse_more(call, "so many programs are being started that no more can be asked "
-				  "for; try again when some of them run");
-	else if (varlink_call_more(call) && callers() >= RUN_CALLERS)
-		refuse_more(call, "as many callers as there is room for wait for the end of their "
-				  "programs; try again when one has ended, or with --detach");
+		varlink_call_error(
+		    call, "Refused",
+		    json_pack(
+			"{s:s}", "reason",
+			"so many programs are being started that no more can be asked for; try "
+			"again when some of them run"));
 	else
 		begin(p, call, parameters);
 }

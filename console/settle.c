@@ -7,12 +7,13 @@
  *           Whoever waits for the event and asks for one of these at once means "as soon as it can
  *           be done", so the call is put aside until nothing is being reaped.
  *           What is about a partition whose memory is being dumped waits for that, and it alone;
- *           who wants the dump, until it is written.
+ *           who wants the dump, or all dumps, until that is written.
  * STATES    put aside -> served (reaped, or the box says that processes do not end; and copied), or
  *           gone with its peer.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "console/operator.h"
 
@@ -34,14 +35,22 @@ static bool being_reaped(const struct console *c)
 	return false;
 }
 
-/* The partition that the call names, whose dump it waits for; NULL. */
+/* The partition whose dump the call waits for: that which it names, or any where it wants all of
+ * them; NULL. */
 static struct partition *being_dumped(const struct console_settling *method,
 				      const json_t *parameters)
 {
 	const char *name = json_string_value(json_object_get(parameters, "name"));
-	struct partition *p = name ? console_partition(method->console, name) : NULL;
+	struct console *c = method->console;
 
-	return p && (method->until_written ? p->dump_due != 0 : p->dumping) ? p : NULL;
+	for (uint32_t i = 0; i < APMP_MAX_PARTITIONS; i++) {
+		struct partition *p = &c->partition[i];
+
+		if (p->exists && (name ? strcmp(p->name, name) == 0 : method->until_written) &&
+		    (method->until_written ? p->dump_due != 0 : p->dumping))
+			return p;
+	}
+	return NULL;
 }
 
 /* Takes one out of the list that a peer is gone of. */

@@ -197,6 +197,8 @@ int app_cpus_serve(struct instance *in, struct app *app, const struct apmp_app_r
 		    "the instance has %u requests of programs about CPUs to answer, and "
 		    "takes no more",
 		    APP_ASKS);
+	if (request->op == APMP_APP_GIVE && request->timeout_ns & ~(uint64_t)APMP_APP_LOAN)
+		return app_answer(app, -EINVAL, 0, "a CPU is given with flags that there are not");
 	ask->app = app;
 	ask->op = request->op;
 	ask->count = request->lock;

@@ -14,9 +14,12 @@
 #if defined(__x86_64__)
 #define FRAME_POINTER(uc) ((uint64_t)(uc)->uc_mcontext.gregs[REG_RBP])
 
+/* A context that getcontext(3) has taken has no more than those up to rip: no signal did. */
 static void copy_registers(struct apmp_context *context, const ucontext_t *uc)
 {
-	context->register_count = NGREG < HWRPB_REGISTERS ? NGREG : HWRPB_REGISTERS;
+	const bool of_signal = uc->uc_mcontext.gregs[REG_CSGSFS];
+
+	context->register_count = of_signal ? NGREG : REG_RIP + 1;
 	for (uint32_t i = 0; i < context->register_count; i++)
 		context->reg[i] = (uint64_t)uc->uc_mcontext.gregs[i];
 }

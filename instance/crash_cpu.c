@@ -80,7 +80,7 @@ void crash_cpu_goes(struct instance *in, uint32_t cpu_idx, const ucontext_t *uc)
 
 void instance_crash_cpu(struct instance *in, uint32_t cpu_idx)
 {
-	ucontext_t uc;
+	ucontext_t uc = {0}; /* getcontext leaves out some registers */
 
 	(void)crash_enter();
 	(void)getcontext(&uc);

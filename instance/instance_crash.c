@@ -307,7 +307,7 @@ void crash_caught(struct instance *in, const ucontext_t *uc)
 void instance_crash(struct instance *in, enum hwrpb_crash_reason reason, const char *text)
 {
 	struct apmp_crash crash = {.reason = reason};
-	ucontext_t uc;
+	ucontext_t uc = {0}; /* getcontext leaves out some registers */
 
 	(void)crash_enter();
 	strncpy(crash.text, text, sizeof(crash.text) - 1);

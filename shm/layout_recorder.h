@@ -67,8 +67,9 @@ struct apmp_recorder {
 	_Atomic uint64_t passed;    /* W: party, +1 for each point while armed.  R: tools */
 	_Atomic uint32_t armed;	    /* W: console arms, party disarms.  R: party; count of points */
 	_Atomic uint32_t step_fill; /* W: nobody.  R: nobody */
-	_Atomic uint32_t died_at; /* W: party, before an injected end.  R: tools; enum apmp_point */
-	_Atomic uint32_t panicked; /* W: party.  R: tools; 1 when panic is valid */
+	/* How this life ends.  W: party; console, before a life: 0.  R: tools */
+	_Atomic uint32_t died_at;  /* W: see above, before an injected end.  R: tools; apmp_point */
+	_Atomic uint32_t panicked; /* W: see above.  R: tools; 1 when panic is valid */
 	uint64_t fill[2];	   /* W: nobody.  R: nobody */
 	/* of each point: 0 not armed, else APMP_ARM of a fault and the passings until it strikes */
 	_Atomic uint32_t arm[APMP_RECORDER_POINTS];   /* W: console, party counts down.  R: both */

@@ -19,6 +19,12 @@ void apmp_recorder_init(struct apmp_recorder *rec)
 	apmp_store_release(&rec->magic, APMP_RECORDER_MAGIC);
 }
 
+void apmp_recorder_begin(struct apmp_recorder *rec)
+{
+	apmp_store_relaxed(&rec->died_at, APMP_P_NONE);
+	apmp_store_relaxed(&rec->panicked, 0);
+}
+
 int apmp_recorder_check(const struct apmp_recorder *rec, uint64_t size)
 {
 	if (size < sizeof(*rec) || apmp_load_acquire(&rec->magic) != APMP_RECORDER_MAGIC)

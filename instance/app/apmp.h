@@ -173,11 +173,11 @@ const char *apmp_app_cpus_sentence(const struct apmp_app_cpus *cpus);
 APMP_APP_CHECK int apmp_app_cpus_load(struct apmp_app_cpus *cpus,
 				      struct apmp_app_load ret_load[APMP_APP_PARTITIONS]);
 /* Gives a CPU of this partition, or APMP_APP_ANY_CPU that it can give, to the partition with this
- * id.  flags: APMP_APP_LOAN.  0: it has gone; ret_cpu, unless NULL: which one.
- * -ENODEV: there is none that can be given; -EBUSY: it is the primary, or as above; -ETXTBSY: a
- * task is bound to it; -EPERM: it is not this partition's; -EAGAIN: it is not at work; -ENOEXEC: it
- * can't run there; -EALREADY: that is this partition; -ENOTCONN: that is no member; -EHOSTDOWN:
- * nothing runs there; what its migration was refused with. */
+ * id.  flags: 0 or APMP_APP_LOAN.  0: it has gone; ret_cpu, unless NULL: which one.
+ * -EINVAL: other flags; -ENODEV: there is none that can be given; -EBUSY: it is the primary, or as
+ * above; -ETXTBSY: a task is bound to it; -EPERM: it is not this partition's; -EAGAIN: it is not at
+ * work; -ENOEXEC: it can't run there; -EALREADY: that is this partition; -ENOTCONN: that is no
+ * member; -EHOSTDOWN: nothing runs there; what its migration was refused with. */
 APMP_APP_CHECK int apmp_app_cpus_give(struct apmp_app_cpus *cpus, uint32_t cpu, uint32_t to,
 				      uint32_t flags, uint32_t *ret_cpu);
 /* Asks all members for so many CPUs [0235]: each that has more than it has tasks for may give some.

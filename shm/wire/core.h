@@ -53,9 +53,10 @@ void *core_head(const struct core_piece *pieces, uint32_t count, const char *tex
 struct core {
 	int fd;
 	uint64_t file_size;
+	bool cut; /* the file ends before its memory does */
 	json_t *text;
 	uint32_t count;
-	struct core_piece piece[CORE_PIECES_MAX]; /* disjoint, whole pages, inside of the file */
+	struct core_piece piece[CORE_PIECES_MAX]; /* disjoint, whole pages */
 };
 
 /* Whether a file is to be read by core_open(): it begins as an ELF file does. */
@@ -66,14 +67,19 @@ bool core_is_one(int fd);
 VARLINK_MUST_CHECK int core_open(int fd, struct core *ret_core, const char **ret_why);
 void core_close(struct core *core);
 
-/* Reads all pieces: the first whose sum is wrong, count: all are as they were written.  -errno. */
+/* How many bytes of a piece the file does not have, because it was cut. */
+uint64_t core_missing(const struct core *core, const struct core_piece *piece);
+
+/* Reads all pieces: the first whose sum is wrong, or that is not all there; count: all are as they
+ * were written.  -errno. */
 VARLINK_MUST_CHECK int core_verify(const struct core *core);
 
 /* size bytes at pa, out of one piece.  -ENOENT: they are in none; -ENODATA: it was left out;
- * -errno of read. */
+ * -ERANGE: the file was cut before them; -errno of read. */
 VARLINK_MUST_CHECK int core_read(const struct core *core, uint64_t pa, void *to, uint64_t size);
 
-/* What its text says of it: machine, t_ns, tree, lines, and all memory but what is private.
+/* What its text says of it: machine, t_ns, tree, lines, and all memory that is there but what is
+ * private.
  * -EBADMSG: of other layouts, or no pieces of an image; -ENOMEM; -errno of read. */
 VARLINK_MUST_CHECK int core_image(const struct core *core, struct image *ret_image,
 				  const char **ret_why);

@@ -22,8 +22,6 @@
 static const char no_core[] = "it is no core of a partition";
 static const char changed[] = "its head was changed: where in it something is can't be known";
 static const char cut_head[] = "it was cut: it ends in its own head, and nothing of it can be read";
-static const char cut[] = "it was cut: its head can be read, but the file ends before the memory "
-			  "that this names does";
 
 /* All of it.  -ENODATA: the file ends before; -errno. */
 static int read_all(int fd, void *to, uint64_t size, uint64_t off)
@@ -109,12 +107,11 @@ static bool read_pieces(struct core *core, const unsigned char *head, uint64_t h
 	return true;
 }
 
-/* Whether the file has all of its pieces. */
-static bool is_whole(const struct core *core)
+uint64_t core_missing(const struct core *core, const struct core_piece *piece)
 {
-	const struct core_piece *last = &core->piece[core->count - 1];
+	uint64_t had = core->file_size > piece->off ? core->file_size - piece->off : 0;
 
-	return last->off + (last->left_out ? 0 : last->size) <= core->file_size;
+	return piece->left_out || had >= piece->size ? 0 : piece->size - had;
 }
 
 /* The notes, and by them the pieces.  0; -EBADMSG; -ENOMEM. */
@@ -126,6 +123,7 @@ static int read_notes(struct core *core, unsigned char *head, uint64_t head_size
 	const char *text = note_at(at, notes->p_filesz, CORE_NOTE_TEXT, &text_size);
 	const char *next = text ? text + (text_size + 3) / 4 * 4 : NULL;
 	const char *sums = NULL;
+	const struct core_piece *last;
 	uint64_t sum;
 
 	if (next && next <= (const char *)end)
@@ -138,10 +136,8 @@ static int read_notes(struct core *core, unsigned char *head, uint64_t head_size
 	memset(head + (sums - (const char *)head) + core->count * sizeof(sum), 0, sizeof(sum));
 	if (core_sum(0, head, head_size) != sum || !read_pieces(core, head, head_size, sums))
 		return -EBADMSG;
-	*ret_why = cut;
-	if (!is_whole(core))
-		return -EBADMSG;
-	*ret_why = changed;
+	last = &core->piece[core->count - 1];
+	core->cut = last->off + (last->left_out ? 0 : last->size) > core->file_size;
 	core->text = json_loadb(text, text_size, 0, NULL);
 	return json_is_object(core->text) ? 0 : -EBADMSG;
 }
@@ -222,8 +218,11 @@ int core_verify(const struct core *core)
 {
 	for (uint32_t i = 0; i < core->count; i++) {
 		bool good;
-		int err = verify_piece(core, &core->piece[i], &good);
+		int err;
 
+		if (core_missing(core, &core->piece[i]))
+			return (int)i;
+		err = verify_piece(core, &core->piece[i], &good);
 		if (err || !good)
 			return err ? err : (int)i;
 	}
@@ -240,6 +239,8 @@ int core_read(const struct core *core, uint64_t pa, void *to, uint64_t size)
 			continue;
 		if (piece->left_out)
 			return -ENODATA;
+		if (pa - piece->pa + size > piece->size - core_missing(core, piece))
+			return -ERANGE;
 		return read_all(core->fd, to, size, piece->off + (pa - piece->pa));
 	}
 	return -ENOENT;
@@ -292,7 +293,8 @@ int core_image(const struct core *core, struct image *ret_image, const char **re
 			   sizeof(ret_image->machine));
 	*ret_why = "its memory is too much for an image";
 	for (uint32_t i = 0; i < core->count && !err; i++)
-		if (!core->piece[i].left_out && !is_private(core, &core->piece[i]))
+		if (!core->piece[i].left_out && !is_private(core, &core->piece[i]) &&
+		    !core_missing(core, &core->piece[i]))
 			err = add_piece(core, &core->piece[i], ret_image);
 	if (err)
 		image_fini(ret_image);

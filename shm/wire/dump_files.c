@@ -15,9 +15,9 @@
 
 #define SUFFIX ".core"
 
-void dump_file_name(const char *partition, uint64_t incarnation, char ret_name[DUMP_NAME_SIZE])
+void dump_file_name(const char *partition, uint64_t number, char ret_name[DUMP_NAME_SIZE])
 {
-	snprintf(ret_name, DUMP_NAME_SIZE, "%s-%" PRIu64 SUFFIX, partition, incarnation);
+	snprintf(ret_name, DUMP_NAME_SIZE, "%s-%" PRIu64 SUFFIX, partition, number);
 }
 
 /* The name says whose it is; false: it is none that we would give. */
@@ -29,20 +29,21 @@ static bool parse(const char *name, struct dump_file *ret)
 	if (!dash || (size_t)(dash - name) >= sizeof(ret->partition))
 		return false;
 	snprintf(ret->partition, sizeof(ret->partition), "%.*s", (int)(dash - name), name);
-	ret->incarnation = strtoull(dash + 1, NULL, 10);
-	dump_file_name(ret->partition, ret->incarnation, again);
+	ret->number = strtoull(dash + 1, NULL, 10);
+	dump_file_name(ret->partition, ret->number, again);
 	snprintf(ret->name, sizeof(ret->name), "%s", again);
-	return apmp_name_valid(ret->partition) && strcmp(again, name) == 0;
+	return ret->number > 0 && ret->number <= DUMP_NUMBER_MAX &&
+	       apmp_name_valid(ret->partition) && strcmp(again, name) == 0;
 }
 
 /* Newest first. */
-static int by_time(const void *a, const void *b)
+static int by_number(const void *a, const void *b)
 {
 	const struct dump_file *x = a, *y = b;
 
-	if (x->t_ns != y->t_ns)
-		return x->t_ns < y->t_ns ? 1 : -1;
-	return strcmp(y->name, x->name);
+	if (x->number != y->number)
+		return x->number < y->number ? 1 : -1;
+	return strcmp(y->name, x->name); /* not by us: somebody has put one there */
 }
 
 static int list(DIR *dir, struct dump_file *files)
@@ -59,10 +60,9 @@ static int list(DIR *dir, struct dump_file *files)
 		    !S_ISREG(st.st_mode))
 			continue;
 		file->bytes = (uint64_t)st.st_blocks * 512;
-		file->t_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 		count++;
 	}
-	qsort(files, (size_t)count, sizeof(*files), by_time);
+	qsort(files, (size_t)count, sizeof(*files), by_number);
 	return count;
 }
 

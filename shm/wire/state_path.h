@@ -21,22 +21,24 @@ __attribute__((warn_unused_result)) int apmp_state_base(char *ret_path, size_t p
 __attribute__((warn_unused_result)) int apmp_state_parent(char *ret_path, size_t path_size,
 							  size_t *ret_fixed);
 
-/* ---- dump_files.c: dumps/PARTITION-INCARNATION.core in the state directory of a machine ---- */
+/* ---- dump_files.c: dumps/PARTITION-NUMBER.core in the state directory of a machine ----
+ * Its dumps are numbered in the order in which they were made, over all partitions and power ons:
+ * neither a clock that was set nor incarnations that begin again confuse them. */
 
-#define DUMP_FOLDER    "dumps"
-#define DUMP_NEW       "new" /* one that is being written */
-#define DUMP_NAME_SIZE (APMP_NAME_SIZE + 32)
-#define DUMP_FILES_MAX 1024u
+#define DUMP_FOLDER	"dumps"
+#define DUMP_NEW	"new" /* one that is being written */
+#define DUMP_NAME_SIZE	(APMP_NAME_SIZE + 32)
+#define DUMP_FILES_MAX	1024u
+#define DUMP_NUMBER_MAX 1000000000u
 
 struct dump_file {
 	char name[DUMP_NAME_SIZE];
 	char partition[APMP_NAME_SIZE];
-	uint64_t incarnation;
-	uint64_t bytes; /* on the disk */
-	int64_t t_ns;	/* when it was written: CLOCK_REALTIME */
+	uint64_t number; /* 1 to DUMP_NUMBER_MAX */
+	uint64_t bytes;	 /* on the disk */
 };
 
-void dump_file_name(const char *partition, uint64_t incarnation, char ret_name[DUMP_NAME_SIZE]);
+void dump_file_name(const char *partition, uint64_t number, char ret_name[DUMP_NAME_SIZE]);
 
 /* The dumps in a folder, newest first, to be freed; what has another name is none.  At most
  * DUMP_FILES_MAX.  How many; -ENOMEM; -errno. */

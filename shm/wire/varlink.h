@@ -27,8 +27,9 @@ enum {
 	VARLINK_MESSAGE_MAX = 1 << 20, /* bytes of a call: a longer one closes its connection */
 	VARLINK_QUEUE_MAX = 4 << 20,   /* bytes waiting for one peer: more of a stream is refused */
 	VARLINK_REPLY_MAX = 64 << 20,  /* bytes of a reply that the client accepts */
-	VARLINK_CONN_MAX = 128,	       /* connections; further ones wait in the listen queue */
-	VARLINK_FDS_MAX = 8,	       /* descriptors that may come with one call */
+	VARLINK_CONN_MAX = 128, /* connections; for a further one an idle one goes, or it waits */
+	VARLINK_STREAMS_MAX = VARLINK_CONN_MAX - 32, /* open calls with `more`; further: Refused */
+	VARLINK_FDS_MAX = 8,			     /* descriptors that may come with one call */
 };
 
 /* The text of org.apmp.machine.varlink. */
@@ -105,6 +106,10 @@ VARLINK_MUST_CHECK int varlink_call_take_fds(struct varlink_call *call, int *fds
  * cb NULL takes it back.
  */
 void varlink_call_on_hangup(struct varlink_call *call, void (*cb)(void *ctx), void *ctx);
+
+/* cb runs, from the loop, when the kernel has taken all of a stream that had to wait for its peer:
+ * the time to go on with what was refused. */
+void varlink_call_on_drained(struct varlink_call *call, void (*cb)(void *ctx), void *ctx);
 
 /*
  * Final reply, then the connection leaves Varlink: *ret_fd is the non-blocking socket, the

@@ -17,8 +17,11 @@
  *           UV_PRIORITIZED is, which nothing else raises unless the peer sends urgent data.
  * REENTRY   Handlers and hangup callbacks run from the loop only: an answer never starts the next
  *           call inside itself, and a failed write is told to the handler in the next turn.
- * LIMITS    VARLINK_CONN_MAX connections, then accepting pauses; one message of
- *           VARLINK_MESSAGE_MAX in, VARLINK_QUEUE_MAX of a stream and one final answer out, each.
+ * LIMITS    VARLINK_CONN_MAX connections: for one more the one is closed that has been without a
+ *           call for longest, and for IDLE_MS; when there is none, accepting pauses.
+ *           VARLINK_STREAMS_MAX open calls with `more`: the other connections are for who wants an
+ *           answer and goes.  One message of VARLINK_MESSAGE_MAX in, VARLINK_QUEUE_MAX of a stream
+ *           and one final answer out, each.
  */
 #include "shm/wire/varlink.h"
 #include "shm/wire/varlink_internal.h"
@@ -36,7 +39,8 @@ enum {
 	CALL_MAGIC = 0x76436c6c,
 	TURN_MAX = 16,	/* calls of one connection in one turn of the loop: others want theirs; */
 	TURN_MS = 1,	/* from then on each gets one: the loop has more to do than calls */
-	RETRY_MS = 100, /* until accept() is tried again when descriptors or memory ran out */
+	RETRY_MS = 100, /* until accept() is tried again when descriptors, memory or room ran out */
+	IDLE_MS = 1000, /* from then on a connection without a call makes room: it had its time */
 };
 
 struct method {
@@ -51,7 +55,8 @@ struct conn;
 struct varlink_server {
 	unsigned magic;
 	unsigned conn_count;
-	unsigned handles; /* of libuv, our own: the last one closed frees the server */
+	unsigned stream_count; /* open calls with `more` */
+	unsigned handles;      /* of libuv, our own: the last one closed frees the server */
 	bool paused, closing;
 	int listen_fd;
 	uv_loop_t *loop;
@@ -66,7 +71,8 @@ struct varlink_server {
 struct conn {
 	unsigned magic;
 	int fd;
-	int watched; /* the events of libuv that are asked for; 0: stopped */
+	int watched;	  /* the events of libuv that are asked for; 0: stopped */
+	uint64_t idle_ms; /* when its last call ended, or it came */
 	bool gone, closing;
 	struct varlink_server *server;
 	struct varlink_call *call; /* the open one */
@@ -79,10 +85,11 @@ struct conn {
 struct varlink_call {
 	unsigned magic;
 	bool more, oneway, upgrade;
+	bool counted; /* among the streams */
 	struct conn *conn;
 	json_t *message;
-	void (*hangup)(void *ctx);
-	void *hangup_ctx;
+	void (*hangup)(void *ctx), (*drained)(void *ctx);
+	void *hangup_ctx, *drained_ctx;
 };
 
 static void on_conn(uv_poll_t *poll, int status, int events);
@@ -108,6 +115,8 @@ static void on_conn_closed(uv_handle_t *handle)
 
 static void call_free(struct varlink_call *call)
 {
+	if (call->counted)
+		call->conn->server->stream_count--;
 	call->magic = 0;
 	json_decref(call->message);
 	free(call);
@@ -223,6 +232,7 @@ static void call_finish(struct varlink_call *call, const char *error, json_t *pa
 	if (call_send(call, error, parameters, false) < 0)
 		conn->gone = true;
 	conn->call = NULL;
+	conn->idle_ms = uv_now(conn->server->loop);
 	call_free(call);
 	varlink__message_reset(&conn->in);
 	conn_watch(conn);
@@ -320,6 +330,13 @@ void varlink_call_on_hangup(struct varlink_call *call, void (*cb)(void *ctx), vo
 	call->hangup_ctx = ctx;
 }
 
+void varlink_call_on_drained(struct varlink_call *call, void (*cb)(void *ctx), void *ctx)
+{
+	varlink__assert(call->magic == CALL_MAGIC);
+	call->drained = cb;
+	call->drained_ctx = ctx;
+}
+
 /* ---- calls ---- */
 
 static void service_info(struct varlink_call *call)
@@ -356,6 +373,22 @@ static struct method *find_method(const struct varlink_server *server, const cha
 	return method;
 }
 
+static const char many_streams[] =
+    "as many callers as there is room for wait for programs or follow events; try again when one "
+    "of them has ended";
+
+/* Counts the call when it is one of a stream.  false: there are too many. */
+static bool stream_count(struct varlink_call *call)
+{
+	struct varlink_server *server = call->conn->server;
+
+	if (call->more && server->stream_count == VARLINK_STREAMS_MAX)
+		return false;
+	call->counted = call->more;
+	server->stream_count += call->counted;
+	return true;
+}
+
 /* Hands the call to its handler, or answers what is wrong with it. */
 static void call_dispatch(struct varlink_call *call, const char *full, const json_t *parameters)
 {
@@ -388,6 +421,8 @@ static void call_dispatch(struct varlink_call *call, const char *full, const jso
 	bad = varlink__parameters_check(text, name, parameters, buf, sizeof(buf));
 	if (bad)
 		varlink_call_invalid(call, bad);
+	else if (!stream_count(call))
+		varlink_call_error(call, "Refused", json_pack("{s:s}", "reason", many_streams));
 	else if (method)
 		method->handler(call, parameters, method->ctx);
 	else if (strcmp(name, "GetInfo") == 0)
@@ -461,6 +496,16 @@ static void conn_serve(struct conn *conn)
 	}
 }
 
+/* Goes on with what waits for the peer; whose stream it is hears when nothing does any more. */
+static void conn_drain(struct conn *conn)
+{
+	struct varlink_call *call = conn->call;
+
+	conn_flush(conn);
+	if (!conn->gone && varlink__queue_bytes(&conn->out) == 0 && call && call->drained)
+		call->drained(call->drained_ctx);
+}
+
 /*
  * status is an error when EPOLLERR came: the peer closed before it had read all. What it sent
  * before is still served; the end is seen by reading.
@@ -475,8 +520,8 @@ static void on_conn(uv_poll_t *poll, int status, int events)
 		conn->watched = 0; /* libuv stopped it */
 	if (hangup && conn->call && !conn->call->oneway)
 		conn->gone = true;
-	if (!conn->gone)
-		conn_flush(conn);
+	if (!conn->gone && varlink__queue_bytes(&conn->out) > 0)
+		conn_drain(conn);
 	if (!conn->gone)
 		conn_serve(conn);
 	if (conn->closing)
@@ -512,6 +557,7 @@ static void conn_open(struct varlink_server *server, int fd)
 	conn->poll.data = conn;
 	conn->server = server;
 	conn->fd = fd;
+	conn->idle_ms = uv_now(server->loop);
 	LIST_INSERT_HEAD(&server->conns, conn, link);
 	server->conn_count++;
 	conn_watch(conn);
@@ -522,28 +568,47 @@ static void on_retry(uv_timer_t *timer)
 	listen_resume(timer->data);
 }
 
+/* The one that has been without a call for longest, and did not send one just now; NULL: none for
+ * long enough. */
+static struct conn *longest_idle(const struct varlink_server *server)
+{
+	struct conn *conn, *longest = NULL;
+	uint64_t before_ms = uv_now(server->loop) - IDLE_MS;
+
+	LIST_FOREACH(conn, &server->conns, link)
+	if (!conn->call && varlink__queue_bytes(&conn->out) == 0 && conn->idle_ms <= before_ms &&
+	    recv(conn->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+		longest = conn;
+		before_ms = conn->idle_ms;
+	}
+	return longest;
+}
+
 static void on_listen(uv_poll_t *poll, int status, int events)
 {
 	struct varlink_server *server = poll->data;
+	struct conn *idle = NULL;
 
 	varlink__assert(server->magic == SERVER_MAGIC);
 	(void)status; /* accept4() says it better */
 	(void)events;
-	while (server->conn_count < VARLINK_CONN_MAX) {
+	while (server->conn_count < VARLINK_CONN_MAX || (idle = longest_idle(server))) {
 		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
+			if (server->conn_count == VARLINK_CONN_MAX)
+				conn_close(idle);
 			conn_open(server, fd);
 		} else if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
 			return;
 		} else {
-			uv_timer_start(&server->retry, on_retry, RETRY_MS, 0);
 			break;
 		}
 	}
 	/* The caller in the queue would wake us again and again. */
 	server->paused = true;
 	uv_poll_stop(&server->listen);
+	uv_timer_start(&server->retry, on_retry, RETRY_MS, 0);
 }
 
 static void listen_resume(struct varlink_server *server)

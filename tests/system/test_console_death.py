@@ -1,7 +1,10 @@
 """The console ends in the middle of a boot; loans end with the life that they were made to."""
+import os
+from pathlib import Path
+
 import pytest
 
-from apmp import check_cpus
+from apmp import check_cpus, instances
 
 # Points that the boot of a partition passes in the console, and which of its stores.
 OF_A_BOOT = ["update_begin", "update_store:1", "update_store:9", "update_commit", "update_end",
@@ -49,3 +52,27 @@ def test_a_loan_ends_with_its_borrower(machine, how):
     machine.apmp("partition", "boot", "gamma")
     machine.apmp("cpu", "migrate", "2", "--to", "gamma")
     check_cpus(machine.status())
+
+
+def test_one_that_can_not_form_the_machine(machine):
+    """It ends, and so do those after it, until one can; nothing else notices.
+
+    shows: TREE-22
+    """
+    box = Path(f"/proc/{machine.box_pid()}/fd")
+    config = next(fd for fd in box.iterdir() if os.readlink(fd).startswith("/memfd:config "))
+    before = instances(machine.status())
+    with config.open("r+b", buffering=0) as memory:
+        text = memory.read()
+        memory.seek(0)
+        memory.write(b"nonsense\0")
+        mark = machine.events.mark()
+        machine.try_apmp("chaos", "inject", "kill", "console")
+        machine.until(lambda log: log.count("the machine can't be formed") > 2,
+                      lambda: (machine.rundir / "apmpd.log").read_text())
+        memory.seek(0)
+        memory.write(text)
+    machine.events.wait_for("console.restarted", after=mark)
+    assert {name: i.get("pid") for name, i in instances(machine.status()).items()} == {
+        name: i.get("pid") for name, i in before.items()}
+    machine.apmp("cpu", "migrate", "2", "--to", "gamma")

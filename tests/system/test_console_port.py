@@ -89,6 +89,22 @@ def test_one_that_hangs_the_line_up(shared, attach):
     attach("beta").read_until(b"after it\r\n")
 
 
+def test_one_that_spoils_the_line(shared, attach):
+    """What it makes of its output is its own: who comes later waits for room, and all is shown.
+    shows: CPU-15"""
+    done = shared.dir / "spoilt"
+    pid = int(shared.apmp(
+        "run", "--detach", "beta", "--", sys.executable, "-c",
+        "import fcntl, os, signal, termios, tty; os.set_blocking(1, False); tty.setraw(1);"
+        "fcntl.ioctl(1, termios.TIOCEXCL); os.write(1, b'spoilt\\n');"
+        f"termios.tcflow(1, termios.TCOOFF); open({str(done)!r}, 'w'); signal.pause()"))
+    shared.until(lambda there: there, done.exists)
+    shared.apmp("run", "--detach", "beta", "--", sys.executable, "-c",
+                "import os\nfor n in range(3000): os.write(1, b'%040d\\n' % n)")
+    attach("beta").read_until(b"%040d\r\n" % 2999)
+    shared.kill(pid)
+
+
 def test_many_who_look(shared):
     """There is an end to how many a port is shown to; for others there is room again when one
     leaves."""

@@ -124,6 +124,13 @@ def test_what_can_not_be_given(shared, partition, cpu, to, error, why):
     assert why in answer.text, answer
 
 
+@pytest.mark.parametrize("flags", [2, 0x8, 0x9, 1 << 32])
+def test_flags_that_there_are_not(shared, flags):
+    answer = Cpus(shared, "alpha").ask(request("GIVE", lock=2 + 1, rank=BETA, timeout=flags))
+    assert answer.error == -errno.EINVAL and "flags that there are not" in answer.text, answer
+    assert shared.cpu(2)["current_owner"] == "alpha"
+
+
 def test_never_one_that_can_not_run_there(make_machine):
     """[0235] shows: CPU-12"""
     machine = make_machine(MACHINE.replace(

@@ -26,6 +26,7 @@ MARKER_AT = UNUSED + 5 * PAGE + 24
 # The memory of alpha is known by its size. Nobody is fenced because the host is busy.
 PATIENT = apmp.PATIENT.replace("memory: 24M", "memory: 22M", 1)
 LITTLE = PATIENT + "dump: {limit: 1M, keep: 2}\n"
+ONE = PATIENT + "dump: {keep: 1}\n"
 OFF = PATIENT + "dump: no\n"
 
 pytestmark = pytest.mark.machine_file(PATIENT)
@@ -114,15 +115,33 @@ def test_what_an_announced_end_leaves(machine, how):
     assert summary["died_at"] == (None if how == "instruction" else "tick_beat")
     contexts = [cpu["context"] for cpu in summary["cpus"] if cpu["context"]]
     assert contexts and all(context["frames"] for context in contexts)
+    # Who calls for its end has no registers but those that a function has.
+    selectors = [int(context["registers"].get("csgsfs", "0x33"), 16) for context in contexts]
+    assert {selector & 0xffff for selector in selectors} == {0x33}
     cpus = machine.apmp("analyze", event["path"], "cpus")
     assert "rip" in cpus or "pc" in cpus
     assert "alpha" in machine.apmp("analyze", event["path"])
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_one_that_is_being_written(machine, reset):
-    """`apmp dump P` at once, as in README, waits for it; of a list it is no part yet."""
-    if reset:  # also where there is an older one, which is not meant
+def test_a_panic_is_of_one_life(machine):
+    """The next one has not panicked, and its dump does not say so."""
+    for verb in CRASHES["assert"][0], CRASHES["instruction"][0]:
+        mark = machine.events.mark()
+        machine.apmp(*verb)
+        event = dumped(machine, "alpha", after=mark)
+        machine.boots_and_joins("alpha")
+        machine.apmp("check", "--live")
+        summary = analyze(machine, event["path"])
+        assert (summary["panic"] is not None) == (verb[1] == "inject")
+        assert (summary["died_at"] is not None) == (verb[1] == "inject")
+
+
+@pytest.mark.machine_file(ONE)
+@pytest.mark.parametrize("words", [("alpha",), (), ("--list", "alpha")])
+@pytest.mark.parametrize("again", [False, True])
+def test_one_that_is_being_written(machine, again, words):
+    """`apmp dump` at once, as in README, waits for it, also where it takes an older one's place."""
+    if again:
         machine.kill_partition("alpha")
         dumped(machine, "alpha")
         machine.boots_and_joins("alpha")
@@ -130,11 +149,31 @@ def test_one_that_is_being_written(machine, reset):
         os.pwrite(memory.fileno(), random.randbytes(8 << 20), UNUSED)
     machine.apmp("partition", "crash", "alpha")
     before = machine.partition("alpha")["instance"].get("dumping")
-    machine.apmp("dump")
-    shown = machine.apmp("dump", "alpha", json=True)
-    assert shown["incarnation"] == 1 + reset and before in (None, 1 + reset)
+    said = machine.apmp("dump", *words, json=True)
+    shown = said if words == ("alpha",) else said[0]
+    assert shown["incarnation"] == 1 + again and before in (None, 1 + again)
     assert "dumping" not in machine.partition("alpha")["instance"]
     assert analyze(machine, shown["path"])["announced"]
+
+
+def test_it_outlives_the_next_failure_of_that_name(machine):
+    """Incarnations begin with 1 at each power on; which dump is of which is said."""
+    paths = []
+    for _ in range(2):
+        mark = machine.events.mark()
+        machine.apmp("partition", "crash", "alpha")
+        event = dumped(machine, "alpha", after=mark)
+        assert event["incarnation"] == 1
+        paths.insert(0, event["path"])
+        assert "powered on" not in machine.apmp("dump", "alpha")
+        assert [one["path"] for one in machine.apmp("dump", json=True)] == paths
+        assert not machine.apmp("dump", "alpha", json=True)["earlier"]
+        machine.down()
+        machine.up()
+        assert machine.apmp("dump", "alpha", json=True)["earlier"]
+        assert "it is of before the machine was powered on" in machine.apmp("dump", "alpha")
+    for path in paths:
+        machine.apmp("check", "--dump", path)
 
 
 def test_who_asks_is_answered_when_it_is_written(machine, unreaped):  # noqa: F811
@@ -144,6 +183,7 @@ def test_who_asks_is_answered_when_it_is_written(machine, unreaped):  # noqa: F8
         os.pwrite(memory.fileno(), random.randbytes(8 << 20), UNUSED)
     with Client(machine) as client:
         assert client.call("PartitionDump", {"name": "alpha"}) == {"parameters": {}}
+        assert client.call("PartitionDump", {}) == {"parameters": {}}
         assert client.call("PartitionDump", {"name": "nobody"})["error"].endswith("NoSuchPartition")
         machine.apmp("partition", "crash", "alpha")
         assert client.call("PartitionDump", {"name": "alpha"}) == {"parameters": {}}
@@ -154,7 +194,7 @@ def test_who_asks_is_answered_when_it_is_written(machine, unreaped):  # noqa: F8
         assert "dumping" not in machine.partition("beta")["instance"]
         zombie.reap()
         assert client.receive() == {"parameters": {}}
-        assert dumps_of(machine) == ["alpha-1.core", "beta-1.core"]
+        assert dumps_of(machine) == ["alpha-1.core", "beta-2.core"]
     machine.boots_and_joins("beta")
 
 
@@ -178,7 +218,11 @@ def test_others_read_it(machine):
                             stderr=subprocess.STDOUT, text=True).stdout
     assert "CORE (Core file)" in listed and "APMP" in listed and "Warning" not in listed
     assert f"0x{pa:016x} 0x{pa:016x}" in listed
-    machine.apmp("check", "--dump", path)
+    lines = machine.apmp("check", "--dump", path).splitlines()
+    # What compares two images is not judged by one.
+    unseen = {line.split()[2] for line in lines if line.startswith("not seen ")}
+    assert unseen == {"beat.rises", "order.tree", "order.db"}
+    assert lines[-1].split()[1] == str(sum(line.startswith("ok ") for line in lines))
     if shutil.which("gdb"):
         said = subprocess.run(["gdb", "-nx", "-batch", "-c", path, "-ex",
                                f"x/s {pa + MARKER_AT}"], check=True, stdout=subprocess.PIPE,
@@ -272,7 +316,7 @@ def test_limits(machine):
         machine.kill_partition(partition)
         event = dumped(machine, partition)
         assert event["bytes"] <= 1 << 20
-    assert dumps_of(machine) == ["alpha-1.core", "gamma-1.core"]
+    assert dumps_of(machine) == ["alpha-3.core", "gamma-2.core"]
     assert event["left_out"] == 22 << 20
     summary = analyze(machine, event["path"])
     assert summary["left_out"] == [{"pa": private_of(machine, event["path"]), "size": 22 << 20}]
@@ -320,6 +364,7 @@ def test_it_is_there_when_the_machine_is_off(machine, tmp_path):
     shown = machine.apmp("dump", "beta", json=True)
     copy = tmp_path / "beta.core"
     assert str(copy) in machine.apmp("dump", "beta", str(copy))
+    assert machine.apmp("dump", "beta", str(copy), json=True)["copy"] == str(copy)
     assert copy.read_bytes() == Path(shown["path"]).read_bytes()
     assert copy.stat().st_blocks <= os.stat(shown["path"]).st_blocks
     assert [one["path"] for one in machine.apmp("dump", "--list", json=True)] == [
@@ -333,6 +378,7 @@ def test_it_is_there_when_the_machine_is_off(machine, tmp_path):
     assert shown["path"] in machine.refused("dump", "beta", str(copy))
     machine.apmp("clean", "--state")
     assert not (machine.state / "apmp" / machine.name).exists()
+    assert machine.try_apmp("dump").code == 3
 
 
 # The box alone: the console is the test.

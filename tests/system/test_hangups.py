@@ -78,3 +78,24 @@ def test_the_console_goes_on(machine):
     machine.until(lambda members: members == set(ALL), lambda: apmp.members(machine.status()))
     machine.apmp("check", "--live")
     machine.until(lambda count: count <= before, descriptors)
+
+
+def test_programs_that_nobody_waits_for(machine):
+    """More are asked for and left than box and console have room to speak of: neither waits for
+    the other. shows: TREE-22"""
+    def consoles():
+        return [pid for pid, command in machine.processes() if "apmp-console" in command]
+
+    def ask_and_go():
+        for _ in range(500):
+            with Client(machine) as client:
+                client.send("Run", {**RUN, "partition": "alpha", "argv": ["true"]}, more=True)
+
+    before = consoles()
+    clients = [threading.Thread(target=ask_and_go) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert machine.apmp("run", "alpha", "--", "echo", "here") == "here\n"
+    assert consoles() == before

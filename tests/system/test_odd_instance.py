@@ -60,6 +60,22 @@ def test_what_is_no_callback(machine):
     machine.boots_and_joins("gamma")
 
 
+def test_a_channel_that_is_shut_down(machine):
+    """Its end is read once, not again and again: the console goes on waiting for the others.
+
+    shows: TREE-16
+    """
+    console = next(pid for pid, command in machine.processes() if "apmp-console" in command)
+    with channel_of(machine.pid("gamma")) as channel:
+        channel.shutdown(socket.SHUT_WR)
+
+    machine.status()  # it has had its turn with what is there to be read
+    machine.until(lambda state: state == "S",
+                  lambda: Path(f"/proc/{console}/stat").read_text().rpartition(") ")[2][0])
+    machine.apmp("partition", "reset", "gamma")
+    machine.events.wait_for("member.joined", partition="gamma", incarnation=2)
+
+
 def test_a_stray_store_into_a_recorder(machine):
     """A recorder whose head makes no sense is shown as far as it does."""
     store(machine.pid("beta"), "recorder", offset("apmp_recorder", "head"), 2**64 - 1)

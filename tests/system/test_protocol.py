@@ -14,6 +14,7 @@ import pytest
 import apmp
 
 MACHINE_INTERFACE = "org.apmp.machine"
+CONNECTIONS = 128  # VARLINK_CONN_MAX
 METHODS = {"Status", "Tree", "Events", "Trace", "PartitionBoot", "PartitionHalt", "PartitionCrash",
            "PartitionReset", "PartitionDump", "PartitionDebug", "CpuMigrate", "CpuWish", "CpuStart",
            "CpuStop", "CpuFailover", "CpuAutostart", "PartitionCreate", "PartitionDelete",
@@ -124,7 +125,9 @@ def test_events_follow_a_half_closed_client(shared):
         assert first["parameters"]["event"]["seq"] == 1
         assert first["parameters"]["event"]["kind"] == "machine.on"
         following.socket.shutdown(socket.SHUT_WR)
+        mark = shared.events.mark()
         shared.kill_partition("beta")
+        shared.events.wait_for("instance.fenced", partition="beta", after=mark)
         shared.boots_and_joins("beta")
         last, kinds = 1, []
         while "member.joined" not in kinds or "member.removed" not in kinds:
@@ -284,6 +287,17 @@ def test_another_user_is_turned_away(shared):
     assert "status" not in said.stdout and said.stdout.strip() in ("b''", ""), said.stdout
 
 
+def test_connections_that_are_only_held(shared):
+    """Whoever connects and asks for nothing keeps nobody out; who has asked is answered."""
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(Client(shared))
+        asked.send("Events", {"follow": True}, more=True)
+        held = [stack.enter_context(Client(shared)) for _ in range(CONNECTIONS + 8)]
+        assert shared.status()["machine"] == shared.name
+        assert held[0].receive() is None
+        assert asked.receive()["continues"]
+
+
 def test_power_off(make_machine):
     """The answer comes first; then the end."""
     machine = make_machine()
@@ -359,3 +373,33 @@ def test_others_are_served_between_the_pieces_of_a_trace(machine):
             continues = reply.get("continues", False)
     assert entries[0]["who"] == "alpha" and entries[-1]["who"] == "console"
     assert entries[-1]["t_ns"] > before
+
+
+def test_power_off_while_all_wait(make_machine):
+    """Every connection has a change that is not in NVRAM yet, also the one that asked for it: the
+    console answers them all. The box stands still meanwhile, so that nothing gets there."""
+    machine = make_machine()
+    machine.up()
+    box = os.pidfd_open(machine.box_pid())
+    change = ("PartitionSet", {"name": "alpha", "boot": True})
+
+    def changes(client):
+        client.send("Events", more=True)
+        events = []
+        while not events or events[-1].get("continues"):
+            events.append(client.receive())
+        return sum(event["parameters"]["event"]["kind"] == "tree.changed" for event in events)
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(machine)) for _ in range(CONNECTIONS)]
+        os.kill(machine.box_pid(), signal.SIGSTOP)
+        for client in clients[:-1]:
+            client.send(*change)
+        machine.until(lambda count: count == CONNECTIONS - 1, lambda: changes(clients[-1]))
+        assert clients[-1].call("PowerOff") == {"parameters": {}}
+        clients[-1].send(*change)
+        os.kill(machine.box_pid(), signal.SIGCONT)
+        for client in clients[:-1]:
+            assert client.receive() == {"parameters": {}}
+        assert apmp.ended(box), "it was told to power off"
+    os.close(box)

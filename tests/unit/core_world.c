@@ -58,8 +58,8 @@ static void crash(struct core_world *cw)
 	const struct apmp_crash *_Atomic first = NULL;
 	struct apmp_context context = {.task = 17,
 				       .register_count = 23,
-				       .frame_count = 2,
-				       .frame = {0x401234, 0x402345},
+				       .frame_count = 3,
+				       .frame = {0x401234, 0x402345, 0x403000},
 				       .program = 0x402000,
 				       .program_end = 0x403000,
 				       .task_name = "sieve.so"};

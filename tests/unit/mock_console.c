@@ -4,7 +4,8 @@
  * WHAT      PartitionBoot "never" is never answered; PartitionHalt "never" is answered when the
  *           caller of that was seen to hang up. PartitionBoot "later" is answered from the loop.
  *           PartitionHalt "forgetful" has the next PowerOff answered and not done.
- *           Events since FLOOD writes until the queue is full. CpuMigrate of CPU 0, 1, 2 is refused
+ *           Events since FLOOD writes until the queue is full, and with follow ends when the
+ *           caller has read that. CpuMigrate of CPU 0, 1, 2 is refused
  *           as primary, busy twice, and done. ConsolePort echoes. CPU 9, bus 9.9.9 and memory of
  *           the partition "full" are refused; any other partition is fine. What changes the
  *           configuration answers with its own parameters beside the reply that is declared.
@@ -126,18 +127,28 @@ static json_t *event(json_int_t seq, size_t padding)
 	return answer;
 }
 
-static void flood(struct varlink_call *call)
+static json_int_t flooded;
+
+static void end_flood(void *call)
 {
-	json_int_t seq = 0;
+	varlink_call_reply(call, json_pack("{s:{s:I}}", "event", "missed", flooded));
+}
+
+static void flood(struct varlink_call *call, bool follow)
+{
 	int r;
 
+	flooded = 0;
 	do
-		r = varlink_call_continue(call, event(seq++, EVENT_BYTES));
+		r = varlink_call_continue(call, event(flooded++, EVENT_BYTES));
 	while (r == 0);
 	if (r != -ENOBUFS || varlink_call_queued(call) < VARLINK_QUEUE_MAX ||
 	    varlink_call_queued(call) > VARLINK_QUEUE_MAX + 2 * EVENT_BYTES)
 		abort();
-	varlink_call_reply(call, json_pack("{s:{s:I}}", "event", "missed", seq));
+	if (follow)
+		varlink_call_on_drained(call, end_flood, call);
+	else
+		end_flood(call);
 }
 
 static void on_hangup(void *ctx)
@@ -165,7 +176,7 @@ static void on_events(struct varlink_call *call, const json_t *parameters, void 
 		return;
 	}
 	if (since == FLOOD) {
-		flood(call);
+		flood(call, json_is_true(json_object_get(parameters, "follow")));
 		return;
 	}
 	for (json_int_t seq = since; seq < since + 2; seq++)

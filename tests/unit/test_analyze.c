@@ -99,8 +99,9 @@ START_TEST(each_part)
 
 	ck_assert_int_eq(analyze("cpus"), 0);
 	expect(out, "CPU 0: active");
-	expect(out, "0x401234           apmp-instance 0x1234");
-	expect(out, "0x402345           sieve.so 0x345");
+	expect(out, "0x401234           apmp-instance 0x1233"); /* where the call is */
+	expect(out, "0x402345           sieve.so 0x344");
+	expect(out, "0x403000           sieve.so 0xfff"); /* its last instruction does not return */
 	ck_assert_int_eq(analyze("db"), 0);
 	expect(out, "community lab");
 	expect(out, "operational");
@@ -182,9 +183,21 @@ START_TEST(a_file_that_was_cut)
 	const char *why;
 
 	ck_assert_int_eq(core_open(dup(fd), &core, &why), 0);
-	ck_assert_int_eq(ftruncate(fd, (off_t)core.file_size - 1), 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)core.file_size - 2 * APMP_PAGE_SIZE + 1), 0);
+	ck_assert_int_eq(analyze(""), 1);
+	expect(err, "it was cut: it ends before its memory at 0x10000000000 does; --damaged");
+	ck_assert_int_eq(analyze("--damaged"), 0);
+	expect(out, "missing    8191 of memory at 0x10000001001: the file was cut");
+	expect(out, "held locks ledger");
+	ck_assert_int_eq(analyze("memory 0x10000000000 16 --damaged"), 0);
+	ck_assert_int_eq(analyze("memory 0x10000001000 16 --damaged"), 1);
+	expect(err, "the file was cut before them");
+	ck_assert_int_eq(ftruncate(fd, (off_t)core.piece[1].off), 0);
+	ck_assert_int_eq(analyze("--damaged"), 0);
+	expect(out, "crash      where it would have said why is missing");
+	ck_assert_int_eq(ftruncate(fd, (off_t)core.piece[0].off + 1), 0);
 	ck_assert_int_eq(analyze("--damaged"), 1);
-	expect(err, "it was cut: its head can be read, but the file ends before the memory");
+	expect(err, "it has no configuration tree, by which the rest is found");
 	ck_assert_int_eq(ftruncate(fd, (off_t)core.piece[0].off - 1), 0);
 	ck_assert_int_eq(analyze("--damaged"), 1);
 	expect(err, "it was cut: it ends in its own head, and nothing of it can be read");
@@ -284,6 +297,7 @@ START_TEST(no_file_makes_it_crash)
 		int fd, code;
 
 		ck_assert_int_eq(core_world_write(&cw, 1), 0);
+		core_world_path(&cw, path);
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		ck_assert_int_eq(core_open(dup(fd), &core, &why), 0);
 		head_size = core.piece[0].off;

@@ -8,13 +8,14 @@
 #include "tests/unit/suite.h"
 
 #define POSTED 1000u /* among what was handled: an answer to something posted */
+#define MANY   2000u /* more than a socket holds */
 
 static struct box_link to_box;
 static uv_loop_t loop;
 static uv_poll_t other;
 static pthread_t box_thread;
 static int box, other_end;
-static unsigned handled[8], handled_count, wanted;
+static unsigned handled[MANY], handled_count, wanted;
 
 static void count(unsigned what)
 {
@@ -146,6 +147,33 @@ START_TEST(what_was_posted_is_answered_during_a_call)
 }
 END_TEST
 
+/* Takes no request before all that it has to say is in the socket, as the box does. */
+static void *talk_first(void *unused)
+{
+	struct apmp_box_request request;
+
+	for (unsigned i = 0; i < MANY; i++)
+		say(APMP_BOX_PROGRAM, 0, i);
+	for (unsigned i = 0; i < MANY; i++)
+		ck_assert_int_eq(recv(box, &request, sizeof(request), 0), (int)sizeof(request));
+	return unused;
+}
+
+START_TEST(both_have_more_to_say_than_fits)
+{
+	struct apmp_box_request request = {.op = APMP_BOX_OP_RUN_KILL};
+
+	ck_assert_int_eq(pthread_create(&box_thread, NULL, talk_first, NULL), 0);
+	for (unsigned i = 0; i < MANY; i++)
+		box_link_post(&to_box, &request, NULL, NULL);
+	ck_assert_uint_eq(handled_count, 0); /* no handler runs within a request */
+	pthread_join(box_thread, NULL);
+	serve_until(MANY);
+	for (unsigned i = 0; i < MANY; i++)
+		ck_assert_uint_eq(handled[i], i);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("box_link");
@@ -155,5 +183,6 @@ int main(void)
 	tcase_add_test(tcase, what_was_readable_has_been_taken_by_a_call);
 	tcase_add_test(tcase, what_comes_during_a_call_keeps_its_order);
 	tcase_add_test(tcase, what_was_posted_is_answered_during_a_call);
+	tcase_add_test(tcase, both_have_more_to_say_than_fits);
 	return suite_run(suite);
 }

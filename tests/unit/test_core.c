@@ -163,12 +163,36 @@ START_TEST(changed_memory_is_named)
 }
 END_TEST
 
-START_TEST(a_cut_file_is_refused)
+/* In its head, nothing can be read; behind that, what is there. */
+START_TEST(a_file_that_was_cut)
 {
 	struct stat st;
+	off_t head;
+	unsigned char byte;
 
+	must_open();
+	ck_assert(!core.cut);
+	head = (off_t)core.piece[0].off;
+	core_close(&core);
 	ck_assert_int_eq(stat(path, &st), 0);
-	for (off_t size = st.st_size - 1; size > 0; size = size * 9 / 10) {
+	for (off_t size = st.st_size - 1; size > head; size = size * 9 / 10) {
+		uint32_t i = 0;
+
+		ck_assert_int_eq(truncate(path, size), 0);
+		must_open();
+		ck_assert(core.cut);
+		while (!core_missing(&core, &core.piece[i]))
+			i++;
+		ck_assert_int_eq(core_verify(&core), (int)i);
+		ck_assert_uint_eq(core.piece[i].off + core.piece[i].size -
+				      core_missing(&core, &core.piece[i]),
+				  (uint64_t)size);
+		ck_assert_int_eq(
+		    core_read(&core, core.piece[i].pa + core.piece[i].size - 1, &byte, 1), -ERANGE);
+		ck_assert_int_eq(core_read(&core, core.piece[0].pa, &byte, 1), 0);
+		core_close(&core);
+	}
+	for (off_t size = head - 1; size > 0; size = size * 9 / 10) {
 		ck_assert_int_eq(truncate(path, size), 0);
 		ck_assert_ptr_nonnull(strstr(open_why(O_RDONLY), "it "));
 	}
@@ -219,7 +243,7 @@ int main(void)
 	tcase_add_test(tc, an_image_is_what_is_not_private);
 	tcase_add_test(tc, each_byte_of_the_head_counts);
 	tcase_add_test(tc, changed_memory_is_named);
-	tcase_add_test(tc, a_cut_file_is_refused);
+	tcase_add_test(tc, a_file_that_was_cut);
 	tcase_add_test(tc, another_file_is_no_core);
 	tc = suite_case(suite, "places");
 	tcase_add_test(tc, pieces_are_whole_pages);

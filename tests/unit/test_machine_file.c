@@ -277,6 +277,11 @@ static const struct bad {
     {SMALL "communities: [{name: c, shared: 2M}]\n"
 	   "partitions: [{name: a, community: c, failover: {0: b}}, {name: b}]\n",
      5, 52, "a partition of community 'c'"},
+    {SMALL "partitions: [{name: a, failover: {0: [a, a]}}]\n", 4, 42, "each target once"},
+    {SMALL "communities: [{name: c, shared: 2M}]\n"
+	   "partitions: [{name: a, community: c, failover: {0: [a, b]}}, "
+	   "{name: b, community: c}]\n",
+     5, 56, "nothing behind 'a', where the CPU stays, found 'b'"},
     {SMALL "partitions: [{name: a, autostart: [2]}]\n", 4, 36, "2 CPUs, found '2'"},
     {SMALL "partitions: [{name: a, autostart: some}]\n", 4, 35, "all, none or a list"},
     {SMALL "partitions: [{name: a, autostart: 0}]\n", 4, 35, "all, none or a list"},
@@ -302,7 +307,8 @@ static const struct bad {
     {SMALL "notice_exit: 1\n", 4, 14, "yes or no"},
     {SMALL "dump: maybe\n", 4, 7, "yes, no, or {limit: SIZE, keep: NUMBER}"},
     {SMALL "dump: [1]\n", 4, 7, "yes, no, or {limit: SIZE, keep: NUMBER}"},
-    {SMALL "dump: {limit: 64K}\n", 4, 15, "from 1M to"},
+    {SMALL "dump: {limit: 64K}\n", 4, 15, "from 1M to 64T"},
+    {SMALL "dump: {limit: 65T}\n", 4, 15, "from 1M to 64T"},
     {SMALL "dump: {keep: 0}\n", 4, 14, "from 1 to 100"},
     {SMALL "dump: {keep: 3, of: alpha}\n", 4, 17, "found 'of'"},
     /* what follows from a mistake isn't another one */

@@ -489,12 +489,15 @@ START_TEST(what_needs_a_power_cycle)
 	json_object_set_new(file, "fence", json_string("bugcheck"));
 	json_object_set_new(machine, "fence", json_string("kill"));
 	json_object_set_new(file, "notice_exit", json_true());
+	json_object_set_new(file, "dump", json_null());
+	json_object_set_new(machine, "dump", json_pack("{s:i, s:i}", "limit", 64 << 20, "keep", 3));
 	plan = plan_diff(file, machine);
 	ck_assert_uint_eq(json_array_size(steps_of(plan)), 0);
 	expect_list("power_cycle", "[\"bus 0.0.0 has 0 disks, and in the file 1\","
 				   "\"timing: tick is 5 ms, and in the file 2 ms\","
 				   "\"timing: suspect is 4, and in the file 3\","
-				   "\"fence is \\\"kill\\\", and in the file \\\"bugcheck\\\"\"]");
+				   "\"fence is \\\"kill\\\", and in the file \\\"bugcheck\\\"\","
+				   "\"dump is {limit: 64M, keep: 3}, and in the file no\"]");
 	json_decref(file);
 	json_decref(machine);
 }

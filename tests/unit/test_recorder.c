@@ -101,6 +101,20 @@ START_TEST(nth_passing_is_the_end)
 }
 END_TEST
 
+START_TEST(a_new_life_has_not_ended)
+{
+	apmp_recorder_arm(&rec, APMP_P_join_812, 1);
+	apmp_recorder_arm(&rec, APMP_P_join_814, 1);
+	ck_assert(pass(APMP_P_join_812));
+	apmp_store_relaxed(&rec.panicked, 1);
+	apmp_recorder_begin(&rec);
+	ck_assert_uint_eq(apmp_load_relaxed(&rec.died_at), 0);
+	ck_assert_uint_eq(apmp_load_relaxed(&rec.panicked), 0);
+	ck_assert_uint_eq(apmp_recorder_newest(&rec), 1);
+	ck_assert(pass(APMP_P_join_814)); /* what was armed for it strikes it */
+}
+END_TEST
+
 START_TEST(arming_again_and_disarming)
 {
 	apmp_recorder_arm(&rec, APMP_P_join_812, 2);
@@ -153,6 +167,7 @@ int main(void)
 	tcase_add_test(tc, read_refuses);
 	tcase_add_test(tc, older_ones_are_overwritten);
 	tcase_add_loop_test(tc, nth_passing_is_the_end, 1, 5);
+	tcase_add_test(tc, a_new_life_has_not_ended);
 	tcase_add_test(tc, arming_again_and_disarming);
 	tcase_add_test(tc, faults_at_points);
 	return suite_run(suite);

@@ -436,6 +436,7 @@ START_TEST(a_stream_ends_and_the_connection_goes_on)
 }
 END_TEST
 
+/* With follow: its stream goes on when all before is read, whatever else happens or not. */
 START_TEST(a_slow_subscriber_is_bounded)
 {
 	struct varlink_client *client = client_open();
@@ -443,7 +444,8 @@ START_TEST(a_slow_subscriber_is_bounded)
 	bool continues = true;
 	json_int_t count = 0, missed;
 
-	ck_assert_int_eq(varlink_client_send(client, "Events", json_pack("{s:i}", "since", 1000000),
+	ck_assert_int_eq(varlink_client_send(client, "Events",
+					     json_pack("{s:i,s:b}", "since", 1000000, "follow", _i),
 					     VARLINK_MORE, NULL, 0),
 			 0);
 	/* The mock has stopped when this is answered: nothing was read until then. */
@@ -543,6 +545,64 @@ START_TEST(connections_beyond_the_limit_wait)
 		raw_expect(fds[i], "{\"parameters\":{}}");
 		close(fds[i]);
 	}
+}
+END_TEST
+
+/* Whoever has connections and asks for nothing for long loses them to others; who waits for an
+ * answer does not. */
+START_TEST(idle_connections_make_room)
+{
+	int fds[VARLINK_CONN_MAX + 4], asked = raw_open(), count = sizeof(fds) / sizeof(fds[0]);
+	char byte;
+
+	raw_send(asked, "{\"method\":\"org.apmp.machine.PartitionBoot\","
+			"\"parameters\":{\"name\":\"never\"}}|");
+	for (int i = 0; i < count; i++)
+		fds[i] = raw_open();
+	json_decref(call("Status", NULL, NULL));
+	ck_assert_int_eq(recv(fds[0], &byte, 1, 0), 0);
+	ck_assert_int_eq(recv(fds[count - 1], &byte, 1, MSG_DONTWAIT), -1);
+	ck_assert_int_eq(recv(asked, &byte, 1, MSG_DONTWAIT), -1);
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	close(asked);
+}
+END_TEST
+
+/* Many who follow leave room for who wants an answer. */
+START_TEST(there_is_an_end_of_streams)
+{
+	static const char follow[] = "{\"method\":\"org.apmp.machine.Events\",\"more\":true,"
+				     "\"parameters\":{\"follow\":true}}|";
+	int fds[VARLINK_STREAMS_MAX], more = raw_open(), count = sizeof(fds) / sizeof(fds[0]);
+	char byte;
+
+	for (int i = 0; i < count; i++) {
+		fds[i] = raw_open();
+		raw_send(fds[i], follow);
+		ck_assert_int_eq(recv(fds[i], &byte, 1, 0), 1);
+	}
+	raw_send(more, follow);
+	raw_expect(more, "{\"parameters\":{\"reason\":\"as many callers as there is room for wait "
+			 "for programs or follow events; try again when one of them has ended\"},"
+			 "\"error\":\"org.apmp.machine.Refused\"}");
+	json_decref(call("Status", NULL, NULL));
+	close(fds[0]);
+	json_decref(
+	    call("PartitionHalt", json_pack("{s:s}", "name", "never"), NULL)); /* it is gone */
+	raw_send(more, follow);
+	for (int i = 0; i < 2; i++) { /* all that it says */
+		char text[160];
+
+		snprintf(text, sizeof(text),
+			 "{\"parameters\":{\"event\":{\"seq\":%d,\"t_ns\":%d,\"kind\":"
+			 "\"member.joined\",\"partition\":\"alpha\"}},\"continues\":true}",
+			 i, i * 1500000);
+		raw_expect(more, text);
+	}
+	for (int i = 1; i < count; i++)
+		close(fds[i]);
+	close(more);
 }
 END_TEST
 
@@ -814,11 +874,13 @@ int main(void)
 	tcase_add_test(order, a_client_sends_nothing_that_is_too_long);
 	tcase_add_test(order, too_long_a_message_ends_its_connection);
 	tcase_add_test(order, a_stream_ends_and_the_connection_goes_on);
-	tcase_add_test(order, a_slow_subscriber_is_bounded);
+	tcase_add_loop_test(order, a_slow_subscriber_is_bounded, 0, 2);
 	tcase_add_test(order, half_a_close_keeps_the_stream);
 	tcase_add_loop_test(order, a_hangup_is_told, 0, 2);
 	tcase_add_test(order, power_off_is_a_hangup_for_the_others);
 	tcase_add_test(order, connections_beyond_the_limit_wait);
+	tcase_add_test(order, idle_connections_make_room);
+	tcase_add_test(order, there_is_an_end_of_streams);
 	tcase_add_test(extra, descriptors_come_with_their_call);
 	tcase_add_test(extra, descriptors_that_nobody_takes_are_closed);
 	tcase_add_test(extra, an_upgrade_hands_over_every_byte);

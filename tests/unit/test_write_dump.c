@@ -39,7 +39,7 @@ static void must_write(uint64_t incarnation)
 	ck_assert_msg(!error, "%s: %s", strerror(-error), cw.result.why);
 }
 
-/* The dumps that are there, by incarnation, newest first: "3 2 1"; and their bytes. */
+/* The dumps that are there, by number, newest first: "3 2 1"; and their bytes. */
 static const char *there(uint64_t *ret_bytes)
 {
 	static char text[256];
@@ -54,8 +54,7 @@ static const char *there(uint64_t *ret_bytes)
 	ck_assert_int_ge(count, 0);
 	for (int i = 0; i < count; i++) {
 		ck_assert_str_eq(files[i].partition, "alpha");
-		sprintf(text + strlen(text), "%s%lu", i ? " " : "",
-			(unsigned long)files[i].incarnation);
+		sprintf(text + strlen(text), "%s%lu", i ? " " : "", (unsigned long)files[i].number);
 		bytes += files[i].bytes;
 	}
 	free(files);
@@ -99,15 +98,73 @@ START_TEST(the_newest_are_kept)
 }
 END_TEST
 
-START_TEST(one_of_the_same_name_is_replaced)
+/* Incarnations begin with 1 again at each power on. */
+START_TEST(none_takes_the_name_of_another)
 {
-	cw.dump.keep = 2;
 	must_write(1);
 	must_write(2);
+	ck_assert_str_eq(cw.result.name, "alpha-2.core");
 	must_write(1);
-	ck_assert_str_eq(there(NULL), "1 2");
+	ck_assert_str_eq(cw.result.name, "alpha-3.core");
+	ck_assert_str_eq(there(NULL), "3 2 1");
+	must_write(1);
+	ck_assert_str_eq(there(NULL), "4 3 2");
+}
+END_TEST
+
+/* By number: ten is after nine, and what a clock says does not count. */
+START_TEST(the_newest_is_the_one_made_last)
+{
+	const struct timespec late[2] = {{.tv_sec = INT32_MAX}, {.tv_sec = INT32_MAX}};
+
+	for (uint64_t i = 1; i <= 10; i++)
+		must_write(i);
+	ck_assert_int_eq(utimensat(cw.state_fd, DUMP_FOLDER "/alpha-8.core", late, 0), 0);
+	ck_assert_str_eq(there(NULL), "10 9 8");
+}
+END_TEST
+
+START_TEST(no_number_follows_the_last)
+{
+	int fd;
+
+	must_write(1);
+	fd = openat(cw.state_fd, DUMP_FOLDER "/alpha-1000000000.core",
+		    O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(core_world_write(&cw, 2), -EOVERFLOW);
+	ck_assert_ptr_nonnull(strstr(cw.result.why, "alpha-1000000000.core; move it away"));
+	ck_assert_str_eq(there(NULL), "1000000000 1");
+}
+END_TEST
+
+static unsigned seen; /* dumps when all was copied */
+
+static void look(void *ctx)
+{
+	int fd = openat(cw.state_fd, DUMP_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dump_file *files;
+
+	(void)ctx;
+	seen = (unsigned)dump_files(fd, &files);
+	free(files);
+	close(fd);
+}
+
+START_TEST(an_older_one_goes_when_the_new_one_is_there)
+{
+	cw.dump.keep = 1;
+	cw.dump.copied = look;
+	must_write(1);
+	ck_assert_uint_eq(seen, 0);
 	must_write(2);
-	ck_assert_str_eq(there(NULL), "2 1");
+	ck_assert_uint_eq(seen, 1);
+	ck_assert_str_eq(there(NULL), "2");
+	cw.dump.limit = cw.result.bytes + APMP_PAGE_SIZE; /* but never more bytes than that */
+	must_write(3);
+	ck_assert_uint_eq(seen, 0);
+	ck_assert_str_eq(there(NULL), "3");
 }
 END_TEST
 
@@ -232,8 +289,9 @@ END_TEST
 
 START_TEST(other_names_are_no_dumps)
 {
-	static const char *const others[] = {"alpha-1.core.bak", "alpha-01.core", "-1.core",
-					     "Alpha-1.core",	 "alpha.core",	  "alpha--1.core"};
+	static const char *const others[] = {
+	    "alpha-1.core.bak", "alpha-01.core", "-1.core",	 "Alpha-1.core",
+	    "alpha.core",	"alpha--1.core", "alpha-0.core", "alpha-1000000001.core"};
 	int fd;
 
 	must_write(1);
@@ -247,6 +305,7 @@ START_TEST(other_names_are_no_dumps)
 		close(fd);
 	}
 	must_write(2);
+	ck_assert_str_eq(cw.result.name, "alpha-2.core");
 	/* "alpha--1" is one of a partition "alpha-". */
 	fd = openat(cw.state_fd, DUMP_FOLDER "/alpha-01.core", O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
@@ -276,7 +335,10 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, the_newest_are_kept);
-	tcase_add_test(tc, one_of_the_same_name_is_replaced);
+	tcase_add_test(tc, none_takes_the_name_of_another);
+	tcase_add_test(tc, the_newest_is_the_one_made_last);
+	tcase_add_test(tc, no_number_follows_the_last);
+	tcase_add_test(tc, an_older_one_goes_when_the_new_one_is_there);
 	tcase_add_test(tc, the_largest_private_memory_is_left_out_first);
 	tcase_add_test(tc, without_private_memory_it_is_too_large);
 	tcase_add_test(tc, the_limit_holds);
