@@ -190,6 +190,7 @@ static void check_target(struct check *check, const struct machine_partition *pa
 {
 	const struct machine *machine = check->machine;
 	struct apmp__near near = {.word = target->text};
+	bool stays = strcmp(target->text, "stay") == 0 || strcmp(target->text, "none") == 0;
 	char hint[64];
 
 	if (machine->partitions_at.bad || strcmp(target->text, partition->name.text) == 0)
@@ -203,9 +204,16 @@ static void check_target(struct check *check, const struct machine_partition *pa
 		check_trade(check, partition, other, target->at);
 		return;
 	}
-	apmp__machine_error(check->errors, target->at,
-			    "expected the name of a partition, found '%s'%s", target->text,
-			    apmp__near_text(&near, hint));
+	if (stays) /* as the command says it */
+		apmp__machine_error(
+		    check->errors, target->at,
+		    "expected the name of a partition, found '%s'; of CPUs that stay "
+		    "it is '%s', their own",
+		    target->text, partition->name.text);
+	else
+		apmp__machine_error(check->errors, target->at,
+				    "expected the name of a partition, found '%s'%s", target->text,
+				    apmp__near_text(&near, hint));
 }
 
 /* ---- what a partition owns ---- */

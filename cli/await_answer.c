@@ -5,6 +5,8 @@
  *           ended and is held back. The box knows which, and leaves a note in the run directory
  *           that is gone when the console answers. A note that is there, or comes while we wait, is
  *           shown on standard error, each once.
+ *           What an instance has to do takes as long as that stands still: which partition it may
+ *           be, and how to end that, is said after a while.
  * LIMITS    Where inotify has no more watches for this user, only a note that is there already.
  */
 #include <errno.h>
@@ -22,6 +24,9 @@
 #include "cli/table.h"
 
 #define NOTE "console.note" /* apmpd/box_console.c */
+
+/* An instance that runs does what it is told within milliseconds, also on a busy host. */
+enum { PATIENCE_MS = 2000 };
 
 static char *rundir_of(const struct machine *machine)
 {
@@ -51,6 +56,29 @@ static void show_note(const char *rundir, char *shown, size_t size)
 	snprintf(shown, size, "%s", text);
 }
 
+/* What may keep a call from being answered, and how that ends; NULL: nothing that is known.  The
+ * caller frees it. */
+static char *delay_text(const char *method, const json_t *parameters)
+{
+	static const char *const orders[] = {"CpuMigrate", "CpuStart", "CpuStop", "CpuDeassign"};
+	const char *name = json_string_value(json_object_get(parameters, "name"));
+	json_int_t cpu = json_integer_value(json_object_get(parameters, "cpu"));
+
+	if (name && (strcmp(method, "PartitionHalt") == 0 || strcmp(method, "PartitionCrash") == 0))
+		return cli_text("partition \"%s\" has not ended yet; one that is stopped, or held "
+				"by a debugger, does as it was told when it goes on; `apmp "
+				"partition reset %s` takes it from its instance",
+				name, name);
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
+		if (strcmp(method, orders[i]) == 0)
+			return cli_text(
+			    "CPU %lld: it is not done yet; a partition that is stopped, "
+			    "or held by a debugger, does its part when it goes on; ^C "
+			    "takes back what it has not begun",
+			    (long long)cpu);
+	return NULL;
+}
+
 /* What poll() is told: -1 for ever. */
 static int left_ms(long long until_ms)
 {
@@ -59,12 +87,15 @@ static int left_ms(long long until_ms)
 	return until_ms < 0 ? -1 : left < 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX;
 }
 
-bool cli_await(const struct machine *machine, const struct varlink_client *client,
-	       long long until_ms)
+/* As cli_await, and says `delay` when it takes long; NULL: nothing. */
+static bool await(const struct machine *machine, const struct varlink_client *client,
+		  long long until_ms, const char *delay)
 {
+	long long delayed_ms = cli_now_ms() + PATIENCE_MS;
 	struct pollfd fds[] = {{.fd = varlink_client_fd(client), .events = POLLIN},
 			       {.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN}};
 	char *rundir = rundir_of(machine), shown[512] = "", events[4096];
+	bool early;
 	int ready;
 
 	if (fds[1].fd >= 0 && inotify_add_watch(fds[1].fd, rundir, IN_MOVED_TO) < 0) {
@@ -76,24 +107,38 @@ bool cli_await(const struct machine *machine, const struct varlink_client *clien
 		show_note(rundir, shown, sizeof(shown));
 		while (fds[1].fd >= 0 && read(fds[1].fd, events, sizeof(events)) > 0)
 			;
-		ready = poll(fds, 2, left_ms(until_ms));
-	} while ((ready > 0 && !fds[0].revents) || (ready < 0 && errno == EINTR));
+		if (delay && cli_now_ms() >= delayed_ms) {
+			fprintf(stderr, "apmp: waiting: %s\n", delay);
+			delay = NULL;
+		}
+		early = delay && (until_ms < 0 || delayed_ms < until_ms);
+		ready = poll(fds, 2, left_ms(early ? delayed_ms : until_ms));
+	} while ((ready == 0 && early) || (ready > 0 && !fds[0].revents) ||
+		 (ready < 0 && errno == EINTR));
 	if (fds[1].fd >= 0)
 		close(fds[1].fd);
 	free(rundir);
 	return ready != 0;
 }
 
+bool cli_await(const struct machine *machine, const struct varlink_client *client,
+	       long long until_ms)
+{
+	return await(machine, client, until_ms, NULL);
+}
+
 int cli_machine_call(const struct machine *machine, struct varlink_client *client,
 		     const char *method, json_t *parameters, long long until_ms,
 		     struct varlink_reply *ret_reply)
 {
+	char *delay = delay_text(method, parameters);
 	int r = varlink_client_send(client, method, parameters, 0, NULL, 0);
 
+	if (r == 0 && !await(machine, client, until_ms, delay))
+		r = -ETIMEDOUT;
+	free(delay);
 	if (r < 0)
 		return r;
-	if (!cli_await(machine, client, until_ms))
-		return -ETIMEDOUT;
 	do
 		r = varlink_client_receive(client, ret_reply);
 	while (r == -EINTR);

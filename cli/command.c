@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,8 +68,11 @@ int cli_number(const struct cli_args *args, const char *what, const char *text, 
 
 	errno = 0;
 	number = strtoll(text, &end, 10);
-	if (errno || end == text || *end || number < 0)
+	if (end == text || *end || *text == '-')
 		return cli_usage(args, "%s is a number, not \"%s\"", what, text);
+	if (errno)
+		return cli_usage(args, "%s is a number up to %lld; %s is more", what, LLONG_MAX,
+				 text);
 	*ret = number;
 	return CLI_DONE;
 }
@@ -307,7 +311,13 @@ static int no_command(const struct cli *read, int argc, char **argv, bool help)
 		return CLI_DONE;
 	said = joined(known < words ? known + 1 : known, argv);
 	none.family = family = joined(known, argv);
-	if (known == words)
+	if (known > 0 && known == words && words + 1 < argc && !is_option(argv[argc - 1]))
+		cli_usage(
+		    &none,
+		    "%s stands in the midst of a verb; options stand before all of its words, or "
+		    "behind them",
+		    argv[words]);
+	else if (known == words)
 		cli_usage(&none, "%s wants one of these verbs", said);
 	else
 		cli_usage(&none, "there is no verb \"%s\"", said);

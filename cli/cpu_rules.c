@@ -6,6 +6,15 @@
 #include "cli/find_machine.h"
 #include "cli/table.h"
 
+static bool has(const json_t *cpus, json_int_t cpu)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(cpus) && json_integer_value(json_array_get(cpus, i)) != cpu)
+		i++;
+	return i < json_array_size(cpus);
+}
+
 /* The words from `first` to before `end` as numbers of CPUs; "all": NULL.  0 or CLI_USAGE. */
 static int read_cpus(const struct cli_args *args, int first, int end, json_t **ret)
 {
@@ -26,7 +35,8 @@ static int read_cpus(const struct cli_args *args, int first, int end, json_t **r
 			json_decref(*ret);
 			return code;
 		}
-		json_array_append_new(*ret, json_integer(cpu));
+		if (!has(*ret, cpu))
+			json_array_append_new(*ret, json_integer(cpu));
 	}
 	return CLI_DONE;
 }
@@ -97,18 +107,33 @@ static char *targets_text(const json_t *targets, const char *partition, bool one
 	return text;
 }
 
-/* One change; parameters and line are stolen. */
+/* What an answer adds to a rule by which CPUs go: the primary does not [0298]. */
+static char *stays_text(const json_t *answer)
+{
+	const json_t *primary = json_object_get(answer, "primary");
+
+	return primary ? cli_text("; CPU %lld, its primary, stays",
+				  (long long)json_integer_value(primary))
+		       : cli_text("%s", "");
+}
+
+/* One change; parameters and line are stolen.  The document is what was asked for and answered;
+ * goes: by the rule CPUs go away. */
 static int change(struct cli *cli, const char *method, json_t *parameters, const char *asked,
-		  char *line)
+		  char *line, bool goes)
 {
 	json_t *answer;
 	int code = cli_call_asked(cli, method, json_incref(parameters), asked, &answer);
 
 	if (code == CLI_DONE) {
+		char *stays = stays_text(goes ? answer : NULL);
+
+		json_object_update(parameters, answer);
 		if (cli->json)
 			cli_print_json(parameters);
 		else
-			printf("%s\n", line);
+			printf("%s%s\n", line, stays);
+		free(stays);
 		json_decref(answer);
 	}
 	json_decref(parameters);
@@ -127,13 +152,31 @@ static char *cpus_text(const json_t *cpus)
 	return text;
 }
 
+/* The targets are one word: what stands before that are numbers, or "all". */
+static int check_one_word(const struct cli_args *args)
+{
+	for (int i = 1; i < args->count - 1; i++) {
+		const char *word = args->args[i];
+
+		if (!strchr("0123456789", *word) && strcmp(word, "all") != 0)
+			return cli_usage(args,
+					 "targets are one word, with commas and no blanks between "
+					 "them: \"%s,%s\"?",
+					 word, args->args[i + 1]);
+	}
+	return CLI_DONE;
+}
+
 int cli_cpu_failover(struct cli *cli, const struct cli_args *args)
 {
 	const char *partition = args->args[0], *last = args->args[args->count - 1];
 	char *which, *asked, *to;
 	json_t *cpus, *targets;
-	int code = read_cpus(args, 1, args->count - 1, &cpus);
+	bool goes;
+	int code = check_one_word(args);
 
+	if (code == CLI_DONE)
+		code = read_cpus(args, 1, args->count - 1, &cpus);
 	if (code != CLI_DONE)
 		return code;
 	code = read_targets(args, partition, last, &targets);
@@ -141,13 +184,15 @@ int cli_cpu_failover(struct cli *cli, const struct cli_args *args)
 		json_decref(cpus);
 		return code;
 	}
+	goes = json_array_size(targets) > 0 &&
+	       strcmp(json_string_value(json_array_get(targets, 0)), partition) != 0;
 	which = cpus_text(cpus);
 	to = targets_text(targets, partition, json_array_size(cpus) == 1);
 	asked = cli_text("failover of %s of \"%s\"", which, partition);
 	code = change(
 	    cli, "CpuFailover",
 	    json_pack("{s:s, s:o, s:o*}", "partition", partition, "targets", targets, "cpus", cpus),
-	    asked, cli_text("%s of \"%s\": when it fails, %s", which, partition, to));
+	    asked, cli_text("%s of \"%s\": when it fails, %s", which, partition, to), goes);
 	free(asked);
 	free(which);
 	free(to);
@@ -172,7 +217,8 @@ int cli_cpu_autostart(struct cli *cli, const struct cli_args *args)
 	    none ? cli_text(
 		       "autostart set of \"%s\": none; CPUs that come wait for `apmp cpu start`",
 		       partition)
-		 : cli_text("autostart set of \"%s\": %s", partition, which));
+		 : cli_text("autostart set of \"%s\": %s", partition, which),
+	    false);
 	free(asked);
 	free(which);
 	return code;

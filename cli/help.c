@@ -16,8 +16,11 @@ static bool is_option(const struct cli_option *options, int i, int count)
 void cli_print_synopsis(FILE *out, const struct cli_command *command, bool all)
 {
 	const struct cli_option *options = command->options;
+	const char *own = strstr(command->args, " -- "); /* behind it no option is apmp's */
+	size_t length = own ? (size_t)(own - command->args) : strlen(command->args);
 
-	fprintf(out, "%s%s%s", command->name, *command->args ? " " : "", command->args);
+	fprintf(out, "%s%s%.*s", command->name, *command->args ? " " : "", (int)length,
+		command->args);
 	for (int i = 0; is_option(options, i, CLI_OPTIONS_MAX); i++) {
 		const char *arg = options[i].arg;
 
@@ -25,6 +28,7 @@ void cli_print_synopsis(FILE *out, const struct cli_command *command, bool all)
 			fprintf(out, " [--%s%s%s]", options[i].name, arg ? " " : "",
 				arg ? arg : "");
 	}
+	fputs(own ? own : "", out);
 }
 
 static char *synopsis(const struct cli_command *command, bool all)

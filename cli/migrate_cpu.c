@@ -39,14 +39,18 @@ static char *time_text(const json_t *answer)
 
 /* ---- migrate ---- */
 
-static char *moved_line(const struct cli_args *args, const char *word, const json_t *answer)
+static char *moved_line(const char *word, const json_t *answer)
 {
 	const char *from = cli_string(answer, "from"), *to = cli_string(answer, "to");
-	const char *loan = json_is_true(json_object_get(answer, "loan_ended"))
-			       ? ", its owner: the loan has ended"
-			   : cli_option(args, "loan") ? ", on loan: its owner stays the same"
-						      : "";
-	char *time = time_text(answer), *stopped = cli_text("%s", ""), *line;
+	const char *owner = json_string_value(json_object_get(answer, "owner"));
+	char *time = time_text(answer), *stopped = cli_text("%s", ""), *loan, *line;
+
+	if (json_is_true(json_object_get(answer, "loan_ended")))
+		loan = cli_text("%s", ", its owner: the loan has ended");
+	else if (owner && strcmp(owner, to) != 0)
+		loan = cli_text(", on loan: its owner is \"%s\"", owner);
+	else
+		loan = cli_text("%s", "");
 
 	if (json_is_false(json_object_get(answer, "active"))) {
 		free(stopped);
@@ -54,6 +58,7 @@ static char *moved_line(const struct cli_args *args, const char *word, const jso
 	}
 	line = cli_text("CPU %s went from \"%s\" to \"%s\" in %s%s%s", word, from, to, time, loan,
 			stopped);
+	free(loan);
 	free(stopped);
 	free(time);
 	return line;
@@ -85,7 +90,7 @@ static int migrate(struct cli_calls *calls, const char *word)
 					      cli_string(answer, "from"), cli_string(answer, "to")),
 				     answer));
 	else
-		cli_did(calls, answer, moved_line(args, word, answer));
+		cli_did(calls, answer, moved_line(word, answer));
 	return CLI_DONE;
 }
 

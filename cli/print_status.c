@@ -50,15 +50,18 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 	table_print(table, cli);
 }
 
-/* Its targets in their order, "-" without one; the caller frees it. */
+/* Where it goes when that fails: its targets in their order, "-" without one; the caller frees it. */
 static char *failover(const json_t *cpu)
 {
 	const json_t *names = json_object_get(cpu, "failover"), *name;
 	const char *own = json_string_value(json_object_get(cpu, "current_owner"));
-	json_t *words = json_array();
+	json_t *words;
 	char *text;
 	size_t i;
 
+	if (json_is_true(json_object_get(cpu, "primary"))) /* whatever its rule */
+		return cli_text("stays");
+	words = json_array();
 	if (!own) /* then the rules are its owner's */
 		own = cli_string(cpu, "owner");
 	json_array_foreach(names, i, name)
@@ -186,7 +189,8 @@ static void print_health(const struct cli *cli, const json_t *health)
 	print_line(cli, "console", restarts == 0,
 		   restarts == 0
 		       ? cli_text("never restarted")
-		       : cli_text("restarted %lld times%s%s", (long long)restarts,
+		       : cli_text("restarted %lld time%s%s%s", (long long)restarts,
+				  restarts == 1 ? "" : "s",
 				  last ? "; how the last one ended: " : "", last ? last : ""));
 	print_line(cli, "NVRAM", strcmp(state, "failed") != 0,
 		   cli_text("%s; at power on: %s", state, cli_string(nvram, "power_on")));

@@ -57,8 +57,10 @@ static int ended(const struct cli *cli, const struct cli_args *args, const json_
 	if (cli->json)
 		cli_print_json(answer);
 	if (reason)
-		fprintf(stderr, "apmp: %s in partition \"%s\" was ended: %s\n", args->args[1],
-			args->args[0], reason);
+		fprintf(stderr,
+			"apmp: %s in partition \"%s\" was ended: %s; `apmp events` has how, and if "
+			"it failed `apmp dump %s` what it left\n",
+			args->args[1], args->args[0], reason, args->args[0]);
 	if (json_is_integer(signal) && json_integer_value(signal) > 0)
 		return EXIT_SIGNAL + (int)json_integer_value(signal);
 	if (json_is_integer(exit_code))

@@ -35,15 +35,26 @@ bool cli_may_pass(const char *error)
 	return false;
 }
 
-/* What was asked of somebody who has not done it in the time that was given for it. */
-static int too_late(const struct cli_calls *calls)
+/* Refused for good, which is said with how long was waited; parameters are stolen. */
+static int refuse(const struct cli_calls *calls, const char *error, json_t *parameters,
+		  const char *asked)
 {
-	char *time = cli_duration_text(calls->wait_ms * 1000000);
-	int code = cli_refuse(calls->cli, CLI_REFUSED, "org.apmp.cli.TooLate",
-			      json_pack("{s:s}", "time", time));
+	char *waited = calls->wait_ms ? cli_duration_text(calls->wait_ms * 1000000) : NULL;
 
-	free(time);
-	return code;
+	if (waited)
+		json_object_set_new(parameters, "waited", json_string(waited));
+	free(waited);
+	return cli_refuse_asked(calls->cli, CLI_REFUSED, error, parameters, asked);
+}
+
+/* An order to a CPU is ended by the console when its time is over, which says how far it came. */
+static json_t *with_wait(const struct cli_calls *calls, json_t *parameters, long long ms)
+{
+	json_t *copy = json_copy(parameters);
+
+	if (calls->wait_ms && json_object_get(parameters, "cpu"))
+		json_object_set_new(copy, "wait_ms", json_integer(ms));
+	return copy;
 }
 
 /* One try, answered until then: 0, *ret_again or an exit code. */
@@ -53,19 +64,19 @@ static int try_call(struct cli_calls *calls, const char *method, json_t *paramet
 	struct varlink_reply reply = {0};
 	long long now = cli_now_ms(), limit = now + ANSWER_MS > until ? now + ANSWER_MS : until;
 	bool last = now >= until;
-	int r = cli_machine_call(&calls->machine, calls->client, method, json_incref(parameters),
-				 calls->wait_ms ? limit : -1, &reply);
+	int r = cli_machine_call(&calls->machine, calls->client, method,
+				 with_wait(calls, parameters, limit - now),
+				 calls->wait_ms ? limit + ANSWER_MS : -1, &reply);
 
 	*ret_again = false;
 	if (r == -ETIMEDOUT)
-		return too_late(calls);
+		return refuse(calls, "org.apmp.cli.TooLate", json_object(), asked);
 	if (r < 0)
 		return cli_no_answer(calls->cli, &calls->machine, r);
 	if (reply.error && !last && cli_may_pass(reply.error))
 		*ret_again = true;
 	else if (reply.error)
-		r = cli_refuse_asked(calls->cli, CLI_REFUSED, reply.error,
-				     json_incref(reply.parameters), asked);
+		r = refuse(calls, reply.error, json_incref(reply.parameters), asked);
 	else
 		*ret_answer = json_incref(reply.parameters);
 	varlink_reply_fini(&reply);

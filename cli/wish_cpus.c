@@ -26,7 +26,7 @@ static char *stopped_text(const json_t *answer)
 	char *text = cli_text("%s", "");
 
 	for (size_t i = 0; i < json_array_size(waiting); i++) {
-		char *more = cli_text("%s %lld", text,
+		char *more = cli_text("%s%s%lld", text, i ? " " : "",
 				      (long long)json_integer_value(json_array_get(waiting, i)));
 
 		free(text);
@@ -61,14 +61,17 @@ static int wish(struct cli_calls *calls, const char *word)
 	const char *to = cli_option(calls->args, "to");
 	json_int_t count, came;
 	json_t *answer;
+	char *asked;
 	int code = cli_number(calls->args, "N", word, &count);
 
 	if (code != CLI_DONE)
 		return code;
 	if (count < 1 || count > 255)
 		return cli_usage(calls->args, "N is a number of CPUs from 1 to 255, not %s", word);
+	asked = cli_text("CPUs for partition \"%s\"", to);
 	code = cli_calls_make(calls, "CpuWish", json_pack("{s:I,s:s}", "count", count, "to", to),
-			      NULL, &answer);
+			      asked, &answer);
+	free(asked);
 	if (code != CLI_DONE)
 		return code;
 	came = json_integer_value(json_object_get(answer, "came"));

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "console/console.h"
+#include "console/cpu_order.h"
 #include "shm/configure.h"
 #include "shm/shared.h"
 #include "shm/wire/linux_env.h"
@@ -341,6 +342,7 @@ int main(void)
 		return 1;
 	}
 	apmp_linux_panic_into(c->recorder);
+	console_orders_init(c);
 	err = console_serve(c, APMP_CONSOLE_LISTEN_FD);
 	if (!err)
 		err = box_link_serve(&c->box, &c->loop);

@@ -105,6 +105,8 @@ struct cpu_order {
 	struct apmp_cpu_request ask;
 	bool assign;	/* of DEASSIGN: it is assigned to ask.to_id then, and the order a MIGRATE */
 	bool loan_ends; /* of MIGRATE */
+	int refused;	/* why the one before was; 0: it was done */
+	uint64_t wait_ms; /* how long who asked waits for its end; 0: as long as it takes */
 	uint64_t begin_ns;
 };
 
@@ -155,6 +157,7 @@ struct console {
 	bool bare;	/* formed on a machine that runs: nobody boots by himself [0118] */
 	struct partition partition[APMP_MAX_PARTITIONS];
 	struct cpu_order order[APMP_MAX_CPUS];
+	uv_timer_t order_timer[APMP_MAX_CPUS];
 	struct varlink_server *server;
 	json_t *nvram;	     /* what NVRAM held at power on, if it counts; NULL */
 	bool nvram_outdated; /* it was there, but the machine file divides the machine anew */

@@ -31,22 +31,28 @@ static void done(struct console *c, uint32_t cpu_idx, struct cpu_order *o, bool 
 {
 	struct varlink_call *call = o->call;
 	json_int_t elapsed = (json_int_t)(end_ns - o->begin_ns);
+	struct apmp_tree_node cpu = {0};
+	const struct partition *owner;
 	const char *from = c->partition[o->ask.from_id].name, *to = c->partition[o->ask.to_id].name;
 
 	o->active = false;
+	o->refused = 0;
 	o->call = NULL;
 	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
 		console_event(c, "cpu.migrated", &c->partition[o->ask.to_id], "{s:i,s:s,s:I}",
 			      "cpu", (int)cpu_idx, "from", from, "elapsed_ns", elapsed);
 	if (!call)
 		return;
-	if (o->ask.op == HWRPB_REQUEST_MIGRATE)
-		varlink_call_reply(call, json_pack("{s:s,s:s,s:I,s:b,s:b}", "from", from, "to", to,
-						   "elapsed_ns", elapsed, "active", active,
-						   "loan_ended", o->loan_ends));
-	else
+	if (o->ask.op != HWRPB_REQUEST_MIGRATE) {
 		varlink_call_reply(
 		    call, json_pack("{s:s,s:I}", "partition", from, "elapsed_ns", elapsed));
+		return;
+	}
+	(void)!apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu); /* else it is nobody's */
+	owner = console_partition_of(c, cpu.owner);
+	varlink_call_reply(call, json_pack("{s:s,s:s,s:s?,s:I,s:b,s:b}", "from", from, "to", to,
+					   "owner", owner ? owner->name : NULL, "elapsed_ns",
+					   elapsed, "active", active, "loan_ended", o->loan_ends));
 }
 
 /* Whether it ends an order, that the CPU works, or waits in console mode, in this partition. */
@@ -79,14 +85,60 @@ static void came(struct partition *p, uint32_t cpu_idx, bool active, uint64_t th
 	apmp_intr_send(&c->env, apmp_load_relaxed(&from->hwrpb->primary), APMP_INTR_TREE);
 }
 
+/* Why a CPU stays, as the end of a sentence. */
+static void say_why(const struct console *c, uint32_t cpu_idx, const struct cpu_order *o, int err,
+		    char *ret_text, size_t size)
+{
+	const struct partition *from = &c->partition[o->ask.from_id],
+			       *to = &c->partition[o->ask.to_id];
+	uint32_t task;
+
+	switch (err) {
+	case -EBUSY:
+		snprintf(ret_text, size, "it is the primary");
+		return;
+	case -ETXTBSY:
+		task = apmp_load_relaxed(&from->hwrpb->slot[cpu_idx].bound);
+		if (task) /* it may have ended by now */
+			snprintf(ret_text, size, "task %u is bound to it", task);
+		else
+			snprintf(ret_text, size, "a task is bound to it");
+		return;
+	case -ENOEXEC:
+		snprintf(ret_text, size, "%s can't use its type or revision", to->name);
+		return;
+	case -EAGAIN:
+		snprintf(ret_text, size, "another change of it is on its way");
+		return;
+	case -EHOSTDOWN:
+		snprintf(ret_text, size, "%s is not running", to->name);
+		return;
+	case -EXDEV:
+		snprintf(ret_text, size, "%s is in another community", to->name);
+		return;
+	case -EALREADY:
+		snprintf(ret_text, size, "there is nothing to do with it any more");
+		return;
+	case -EPERM:
+		snprintf(ret_text, size, "%s has it on loan, or no more", from->name);
+		return;
+	default:
+		snprintf(ret_text, size, "%s", strerror(-err));
+	}
+}
+
 static void failed(struct console *c, uint32_t cpu_idx, int err)
 {
 	struct cpu_order o = c->order[cpu_idx];
+	char why[128];
 
 	c->order[cpu_idx].active = false;
 	c->order[cpu_idx].call = NULL;
-	console_event(c, "cpu.refused", &c->partition[o.ask.from_id], "{s:i,s:s}", "cpu",
-		      (int)cpu_idx, "reason", strerror(-err));
+	say_why(c, cpu_idx, &o, err, why, sizeof(why));
+	c->order[cpu_idx].refused = err;
+	if (!o.wait_ms || o.refused != err) /* who has time asks again and again */
+		console_event(c, "cpu.refused", &c->partition[o.ask.from_id], "{s:i,s:s}", "cpu",
+			      (int)cpu_idx, "reason", why);
 	if (o.call)
 		console_order_refuse(o.call, cpu_idx, &o, c, err);
 }
@@ -193,9 +245,22 @@ void console_orders_died(struct partition *died)
 
 /* ---- refusals ---- */
 
-static void busy(struct varlink_call *call)
+/* The CPU, and whose doing its order waits for: the receiver's as soon as the CPU is there. */
+static json_t *awaited(struct console *c, uint32_t cpu_idx, const struct cpu_order *o)
 {
-	varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same CPU"));
+	const struct partition *by = &c->partition[o->ask.from_id],
+			       *to = &c->partition[o->ask.to_id];
+	struct apmp_tree_node cpu;
+
+	if (apmp_tree_cpu(&c->tw.tree, cpu_idx, &cpu) == 0 && cpu.current_owner == to->handle)
+		by = to;
+	return json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", by->name);
+}
+
+static void busy(struct varlink_call *call, struct console *c, uint32_t cpu_idx,
+		 const struct cpu_order *o)
+{
+	varlink_call_error(call, "Busy", awaited(c, cpu_idx, o));
 }
 
 static void refuse_text(struct varlink_call *call, const char *reason)
@@ -235,7 +300,7 @@ void console_order_refuse(struct varlink_call *call, uint32_t cpu_idx, const str
 		    json_pack("{s:i,s:s}", "cpu", (int)cpu_idx, "partition", to->name));
 		return;
 	case -EAGAIN:
-		busy(call);
+		busy(call, c, cpu_idx, o);
 		return;
 	case -EHOSTDOWN:
 		varlink_call_error(
@@ -288,6 +353,32 @@ static void caller_gone(void *ctx)
 		o->active = false;
 }
 
+/* The time that who asked has for it is over: he hears whether it goes on. */
+static void on_late(uv_timer_t *timer)
+{
+	struct console *c = timer->data;
+	uint32_t cpu_idx = (uint32_t)(timer - c->order_timer);
+	struct cpu_order *o = &c->order[cpu_idx];
+	struct varlink_call *call;
+
+	if (o->active)
+		look(c, cpu_idx);
+	call = o->active ? o->call : NULL;
+	if (!call)
+		return;
+	o->call = NULL;
+	o->active = !apmp_cpu_take_back(&c->mover, &o->ask);
+	varlink_call_error(call, o->active ? "Unfinished" : "NotBegun", awaited(c, cpu_idx, o));
+}
+
+void console_orders_init(struct console *c)
+{
+	for (uint32_t cpu = 0; cpu < APMP_MAX_CPUS; cpu++) {
+		(void)uv_timer_init(&c->loop, &c->order_timer[cpu]); /* refuses nothing */
+		c->order_timer[cpu].data = c;
+	}
+}
+
 /* Whether the CPU is free for an order; else that is answered. */
 static bool is_free(struct console *c, struct varlink_call *call, uint32_t cpu_idx)
 {
@@ -296,7 +387,7 @@ static bool is_free(struct console *c, struct varlink_call *call, uint32_t cpu_i
 	if (o->active)
 		look(c, cpu_idx);
 	if (o->active)
-		busy(call);
+		busy(call, c, cpu_idx, o);
 	return !o->active;
 }
 
@@ -304,18 +395,24 @@ void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_id
 		   const struct cpu_order *wanted, uint32_t how)
 {
 	struct cpu_order *o = &c->order[cpu_idx];
+	int refused = o->refused;
 
 	if (!is_free(c, call, cpu_idx))
 		return;
 	*o = *wanted;
+	o->refused = refused;
 	o->console = c;
 	o->ask.cpu_idx = cpu_idx;
 	o->begin_ns = c->env.now(&c->env);
 	if (apmp_cpu_ask(&c->mover, &o->ask, how)) {
-		busy(call); /* with what was taken back, and not heard yet */
+		busy(call, c, cpu_idx, o); /* with what was taken back, and not heard yet */
 		return;
 	}
 	o->active = true;
 	o->call = call;
 	varlink_call_on_hangup(call, caller_gone, o);
+	if (o->wait_ms)
+		(void)uv_timer_start(&c->order_timer[cpu_idx], on_late, o->wait_ms, 0);
+	else
+		(void)uv_timer_stop(&c->order_timer[cpu_idx]); /* that of an order before */
 }

@@ -6,6 +6,8 @@
 
 #include "console/console.h"
 
+/* The loop is there. */
+void console_orders_init(struct console *c);
 /* Asks the instance that has the CPU; the call is answered at the end, or at once when that is
  * refused.  wanted: op, from, to, and what else is to be said then.  how: APMP_MIGRATE_*. */
 void console_order(struct console *c, struct varlink_call *call, uint32_t cpu_idx,

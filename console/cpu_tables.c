@@ -18,6 +18,8 @@
 #include "shm/shared.h"
 
 #define WORDS (APMP_MAX_CPUS / 64u)
+/* So many CPUs are told of a change: an event is short. */
+#define TOLD_MAX 16u
 
 static struct apmp_console_partition *kept(struct console *c, uint32_t id)
 {
@@ -290,17 +292,43 @@ static bool begin(struct console *c, struct varlink_call *call)
 	return true;
 }
 
-/* The copy stands when the commit interrupts: a life that ends meanwhile has no use for it. */
+/* Those of the machine's CPUs that are in the set. */
+static json_t *cpus_json(struct console *c, const struct apmp_cpu_bits *cpus)
+{
+	json_t *list = json_array();
+	struct apmp_tree_node n;
+
+	for (uint32_t idx = 0; idx < c->cpu_count; idx++)
+		if (apmp_cpu_bits_test(cpus, idx) && apmp_tree_cpu(&c->tw.tree, idx, &n) == 0)
+			json_array_append_new(list, json_integer(idx));
+	return list;
+}
+
+/* What an event has room for: "all", "none", or the list; NULL: that is too long. */
+static json_t *told(const json_t *parameters, json_t *list)
+{
+	size_t count = json_array_size(list);
+
+	if (!json_is_array(json_object_get(parameters, "cpus")))
+		return json_string("all");
+	if (!count)
+		return json_string("none");
+	return count <= TOLD_MAX ? json_incref(list) : NULL;
+}
+
+/* The copy stands when the commit interrupts: a life that ends meanwhile has no use for it.
+ * cpus, to and answer are stolen; of what was changed cpus and to are told, unless NULL. */
 static void end(struct console *c, struct varlink_call *call, const struct partition *p,
-		const char *change)
+		const char *change, json_t *cpus, json_t *to, json_t *answer)
 {
 	console_permanent(c);
 	if (console_identity(p))
 		apmp_hwrpb_set_tables(p->hwrpb, kept(c, p->id));
 	apmp_update_commit(&c->update);
-	console_event(c, "tree.changed", NULL, "{s:s,s:s++,s:s}", "change", change, "what",
-		      "partition \"", p->name, "\"", "by", "administrator");
-	console_reply_durably(c, call, NULL);
+	console_event(c, "tree.changed", NULL, "{s:s,s:s++,s:s,s:o*,s:o*}", "change", change,
+		      "what", "partition \"", p->name, "\"", "by", "administrator", "cpus", cpus,
+		      "to", to);
+	console_reply_durably(c, call, answer);
 }
 
 static void put(struct console *c, _Atomic uint64_t *word, uint64_t value)
@@ -309,11 +337,21 @@ static void put(struct console *c, _Atomic uint64_t *word, uint64_t value)
 		apmp_update_store64(&c->update, APMP_OBJECT_STATE, word, value);
 }
 
+/* Then it stays, whatever its rule [0298]. */
+static bool is_primary(struct console *c, const struct partition *p, uint32_t cpu_idx)
+{
+	struct apmp_tree_node n;
+
+	return apmp_tree_cpu(&c->tw.tree, cpu_idx, &n) == 0 && n.current_owner == p->handle &&
+	       n.flags & NODE_PRIMARY;
+}
+
 static void on_cpu_failover(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
 	const struct partition *p = console_wanted(c, call, parameters, "partition");
 	struct apmp_cpu_bits cpus;
+	json_t *list, *answer;
 	uint64_t targets;
 
 	if (!p || !wanted_cpus(c, call, parameters, &cpus) ||
@@ -322,7 +360,14 @@ static void on_cpu_failover(struct varlink_call *call, const json_t *parameters,
 	for (uint32_t idx = 0; idx < APMP_MAX_CPUS; idx++)
 		if (apmp_cpu_bits_test(&cpus, idx))
 			put(c, &kept(c, p->id)->failover[idx], targets);
-	end(c, call, p, "set_failover");
+	list = cpus_json(c, &cpus);
+	answer = json_pack("{s:O}", "cpus", list);
+	for (uint32_t idx = 0; idx < c->cpu_count; idx++)
+		if (apmp_cpu_bits_test(&cpus, idx) && is_primary(c, p, idx))
+			json_object_set_new(answer, "primary", json_integer(idx));
+	end(c, call, p, "set_failover", told(parameters, list),
+	    targets ? targets_json(c, targets) : json_pack("[s]", p->name), answer);
+	json_decref(list);
 }
 
 static void on_cpu_autostart(struct varlink_call *call, const json_t *parameters, void *ctx)
@@ -330,12 +375,16 @@ static void on_cpu_autostart(struct varlink_call *call, const json_t *parameters
 	struct console *c = ctx;
 	const struct partition *p = console_wanted(c, call, parameters, "partition");
 	struct apmp_cpu_bits cpus;
+	json_t *list;
 
 	if (!p || !wanted_cpus(c, call, parameters, &cpus) || !begin(c, call))
 		return;
 	for (uint32_t w = 0; w < WORDS; w++)
 		put(c, &kept(c, p->id)->no_autostart[w], ~cpus.word[w]);
-	end(c, call, p, "set_autostart");
+	list = cpus_json(c, &cpus);
+	end(c, call, p, "set_autostart", NULL, told(parameters, list),
+	    json_pack("{s:O}", "cpus", list));
+	json_decref(list);
 }
 
 const struct console_method console_tables_methods[] = {

@@ -120,7 +120,8 @@ static void ask_instance(struct varlink_call *call, const json_t *parameters, st
 	} else if (!p->pid || p->fencing) {
 		wrong_state(call, "NotRunning", p);
 	} else if (p->halt_call) {
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s++}", "what", "partition \"", p->name, "\""));
 	} else {
 		/* Whoever waits for a request is answered by the end. */
 		apmp_hwrpb_end(&c->env, p->hwrpb, end);

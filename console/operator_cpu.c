@@ -59,6 +59,14 @@ static bool wants(const json_t *parameters, const char *flag)
 	return json_is_true(json_object_get(parameters, flag));
 }
 
+/* Nothing that is no time is one: 0. */
+static uint64_t wait_of(const json_t *parameters)
+{
+	json_int_t ms = json_integer_value(json_object_get(parameters, "wait_ms"));
+
+	return ms > 0 ? (uint64_t)ms : 0;
+}
+
 /* Answers a dry run with what would be gone through. */
 static void tell_steps(struct varlink_call *call, json_t *reply, const char *const lines[],
 		       size_t count)
@@ -114,34 +122,66 @@ static bool find_way(struct varlink_call *call, const json_t *parameters, enum w
 	return *ret != WAYS;
 }
 
-static void dry_migration(struct varlink_call *call, const struct wanted_cpu *cpu,
-			  const struct partition *to, enum way way)
+static bool is_lent(const struct wanted_cpu *cpu)
+{
+	return cpu->user && cpu->owner && cpu->user != cpu->owner;
+}
+
+/* Steps of a migration until the CPU says that it goes: what its instance does. */
+static void say_leaving(char (*line)[192], const struct wanted_cpu *cpu, enum way way)
 {
 	const char *from = cpu->user->name;
 	bool halted =
 	    apmp_load_relaxed(&cpu->user->hwrpb->slot[cpu->idx].state) == HWRPB_CPU_HALTED;
+
+	if (halted) /* whatever way: by RX [0331] */
+		snprintf(line[0], sizeof(line[0]), "%s: instance %s puts %s into RX of CPU %u",
+			 way == BY_DEASSIGN ? "3202" : "3102, 3104", from,
+			 way == BY_DEASSIGN ? "DEASSIGN" : "MIGRATE", cpu->idx);
+	else
+		snprintf(line[0], sizeof(line[0]), "904: instance %s quiesces CPU %u", from,
+			 cpu->idx);
+	if (halted)
+		snprintf(line[1], sizeof(line[1]),
+			 way == BY_DEASSIGN
+			     ? "in instance %s CPU %u tells the console that it is deassigned"
+			     : "3108, 2202, 2204: in instance %s CPU %u tells the console that it "
+			       "goes",
+			 from, cpu->idx);
+	else
+		snprintf(line[1], sizeof(line[1]),
+			 way == BY_DEASSIGN
+			     ? "3202, 3204, 2902: instance %s has CPU %u halt, deassigned"
+			 : way == BY_HALT
+			     ? "3002 to 3014: instance %s has CPU %u halt with HALT_MIGRATE; it "
+			       "tells the console that it goes"
+			     : "906, 2202, 2204: instance %s tells the console that CPU %u goes",
+			 from, cpu->idx);
+}
+
+static void dry_migration(struct varlink_call *call, const struct wanted_cpu *cpu,
+			  const struct partition *to, enum way way, bool loan)
+{
+	const char *from = cpu->user->name;
+	/* Of one that is lent, already or by this, it stays the same. */
+	const struct partition *owner = loan || is_lent(cpu) ? cpu->owner : to;
 	char line[5][192];
 	const char *lines[5] = {line[0], line[1], line[2], line[3], line[4]};
 
-	snprintf(line[0], sizeof(line[0]), "902: ask instance %s for CPU %u", from, cpu->idx);
-	snprintf(line[1], sizeof(line[1]),
-		 halted ? "3102, 3104: instance %s puts MIGRATE into RX of CPU %u"
-			: "904: instance %s quiesces CPU %u",
-		 from, cpu->idx);
-	snprintf(line[2], sizeof(line[2]),
-		 way == BY_DEASSIGN ? "3202, 3204, 2902: instance %s has CPU %u halt, deassigned"
-		 : halted ? "3108, 2202, 2204: in instance %s CPU %u tells the console that it goes"
-		 : way == BY_HALT
-		     ? "3002 to 3014: instance %s has CPU %u halt with HALT_MIGRATE; it tells the "
-		       "console that it goes"
-		     : "906, 2202, 2204: instance %s tells the console that CPU %u goes",
-		 from, cpu->idx);
-	snprintf(line[3], sizeof(line[3]),
-		 way == BY_DEASSIGN
-		     ? "2904 to 2908, 3206 to 3214: tree and HWRPBs: CPU %u from %s to nobody, "
-		       "then to %s"
-		     : "908, 2206 to 2216: tree and HWRPBs: CPU %u from %s to %s",
-		 cpu->idx, from, to->name);
+	snprintf(line[0], sizeof(line[0]), "%sask instance %s for CPU %u",
+		 way == BY_DEASSIGN ? "" : "902: ", from, cpu->idx);
+	say_leaving(&line[1], cpu, way);
+	if (way == BY_DEASSIGN)
+		snprintf(line[3], sizeof(line[3]),
+			 "2904 to 2908, 3206 to 3214: tree and HWRPBs: CPU %u from %s to nobody, "
+			 "then to %s",
+			 cpu->idx, from, to->name);
+	else
+		snprintf(
+		    line[3], sizeof(line[3]),
+		    "908, 2206 to 2216: tree and HWRPBs: CPU %u from %s to %s; its owner %s %s",
+		    cpu->idx, from, to->name, owner == cpu->owner ? "stays" : "is then",
+		    owner ? owner->name : "nobody");
 	snprintf(line[4], sizeof(line[4]), "910, 2302 to 2306: instance %s starts CPU %u", to->name,
 		 cpu->idx);
 	tell_steps(call, json_pack("{s:s,s:s}", "from", from, "to", to->name), lines, 5);
@@ -165,16 +205,11 @@ static bool has_room(struct varlink_call *call, struct partition *to, uint32_t c
 	return false;
 }
 
-static bool is_lent(const struct wanted_cpu *cpu)
-{
-	return cpu->user && cpu->owner && cpu->user != cpu->owner;
-}
-
 static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
 	struct console *c = ctx;
 	struct partition *to = console_wanted(c, call, parameters, "to");
-	struct cpu_order o = {.ask.op = HWRPB_REQUEST_MIGRATE};
+	struct cpu_order o = {.ask.op = HWRPB_REQUEST_MIGRATE, .wait_ms = wait_of(parameters)};
 	uint32_t how = wants(parameters, "loan") ? APMP_MIGRATE_LOAN : 0;
 	struct wanted_cpu cpu;
 	enum way way;
@@ -206,7 +241,7 @@ static void on_cpu_migrate(struct varlink_call *call, const json_t *parameters, 
 	else if (err)
 		console_order_refuse(call, cpu.idx, &o, c, err);
 	else if (wants(parameters, "dry_run"))
-		dry_migration(call, &cpu, to, way);
+		dry_migration(call, &cpu, to, way, how & APMP_MIGRATE_LOAN);
 	else if (has_room(call, to, cpu.idx))
 		console_order(c, call, cpu.idx, &o, how);
 }
@@ -235,7 +270,7 @@ static void start_or_stop(struct varlink_call *call, const json_t *parameters, s
 			  uint32_t op)
 {
 	bool start = op == HWRPB_REQUEST_START;
-	struct cpu_order o = {.ask.op = op};
+	struct cpu_order o = {.ask.op = op, .wait_ms = wait_of(parameters)};
 	struct wanted_cpu cpu;
 	char line[2][128];
 	const char *lines[2] = {line[0], line[1]};
@@ -280,19 +315,21 @@ static void on_cpu_stop(struct varlink_call *call, const json_t *parameters, voi
  * what another one uses, or its primary. */
 static void on_cpu_deassign(struct varlink_call *call, const json_t *parameters, void *ctx)
 {
-	struct cpu_order o = {.ask.op = HWRPB_REQUEST_DEASSIGN};
+	struct cpu_order o = {.ask.op = HWRPB_REQUEST_DEASSIGN, .wait_ms = wait_of(parameters)};
 	struct console *c = ctx;
 	struct wanted_cpu cpu;
 
 	if (!find_cpu(c, call, parameters, &cpu))
 		return;
-	if (!cpu.user || cpu.user != cpu.owner || !is_up(cpu.user) ||
-	    cpu.node.flags & NODE_PRIMARY) {
+	if (!cpu.user || cpu.user != cpu.owner || !is_up(cpu.user)) {
 		console_deassign(c, call, cpu.node.handle);
 		return;
 	}
 	o.ask.from_id = o.ask.to_id = cpu.user->id;
-	console_order(c, call, cpu.idx, &o, 0);
+	if (cpu.node.flags & NODE_PRIMARY)
+		console_order_refuse(call, cpu.idx, &o, c, -EBUSY);
+	else
+		console_order(c, call, cpu.idx, &o, 0);
 }
 
 const struct console_method console_cpu_methods[] = {

@@ -112,7 +112,8 @@ static void refuse(struct varlink_call *call, const char *name, const struct apm
 	else
 		varlink_call_error(
 		    call, "Host",
-		    json_pack("{s:s,s:i,s:s}", "what", "exec", "errno", -event->error, "reason",
+		    json_pack("{s:s,s:s,s:i,s:s}", "partition", name, "what", "exec", "errno",
+			      -event->error, "reason",
 			      event->text[0] ? event->text : strerror(-event->error)));
 }
 

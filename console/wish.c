@@ -112,7 +112,8 @@ static void on_cpu_wish(struct varlink_call *call, const json_t *parameters, voi
 	console_wish_look(p); /* whose report was lost */
 	if (apmp_hwrpb_request(&c->env, p->hwrpb, &p->hwrpb->wish, HWRPB_REQUEST_WISH, arg,
 			       &p->wish.seq)) {
-		varlink_call_error(call, "Busy", json_pack("{s:s}", "what", "the same partition"));
+		varlink_call_error(call, "Busy",
+				   json_pack("{s:s++}", "what", "partition \"", p->name, "\""));
 		return;
 	}
 	p->wish.had = (struct apmp_cpu_bits){0};

@@ -121,7 +121,7 @@ enum apmp_limit {
 
 /* How a CPU migrates: arg2 of MIGRATE_CPU, arg1 of the HWRPB's request MIGRATE.  That its instance
  * fails (Fig. 27) needs no word: its last gasp says so. */
-#define APMP_MIGRATE_LOAN    0x1u /* only current_owner changes [0107] */
+#define APMP_MIGRATE_LOAN    0x1u /* only current_owner changes [0107]; of one on loan always */
 #define APMP_MIGRATE_HALT    0x2u /* by HALT with HALT_MIGRATE, Figs. 30A to 30C */
 #define APMP_MIGRATE_CONSOLE 0x4u /* it was in console mode, Fig. 31 */
 

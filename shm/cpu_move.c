@@ -127,6 +127,7 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 	struct apmp_cpu_words words;
 	struct apmp_tree_node cpu;
 	uint64_t from;
+	bool lent;
 	int err = apmp_cpu_may_migrate(m, from_id, cpu_idx, to_id);
 
 	if (err)
@@ -138,6 +139,7 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 	if (apmp_load_acquire(&env->lines[cpu_idx].runner))
 		return -EBUSY;
 	words = words_of(m, cpu_idx);
+	lent = cpu.owner && cpu.owner != cpu.current_owner;
 	apmp_cpu_depart(m->tw, &cpu, m->hwrpb(m, from_id), from_id, &words, from);
 	if (how & APMP_MIGRATE_HALT)
 		APMP_POINT_ARG(env, halt_3016, cpu_idx);
@@ -155,7 +157,7 @@ int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_id
 	words.within = within;
 	words.ctx = ctx;
 	apmp_cpu_arrive(m->tw, &cpu, m->hwrpb(m, to_id), to_id, handle_of(m, to_id),
-			how & APMP_MIGRATE_LOAN, &words, m->life(m, to_id));
+			lent || how & APMP_MIGRATE_LOAN, &words, m->life(m, to_id));
 	send_startreq(m, to_id, cpu_idx);
 	apmp_intr_moved(env);
 	return 0;

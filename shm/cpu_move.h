@@ -59,6 +59,8 @@ APMP_CHECK int apmp_cpu_may_migrate(struct apmp_cpu_mover *m, uint32_t from_id, 
  * update of the arrival; it may be NULL.  All but the receiver's primary have the interrupt pending
  * [0117]: none of them is woken in the midst of it.  The sender's host CPUs, which are fewer now,
  * are the caller's, when nobody waits any more.
+ * Only who owns it gives it away for good [0189]: one that is lent keeps its owner wherever it
+ * goes.
  * The errors of apmp_cpu_may_migrate, -EBUSY also when somebody still executes on it, or what the
  * host said: the CPU is where it was. */
 APMP_CHECK int apmp_cpu_migrate(struct apmp_cpu_mover *m, uint32_t from_id, uint32_t cpu_idx,

@@ -140,7 +140,7 @@ struct apmp_app_cpus;
 #define APMP_APP_PARTITIONS 64u	 /* there are at most so many members */
 #define APMP_APP_WISH_MAX   255u /* CPUs that one wish is for */
 #define APMP_APP_ANY_CPU    UINT32_MAX
-#define APMP_APP_LOAN	    0x1u /* only lent: its owner stays the same */
+#define APMP_APP_LOAN	    0x1u /* only lent: its owner stays the same; of one on loan always */
 
 struct apmp_app_cpu_set {
 	uint64_t word[4]; /* bit i % 64 of word i / 64: CPU i */

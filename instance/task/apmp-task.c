@@ -205,6 +205,14 @@ static int sealed_arguments(const struct wish *wish)
 	return err ? err : fd;
 }
 
+/* What the instance calls the program: no path. */
+static const char *name_of(const struct wish *wish)
+{
+	const char *slash = strrchr(wish->file, '/');
+
+	return slash ? slash + 1 : wish->file;
+}
+
 static int send_start(int sock, const struct wish *wish, const int fd[APMP_APP_TASK_FDS])
 {
 	struct apmp_app_request request = {.version = APMP_APP_VERSION,
@@ -221,9 +229,8 @@ static int send_start(int sock, const struct wish *wish, const int fd[APMP_APP_T
 			     .msg_control = control.space,
 			     .msg_controllen = sizeof(control.space)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	const char *name = strrchr(wish->file, '/');
 
-	snprintf(request.text, sizeof(request.text), "%.31s", name ? name + 1 : wish->file);
+	snprintf(request.text, sizeof(request.text), "%.31s", name_of(wish));
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(APMP_APP_TASK_FDS * sizeof(int));
@@ -343,9 +350,12 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-/* One reply of the instance.  0, or an exit code after saying why. */
-static int hear_reply(int sock, struct apmp_app_reply *ret_reply)
+/* One reply of the instance.  0, or an exit code after saying why, of a program as it was typed. */
+static int hear_reply(int sock, const struct wish *wish, struct apmp_app_reply *ret_reply)
 {
+	struct apmp_app_request sent;
+	const char *file = "", *text = ret_reply->text;
+	size_t length;
 	int err;
 
 	do
@@ -356,8 +366,13 @@ static int hear_reply(int sock, struct apmp_app_reply *ret_reply)
 	if (!ret_reply->error)
 		return DONE;
 	ret_reply->text[sizeof(ret_reply->text) - 1] = '\0';
-	return complain(ret_reply->error == -ENOEXEC ? NOT_LOADABLE : REFUSED, "%s",
-			ret_reply->text);
+	snprintf(sent.text, sizeof(sent.text), "%.31s", wish->file ? name_of(wish) : "");
+	length = strlen(sent.text);
+	if (length && strncmp(text, sent.text, length) == 0) {
+		file = wish->file;
+		text += length;
+	}
+	return complain(ret_reply->error == -ENOEXEC ? NOT_LOADABLE : REFUSED, "%s%s", file, text);
 }
 
 static int start(int sock, const struct wish *wish, int program)
@@ -378,7 +393,7 @@ static int start(int sock, const struct wish *wish, int program)
 	close(program);
 	close(arguments);
 	close(ends[1]);
-	code = hear_reply(sock, &reply);
+	code = hear_reply(sock, wish, &reply);
 	return code == DONE ? attend(&run) : code;
 }
 
@@ -425,7 +440,7 @@ static int list(int sock, const struct wish *wish)
 	int code;
 
 	(void)!send(sock, &request, sizeof(request), MSG_NOSIGNAL);
-	code = hear_reply(sock, &reply);
+	code = hear_reply(sock, wish, &reply);
 	if (code != DONE)
 		return code;
 	if (!wish->json)

@@ -155,7 +155,9 @@ def test_what_is_refused_changes_nothing_and_says_why(machine, operator):
             assert about["what"] == what
         if had is not None:
             assert about["had"] == had, (method, parameters, about)
-        if not error.startswith("NoSuch") or error == "NoSuchNode":
+        if error == "PrimaryCpu":
+            assert about == {"cpu": 0, "partition": "alpha"}, "as of every order to it"
+        elif not error.startswith("NoSuch") or error == "NoSuchNode":
             assert about["reason"], (method, parameters, about)
         assert tree_of(machine).data == before, (method, parameters)
 

@@ -50,7 +50,10 @@ def test_stop_and_start(machine):
 
 # shows: CPU-03
 def test_what_start_and_stop_refuse(machine):
-    assert "CPU 0 is the primary" in machine.refused("cpu", "stop", 0)
+    for verb in "stop", "deassign":
+        assert machine.refused("cpu", verb, 0) == (
+            'CPU 0 is the primary of partition "alpha", which stays and works there as long as '
+            "that runs; take another CPU of that partition")
     assert 'CPU 6 is nobody\'s; `apmp cpu assign 6 --to PARTITION`' in \
         machine.refused("cpu", "start", 6)
     assert 'partition "gamma" is not running' in machine.refused("cpu", "stop", 5)
@@ -124,8 +127,12 @@ def test_deassigned_while_it_works(machine):
 def test_a_stopped_instance_is_not_waited_for_for_ever(machine):
     machine.apmp("debug", "beta")
     machine.kill(machine.pid("beta"), signal.SIGSTOP)
-    assert "taken back" in machine.refused("cpu", "stop", 4, "--wait", "100ms")
-    assert "the same CPU" in machine.refused("cpu", "deassign", 4)
+    said = machine.refused("cpu", "stop", 4, "--wait", "100ms")
+    assert "CPU 4: it was not done within 100 ms" in said
+    assert 'partition "beta" had not begun, and it is taken back' in said
+    assert machine.refused("cpu", "deassign", 4) == \
+        'another change of CPU 4 is on its way, and waits for partition "beta"; ' \
+        "try again when it is done"
     machine.kill(machine.pid("beta"), signal.SIGCONT)
     machine.apmp("cpu", "stop", 4, "--wait", "10s")
     assert where(machine, 4) == ("beta", "beta", "console")
@@ -148,3 +155,69 @@ def test_by_is_one_of_three(machine, operator):
     assert operator.refused("CpuMigrate", cpu=1, to="beta", by="mail")[0] == \
         "org.varlink.service.InvalidParameter"
     assert machine.try_apmp("cpu", "migrate", 1, "--to", "beta", "--by", "mail").code == 2
+
+
+# shows: CPU-02
+def test_a_receiver_that_stands_still_is_named(machine):
+    """It has begun: the CPU is beta's, which does not start it until it goes on."""
+    machine.apmp("debug", "beta")
+    machine.kill(machine.pid("beta"), signal.SIGSTOP)
+    said = machine.refused("cpu", "migrate", 1, "--to", "beta", "--wait", "200ms")
+    assert "CPU 1: it was not done within 200 ms: it has begun" in said
+    assert 'waits for partition "beta"' in said
+    assert where(machine, 1)[:2] == ("beta", "beta")
+    for words in (["stop", 1], ["migrate", 1, "--to", "alpha"]):
+        assert machine.refused("cpu", *words).startswith(
+            'another change of CPU 1 is on its way, and waits for partition "beta"')
+    machine.kill(machine.pid("beta"), signal.SIGCONT)
+    machine.at_rest({"alpha", "beta"})
+    assert where(machine, 1) == ("beta", "beta", "active")
+
+
+# shows: CPU-02
+def test_who_waits_hears_for_whom(machine):
+    """A call that takes long says why, and how to end that."""
+    machine.apmp("debug", "beta")
+    machine.kill(machine.pid("beta"), signal.SIGSTOP)
+    migrates = machine.start("cpu", "migrate", 1, "--to", "beta")
+    assert migrates.stderr.readline() == (
+        "apmp: waiting: CPU 1: it is not done yet; a partition that is stopped, or held by a "
+        "debugger, does its part when it goes on; ^C takes back what it has not begun\n")
+    crashes = machine.start("partition", "crash", "beta")
+    assert "`apmp partition reset beta` takes it from its instance" in crashes.stderr.readline()
+    machine.apmp("partition", "reset", "beta")
+    assert migrates.wait() == crashes.wait() == 1
+    machine.at_rest({"alpha", "beta"})
+
+
+# shows: CPU-10
+def test_a_borrower_gives_nothing_away(machine, operator):
+    """Only its owner gives a CPU away: on loan it stays on loan, wherever it goes."""
+    machine.apmp("partition", "boot", "gamma")
+    machine.apmp("cpu", "migrate", 2, "--to", "beta", "--loan")
+    dry = machine.apmp("cpu", "migrate", 2, "--to", "gamma", "--dry-run")
+    assert "CPU 2 from beta to gamma; its owner stays alpha" in dry
+    said = machine.apmp("cpu", "migrate", 2, "--to", "gamma")
+    assert said.rstrip().endswith(', on loan: its owner is "alpha"')
+    assert where(machine, 2) == ("alpha", "gamma", "active")
+    moved = operator("CpuMigrate", cpu=2, to="beta", by="halt")
+    assert (moved["owner"], moved["loan_ended"]) == ("alpha", False)
+    moved = operator("CpuMigrate", cpu=2, to="alpha")
+    assert (moved["owner"], moved["loan_ended"]) == ("alpha", True)
+    machine.at_rest({"alpha", "beta", "gamma"})
+
+
+# shows: CPU-02
+def test_a_dry_run_says_what_would_be(machine):
+    """Whose the CPU is then; and of one in console mode, what its RX buffer has."""
+    def dry(*words):
+        return machine.apmp("cpu", "migrate", 1, "--to", "beta", "--dry-run", *words)
+    assert "its owner is then beta" in dry()
+    assert "its owner stays alpha" in dry("--loan")
+    machine.apmp("cpu", "stop", 1)
+    said = dry("--by", "deassign")
+    assert "puts DEASSIGN into RX of CPU 1" in said and "MIGRATE" not in said
+    before = len(machine.passed("deassign_2902"))
+    assert "2902" not in said and "3204" not in said
+    machine.apmp("cpu", "migrate", 1, "--to", "beta", "--by", "deassign")
+    assert len(machine.passed("deassign_2902")) == before

@@ -182,6 +182,39 @@ def test_the_rules_are_permanent(machine):
     assert machine.cpu(1)["failover"] == ["beta", "gamma"] and machine.cpu(1)["autostart"]
 
 
+# shows: FAIL-02, CPU-03
+def test_the_primary_stays_whatever_its_rule(machine, operator):
+    mark = machine.events.mark()
+    said = machine.apmp("cpu", "failover", "alpha", 0, 1, "gamma")
+    assert said == 'CPUs 0-1 of "alpha": when it fails, to gamma; CPU 0, its primary, stays\n'
+    event = machine.events.wait_for("tree.changed", change="set_failover", after=mark)
+    assert (event["cpus"], event["to"]) == ([0, 1], ["gamma"])
+    assert 'set failover partition "alpha", CPUs 0-1: to gamma' in machine.apmp("events")
+    assert machine.apmp("cpu", "failover", "alpha", 0, "stay").endswith("it stays\n")
+    everybody = operator("CpuFailover", partition="alpha", targets=["gamma"])
+    assert everybody == {"cpus": ALL, "primary": 0}
+    assert operator("CpuFailover", partition="lone", targets=[], cpus=[6]) == {"cpus": [6]}
+    machine.apmp("cpu", "failover", "alpha", 1, "gamma,stay")
+    assert [line.split()[7:] for line in machine.apmp("cpu", "list").splitlines()[1:3]] == \
+        [["stays"], ["gamma", "stays"]]
+    fail(machine, "crash")
+    settled(machine, gamma=[1, 2, 3, 5])
+    assert users(machine)[0] == "alpha"
+
+
+# shows: CPU-12
+def test_an_autostart_set_is_told_and_answered(machine, operator):
+    mark = machine.events.mark()
+    assert operator("CpuAutostart", partition="beta", cpus=[4, 4, 7]) == {"cpus": [4, 7]}
+    event = machine.events.wait_for("tree.changed", change="set_autostart", after=mark)
+    assert event["to"] == [4, 7]
+    assert machine.apmp("cpu", "autostart", "beta", "all", json=True) == \
+        {"partition": "beta", "cpus": ALL}
+    machine.events.wait_for("tree.changed", change="set_autostart", to="all", after=mark)
+    machine.apmp("cpu", "autostart", "beta", "none")
+    machine.events.wait_for("tree.changed", change="set_autostart", to="none", after=mark)
+
+
 # shows: FAIL-02
 def test_who_is_deleted_or_leaves_the_community_is_no_target_any_more(machine):
     machine.apmp("partition", "halt", "gamma")

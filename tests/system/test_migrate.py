@@ -159,10 +159,10 @@ def test_several_at_once(lab):
 def test_a_loan_changes_only_the_current_owner(lab):
     """shows: TREE-09"""
     said = lab.apmp("cpu", "migrate", 2, "--to", "gamma", "--loan")
-    assert said.endswith(", on loan: its owner stays the same\n")
+    assert said.endswith(', on loan: its owner is "alpha"\n')
     cpu = lab.cpu(2)
     assert (cpu["owner"], cpu["current_owner"], cpu["state"]) == ("alpha", "gamma", "active")
-    lab.apmp("cpu", "migrate", 2, "--to", "beta", "--loan")
+    lab.apmp("cpu", "migrate", 2, "--to", "beta")
     assert lab.cpu(2)["owner"] == "alpha"
     lab.apmp("cpu", "migrate", 2, "--to", "alpha")
     assert lab.cpu(2)["owner"] == "alpha"
@@ -180,10 +180,10 @@ def test_a_dry_run_changes_nothing(lab):
 
 
 @pytest.mark.parametrize("cpu, to, sentence", [
-    (1, "gamma", 'CPU 1 is the primary of partition "alpha" and a primary never migrates; '
-     "take another CPU of that partition"),
-    (0, "alpha", 'CPU 0 is the primary of partition "gamma" and a primary never migrates; '
-     "take another CPU of that partition"),
+    (1, "gamma", 'CPU 1 is the primary of partition "alpha", which stays and works there as '
+     "long as that runs; take another CPU of that partition"),
+    (0, "alpha", 'CPU 0 is the primary of partition "gamma", which stays and works there as '
+     "long as that runs; take another CPU of that partition"),
     (99, "gamma", "there is no CPU 99; `apmp cpu list` has those that are"),
     (2, "delta", 'there is no partition "delta"; `apmp status` names those that are'),
     (2, "stranger", "the partitions are in different communities: only partitions of one "

@@ -91,7 +91,7 @@ def test_orders_while_a_wish_is_open(machine, wish):
     machine.apmp("cpu", "assign", 8, "--to", "gamma")
     machine.until(lambda status: apmp.named(status["partitions"], "gamma")["active"]
                   == [1, 2, 5, 8])
-    assert "the same partition" in machine.refused("cpu", "wish", 1, "--to", "gamma")
+    assert 'change of partition "gamma"' in machine.refused("cpu", "wish", 1, "--to", "gamma")
     assert wish.poll() is None
     release(machine, "beta")
     code, said = end_of(wish)
@@ -207,7 +207,7 @@ def test_a_console_dies_between_order_and_end(machine):
     machine.kill(console_of(machine))
     machine.events.wait_for("console.restarted")
     assert end_of(waiting)[0] != 0
-    assert "the same CPU" in machine.refused("cpu", "stop", "1")
+    assert "another change of CPU 1" in machine.refused("cpu", "stop", "1")
     release(machine, "alpha")
     machine.until(lambda asked: asked[0] == asked[1], lambda: hwrpb.asked(1))
     assert hwrpb.asked(1)[2] == -errno.EINVAL

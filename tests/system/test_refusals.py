@@ -30,8 +30,8 @@ HOLDER = ("owns it or still uses it; take it from there first, with `deassign` (
 @pytest.mark.parametrize("words, sentence", [
     ("cpu assign 1 --to beta", f'assigning CPU 1 to "beta": partition "alpha" {HOLDER}'),
     ("bus assign 0.0.0 --to beta", f'assigning bus 0.0.0 to "beta": partition "alpha" {HOLDER}'),
-    ("cpu deassign 0", 'deassigning CPU 0: it is the primary CPU of partition "alpha", which runs; '
-     "take another one, or `apmp partition halt alpha` first"),
+    ("cpu deassign 0", 'CPU 0 is the primary of partition "alpha", which stays and works there as '
+     "long as that runs; take another CPU of that partition"),
     ("cpu deassign 4", "deassigning CPU 4: nobody owns CPU 4; `apmp hardware list` shows what is "
      "whose"),
     ("bus deassign 0.0.3", "deassigning bus 0.0.3: nobody owns bus 0.0.3; `apmp hardware list` "

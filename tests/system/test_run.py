@@ -147,7 +147,8 @@ def test_it_ends_with_its_instance(shared, end):
         os.close(fd)
     out, err = process.communicate(timeout=apmp.WATCHDOG)
     assert process.returncode == 128 + signal.SIGKILL
-    assert err == 'apmp: sh in partition "beta" was ended: its partition ended\n'
+    assert err == 'apmp: sh in partition "beta" was ended: its partition ended; ' \
+        "`apmp events` has how, and if it failed `apmp dump beta` what it left\n"
     if end == "reset":
         shared.events.wait_for("member.joined", partition="beta", after=mark)
     else:

@@ -168,23 +168,23 @@ def test_two_of_one_program_share_nothing(shared, build):
 
 def test_what_is_no_program(shared, build):
     for path, code, sentence in (
-            ("/nowhere.so", 127, "cannot read /nowhere.so: No such file or directory"),
-            ("/etc", 126, "cannot read /etc: Is a directory"),
-            ("/etc/passwd", 126, "passwd is no program of tasks: invalid ELF header"),
+            ("/nowhere.so", 127, "cannot read {}: No such file or directory"),
+            ("/etc", 126, "cannot read {}: Is a directory"),
+            ("/etc/passwd", 126, "{} is no program of tasks: invalid ELF header"),
             (build("lacking", "int other;", "-Dapmp_task_main=unused"), 126,
-             "lacking.so is no program of tasks: it has no apmp_task_main as apmp-task.h declares"),
+             "{} is no program of tasks: it has no apmp_task_main as apmp-task.h declares"),
             (build("symbol", "int missing(void);"
                    "int apmp_task_main(struct apmp_task *t, int c, char **v)"
                    "{ (void)t, (void)c, (void)v; return missing(); }"), 126,
-             "symbol.so is no program of tasks: undefined symbol: missing"),
+             "{} is no program of tasks: undefined symbol: missing"),
             (build("newer", "int apmp_task_main(struct apmp_task *t, int c, char **v)"
                    "{ (void)t, (void)c, (void)v; return 0; }",
                    "-include", apmp.TOP / "instance/task/apmp-task.h",
                    "-Wl,--defsym=apmp_task_version=apmp_task_main"), 126,
-             "newer.so is no program of tasks: it was built for version")):
+             "{} is no program of tasks: it was built for version")):
         said = run(shared, "alpha", path)
         assert said.code == code, str(said)
-        assert said.err.startswith(f"apmp-task: {sentence}"), said.err
+        assert said.err.startswith("apmp-task: " + sentence.format(path)), said.err
     assert not listed(shared, "alpha")
 
 
@@ -197,7 +197,7 @@ def test_a_program_that_is_not_whole(shared, tmp_path, part):
     program.write_bytes(data[:len(data) * part // 8])
     said = run(shared, "alpha", program)
     assert (said.code, shared.pid("alpha")) == (126, pid), str(said)
-    assert said.err.startswith("apmp-task: part.so is no program of tasks: "), said.err
+    assert said.err.startswith(f"apmp-task: {program} is no program of tasks: "), said.err
 
 
 @pytest.mark.parametrize("compiler", ["cc", "clang", "g++", "clang++"])
@@ -449,8 +449,14 @@ def test_bound(home):
     for words in (["migrate", 2, "--to", "beta"], ["stop", 2], ["deassign", 2]):
         assert f"task {task['number']} of partition \"alpha\" is bound to CPU 2" in (
             home.refused("cpu", *words))
-    home.events.wait_for("cpu.refused", partition="alpha", cpu=2, after=mark)
+    home.events.wait_for("cpu.refused", partition="alpha", cpu=2, after=mark,
+                         reason=f"task {task['number']} is bound to it")
+    assert home.refused("cpu", "stop", 2, "--wait", "50ms").endswith(
+        "is bound to CPU 2, and 50 ms were waited; end it (`apmp run alpha -- apmp-task --list` "
+        "names its program), or wait longer")
     assert home.cpu(2)["state"] == "active"
+    refused = home.events.find("cpu.refused", partition="alpha", cpu=2, after=mark)
+    assert len(refused) <= 4, "one for each command, and not for each try of --wait"
     said = run(home, "alpha", "--bind", 4, TASKS / "spin.so")
     assert said.code == 69 and "can't be bound to CPU 4: it runs no tasks" in said.err
     # The others of the partition are as free as ever.

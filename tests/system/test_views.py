@@ -155,7 +155,7 @@ def test_status_as_text(machine):
     machine.try_apmp("chaos", "inject", "kill", "console")
     machine.events.wait_for("console.restarted", after=mark)
     said = machine.apmp("status")
-    assert re.search(r"^console +restarted 1 times; how the last one ended: .*signal 9", said, re.M)
+    assert re.search(r"^console +restarted 1 time; how the last one ended: .*signal 9", said, re.M)
 
 
 def test_a_partition_that_is_held(machine):

@@ -162,9 +162,9 @@ const char *model_migrate(struct model *m, int number, int to, bool loan)
 		return "they are not in one community";
 	if (m->cpu[m->partition[to].primary].type != cpu->type)
 		return "it is of another type";
-	cpu->user = to;
-	if (!loan)
+	if (!loan && (cpu->owner == cpu->user || cpu->owner == MODEL_NONE))
 		cpu->owner = to;
+	cpu->user = to;
 	return NULL;
 }
 

@@ -44,6 +44,9 @@ START_TEST(usage_mistakes)
 	    {"apmp run alpha", "run wants PARTITION -- COMMAND..."},
 	    {"apmp chaos inject kill", "chaos inject wants"},
 	    {"apmp chaos inject kill alpha --at join:x", "is a number, not \"x\""},
+	    {"apmp cpu --json list",
+	     "--json stands in the midst of a verb; options stand before all of its words, or "
+	     "behind them; see `apmp cpu --help`"},
 	    {"apmp chaos", "chaos wants one of these verbs; see `apmp chaos --help`"},
 	    {"apmp chaos foo", "no verb \"chaos foo\"; see `apmp chaos --help`\n"},
 	    {"apmp chaos quiet foo", "\"foo\" is too much"},
@@ -90,6 +93,8 @@ START_TEST(help_is_everywhere)
 	ck_assert_int_eq(apmp("apmp help cpu migrate"), CLI_DONE);
 	expect(out,
 	       "usage: apmp cpu migrate CPU... --to PARTITION [--loan] [--by pal|halt|deassign]");
+	ck_assert_int_eq(apmp("apmp run --help"), CLI_DONE);
+	expect(out, "usage: apmp run PARTITION [--detach] [--confined] -- COMMAND...\n");
 	ck_assert_int_eq(apmp("apmp up --help"), CLI_DONE);
 	expect(out, "./machine.yaml");
 	ck_assert_int_eq(apmp("apmp partition reset --help"), CLI_DONE);
@@ -268,7 +273,7 @@ START_TEST(status_and_cpus)
 	ck_assert_int_eq(apmp("apmp cpu list"), CLI_DONE);
 	expect(out,
 	       "CPU  OWNER  CURRENT-OWNER  STATE       PRIMARY  HOST-CPU  AUTOSTART  FAILOVER\n"
-	       "  0  alpha  beta           active      primary         1  yes        gamma stays\n"
+	       "  0  alpha  beta           active      primary         1  yes        stays\n"
 	       "  4  -      -              unassigned  -               -  -          -\n");
 }
 END_TEST
@@ -322,6 +327,14 @@ START_TEST(rules_of_cpus)
 	expect_sent("apmp --json cpu autostart alpha all", "{\"partition\": \"alpha\"}");
 	ck_assert_int_eq(apmp("apmp cpu failover alpha all 1 beta"), CLI_USAGE);
 	expect(err, "\"all\" stands alone");
+	ck_assert_int_eq(apmp("apmp cpu failover alpha all beta gamma"), CLI_USAGE);
+	expect(err, "targets are one word, with commas and no blanks between them: "
+		    "\"beta,gamma\"?");
+	expect_sent("apmp --json cpu autostart alpha 1 2 1 2",
+		    "{\"partition\": \"alpha\", \"cpus\": [1, 2]}");
+	expect_line("apmp cpu autostart alpha 1 1", "autostart set of \"alpha\": CPU 1\n");
+	ck_assert_int_eq(apmp("apmp cpu start 99999999999999999999"), CLI_USAGE);
+	expect(err, "CPU is a number up to 9223372036854775807");
 	ck_assert_int_eq(apmp("apmp cpu autostart alpha all 1"), CLI_USAGE);
 	expect(err, "\"all\" stands alone");
 	ck_assert_int_eq(apmp("apmp cpu failover alpha beta"), CLI_USAGE);

@@ -182,6 +182,10 @@ START_TEST(migrates)
 	check_at_rest();
 	if (!loan)
 		return;
+	/* Nor is it the borrower's to give away. */
+	ck_assert_int_eq(migrate(1, BETA, GAMMA, 0), 0);
+	ck_assert(user(1) == GAMMA && owner(1) == ALPHA);
+	ck_assert_int_eq(migrate(1, GAMMA, BETA, 0), 0);
 	/* A loan that returns is none any more, however it is asked for. */
 	ck_assert_int_eq(migrate(1, BETA, ALPHA, _i == 3 ? 0 : APMP_MIGRATE_LOAN), 0);
 	ck_assert(user(1) == ALPHA && owner(1) == ALPHA);

@@ -269,6 +269,8 @@ static const struct bad {
     {SMALL "partitions: [{name: a, buses: [0.1.0]}]\n", 4, 32, "found '0.1.0'"},
     {SMALL "partitions: [{name: a, community: c}]\n", 4, 35, "found 'c'"},
     {SMALL "partitions: [{name: a, failover: {0: [a, b]}}]\n", 4, 42, "found 'b'"},
+    {SMALL "partitions: [{name: a, failover: {0: stay}}]\n", 4, 38,
+     "found 'stay'; of CPUs that stay it is 'a', their own"},
     {SMALL "partitions: [{name: a, failover: {0: [a, A]}}]\n", 4, 42, "found 'A'"},
     {SMALL "partitions: [{name: a, failover: {0: [a, a, a, a, a, a, a, a, a]}}]\n", 4, 63,
      "at most 8 targets"},

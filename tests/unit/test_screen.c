@@ -177,7 +177,7 @@ START_TEST(events_as_sentences)
 		     "the configuration was changed by administrator: create partition delta");
 	expect_event("{\"kind\": \"console.restarted\", \"restarts\": 2, \"last\": \"\","
 		     " \"deaths\": 0, \"delay_ms\": 0}",
-		     "the console was restarted, 2 times by now");
+		     "the console was restarted, restart number 2");
 	expect_event("{\"kind\": \"partition.held\", \"partition\": \"web\", \"what\":"
 		     " \"bytes of memory\", \"wanted\": 4194304, \"had\": 0}",
 		     "web is held until it has enough to run: 4M of memory wanted, 0 there");
