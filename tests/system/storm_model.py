@@ -152,7 +152,7 @@ class Change:
             return old.current == r.partition and new.current != r.partition
 
         def follows(old, new, _):
-            return (not r.arg[2] and new.owner == new.current and old.current == r.partition
+            return (not r.arg[2] & 1 and new.owner == new.current and old.current == r.partition
                     and (not old.owner or old.owner == old.current))  # not of one that is lent
         return self.nodes(follows, leaves)
 
