@@ -192,16 +192,27 @@ static bool file_has(int dir_fd, const char *name, const char *word)
 	       has_word(text, " \n", word);
 }
 
-/* A child of ours, ourselves, one of those who have started us, or of a process group with them, as
- * the other end of a pipe is; who has ended is no stranger. */
-static bool is_kin(pid_t pid)
+static bool is_listed(pid_t pid, const pid_t *pids, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (pids[i] == pid)
+			return true;
+	return false;
+}
+
+/* Of those in our group: a child of ours, ourselves, one of those who have started us, or, started
+ * by somebody in there as well, of a process group with these, as the other end of a pipe is.  Who
+ * has ended is no stranger. */
+static bool is_kin(pid_t pid, const pid_t *pids, size_t count)
 {
 	struct apmp_process p, ancestor = {.parent = getpid()};
+	bool beside;
 
 	if (apmp_process_get(pid, &p) < 0 || p.parent == getpid())
 		return true;
+	beside = is_listed(p.parent, pids, count);
 	while (ancestor.parent != 0 && apmp_process_get(ancestor.parent, &ancestor) == 0)
-		if (ancestor.pid == pid || ancestor.process_group == p.process_group)
+		if (ancestor.pid == pid || (beside && ancestor.process_group == p.process_group))
 			return true;
 	return false;
 }
@@ -224,7 +235,7 @@ static int evacuate(int dir_fd)
 	int box_fd = -1, error = apmp__cgroup_pids(dir_fd, false, &pids, &count);
 
 	for (size_t i = 0; !error && i < count; i++)
-		if (!is_kin(pids[i]))
+		if (!is_kin(pids[i], pids, count))
 			error = -ENOTEMPTY;
 	if (!error && count) {
 		box_fd = open_box_group(dir_fd);

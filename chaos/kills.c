@@ -129,9 +129,9 @@ static bool await_end(struct campaign *c, const char *name, const char *point)
 	return true;
 }
 
-/* The migration is over, and its victim lives, as a CPU that comes back to where it has been does not
- * pass all points again; or it has died, and that was not told before.  It is disarmed, and ends now
- * in any case. */
+/* The migration is over.  Its victim lives, as a CPU that comes back to where it was does not pass
+ * all points again; or it has died, and that was not told before.  It is disarmed, and ends now in
+ * any case. */
 static bool end_late(struct campaign *c, const char *victim, const char *point)
 {
 	const struct machine_wanted end = {"instance.fenced", victim};

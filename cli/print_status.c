@@ -50,7 +50,8 @@ static void print_partitions(const struct cli *cli, const json_t *partitions)
 	table_print(table, cli);
 }
 
-/* Where it goes when that fails: its targets in their order, "-" without one; the caller frees it. */
+/* Where it goes when that fails: its targets in their order, "-" without one; the caller frees
+ * it. */
 static char *failover(const json_t *cpu)
 {
 	const json_t *names = json_object_get(cpu, "failover"), *name;

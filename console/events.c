@@ -53,8 +53,8 @@ static json_t *wrap(json_t *event)
 	return json_pack("{s:o}", "event", event ? event : json_object());
 }
 
-/* Sends what the subscriber has not had, as far as there is room; a peer that is gone is taken out by
- * its hangup. */
+/* Sends what the subscriber has not had, as far as there is room; a peer that is gone is taken out
+ * by its hangup. */
 static void pump(void *ctx)
 {
 	struct subscriber *s = ctx;

@@ -209,7 +209,6 @@ void console_dump_picture(struct partition *p)
 
 static void tell_none(struct partition *p, uint64_t incarnation, const char *why)
 {
-	p->dump_due = 0;
 	console_event(p->console, "instance.not-dumped", p, "{s:I,s:s}", "incarnation",
 		      (json_int_t)incarnation, "reason", why);
 }
@@ -266,7 +265,7 @@ static void on_copied(void *ctx, const struct apmp_box_event *event)
 		return;
 	if (event->error)
 		tell_none(p, p->dumped, event->text);
-	else if (event->arg[0]) /* a console before this one was told, and died then */
+	if (event->error || event->arg[0]) /* a console before this one was told, and died then */
 		p->dump_due = 0;
 	console_copied(p);
 	console_settled(p->console);

@@ -13,8 +13,8 @@ struct console_method {
 	varlink_handler *handler;
 };
 
-/* settle.c: serves a method whose calls wait while a fenced partition is being reaped, and until the
- * dump of the partition that they name is copied, or written.  -ENOBUFS more than
+/* settle.c: serves a method whose calls wait while a fenced partition is being reaped, and until
+ * the dump of the partition that they name is copied, or written.  -ENOBUFS more than
  * CONSOLE_SETTLING_MAX; what varlink_server_method says. */
 APMP_CHECK int console_serve_settled(struct console *c, const struct console_method *method,
 				     bool until_written);

@@ -206,7 +206,7 @@ static uint32_t changes_due(const struct app *app, const struct app_view *now, s
 	return count;
 }
 
-/* What is now is the state that it begins with, if that is known: false, then the bell will ring. */
+/* What is now is the state that it begins with, if that is known.  False: the bell will ring. */
 static bool know(const struct apps *apps, struct app *app)
 {
 	app->told.changes = changes_in(app, &apps->now) - changes_due(app, &apps->now, app->told);

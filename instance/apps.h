@@ -70,8 +70,8 @@ struct apps {
 	struct apps_members members;
 	_Atomic uint32_t
 	    listeners;	     /* W: the thread of programs; connections that are told of them */
-	struct app_view now; /* of members, while there are listeners */
 	bool now_is_known;   /* seen since there are listeners */
+	struct app_view now; /* of members, while there are listeners */
 	uint64_t arrivals;
 	struct apmp_locker *locker;  /* the thread's own: closes what the dead had open */
 	struct app *queue[APPS_MAX]; /* who waits for a lock, in the order of asking */

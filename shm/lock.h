@@ -99,10 +99,11 @@ APMP_CHECK int apmp_lock_close(struct apmp_locker *l, uint32_t lock);
  * the set is being re-formed.
  * 0; 1 BROKEN: a holder was lost, what the lock protects may be half done: so for every holder
  * until apmp_lock_good.
- * -ETIMEDOUT; -EAGAIN (of a try): just now nothing is granted to anybody here, held or not; -EDEADLK it holds one of the same or higher rank, l->in_the_way [0177]; -EALREADY it
- * holds this one; -EMFILE it holds APMP_LOCKER_HELD; -ESTALE it is not open (or no more: the
- * instance has left); -ENOTCONN the instance is no member; -EOWNERDEAD this instance was judged
- * dead: it must touch nothing shared and end. */
+ * -ETIMEDOUT; -EAGAIN, of a try: nothing is granted to anybody here just now, held or not; -EDEADLK
+ * it holds one of the same or higher rank, l->in_the_way [0177]; -EALREADY it holds this one;
+ * -EMFILE it holds APMP_LOCKER_HELD; -ESTALE it is not open (or no more: the instance has left);
+ * -ENOTCONN the instance is no member; -EOWNERDEAD this instance was judged dead: it must touch
+ * nothing shared and end. */
 APMP_CHECK int apmp_lock_acquire(struct apmp_locker *l, uint32_t lock, uint64_t deadline_ns);
 /* For who waits for several locks in one thread: after a try that said -ETIMEDOUT, what to wait on
  * before the next one.  The word is for a futex alone: its memory may be gone at any time.  Whoever

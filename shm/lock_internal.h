@@ -33,8 +33,8 @@ void apmp__lockers_end(struct apmp_member *m);
 void apmp__locker_wait(struct apmp_locker *l, uint64_t deadline_ns);
 /* The mapping is about to change: all are out until the service is joined again. */
 void apmp__lockers_out(struct apmp_member *m);
-/* They go on.  apmp_locks.segment is changed before, and only while all are out: who claims reads it
- * until this opens the gate. */
+/* They go on.  apmp_locks.segment is changed before, and only while all are out: who claims reads
+ * it until this opens the gate. */
 void apmp__lockers_go(struct apmp_member *m, uint32_t state);
 
 static inline int apmp__locker_enter(struct apmp_locker *l, bool grant, uint64_t deadline_ns,

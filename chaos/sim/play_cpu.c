@@ -182,6 +182,15 @@ static int interrupt(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t 
 	return 0;
 }
 
+/* Available, but by an update that may be taken back. */
+static bool is_coming(struct sim_instance *in, uint32_t cpu_idx)
+{
+	struct apmp_cpu_bits cpus;
+
+	return apmp_hwrpb_available(&in->tree, in->hwrpb, &cpus) ||
+	       !apmp_cpu_bits_test(&cpus, cpu_idx);
+}
+
 static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_id, uint32_t how,
 		 uint32_t request)
 {
@@ -193,6 +202,8 @@ static int order(struct sim_instance *in, uint32_t k, uint32_t op, uint32_t to_i
 	if (state == (op == HWRPB_REQUEST_START ? HWRPB_CPU_ACTIVE : HWRPB_CPU_HALTED) &&
 	    (op == HWRPB_REQUEST_START || op == HWRPB_REQUEST_STOP))
 		return -EALREADY;
+	if (op == HWRPB_REQUEST_START && state != HWRPB_CPU_HALTED && is_coming(in, cpu_idx))
+		return -EAGAIN;
 	if (op == HWRPB_REQUEST_START)
 		return arrive(in, k, true);
 	if (state == HWRPB_CPU_HALTED)

@@ -86,8 +86,8 @@ enum apmp_box_object {
  *           APMP_BOX_RUN_CONFINED: with the partition's own uid instead of the box's.  -ESRCH no
  *           instance; -EPERM confined, and partitions have no uids; -errno of exec.
  * RUN_KILL  arg0 number of the program, arg1 signal.
- * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, and the box
- *           powers off, unless it was on before: then it goes on with the next console.
+ * ON        power on is complete, text a sentence for who typed `up`; arg0 1: it failed, and the
+ *           box powers off, unless it was on before: then it goes on with the next console.
  * OFF       power off: the box ends everything and itself.
  * REMOVE    id: its cpuset groups are removed.
  * NVRAM     size; descriptor: memfd with the new contents, whole; the box copies them at once.

@@ -24,8 +24,6 @@ static struct party *alpha;
 static _Atomic uint32_t left, sent; /* times the CPU was taken from alpha, and given back */
 static _Atomic uint32_t over;
 static uint32_t refused, other_way, dice; /* of the CPU's thread */
-static uint32_t started;		  /* of the primary's */
-static _Atomic uint32_t round_begun, round_over;
 
 /* The console's answer to MIGRATE_CPU and DEASSIGN: alpha has it no more. */
 static int call(struct apmp_env *env, struct apmp_call *call)
@@ -143,76 +141,11 @@ START_TEST(no_startreq_is_forgotten)
 }
 END_TEST
 
-#define UNDONE_ROUNDS 20000u
-
-static void set_available(uint64_t clear, uint64_t set)
-{
-	apmp_hwrpb_set_flags(&w.up, alpha->hwrpb, ALPHA, 1, clear, set);
-}
-
-/* The consoles: one has died while the CPU was in transit, so that the next one sends a STARTREQ; it
- * lets the CPU go after all, and dies in the update of its return. */
-static void consoles(void)
-{
-	struct hwrpb_slot *slot = &alpha->hwrpb->slot[1];
-
-	for (uint32_t i = 1; i <= UNDONE_ROUNDS; i++) {
-		while (apmp_load_acquire(&round_begun) != i)
-			apmp_relax();
-		apmp_fetch_or(&slot->flags, HWRPB_PA);
-		apmp_hwrpb_startreq(&w.console.env, alpha->hwrpb, 1);
-		apmp_update_begin(&w.up);
-		set_available(HWRPB_PA, 0);
-		apmp_update_commit_quietly(&w.up);
-		apmp_store_release(&slot->state, HWRPB_CPU_AWAY);
-		apmp_update_begin(&w.up);
-		set_available(0, HWRPB_PA);
-		apmp_update_abort(&w.up);
-		apmp_store_release(&round_over, i);
-	}
-}
-
-static void primary_of_undone(void)
-{
-	int err;
-
-	for (uint32_t i = 1; i <= UNDONE_ROUNDS; i++) {
-		apmp_store_release(&alpha->hwrpb->slot[1].state, HWRPB_CPU_QUIESCED);
-		apmp_store_release(&round_begun, i);
-		do
-			started +=
-			    apmp_hwrpb_take_startreq(alpha->hwrpb, 1, &err) != APMP_STARTREQ_NONE;
-		while (apmp_load_acquire(&round_over) != i);
-	}
-}
-
-static void primary_or_consoles(uint32_t idx)
-{
-	if (idx)
-		consoles();
-	else
-		primary_of_undone();
-}
-
-/* The primary has a STARTREQ in hand while its CPU leaves: nobody is started by that inside an
- * update that is then undone, for the CPU would be run by two.  shows: CPU-05 */
-START_TEST(nobody_is_started_too_early)
-{
-	world_init(&w);
-	alpha = world_boot(&w, ALPHA);
-	threads_party(&w.console);
-	threads_run(2, primary_or_consoles);
-	ck_assert_uint_eq(started, 0);
-	world_fini(&w);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("race of a CPU's return");
 	TCase *tcase = suite_case(suite, "pal");
 
 	tcase_add_test(tcase, no_startreq_is_forgotten);
-	tcase_add_test(tcase, nobody_is_started_too_early);
 	return suite_run(suite);
 }

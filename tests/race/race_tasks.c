@@ -1,5 +1,5 @@
-/* race_tasks.c - tasks that end at once are begun from several sides: the number that who begins one
- * gets is that of his own, though its place is soon another's. */
+/* race_tasks.c - tasks that end at once are begun from several sides: the number that who begins
+ * one gets is that of his own, though its place is soon another's. */
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>

@@ -210,9 +210,9 @@ def test_signals_from_outside(lab, name):
 
 
 def test_heartbeat_goes_on(lab):
-    """A crash that is held up by its console, which stands still, is no silent death meanwhile: what
-    strikes the clock from outside does not stop it. Nor does it skip ticks, but for some that the
-    host takes; for three of these it may be suspected."""
+    """A crash that is held up by its console, which stands still, is no silent death meanwhile:
+    what strikes the clock from outside does not stop it. Nor does it skip ticks, but for some that
+    the host takes; for three of these it may be suspected."""
     pid, since = lab.pid("alpha"), time.monotonic_ns()
     lab.apmp("chaos", "inject", "stop", "console")
     lab.kill(pid, signal.SIGSEGV)

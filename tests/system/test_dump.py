@@ -330,6 +330,7 @@ def test_limits(machine):
 def test_none_are_kept(machine):
     mark = machine.events.mark()
     machine.kill_partition("alpha")
+    machine.events.wait_for("instance.fenced", partition="alpha")
     machine.boots_and_joins("alpha")
     assert dumps_of(machine) == []
     assert "dump: no" in machine.refused("dump", "alpha")

@@ -183,7 +183,8 @@ def test_on_a_terminal(shared, how):
     def own_terminal():
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for sign in (signal.SIGINT, signal.SIGHUP):  # nohup lets what it starts ignore that
+            signal.signal(sign, signal.SIG_DFL)
 
     master, slave = pty.openpty()
     process = shared.start("run", "alpha", "--", "sh", "-c",

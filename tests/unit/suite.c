@@ -6,7 +6,7 @@
 
 #include "shm/assert.h"
 
-/* Only guards against a hang: some seconds of work on a host that is busy with twenty other things. */
+/* Only guards against a hang: seconds of work on a host that is busy with twenty other things. */
 #define TEST_LIMIT 60
 
 void apmp_panic(const char *file, int line, const char *what)

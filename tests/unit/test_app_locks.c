@@ -11,7 +11,7 @@
 
 static struct instance in;
 static struct party *alpha;
-static struct app app[2];
+static struct app conn[2];
 static int program[2]; /* their ends of the connections */
 
 /* What the rest of the instance does for locks. */
@@ -20,17 +20,17 @@ int instance_living(int err)
 	return err;
 }
 
-void app_pause(struct instance *instance, struct app *paused, bool pause)
+void app_pause(struct instance *instance, struct app *app, bool pause)
 {
 	(void)instance;
-	(void)paused;
+	(void)app;
 	(void)pause;
 }
 
-void app_drop(struct instance *instance, struct app *dropped)
+void app_drop(struct instance *instance, struct app *app)
 {
 	(void)instance;
-	ck_abort_msg("connection %td is dropped", dropped - app);
+	ck_abort_msg("connection %td is dropped", app - conn);
 }
 
 void app_waker_watch(struct app_waker *waker, const struct app_waker_word *word, uint32_t count)
@@ -65,10 +65,10 @@ static void setup(void)
 
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
 		program[i] = pair[1];
-		app[i] = (struct app){.kind = APP_LOCKS, .sock = pair[0]};
-		app[i].locks.locker = locker(alpha);
-		app[i].locks.open[0] = (struct app_lock){
-		    .number = opened(app[i].locks.locker, "x", 1), .rank = 1, .name = "x"};
+		conn[i] = (struct app){.kind = APP_LOCKS, .sock = pair[0]};
+		conn[i].locks.locker = locker(alpha);
+		conn[i].locks.open[0] = (struct app_lock){
+		    .number = opened(conn[i].locks.locker, "x", 1), .rank = 1, .name = "x"};
 	}
 }
 
@@ -76,7 +76,7 @@ static void teardown(void)
 {
 	for (uint32_t i = 0; i < 2; i++) {
 		close(program[i]);
-		close(app[i].sock);
+		close(conn[i].sock);
 	}
 	world_fini(&w);
 }
@@ -88,7 +88,7 @@ static void asks(uint32_t who, uint64_t timeout_ns)
 						 .lock = 1,
 						 .timeout_ns = timeout_ns};
 
-	ck_assert_int_eq(app_locks_serve(&in, &app[who], &request), 0);
+	ck_assert_int_eq(app_locks_serve(&in, &conn[who], &request), 0);
 	app_locks_try(&in);
 }
 
@@ -133,7 +133,7 @@ START_TEST(kept_out_is_not_held)
 	ck_assert_int_eq(told(0), 0);
 	ck_assert_int_eq(told(1), -EINPROGRESS);
 	apmp__lockers_stop(&alpha->member, LOCKS_SHUT);
-	app[1].locks.deadline_ns = 1;
+	conn[1].locks.deadline_ns = 1;
 	app_locks_try(&in);
 	ck_assert_int_eq(told(1), -ETIMEDOUT);
 }

@@ -359,6 +359,10 @@ START_TEST(not_started_before_it_is_ours)
 	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0, 0), -EAGAIN);
 	apmp_update_abort(&w.up);
 	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0, 0), -EPERM);
+	apmp_update_begin(&w.up);
+	apmp_hwrpb_set_flags(&w.up, in.hwrpb, ALPHA, 3, 0, HWRPB_PA);
+	apmp_update_commit(&w.up);
+	ck_assert_int_eq(instance_cpu_order(&in, 3, CPU_ORDER_START, 0, 0, 0), 0);
 }
 END_TEST
 
