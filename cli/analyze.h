@@ -42,7 +42,10 @@ void cli_print_locks(struct cli *cli, const json_t *locks);
 json_t *analyze_crash(const struct post_mortem *pm);
 json_t *analyze_cpus(const struct post_mortem *pm);
 void print_analyzed_cpus(struct cli *cli, const json_t *cpus);
-/* Tasks that its CPUs had. */
+
+/* ---- analyze_tasks.c ---- */
+
+/* All that it had, whether on a CPU or not. */
 json_t *analyze_tasks(const struct post_mortem *pm);
 void print_analyzed_tasks(struct cli *cli, const json_t *tasks);
 

@@ -1,5 +1,5 @@
 /*
- * `apmp analyze FILE cpus|tasks`: what the CPUs of a failed partition did.
+ * `apmp analyze FILE cpus`: what the CPUs of a failed partition did.
  *
  * WHAT      A CPU is shown when its slot in the HWRPB was ever used in that life, or has a context.
  *           Addresses are shown with the place in the program that they are, which addr2line(1)
@@ -236,29 +236,4 @@ void print_analyzed_cpus(struct cli *cli, const json_t *cpus)
 		print_last(json_object_get(cpu, "last"));
 		free(flags);
 	}
-}
-
-json_t *analyze_tasks(const struct post_mortem *pm)
-{
-	json_t *tasks = json_array();
-	struct apmp_context context;
-
-	for (uint32_t cpu = 0; pm->hwrpb && cpu < APMP_MAX_CPUS; cpu++)
-		if (apmp_context_read(pm->hwrpb, cpu, &context) == 0 && context.task)
-			json_array_append_new(
-			    tasks, json_pack("{s:o,s:i,s:o}", "task", cli_view_number(context.task),
-					     "cpu", (int)cpu, "program", task_name_json(&context)));
-	return tasks;
-}
-
-void print_analyzed_tasks(struct cli *cli, const json_t *tasks)
-{
-	struct table *table = table_create(">TASK >CPU PROGRAM");
-
-	for (size_t i = 0; i < json_array_size(tasks); i++) {
-		table_cell(table, NULL, cli_number_text(json_array_get(tasks, i), "task"));
-		table_cell(table, NULL, cli_number_text(json_array_get(tasks, i), "cpu"));
-		table_string(table, NULL, cli_string(json_array_get(tasks, i), "program"));
-	}
-	table_print(table, cli);
 }

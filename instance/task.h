@@ -33,11 +33,9 @@ struct instance;
 #define TASK_QUANTUM 5u
 
 enum task_state {
-	TASK_FREE = 0,	/* ended, or never began; its thread, if there is one, sleeps */
-	TASK_BEGINNING, /* somebody gets it a thread */
-	TASK_READY,	/* in the queue */
-	TASK_RUNNING,	/* a CPU has given it the baton */
-	TASK_WAITING,	/* for the tasks that it has spawned */
+#define X(name, value, text) TASK_##name = value,
+	APMP_TASK_STATES(X)
+#undef X
 };
 
 /* A program with all of its tasks, from its load until none of them is left. */

@@ -21,7 +21,8 @@
  * ORDERING  What a task is to run is written before its baton (release), acquired by its thread;
  *           `due` before the signal.  A CPU that is quiesced is closed first: a task that sees
  *           `due` sees that.
- * CRASHES   All this is private and ends with the instance.
+ * CRASHES   All this is private and ends with the instance; which tasks there were, in which state
+ *           and where, is in its flight recorder.
  * LIMITS    TASKS_MAX tasks.  The quantum is counted only while some task is ready: a task that has
  *           run alone for long still has a whole one when another comes.  A task that can't be
  *           interrupted keeps its CPU from other tasks until the CPU leaves.
@@ -51,6 +52,34 @@ void tasks_init(struct instance *in)
 	task_threads_init();
 }
 
+/* ---- what it leaves behind when the instance ends ---- */
+
+static struct apmp_recorder_task *record_of(const struct task *task)
+{
+	return &task->in->recorder->task[place_of(&task->in->tasks, task)];
+}
+
+/* It is in another state, on another CPU, or bound to another. */
+static void record(const struct task *task)
+{
+	struct apmp_recorder_task *r = record_of(task);
+
+	apmp_store_relaxed(&r->state, task->state);
+	apmp_store_relaxed(&r->cpu, apmp_load_relaxed(&task->baton));
+	apmp_store_relaxed(&r->bound, task->bound);
+	if (task->state == TASK_FREE)
+		apmp_store_relaxed(&r->number, 0);
+}
+
+static void record_begin(const struct task *task)
+{
+	struct apmp_recorder_task *r = record_of(task);
+
+	memcpy(r->program, task->job->name, sizeof(r->program));
+	/* Release: what has a number has the name of its own program. */
+	apmp_store_release(&r->number, task->self.number);
+}
+
 /* ---- the queue ---- */
 
 static bool may_run_on(const struct task *task, uint32_t cpu_idx)
@@ -62,6 +91,7 @@ static void enqueue(struct tasks *ts, struct task *task)
 {
 	task->state = TASK_READY;
 	task->next = NULL;
+	record(task);
 	if (ts->last)
 		ts->last->next = task;
 	else
@@ -129,6 +159,7 @@ static void dispatch(struct tasks *ts, struct task *task, uint32_t cpu_idx)
 	pin(ts, task, cpu_idx);
 	/* Acquired by its thread. */
 	apmp_store_release(&task->baton, cpu_idx + 1);
+	record(task);
 	env->wake(env, &task->baton, 1);
 }
 
@@ -161,6 +192,7 @@ static void put_down(struct task *task, enum task_state state)
 
 	apmp_store_relaxed(&task->baton, 0);
 	task->state = state;
+	record(task);
 	apmp_store_release(&cpu->running, 0);
 	if (!open) /* its CPU's thread waits for that */
 		in->env.wake(&in->env, &cpu->running, 1);
@@ -259,6 +291,7 @@ static void set_bound(struct tasks *ts, struct task *task, uint32_t bound)
 		apmp_fetch_add(&ts->cpu[bound - 1].bound, 1);
 		publish_bound(task->in, bound);
 	}
+	record(task);
 }
 
 /* Whether a task can be bound to CPU bound - 1, or to none. */
@@ -334,6 +367,7 @@ int task_put(struct task *task, struct task *parent, uint32_t bound, uint64_t *r
 		task->children = task->failed = 0;
 		if (parent)
 			parent->children++;
+		record_begin(task);
 		set_bound(ts, task, bound);
 		apmp_fetch_add(&ts->depth, 1);
 		enqueue(ts, task);

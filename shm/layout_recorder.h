@@ -37,6 +37,26 @@ struct apmp_recorder_entry {
 
 static_assert(sizeof(struct apmp_recorder_entry) == 32, "two to a line");
 
+#define APMP_TASK_STATES(X)                                                                        \
+	X(FREE, 0, "free")	     /* ended, or never began; its thread, if any, sleeps */       \
+	X(BEGINNING, 1, "beginning") /* somebody gets it a thread */                               \
+	X(READY, 2, "ready")	     /* in the queue */                                            \
+	X(RUNNING, 3, "running")     /* a CPU has given it the baton */                            \
+	X(WAITING, 4, "waiting")     /* for the tasks that it has spawned */
+
+/* A task of an instance, as its scheduler left it; by the number of its beacon.
+ * W: party, under its lock; console, before a life: 0.  R: tools, when that has ended */
+struct apmp_recorder_task {
+	_Atomic uint64_t number;      /* W: see above.  R: see above; 0: none */
+	_Atomic uint32_t state;	      /* W: see above.  R: see above; APMP_TASK_STATES */
+	_Atomic uint32_t cpu;	      /* W: see above.  R: see above; id + 1, 0: none */
+	_Atomic uint32_t bound;	      /* W: see above.  R: see above; id + 1, 0: to none */
+	uint32_t fill;		      /* W: nobody.  R: nobody */
+	char program[APMP_NAME_SIZE]; /* W: see above, before number.  R: see above */
+};
+
+static_assert(sizeof(struct apmp_recorder_task) == 24 + APMP_NAME_SIZE, "no holes");
+
 /* What strikes at an armed point: in the upper bits of its countdown. */
 #define APMP_FAULTS(X)                                                                             \
 	X(KILL, 1, "kill")     /* SIGKILL, as if the power went */                                 \
@@ -79,6 +99,7 @@ struct apmp_recorder {
 	 * ended owner-died.  Each on its way once up and once down; nothing else is on these lines.
 	 * W: box, zero before a life; the thread itself; the kernel, at its end.  R: box */
 	_Atomic uint32_t beacon[APMP_BEACONS];
+	struct apmp_recorder_task task[APMP_BEACON_TASKS];	 /* W: see there.  R: see there */
 	struct apmp_recorder_entry entry[APMP_RECORDER_ENTRIES]; /* W: see there.  R: see there */
 };
 

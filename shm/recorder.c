@@ -23,6 +23,8 @@ void apmp_recorder_begin(struct apmp_recorder *rec)
 {
 	apmp_store_relaxed(&rec->died_at, APMP_P_NONE);
 	apmp_store_relaxed(&rec->panicked, 0);
+	for (uint32_t i = 0; i < APMP_BEACON_TASKS; i++)
+		apmp_store_relaxed(&rec->task[i].number, 0);
 }
 
 int apmp_recorder_check(const struct apmp_recorder *rec, uint64_t size)

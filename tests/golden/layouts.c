@@ -348,6 +348,15 @@ FIELDS(apmp_recorder_entry) = {
 	FIELD(apmp_recorder_entry, arg, _Atomic uint64_t),
 };
 
+FIELDS(apmp_recorder_task) = {
+	FIELD(apmp_recorder_task, number, _Atomic uint64_t),
+	FIELD(apmp_recorder_task, state, _Atomic uint32_t),
+	FIELD(apmp_recorder_task, cpu, _Atomic uint32_t),
+	FIELD(apmp_recorder_task, bound, _Atomic uint32_t),
+	FIELD(apmp_recorder_task, fill, uint32_t),
+	ARRAY(apmp_recorder_task, program, char, APMP_NAME_SIZE),
+};
+
 FIELDS(apmp_recorder) = {
 	FIELD(apmp_recorder, magic, _Atomic uint64_t),
 	FIELD(apmp_recorder, identity, _Atomic uint64_t),
@@ -362,6 +371,7 @@ FIELDS(apmp_recorder) = {
 	ARRAY(apmp_recorder, count, _Atomic uint64_t, APMP_RECORDER_POINTS),
 	ARRAY(apmp_recorder, panic, char, APMP_PANIC_SIZE),
 	ARRAY(apmp_recorder, beacon, _Atomic uint32_t, APMP_BEACONS),
+	ARRAY(apmp_recorder, task, struct apmp_recorder_task, APMP_BEACON_TASKS),
 	ARRAY(apmp_recorder, entry, struct apmp_recorder_entry, APMP_RECORDER_ENTRIES),
 };
 
@@ -484,6 +494,7 @@ static const struct structure structures[] = {
 	STRUCTURE(apmp_event_slot),
 	STRUCTURE(apmp_console_state),
 	STRUCTURE(apmp_recorder_entry),
+	STRUCTURE(apmp_recorder_task),
 	STRUCTURE(apmp_recorder),
 	STRUCTURE(apmp_db_segment),
 	STRUCTURE(apmp_db_header),

@@ -196,6 +196,12 @@ class Events:
                                          f"\n{self._tail()}\n{self.machine.describe()}")
                 self._changed.wait(left)
 
+    def wait_for_end(self):
+        """Until it has seen that the machine is off, and will not take the next life for this."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.ended, WATCHDOG):
+                raise AssertionError(f"the events did not end in {WATCHDOG:.0f} s\n{self._tail()}")
+
     def close(self):
         with self._changed:
             self._closing = True
@@ -286,7 +292,10 @@ class Machine:
         return said
 
     def down(self):
-        return self.apmp("down")
+        said = self.apmp("down")
+        if self._events:
+            self._events.wait_for_end()
+        return said
 
     # What it is.
 

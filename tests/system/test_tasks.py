@@ -542,6 +542,35 @@ def test_a_fault_of_a_task(machine, build):
     assert f" fault.so {place:#x}\n" in machine.apmp("analyze", path, "cpus")
 
 
+@pytest.mark.parametrize("end", ["crash", "kill"])
+def test_what_a_failed_one_had(machine, end):
+    """All of its tasks, whether a CPU had them or not, and whether it could say so or not.
+    shows: FAIL-02"""
+    load = machine.start(*command("beta", TASKS / "spin.so", 4))
+    before = running(machine, "beta", 4)
+    mark = machine.events.mark()
+    if end == "kill":
+        machine.kill_partition("beta")
+    else:
+        machine.apmp("partition", "crash", "beta")
+    load.communicate(timeout=apmp.WATCHDOG)
+    machine.events.wait_for("instance.fenced", partition="beta", after=mark)
+    path = machine.apmp("dump", "beta", json=True)["path"]
+    tasks = machine.apmp("analyze", path, "tasks", json=True)
+    assert [(task["task"], task["program"]) for task in tasks] == [
+        (task["number"], "spin.so") for task in before]
+    on = [task["cpu"] for task in tasks if task["state"] == "running"]
+    assert len(set(on)) == len(on) == sum(task["state"] == "running" for task in before)
+    assert all(task["cpu"] is None for task in tasks if task["state"] != "running")
+    # The next life begins without them.
+    machine.boots_and_joins("beta")
+    mark = machine.events.mark()
+    machine.apmp("partition", "crash", "beta")
+    machine.events.wait_for("instance.fenced", partition="beta", after=mark)
+    path = machine.apmp("dump", "beta", json=True)["path"]
+    assert machine.apmp("analyze", path, "tasks", json=True) == []
+
+
 def fails_by_segv(machine, program):
     """It is the end of the instance, and of nothing else: whatever is shared is as it was."""
     hwrpb, mark = Hwrpb(machine, "beta"), machine.events.mark()

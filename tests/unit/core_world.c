@@ -71,6 +71,11 @@ static void crash(struct core_world *cw)
 		ck_assert(apmp_context_begin(h, cpu));
 		apmp_context_finish(h, cpu, &context);
 	}
+	cw->recorder->task[3] = (struct apmp_recorder_task){
+	    .number = 17, .state = 3, .cpu = 1, .bound = 1, .program = "sieve.so"};
+	cw->recorder->task[5] = (struct apmp_recorder_task){.number = 9, .state = 2};
+	memset(cw->recorder->task[5].program, 'x', sizeof(cw->recorder->task[5].program));
+	cw->recorder->task[7] = (struct apmp_recorder_task){.number = 18, .state = 99};
 	for (uint64_t i = 0; i < CORE_WORLD_POINTS; i++)
 		(void)apmp_recorder_pass(cw->recorder, APMP_P_tick_beat, (uint32_t)(i % 2), i, i);
 }

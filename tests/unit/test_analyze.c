@@ -108,8 +108,9 @@ START_TEST(each_part)
 	ck_assert_int_eq(analyze("locks"), 0);
 	expect(out, "ledger");
 	ck_assert_int_eq(analyze("tasks"), 0);
-	expect(out, "17");
-	expect(out, "sieve.so");
+	expect(out, "   9  ready      -      -  xxxxxxxxxxxxxxxxxxxx");
+	expect(out, "  17  running    0      0  sieve.so\n");
+	expect(out, "  18  odd: 99    -      -  ");
 	ck_assert_int_eq(analyze("trace --json"), 0);
 	for (const char *at = out; (at = strchr(at, '\n')); at++)
 		lines++;

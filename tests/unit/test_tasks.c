@@ -174,7 +174,8 @@ static void setup(void)
 	in.hwrpb = calloc(1, sizeof(*in.hwrpb));
 	in.stacks = mmap(NULL, STACKS, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ck_assert(in.hwrpb && in.stacks != MAP_FAILED);
+	in.recorder = calloc(1, sizeof(*in.recorder));
+	ck_assert(in.hwrpb && in.recorder && in.stacks != MAP_FAILED);
 	in.stacks_size = STACKS;
 	apmp_store_relaxed(&in.hwrpb->cpu_count, CPUS);
 	in.apps.bell = eventfd(0, EFD_CLOEXEC);
