@@ -4,6 +4,7 @@ Tests wait for events, never for a time. Every wait has a watchdog, generous, wh
 that a hang ends in a message instead of a hang; APMP_TEST_SLOW multiplies it.
 """
 import atexit
+import contextlib
 import functools
 import itertools
 import json
@@ -362,6 +363,16 @@ class Machine:
     def box_pid(self):
         """The box's process id, from the run directory (apmpd/rundir.h)."""
         return int((self.rundir / "pid").read_text().split()[0])
+
+    def ram(self, size):
+        """The file of the only physical memory of this size, in the box's hands."""
+        found = []
+        for fd in Path(f"/proc/{self.box_pid()}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # others come and go
+                if os.readlink(fd).startswith("/memfd:ram") and fd.stat().st_size == size:
+                    found.append(fd)
+        assert len(found) == 1, found
+        return found[0]
 
     def processes(self):
         """[(pid, command)] of everything that the box started."""

@@ -1,6 +1,4 @@
 """A sharing set that is made anew under programs that follow its members and hold its locks."""
-import os
-
 import inside
 from inside import Connection, request
 
@@ -9,12 +7,7 @@ FINGERPRINT = 64  # of the database's header, which lies at the start of the com
 
 def scribble(machine, size=32 << 20):
     """Writes over the fingerprint of the database, as a mad member could."""
-    folder = f"/proc/{machine.box_pid()}/fd"
-    ram = [f"{folder}/{fd}" for fd in os.listdir(folder)
-           if os.readlink(f"{folder}/{fd}").startswith("/memfd:ram")
-           and os.stat(f"{folder}/{fd}").st_size == size]
-    assert len(ram) == 1, ram
-    with open(ram[0], "r+b", buffering=0) as memory:
+    with open(machine.ram(size), "r+b", buffering=0) as memory:
         memory.seek(FINGERPRINT)
         memory.write(b"\xa5" * 8)
 
