@@ -205,7 +205,7 @@ void sim_check_cpu_write(uint64_t key, enum sim_op op, uint64_t value)
 
 void sim_check_runner(uint64_t key, uint64_t old, uint64_t value)
 {
-	const struct sim_instance *in = sim.current->in;
+	struct sim_instance *in = sim.current->in;
 	uint32_t cpu_idx = runner_at(key);
 
 	if (!sim.plan.cpus || cpu_idx == APMP_MAX_CPUS || old == value)
@@ -218,6 +218,11 @@ void sim_check_runner(uint64_t key, uint64_t old, uint64_t value)
 		sim_finding("%s takes CPU %u from %#llx, who executes on it",
 			    in ? in->member->name : "the console", cpu_idx,
 			    (unsigned long long)old);
+	/* One that fails lets go of a CPU that stays as it is. */
+	if (!value && in && old == in->identity && !sim.spoils && !sim_crash_begun(in) &&
+	    sim_hwrpb(in->id)->slot[cpu_idx].state == HWRPB_CPU_ACTIVE)
+		sim_finding("%s gives CPU %u up, and says that it is active there",
+			    in->member->name, cpu_idx);
 }
 
 void sim_check_enters(uint32_t k)
