@@ -150,6 +150,14 @@ char *core_thread_text(uint32_t thread)
 	return cli_text("odd: %#x", thread);
 }
 
+json_t *core_state_json(const char *const names[], size_t count, uint32_t state)
+{
+	char odd[24];
+
+	snprintf(odd, sizeof(odd), "odd: %u", state);
+	return json_string(state < count ? names[state] : odd);
+}
+
 /* What of its memory was left out, or else is missing because the file was cut. */
 static json_t *gaps_json(const struct post_mortem *pm, bool left_out)
 {

@@ -28,6 +28,8 @@ char *core_end_text(const json_t *text);
 char *core_time_text(const json_t *text);
 /* "cpu 3", "clock", "programs"; the caller frees. */
 char *core_thread_text(uint32_t thread);
+/* What a state is called; one that has no name, as "odd: 99". */
+json_t *core_state_json(const char *const names[], size_t count, uint32_t state);
 
 /* ---- show_database.c, list_locks.c: of one community; NULL: of none ---- */
 

@@ -34,10 +34,8 @@ static json_t *slot_state_json(uint32_t state)
 					    HWRPB_CPU_STATES(X)
 #undef X
 	};
-	char odd[24];
 
-	snprintf(odd, sizeof(odd), "odd: %u", state);
-	return json_string(state < sizeof(names) / sizeof(names[0]) ? names[state] : odd);
+	return core_state_json(names, sizeof(names) / sizeof(names[0]), state);
 }
 
 json_t *analyze_crash(const struct post_mortem *pm)

@@ -1,6 +1,4 @@
 /* `apmp analyze FILE tasks`: the tasks of a failed partition, by their number. */
-#include <stdio.h>
-
 #include "cli/analyze.h"
 #include "cli/table.h"
 #include "shm/shared.h"
@@ -12,10 +10,8 @@ static json_t *state_json(uint32_t state)
 	    APMP_TASK_STATES(X)
 #undef X
 	};
-	char odd[24];
 
-	snprintf(odd, sizeof(odd), "odd: %u", state);
-	return json_string(state < sizeof(names) / sizeof(names[0]) ? names[state] : odd);
+	return core_state_json(names, sizeof(names) / sizeof(names[0]), state);
 }
 
 /* id + 1; 0: none. */

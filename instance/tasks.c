@@ -367,8 +367,8 @@ int task_put(struct task *task, struct task *parent, uint32_t bound, uint64_t *r
 		task->children = task->failed = 0;
 		if (parent)
 			parent->children++;
-		record_begin(task);
 		set_bound(ts, task, bound);
+		record_begin(task); /* with the state that it has by now */
 		apmp_fetch_add(&ts->depth, 1);
 		enqueue(ts, task);
 		hand_out(task->in);

@@ -192,21 +192,29 @@ static void primary(uint32_t id)
 	}
 }
 
+static void (*locker_does)(uint32_t idx);
+
 static void primary_or_locker(uint32_t idx)
 {
 	if (idx < INSTANCES * LOCKERS)
-		count_if_member(idx);
+		locker_does(idx);
 	else
 		primary(idx - INSTANCES * LOCKERS);
 }
 
-START_TEST(instances_come_and_go)
+static void run_with_primaries(void (*does)(uint32_t idx))
 {
+	locker_does = does;
 	threads_run(INSTANCES * LOCKERS + INSTANCES, primary_or_locker);
 	ck_assert_uint_eq(apmp_load_relaxed(&failed), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&locks[1].odd_count), 0);
 	ck_assert_uint_eq(apmp_load_relaxed(&locks[0].odd_count), 0);
 	world_check_set(&w, BIT(ALPHA) | BIT(BETA));
+}
+
+START_TEST(instances_come_and_go)
+{
+	run_with_primaries(count_if_member);
 }
 END_TEST
 
@@ -223,20 +231,10 @@ static void enter_and_leave(uint32_t idx)
 	apmp_fetch_add(&done, 1);
 }
 
-static void primary_or_claimer(uint32_t idx)
-{
-	if (idx < INSTANCES * LOCKERS)
-		enter_and_leave(idx);
-	else
-		primary(idx - INSTANCES * LOCKERS);
-}
-
 /* What tells who is inside where the segment is does not change under it: -fsanitize=thread. */
 START_TEST(gate_opens_while_some_claim)
 {
-	threads_run(INSTANCES * LOCKERS + INSTANCES, primary_or_claimer);
-	ck_assert_uint_eq(apmp_load_relaxed(&failed), 0);
-	world_check_set(&w, BIT(ALPHA) | BIT(BETA));
+	run_with_primaries(enter_and_leave);
 }
 END_TEST
 
