@@ -12,8 +12,8 @@
 
 /* A new recorder; whoever made its memory calls this once. */
 void apmp_recorder_init(struct apmp_recorder *rec);
-/* Before each life of its party, by whoever begins that: how the one before has ended, and the tasks
- * that it had, are forgotten; what it has passed is not. */
+/* Before each life of its party, by whoever begins that: how the one before has ended, and the
+ * tasks that it had, are forgotten; what it has passed is not. */
 void apmp_recorder_begin(struct apmp_recorder *rec);
 /* -EBADMSG: not a recorder. */
 APMP_CHECK int apmp_recorder_check(const struct apmp_recorder *rec, uint64_t size);
